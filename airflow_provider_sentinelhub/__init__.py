@@ -1,0 +1,5 @@
+"""Airflow provider for Sentinel Hub."""
+
+from __future__ import annotations
+
+__version__ = "0.1.0"

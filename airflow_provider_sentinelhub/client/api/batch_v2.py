@@ -1,0 +1,146 @@
+"""
+Batch Processing V2: every endpoint, as functions that build Calls and do no I/O.
+
+Source: https://docs.planet.com/develop/apis/batch-processing/reference/
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote
+
+from airflow_provider_sentinelhub.client.call import Call, Repeat, nothing
+from airflow_provider_sentinelhub.client.deployments import Service
+from airflow_provider_sentinelhub.client.models.answers import BatchTask, GridDescription, GridPage, TaskPage
+from airflow_provider_sentinelhub.client.models.batch_v2 import BatchV2Request
+from airflow_provider_sentinelhub.client.models.common import from_text, validated
+
+_SERVICE = Service.BATCH_V2
+
+
+def check(request: Any) -> dict[str, Any]:
+    """
+    Check a request before anything is sent, and return the JSON to send.
+
+    :param request: The service's own request as a dict, or as the JSON text of one.
+    :raises InvalidParameter: Names each field that is wrong, its value, its rule and its fix.
+    """
+    return validated(BatchV2Request, from_text(request)).body()
+
+
+def create(body: Mapping[str, Any], secrets: tuple[str, ...] = ()) -> Call[BatchTask]:
+    """
+    Create a task. It costs nothing until it is analysed or started.
+
+    :param body: The request, credentials included.
+    :param secrets: The credentials in it, which no message may show.
+    """
+    return Call(
+        "POST",
+        _SERVICE,
+        "/process",
+        BatchTask.model_validate,
+        "create a batch task",
+        body=body,
+        repeat=Repeat.NEVER,
+        secrets=secrets,
+    )
+
+
+def page(token: str | None = None, *, count: int | None = None, sort: str = "created:desc") -> Call[TaskPage]:
+    """
+    List the account's tasks, one page at a time.
+
+    :param token: ``links.next_token`` of the page before; the first page where absent.
+    :param count: Tasks on a page; the service caps it.
+    :param sort: ``created``, ``created:desc``, ``status`` or ``status:desc``.
+    """
+    query = {"sort": sort}
+    if count is not None:
+        query["count"] = str(count)
+    if token is not None:
+        query["viewtoken"] = token
+    return Call("GET", _SERVICE, "/process", TaskPage.model_validate, "list the batch tasks", query=query)
+
+
+def get(task_id: str) -> Call[BatchTask]:
+    """
+    Read a task.
+
+    :param task_id: Its id.
+    """
+    return Call("GET", _SERVICE, _path(task_id), BatchTask.model_validate, f"read batch task {task_id}")
+
+
+def update_description(task_id: str, description: str) -> Call[dict[str, Any]]:
+    """
+    Change a task's description; refused while it is being processed. The answer is the request, not the task.
+
+    :param task_id: Its id.
+    :param description: The new text.
+    """
+    return Call(
+        "PUT", _SERVICE, _path(task_id), dict, f"update batch task {task_id}", body={"description": description}
+    )
+
+
+def analyse(task_id: str) -> Call[None]:
+    """
+    Have a created task analysed without starting it.
+
+    :param task_id: Its id.
+    """
+    return _action(task_id, "analyse")
+
+
+def start(task_id: str) -> Call[None]:
+    """
+    Start a task; from then on it costs processing units. A created task is analysed first.
+
+    :param task_id: Its id.
+    """
+    return _action(task_id, "start")
+
+
+def stop(task_id: str) -> Call[None]:
+    """
+    Stop a task; features already processed, or being processed, are charged.
+
+    :param task_id: Its id.
+    """
+    return _action(task_id, "stop")
+
+
+def tiling_grids(token: str | None = None, *, count: int | None = None) -> Call[GridPage]:
+    """
+    List the tiling grids, one page at a time.
+
+    :param token: ``links.next_token`` of the page before; the first page where absent.
+    :param count: Grids on a page.
+    """
+    query = {} if count is None else {"count": str(count)}
+    if token is not None:
+        query["viewtoken"] = token
+    return Call("GET", _SERVICE, "/tilinggrids", GridPage.model_validate, "list the tiling grids", query=query)
+
+
+def tiling_grid(grid_id: int) -> Call[GridDescription]:
+    """
+    Read a tiling grid; the service answers 400 for an unknown one.
+
+    :param grid_id: Its id.
+    """
+    return Call(
+        "GET", _SERVICE, f"/tilinggrids/{grid_id}", GridDescription.model_validate, f"read tiling grid {grid_id}"
+    )
+
+
+def _action(task_id: str, action: str) -> Call[None]:
+    # Sent twice, an action is refused as illegal the second time, and the caller reads the task again.
+    return Call("POST", _SERVICE, f"{_path(task_id)}/{action}", nothing, f"{action} batch task {task_id}")
+
+
+def _path(task_id: str) -> str:
+    # An id may come from a template: it must not lead anywhere else.
+    return f"/process/{quote(task_id, safe='')}"

@@ -1,0 +1,137 @@
+"""
+What the asynchronous APIs have in common: one lifecycle, described as data.
+
+Operators, triggers and sensors are written once against :class:`BatchApi`; a further API is one more instance.
+
+Source of the state machine: https://docs.planet.com/develop/apis/batch-processing/
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_sentinelhub.client.api import batch_v2
+
+if TYPE_CHECKING:
+    from airflow_provider_sentinelhub.client.call import Call
+    from airflow_provider_sentinelhub.client.models.answers import BatchTask, TaskPage
+
+
+class Goal(StrEnum):
+    """What a caller wants of a task."""
+
+    RUN = "run"
+    """Started, and waited for until it ends."""
+
+    RUN_THROUGH = "run_through"
+    """As RUN; and started again where the service stopped it for lack of processing units."""
+
+    ANALYSE_THEN_RUN = "analyse_then_run"
+    """Analysed first, so that its cost can be judged; then as RUN."""
+
+    ANALYSE = "analyse"
+    """Analysed, and not started."""
+
+    OBSERVE = "observe"
+    """Waited for until it ends; somebody else acts on it."""
+
+
+class Step(StrEnum):
+    """What to do next with a task."""
+
+    ANALYSE = "analyse"
+    START = "start"
+    WAIT = "wait"
+    FINISH = "finish"
+
+
+@dataclass(frozen=True, slots=True)
+class BatchApi:
+    """
+    One asynchronous API.
+
+    :param key: What triggers and records store.
+    :param title: What messages call a task of it.
+    :param check: Checks what a user wrote and returns the JSON to send, without credentials.
+    :param storages: Paths in that JSON of the places that need credentials.
+    :param create: Builds the Call that creates a task from a body and the secrets in it.
+    :param get: Builds the Call that reads a task.
+    :param page: Builds the Call that lists tasks, newest first, from a page token.
+    :param analyse: Builds the Call that has a task analysed.
+    :param start: Builds the Call that starts a task.
+    :param stop: Builds the Call that stops a task.
+    :param terminal: Statuses from which the task does not move by itself.
+    :param analysed: Statuses that come after the analysis.
+    """
+
+    key: str
+    title: str
+    check: Callable[[Any], dict[str, Any]]
+    storages: tuple[tuple[str, ...], ...]
+    create: Callable[[Mapping[str, Any], tuple[str, ...]], Call[BatchTask]]
+    get: Callable[[str], Call[BatchTask]]
+    page: Callable[[str | None], Call[TaskPage]]
+    analyse: Callable[[str], Call[None]]
+    start: Callable[[str], Call[None]]
+    stop: Callable[[str], Call[None]]
+    terminal: frozenset[str]
+    analysed: frozenset[str]
+
+    def is_over(self, task: BatchTask) -> bool:
+        """
+        Whether a task has ended; its percentage says nothing about that.
+
+        :param task: The task.
+        """
+        return task.status in self.terminal
+
+    def next_step(self, task: BatchTask, goal: Goal) -> Step:
+        """
+        Say what to do next with a task.
+
+        A status this package does not know is waited out: the deadline ends the wait, not a guess.
+
+        :param task: The task as the service describes it now.
+        :param goal: What the caller wants.
+        """
+        if goal is Goal.RUN_THROUGH and task.status == "STOPPED" and task.stopped_status_reason == "OUT_OF_PU":
+            # Refused until the service's lock is over and units are back; then it is not.
+            return Step.START
+        if self.is_over(task) or (goal is Goal.ANALYSE and task.status in self.analysed):
+            return Step.FINISH
+        if goal is Goal.OBSERVE:
+            return Step.WAIT
+        if task.status == "CREATED" and task.user_action == "NONE":
+            return Step.START if goal in {Goal.RUN, Goal.RUN_THROUGH} else Step.ANALYSE
+        if task.status == "ANALYSIS_DONE" and task.user_action in {"ANALYSE", "NONE"}:
+            return Step.START
+        return Step.WAIT
+
+    def can_stop(self, task: BatchTask) -> bool:
+        """
+        Whether a stop can do anything: a task that was never analysed has nothing to stop, nor has an ended one.
+
+        :param task: The task.
+        """
+        return not self.is_over(task) and not (task.status == "CREATED" and task.user_action == "NONE")
+
+
+BATCH_V2 = BatchApi(
+    key="batch-v2",
+    title="batch task",
+    check=batch_v2.check,
+    storages=(("output", "delivery"), ("input", "features")),
+    create=batch_v2.create,
+    get=batch_v2.get,
+    page=batch_v2.page,
+    analyse=batch_v2.analyse,
+    start=batch_v2.start,
+    stop=batch_v2.stop,
+    terminal=frozenset({"DONE", "FAILED", "STOPPED"}),
+    analysed=frozenset({"ANALYSIS_DONE", "PROCESSING", "DONE", "FAILED", "STOPPED"}),
+)
+
+APIS = {api.key: api for api in (BATCH_V2,)}

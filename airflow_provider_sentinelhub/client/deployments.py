@@ -1,0 +1,168 @@
+"""
+Where Sentinel Hub answers: hosts, token endpoints, path layouts and what each deployment can do.
+
+Sources: https://docs.planet.com/develop/apis/batch-processing/ and
+https://documentation.dataspace.copernicus.eu/APIs/SentinelHub.html
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from urllib.parse import urlsplit
+
+from airflow_provider_sentinelhub.client.errors import InvalidConfiguration
+
+LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+
+
+class PathLayout(StrEnum):
+    """The two spellings of every path; the service serves both until the legacy one is withdrawn."""
+
+    LEGACY = "legacy"
+    NEW = "new"
+
+
+class Service(StrEnum):
+    """One API of the service; the value names it in both path layouts."""
+
+    BATCH_V2 = "batch/v2"
+
+    def prefix(self, layout: PathLayout) -> str:
+        """
+        Return the path this API starts with.
+
+        :param layout: ``legacy`` gives ``/api/v2/batch``, ``new`` gives ``/batch/v2``.
+        """
+        name, version = self.value.rsplit("/", 1)
+        return f"/api/{version}/{name}" if layout is PathLayout.LEGACY else f"/{name}/{version}"
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """
+    A place where Sentinel Hub runs.
+
+    :param key: What the connection stores.
+    :param title: What people read.
+    :param base_url: Address of the APIs; empty for a custom deployment.
+    :param token_url: OAuth2 token endpoint; empty for a custom deployment.
+    :param region: Region of the buckets that cause no transfer cost; empty where there are several or none.
+    :param delivers_by_role: Whether the service can assume an IAM role to reach a bucket.
+    :param delivers_to_gcs: Whether results can go to Google Cloud Storage.
+    """
+
+    key: str
+    title: str
+    base_url: str
+    token_url: str
+    region: str
+    delivers_by_role: bool = True
+    delivers_to_gcs: bool = True
+
+
+_MAIN_TOKEN_URL = "https://services.sentinel-hub.com/auth/realms/main/protocol/openid-connect/token"  # noqa: S105 - an address
+
+DEPLOYMENTS = {
+    deployment.key: deployment
+    for deployment in (
+        Deployment(
+            key="aws-eu-central-1",
+            title="AWS EU (Frankfurt)",
+            base_url="https://services.sentinel-hub.com",
+            token_url=_MAIN_TOKEN_URL,
+            region="eu-central-1",
+        ),
+        Deployment(
+            key="aws-us-west-2",
+            title="AWS US (Oregon)",
+            base_url="https://services-uswest2.sentinel-hub.com",
+            token_url=_MAIN_TOKEN_URL,
+            region="us-west-2",
+        ),
+        Deployment(
+            key="cdse",
+            title="Copernicus Data Space Ecosystem",
+            base_url="https://sh.dataspace.copernicus.eu",
+            token_url="https://identity.dataspace.copernicus.eu/auth/realms/CDSE/protocol/openid-connect/token",  # noqa: S106 - an address
+            region="",
+            delivers_by_role=False,
+            delivers_to_gcs=False,
+        ),
+        Deployment(key="custom", title="Custom", base_url="", token_url="", region=""),
+    )
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceAddress:
+    """
+    Where one connection's requests go.
+
+    :param deployment: What the place can do.
+    :param base_url: Address of the APIs, without a trailing slash.
+    :param token_url: OAuth2 token endpoint.
+    :param layout: Spelling of the paths.
+    """
+
+    deployment: Deployment
+    base_url: str
+    token_url: str
+    layout: PathLayout
+
+    @classmethod
+    def of(cls, *, deployment: str, base_url: str, token_url: str, layout: str) -> ServiceAddress:
+        """
+        Check and complete what a connection says.
+
+        :param deployment: A key of :data:`DEPLOYMENTS`; empty means ``aws-eu-central-1``, or ``custom`` where a
+            base URL is given.
+        :param base_url: Overrides the deployment's address; required for ``custom``.
+        :param token_url: Overrides the deployment's token endpoint; required for ``custom``.
+        :param layout: ``legacy`` or ``new``; empty means ``new``.
+        :raises InvalidConfiguration: The deployment or layout is unknown, an address is missing, or an
+            address would carry the secret unencrypted.
+        """
+        key = deployment or ("custom" if base_url else "aws-eu-central-1")
+        if key not in DEPLOYMENTS:
+            raise InvalidConfiguration(
+                f"deployment = {key!r}: unknown deployment. Choose one of {', '.join(sorted(DEPLOYMENTS))} in the "
+                "connection; custom needs a base URL and a token URL."
+            )
+        known = DEPLOYMENTS[key]
+        base, token = (base_url or known.base_url).rstrip("/"), token_url or known.token_url
+        for field, address in (("base URL", base), ("token URL", token)):
+            _check_address(field, address, key)
+        if layout and layout not in set(PathLayout):
+            raise InvalidConfiguration(
+                f"path_layout = {layout!r}: unknown path layout. Choose legacy (/api/v2/batch) or new (/batch/v2)."
+            )
+        return cls(known, base, token, PathLayout(layout or PathLayout.NEW))
+
+    def url(self, service: Service, path: str) -> str:
+        """
+        Return the full address of a path.
+
+        :param service: The API the path belongs to.
+        :param path: The path below the API's prefix, e.g. ``/process``.
+        """
+        return f"{self.base_url}{service.prefix(self.layout)}{path}"
+
+
+def _check_address(field: str, address: str, deployment: str) -> None:
+    if not address:
+        raise InvalidConfiguration(
+            f"{field}: missing. Deployment {deployment!r} has none of its own: enter one in the connection."
+        )
+    parts = urlsplit(address)
+    if parts.scheme not in {"https", "http"} or not parts.hostname:
+        raise InvalidConfiguration(f"{field} = {address!r}: not an address. Write it as https://services.example.com.")
+    if parts.username or parts.password:
+        raise InvalidConfiguration(
+            f"{field}: must not hold a user name or password. Put the client id and secret in their own fields."
+        )
+    if parts.scheme == "http" and parts.hostname not in LOOPBACK:
+        raise InvalidConfiguration(
+            f"{field} = {address!r}: http would send the client secret unencrypted. Use https; http is for a "
+            "simulator on this machine."
+        )

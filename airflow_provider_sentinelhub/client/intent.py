@@ -1,0 +1,97 @@
+"""
+What one Airflow task instance wants, written so that it can be found again in the service's own list.
+
+The tag travels in the request's description, after the user's text:
+``Corsica | airflow:dag/run/task/3#1a2b3c4d5e6f7a8b~2``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote, unquote
+
+_DIGEST_CHARS = 16
+_TAG = re.compile(
+    r"airflow:(?P<dag>[^/#\s]+)/(?P<run>[^/#\s]+)/(?P<task>[^/#\s]+)(?:/(?P<map>\d+))?#(?P<digest>[0-9a-f]{16})~(?P<generation>\d+)$"
+)
+_UNHASHED = frozenset({"accessKey", "secretAccessKey", "iamRoleARN", "credentials"})
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """
+    Who wants what.
+
+    :param dag_id: The DAG.
+    :param run_id: The DAG run.
+    :param task_id: The Airflow task.
+    :param map_index: Index of a mapped task; -1 where it is not mapped.
+    :param digest: Digest of what is asked for, see :func:`digest`.
+    :param generation: ``max_tries`` of the task instance: a user's clear raises it, an automatic retry does not. So a
+        retry means the same task, and a clear means a new one.
+    """
+
+    dag_id: str
+    run_id: str
+    task_id: str
+    map_index: int
+    digest: str
+    generation: int
+
+    @property
+    def instance(self) -> tuple[str, str, str, int]:
+        """The task instance, whatever it wants."""
+        return self.dag_id, self.run_id, self.task_id, self.map_index
+
+    @property
+    def tag(self) -> str:
+        """The intent as text."""
+        parts = [quote(part, safe="") for part in (self.dag_id, self.run_id, self.task_id)]
+        if self.map_index >= 0:
+            parts.append(str(self.map_index))
+        return f"airflow:{'/'.join(parts)}#{self.digest}~{self.generation}"
+
+    def description(self, text: str | None) -> str:
+        """
+        Return the description of the request: the user's text, then the tag.
+
+        :param text: The user's own text.
+        """
+        return f"{text} | {self.tag}" if text else self.tag
+
+    @classmethod
+    def found_in(cls, description: str) -> Intent | None:
+        """
+        Read the tag back; ``None`` where there is none.
+
+        :param description: The description of a task.
+        """
+        match = _TAG.search(description)
+        if match is None:
+            return None
+        dag, run, task = (unquote(match[name]) for name in ("dag", "run", "task"))
+        return cls(dag, run, task, int(match["map"] or -1), match["digest"], int(match["generation"]))
+
+
+def digest(body: Mapping[str, Any]) -> str:
+    """
+    Return a digest of what is asked for: the same for the same work, whoever pays for the delivery.
+
+    :param body: The request; credentials and the description do not count.
+    """
+    asked_for = {key: _without(value) for key, value in body.items() if key != "description"}
+    canonical = json.dumps(asked_for, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()[:_DIGEST_CHARS]
+
+
+def _without(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _without(item) for key, item in value.items() if key not in _UNHASHED}
+    if isinstance(value, list):
+        return [_without(item) for item in value]
+    return value

@@ -1,0 +1,120 @@
+"""
+What the asynchronous APIs answer: tasks, lists of tasks, tiling grids.
+
+Source: https://docs.planet.com/develop/apis/batch-processing/reference/
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from airflow_provider_sentinelhub.client.models.common import AnswerModel
+
+
+class BatchTask(AnswerModel):
+    """
+    A task, as the service describes it.
+
+    :param id: Its id.
+    :param status: CREATED, ANALYSING, ANALYSIS_DONE, PROCESSING, DONE, FAILED, STOPPED, or what comes later.
+    :param user_action: NONE, ANALYSE, START, STOP: what was last asked of it.
+    :param user_action_updated: When.
+    :param created: When it was created.
+    :param last_updated: When it last changed.
+    :param completion_percentage: 0 to 100; 100 does not mean that it ended.
+    :param cost_pu: Processing units spent so far.
+    :param error: Why it failed.
+    :param stopped_status_reason: OUT_OF_PU, USER_ACTION or UNHEALTHY.
+    :param request: The request with defaults filled in and credentials masked.
+    """
+
+    id: str
+    status: str
+    user_action: str = "NONE"
+    user_action_updated: datetime | None = None
+    created: datetime | None = None
+    last_updated: datetime | None = None
+    completion_percentage: float | None = None
+    cost_pu: Annotated[float | None, Field(alias="costPU")] = None
+    error: str | None = None
+    stopped_status_reason: str | None = None
+    request: dict[str, Any] = Field(default_factory=dict, repr=False)
+
+    @property
+    def description(self) -> str:
+        """The request's free text."""
+        return str(self.request.get("description") or "")
+
+    @property
+    def delivery_url(self) -> str:
+        """Where results go, as the request says it."""
+        delivery = self.request.get("output", {}).get("delivery", {})
+        bucket = delivery.get("s3") or delivery.get("gs") or {}
+        return str(bucket.get("url", ""))
+
+
+class Links(AnswerModel):
+    """
+    Where the pages of a list lie.
+
+    :param next_token: ``viewtoken`` of the next page; absent on the last.
+    """
+
+    next_token: str | None = None
+
+
+class TaskPage(AnswerModel):
+    """
+    One page of the list of tasks.
+
+    :param data: The tasks.
+    :param links: Where the next page lies.
+    """
+
+    data: list[BatchTask]
+    links: Links = Links()
+
+
+class GridProperties(AnswerModel):
+    """
+    Measures of a tiling grid.
+
+    :param tile_width: In units of the grid.
+    :param tile_height: In units of the grid.
+    :param resolutions: In units of the grid, in no order.
+    :param unit: METRE or DEGREE.
+    """
+
+    tile_width: float
+    tile_height: float
+    resolutions: list[float]
+    unit: str
+
+
+class GridDescription(AnswerModel):
+    """
+    A tiling grid, as the service describes it.
+
+    :param id: Its id.
+    :param name: Its name.
+    :param properties: Its measures.
+    """
+
+    id: int
+    name: str
+    properties: GridProperties
+
+
+class GridPage(AnswerModel):
+    """
+    One page of the list of tiling grids.
+
+    :param data: The grids.
+    :param links: Where the next page lies.
+    """
+
+    data: list[GridDescription]
+    links: Links = Links()

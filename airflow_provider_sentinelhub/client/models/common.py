@@ -1,0 +1,131 @@
+"""What all APIs' models share: strictness, rules with a fix, and strings that templating made of lists and dicts."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from typing import Annotated, Any, NoReturn, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic.alias_generators import to_camel
+from pydantic_core import PydanticCustomError
+
+from airflow_provider_sentinelhub.client.errors import InvalidParameter
+
+M = TypeVar("M", bound=BaseModel)
+
+_SECRET = re.compile("key|secret|credential|token|password", re.IGNORECASE)
+_RULE = "sentinelhub_rule"
+
+
+class RequestModel(BaseModel):
+    """A part of a request whose fields the service fixes: a field it does not know is a typing mistake."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, alias_generator=to_camel, allow_inf_nan=False)
+
+
+class OpenRequestModel(BaseModel):
+    """A part of a request to which data collections add fields of their own."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, alias_generator=to_camel, validate_by_name=False)
+
+
+class AnswerModel(BaseModel):
+    """A part of an answer: fields the service adds later are kept, none is required without need."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, alias_generator=to_camel, validate_by_name=True)
+
+
+def broken(rule: str, fix: str, *, field: str = "") -> NoReturn:
+    """
+    Fail a validator with a rule and a fix.
+
+    :param rule: What the field must satisfy.
+    :param fix: What to write instead.
+    :param field: Path of the field, where a whole request is checked and one of its fields is missing.
+    """
+    raise PydanticCustomError(_RULE, "{rule}", {"rule": rule, "fix": fix, "field": field})
+
+
+def from_text(value: Any) -> Any:
+    """
+    Turn the string that templating made of a list or dict back into it.
+
+    :param value: Anything; only a string that starts like a list or dict is changed.
+    """
+    if not isinstance(value, str) or not value.lstrip().startswith(("[", "{", "(")):
+        return value
+    for read in (json.loads, ast.literal_eval):
+        try:
+            return read(value.strip())
+        except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
+            continue
+    return value
+
+
+def without_nulls(value: Any) -> Any:
+    """
+    Leave out every field that is null, also where the fields are the user's own.
+
+    :param value: JSON.
+    """
+    if isinstance(value, dict):
+        return {key: without_nulls(item) for key, item in value.items() if item is not None}
+    return [without_nulls(item) for item in value] if isinstance(value, list) else value
+
+
+Text = BeforeValidator(from_text)
+Numbers = Annotated[list[float], Text]
+JsonObject = Annotated[dict[str, Any], Text]
+
+
+def validated(model: type[M], value: Any, where: str = "") -> M:
+    """
+    Check a value against a model.
+
+    :param model: The model.
+    :param value: What the user wrote.
+    :param where: Path of the value in the request, put before each field's own.
+    :raises InvalidParameter: Names every field that is wrong, its value, its rule and its fix.
+    """
+    try:
+        return model.model_validate(value)
+    except ValidationError as e:
+        problems = [_problem(error, where) for error in e.errors(include_url=False)]
+    first, *others = problems
+    raise first.with_others(others)
+
+
+def _problem(error: Any, where: str) -> InvalidParameter:
+    # Union members appear in pydantic's path by their tag; the service's path has no such step.
+    steps = [str(step) for step in error["loc"] if str(step) not in _TAGS]
+    field = ".".join([where, *steps] if where else steps) or "request"
+    value = "***" if steps and _SECRET.search(steps[-1]) else _masked(error["input"])
+    kind, context = error["type"], error.get("ctx", {})
+    if kind == _RULE:
+        missing = context["field"]
+        return InvalidParameter(missing or field, None if missing else value, context["rule"], context["fix"])
+    if kind == "missing":
+        return InvalidParameter(field, None, "is required", "Add it.")
+    if kind == "extra_forbidden":
+        return InvalidParameter(field, value, "is not a field of this part of the request", "Check the spelling.")
+    if kind == "union_tag_not_found":
+        return InvalidParameter(f"{field}.type", None, "is required", "Add it.")
+    if kind == "union_tag_invalid":
+        return InvalidParameter(
+            f"{field}.type", context["tag"], f"must be one of {context['expected_tags']}", "Choose one."
+        )
+    return InvalidParameter(field, value, error["msg"][:1].lower() + error["msg"][1:], "Correct the value.")
+
+
+def _masked(value: Any) -> Any:
+    # A misspelled name and a text that could not be read may hold a secret as well.
+    if isinstance(value, dict):
+        return {key: "***" if _SECRET.search(str(key)) else _masked(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_masked(item) for item in value]
+    return "***" if isinstance(value, str) and _SECRET.search(value) else value
+
+
+_TAGS = frozenset({"tiling-grid", "geopackage", "raster", "zarr", "function-before[from_text(), dict[str,any]]"})

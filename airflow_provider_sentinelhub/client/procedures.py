@@ -1,0 +1,92 @@
+"""
+Acting on a task and stopping it, so that doing it twice is doing it once.
+
+The procedures do no I/O; a sender carries them out, the blocking one for hooks or the async one for triggers.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from airflow_provider_sentinelhub.client.batch import BatchApi, Goal, Step
+from airflow_provider_sentinelhub.client.call import Pause, Procedure
+from airflow_provider_sentinelhub.client.errors import (
+    IllegalAction,
+    InsufficientProcessingUnits,
+    InvalidRequest,
+    NotFound,
+)
+
+if TYPE_CHECKING:
+    from airflow_provider_sentinelhub.client.models.answers import BatchTask
+
+_LOOKS = 6
+_STOP_LOOKS = 120
+_NOTHING_ASKED = "userAction from NONE"
+
+
+def act(api: BatchApi, task: BatchTask, goal: Goal) -> Procedure[BatchTask]:
+    """
+    Take the steps a task needs now, if any; return it when there is only waiting left, or nothing.
+
+    An action that the service refuses because the task has moved on is no error: the task is read again. After an
+    action the task is read until the action shows, for a replica may lag behind.
+
+    :param api: The task's API.
+    :param task: The task as last seen.
+    :param goal: What is wanted of it.
+    """
+    for _ in range(_LOOKS):
+        step = api.next_step(task, goal)
+        if step in {Step.WAIT, Step.FINISH}:
+            return task
+        try:
+            yield (api.start if step is Step.START else api.analyse)(task.id).when_fresh()
+        except (InvalidRequest, InsufficientProcessingUnits) as refusal:
+            if api.is_over(task):
+                return task  # stopped, and still locked or without units: it is asked again at the next look
+            if not isinstance(refusal, IllegalAction):
+                raise
+            yield Pause(1.0)
+        before = task
+        for look in range(_LOOKS):
+            task = yield api.get(task.id).when_fresh()
+            if (task.status, task.user_action) != (before.status, before.user_action):
+                break
+            yield Pause(min(0.2 * 2**look, 2.0))
+    return task
+
+
+def stop(api: BatchApi, task_id: str) -> Procedure[BatchTask | None]:
+    """
+    Stop a task; an ended one, one that was never started and one that is gone need no stopping.
+
+    What was read may be older than a start: so a task that looks unstarted, or unknown, is asked to stop as well, and
+    the refusal is believed. The service also refuses to stop a task that was asked to start and has not been picked
+    up: then it is asked again until it can be stopped.
+
+    :param api: The task's API.
+    :param task_id: Its id.
+    """
+    task: BatchTask | None = None
+    for look in range(_STOP_LOOKS):
+        try:
+            task = yield api.get(task_id)
+        except NotFound:
+            task = None
+        if task is not None and (api.is_over(task) or task.user_action == "STOP"):
+            return task
+        try:
+            yield api.stop(task_id)
+        except NotFound:
+            return None
+        except IllegalAction as refusal:
+            # The service's own words are newer than any reading; without them a few readings have to do.
+            believed = _NOTHING_ASKED in str(refusal) or look + 1 >= _LOOKS
+            if task is not None and not api.can_stop(task) and believed:
+                return task
+            yield Pause(min(0.2 * 2**look, 5.0))
+        else:
+            task = yield api.get(task_id).when_fresh()
+            return task
+    return task

@@ -1,0 +1,145 @@
+"""
+Getting the one task an intent stands for: the recorded one, else the one found by its tag, else a new one.
+
+Creating costs nothing; only a start does. So the order is create, record, start, and a crash at any point leaves at
+most an unstarted task, which the next attempt finds by its tag.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_sentinelhub.client.call import Pause, Procedure
+from airflow_provider_sentinelhub.client.errors import NotFound, OutcomeUnknown
+from airflow_provider_sentinelhub.client.intent import Intent
+from airflow_provider_sentinelhub.client.procedures import stop
+
+if TYPE_CHECKING:
+    from airflow_provider_sentinelhub.client.batch import BatchApi
+    from airflow_provider_sentinelhub.client.models.answers import BatchTask
+
+_CREATES = 4
+_SEARCHES = 4
+_PAGES = 1000
+
+
+def obtain(
+    api: BatchApi,
+    intent: Intent,
+    body: Mapping[str, Any],
+    secrets: tuple[str, ...],
+    *,
+    recorded: str | None,
+    superseded: str | None = None,
+    since: datetime,
+    adopt_older: bool = False,
+) -> Procedure[BatchTask]:
+    """
+    Return the task of an intent, creating it only where none exists.
+
+    What the same task instance wanted before it was cleared, or before its payload changed, is stopped first, so
+    that no two tasks ever run for it.
+
+    :param api: The API.
+    :param intent: What is wanted, by whom.
+    :param body: The request, credentials included; its description is completed with the intent's tag.
+    :param secrets: The credentials in it.
+    :param recorded: Id of the task an earlier attempt recorded for this intent.
+    :param superseded: Id of the task that was recorded for what this task instance wanted before.
+    :param since: Moment before which no task of this task instance can have been created.
+    :param adopt_older: After a clear, go on with a task for the same payload that has not failed or been stopped,
+        instead of stopping it.
+    """
+    if recorded is not None:
+        known = yield from _read(api, recorded)
+        if known is not None:
+            return known
+    family = yield from _family(api, intent, since, superseded)
+    for task in family:
+        if _is_for(task, intent) or (adopt_older and _may_be_adopted(task, intent)):
+            return task
+    for task in family:
+        if not api.is_over(task):
+            yield from stop(api, task.id)
+    tagged = {**body, "description": intent.description(body.get("description"))}
+    return (yield from _create(api, intent, tagged, secrets, since))
+
+
+def _create(
+    api: BatchApi, intent: Intent, tagged: Mapping[str, Any], secrets: tuple[str, ...], since: datetime
+) -> Procedure[BatchTask]:
+    for attempt in range(1, _CREATES + 1):
+        try:
+            created: BatchTask = yield api.create(tagged, secrets)
+        except OutcomeUnknown:
+            found = yield from _after_lost_answer(api, intent, since)
+            if found is not None:
+                return found
+            if attempt == _CREATES:
+                raise
+        else:
+            return created
+    raise AssertionError("the last attempt returns or raises")
+
+
+def _is_for(task: BatchTask, intent: Intent) -> bool:
+    return Intent.found_in(task.description) == intent
+
+
+def _may_be_adopted(task: BatchTask, intent: Intent) -> bool:
+    older = Intent.found_in(task.description)
+    return older is not None and older.digest == intent.digest and task.status not in {"FAILED", "STOPPED"}
+
+
+def _read(api: BatchApi, task_id: str) -> Procedure[BatchTask | None]:
+    try:
+        task: BatchTask = yield api.get(task_id).when_fresh()
+    except NotFound:
+        return None  # deleted by somebody, or by the service's own cleaning up
+    return task
+
+
+def _family(api: BatchApi, intent: Intent, since: datetime, superseded: str | None) -> Procedure[list[BatchTask]]:
+    """Return all tasks of the same task instance, the newest first."""
+    family = yield from find(api, intent, since)
+    if superseded is not None and superseded not in {task.id for task in family}:
+        old = yield from _read(api, superseded)
+        if old is not None:
+            family.append(old)
+    return family
+
+
+def _after_lost_answer(api: BatchApi, intent: Intent, since: datetime) -> Procedure[BatchTask | None]:
+    # The service may still be writing what it accepted.
+    for search in range(_SEARCHES):
+        yield Pause(min(0.5 * 2**search, 4.0))
+        for task in (yield from find(api, intent, since)):
+            if _is_for(task, intent):
+                return task
+    return None
+
+
+def find(api: BatchApi, intent: Intent, since: datetime) -> Procedure[list[BatchTask]]:
+    """
+    Look for the tasks of a task instance in the account's list, newest first, only as far back as needed.
+
+    :param api: The API.
+    :param intent: Whose tasks are looked for; digest and generation do not count.
+    :param since: Moment before which none can have been created.
+    """
+    found: list[BatchTask] = []
+    token: str | None = None
+    for _ in range(_PAGES):
+        page = yield api.page(token)
+        for task in page.data:
+            if task.created is not None and task.created < since:
+                return found
+            other = Intent.found_in(task.description)
+            if other is not None and other.instance == intent.instance:
+                found.append(task)
+        token = page.links.next_token
+        if not token or not page.data:
+            break
+    return found
