@@ -1,0 +1,231 @@
+"""
+``execution-<id>.sqlite``: what became of every feature.
+
+One table ``features`` with the columns ``id``, ``name``, ``status``, ``error`` and ``delivered``, in any order. The
+service uploads it now and then while the task runs, and at its end; it is absent before processing starts.
+
+Source: https://docs.planet.com/develop/apis/batch-processing/ (execution database).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_sentinelhub.artifacts.messages import ErrorGroups
+from airflow_provider_sentinelhub.artifacts.report import MAX_NAMES, FeatureOutcome, FeatureReport
+from airflow_provider_sentinelhub.artifacts.sqlite_file import corrupt, open_sqlite, quoted, table_columns
+
+if TYPE_CHECKING:
+    import sqlite3
+    from pathlib import Path
+
+    from airflow_provider_sentinelhub.artifacts.report import ErrorGroup
+
+WHAT = "execution database"
+NO_STATUS = "(no status)"
+OUTCOMES = (
+    FeatureOutcome.DELIVERED,
+    FeatureOutcome.NO_DATA,
+    FeatureOutcome.PENDING,
+    FeatureOutcome.FAILED,
+    FeatureOutcome.UNDELIVERED,
+    FeatureOutcome.UNKNOWN,
+)
+"""What the number stands for that the SQL computes for each row."""
+
+_FIRST_PROBLEM = 3
+_REQUIRED = ("name", "status", "error", "delivered")
+_MAX_STATUSES = 20
+# Three counts share one 64-bit sum: a scan that computes the outcome of each row once instead of three times.
+_BITS = 20
+_NO_DATA_CODE = 1
+# True of nearly every row, and cheap: only the other rows need a second look. Never NULL, so no row is lost between.
+_PLAIN = "({status} COLLATE BINARY IS 'DONE' AND {delivered} IS 1 AND {error} IS NULL)"
+
+# Everything odd about a value must end in one of the six numbers: NULL, text where a number is expected, other types.
+_DELIVERED = """({delivered} IS 1 OR CASE typeof({delivered})
+    WHEN 'integer' THEN {delivered} <> 0 WHEN 'real' THEN {delivered} <> 0
+    WHEN 'text' THEN lower(trim({delivered})) IN ('1', 'true', 't', 'yes', 'y') ELSE 0 END)"""
+_NO_DATA = """(typeof({error}) = 'text' AND trim(replace(replace(replace(lower({error}), ' ', ''), '_', ''), '-', ''),
+    char(9, 10, 13) || '.!') = 'nodata')"""
+_OUTCOME = f"""CASE {{status}} COLLATE BINARY
+    WHEN 'DONE' THEN CASE WHEN {_NO_DATA} THEN 1 WHEN {_DELIVERED} THEN 0 ELSE 4 END
+    WHEN 'PENDING' THEN 2 WHEN 'FATAL' THEN 3 ELSE 5 END"""
+
+
+@dataclass(frozen=True, slots=True)
+class FeaturesTable:
+    """
+    The table of features in an open execution database.
+
+    :param table: Its quoted name, for SQL, as for the next four.
+    :param names: Quoted columns by their documented names; ``id`` may stand for NULL.
+    :param unique: Whether the database itself keeps the names apart.
+    """
+
+    table: str
+    names: dict[str, str]
+    unique: bool
+
+    @classmethod
+    def find(cls, connection: sqlite3.Connection, path: Path) -> FeaturesTable:
+        """
+        Find table and columns by name.
+
+        :param connection: The open file.
+        :param path: The file, for the error message.
+        :raises ArtifactCorrupt: Table or columns are missing.
+        """
+        tables = connection.execute("SELECT name, sql FROM sqlite_master WHERE type = 'table'").fetchall()
+        # A virtual table would be read by code of its own, and none is expected here.
+        real = [name for name, sql in tables if not str(sql).upper().startswith("CREATE VIRTUAL")]
+        found = next((name for name in real if name.lower() == "features"), None)
+        if found is None:
+            raise corrupt(path, WHAT, f"it has no table 'features', only {sorted(real)[:10]}")
+        columns = table_columns(connection, found)
+        missing = [name for name in _REQUIRED if name not in columns]
+        if missing:
+            raise corrupt(path, WHAT, f"its table has no column {missing}, only {sorted(columns)[:20]}")
+        names = {name: quoted(columns[name]) for name in _REQUIRED}
+        names["id"] = quoted(columns["id"]) if "id" in columns else "NULL"
+        return cls(quoted(found), names, _names_are_unique(connection, found, columns["name"]))
+
+    def sql(self, query: str) -> str:
+        """
+        Fill table, columns and the outcome's expression into a query.
+
+        :param query: With ``{table}``, ``{outcome}``, ``{id}``, ``{name}``, ``{status}``, ``{error}`` and
+            ``{delivered}``. ``{plain}`` is true of the ordinary delivered row, ``{truth}`` is what ``{delivered}``
+            means, and in ``{name_text}`` and ``{error_text}`` texts are cut to a bounded length.
+        """
+        return query.format(
+            table=self.table,
+            outcome=_OUTCOME.format(**self.names),
+            plain=_PLAIN.format(**self.names),
+            truth=_DELIVERED.format(**self.names),
+            name_text="coalesce(substr(CAST({name} AS TEXT), 1, 500), '')".format(**self.names),
+            error_text="substr(CAST({error} AS TEXT), 1, 1000)".format(**self.names),
+            **self.names,
+        )
+
+
+def read_execution_db(path: Path, *, counts_only: bool = False, duplicates: bool = True) -> FeatureReport:
+    """
+    Summarise an execution database in bounded memory.
+
+    :param path: The file; it must not change meanwhile.
+    :param counts_only: Leave out duplicates, error groups and names: cheaper, for progress. Default ``False``.
+    :param duplicates: Whether to look for names that occur more than once: costs more than all the rest, unless the
+        database itself keeps names apart. Default ``True``.
+    :raises ArtifactCorrupt: It is damaged, cut off, or does not have the table and columns it should have.
+    """
+    with open_sqlite(path, WHAT) as connection:
+        features = FeaturesTable.find(connection, path)
+        counts = _counts(connection, features, path)
+        unknown_statuses = _unknown_statuses(connection, features) if counts[-1] else ()
+        if counts_only:
+            return _report(counts, unknown_statuses)
+        groups, failed_names = ErrorGroups(), list[str]()
+        problems = [0] * len(OUTCOMES)
+        query = (
+            "SELECT {outcome}, {name_text}, {error_text} FROM {table} NOT INDEXED WHERE NOT {plain} AND {outcome} >= 3"
+        )
+        for code, name, error in connection.execute(features.sql(query)):
+            problems[code] += 1
+            if OUTCOMES[code] is FeatureOutcome.FAILED and len(failed_names) < MAX_NAMES:
+                failed_names.append(name)
+            groups.add(OUTCOMES[code], name, error)
+        if problems[_FIRST_PROBLEM:] != counts[_FIRST_PROBLEM:]:
+            raise corrupt(path, WHAT, f"counted twice, its features give {counts} and {problems}")
+        error_groups, other_errors = groups.result()
+        return _report(
+            counts,
+            unknown_statuses,
+            duplicates=_duplicates(connection, features) if duplicates and not features.unique else (0, ()),
+            error_groups=error_groups,
+            other_errors=other_errors,
+            failed_names=tuple(failed_names),
+            no_data_names=_no_data_names(connection, features) if counts[_NO_DATA_CODE] else (),
+        )
+
+
+def _counts(connection: sqlite3.Connection, features: FeaturesTable, path: Path) -> list[int]:
+    """Count the features of each outcome in one scan; where the sums do not add up, by grouping."""
+    (total,) = connection.execute(features.sql("SELECT count(*) FROM {table}")).fetchone()
+    counts: list[int] = []
+    if total < 1 << _BITS:
+        query = (
+            "SELECT coalesce(sum(CASE WHEN {plain} THEN 1 ELSE CASE {outcome} "
+            "WHEN 0 THEN 1 WHEN 1 THEN 1 << 20 WHEN 2 THEN 1 << 40 ELSE 0 END END), 0), "
+            "coalesce(sum(CASE WHEN {plain} THEN 0 ELSE CASE {outcome} "
+            "WHEN 3 THEN 1 WHEN 4 THEN 1 << 20 WHEN 5 THEN 1 << 40 ELSE 0 END END), 0) FROM {table}"
+        )
+        for packed in connection.execute(features.sql(query)).fetchone():
+            counts += [packed >> shift & (1 << _BITS) - 1 for shift in (0, _BITS, 2 * _BITS)]
+    if sum(counts) != total or not counts:
+        found = dict(connection.execute(features.sql("SELECT {outcome}, count(*) FROM {table} GROUP BY 1")))
+        counts = [found.get(code, 0) for code in range(len(OUTCOMES))]
+    if sum(counts) != total:
+        raise corrupt(path, WHAT, f"it has {total} features, but their outcomes add up to {sum(counts)}: {counts}")
+    return counts
+
+
+def _unknown_statuses(connection: sqlite3.Connection, features: FeaturesTable) -> tuple[tuple[str, int], ...]:
+    query = (
+        "SELECT substr(CAST({status} AS TEXT), 1, 100), count(*) FROM {table} WHERE {outcome} = 5 "
+        "GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT ?"
+    )
+    rows = connection.execute(features.sql(query), (_MAX_STATUSES,))
+    return tuple((NO_STATUS if status is None else status, count) for status, count in rows)
+
+
+def _no_data_names(connection: sqlite3.Connection, features: FeaturesTable) -> tuple[str, ...]:
+    # Ends with the twentieth, so it costs a scan only where there are fewer.
+    query = "SELECT {name_text} FROM {table} NOT INDEXED WHERE NOT {plain} AND {outcome} = 1 LIMIT ?"
+    return tuple(name for (name,) in connection.execute(features.sql(query), (MAX_NAMES,)))
+
+
+def _duplicates(connection: sqlite3.Connection, features: FeaturesTable) -> tuple[int, tuple[str, ...]]:
+    # Grouping sorts, mostly on disk; count(DISTINCT) would fill an index in random order, five times as slow.
+    repeated = (
+        "FROM (SELECT {name_text} AS text FROM {table} WHERE length({name}) > 0 "
+        "GROUP BY CAST({name} AS BLOB) HAVING count(*) > 1)"
+    )
+    (count,) = connection.execute(features.sql(f"SELECT count(*) {repeated}")).fetchone()
+    if not count:
+        return 0, ()
+    rows = connection.execute(features.sql(f"SELECT text {repeated} ORDER BY text LIMIT {MAX_NAMES}"))
+    return count, tuple(name for (name,) in rows)
+
+
+def _names_are_unique(connection: sqlite3.Connection, table: str, column: str) -> bool:
+    indexes = connection.execute(
+        'SELECT name FROM pragma_index_list(?) WHERE "unique" = 1 AND partial = 0', (table,)
+    ).fetchall()
+    columns = "SELECT name FROM pragma_index_info(?)"
+    return any(connection.execute(columns, index).fetchall() == [(column,)] for index in indexes)
+
+
+def _report(
+    counts: list[int],
+    unknown_statuses: tuple[tuple[str, int], ...],
+    *,
+    duplicates: tuple[int, tuple[str, ...]] = (0, ()),
+    error_groups: tuple[ErrorGroup, ...] = (),
+    other_errors: int = 0,
+    failed_names: tuple[str, ...] = (),
+    no_data_names: tuple[str, ...] = (),
+) -> FeatureReport:
+    found: dict[str, Any] = {outcome.value.lower(): count for outcome, count in zip(OUTCOMES, counts, strict=True)}
+    return FeatureReport(
+        total=sum(counts),
+        **found,
+        unknown_statuses=unknown_statuses,
+        duplicates=duplicates[0],
+        duplicate_names=duplicates[1],
+        error_groups=error_groups,
+        other_errors=other_errors,
+        failed_names=failed_names,
+        no_data_names=no_data_names,
+    )

@@ -1,0 +1,253 @@
+"""
+Objects by URL: ``s3://``, ``gs://`` and ``file://`` behind one small interface.
+
+All calls block; from an event loop they are called in a thread. A dead endpoint is reported within seconds, one that
+accepts connections and then says nothing within about twice ``read_timeout``.
+"""
+
+from __future__ import annotations
+
+import re
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_sentinelhub.artifacts.location import Location, without_secrets
+from airflow_provider_sentinelhub.artifacts.object_stores import open_store, parse_service_account
+from airflow_provider_sentinelhub.artifacts.storage_errors import (
+    is_missing_bucket,
+    is_status,
+    storage_unavailable,
+)
+from airflow_provider_sentinelhub.client.errors import ArtifactMissing, InvalidParameter, StorageUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import datetime
+
+    from obstore import GetResult
+    from obstore.store import ObjectStore
+
+_CHUNK = 4 * 1024 * 1024
+_PART = 8 * 1024 * 1024
+_ENDPOINT = re.compile(r"https?://[A-Za-z0-9\-._~\[\]:]+(?:/[\w\-.~/]*)?", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class StorageOptions:
+    """
+    How to reach the buckets. What is not given is taken from the environment, as the cloud's own tools do.
+
+    :param access_key_id: S3 access key. Default: environment, then the machine's role.
+    :param secret_access_key: Its secret; both or neither.
+    :param session_token: Session token of temporary S3 credentials.
+    :param region: Region of the S3 buckets, e.g. ``eu-central-1``. Default: environment, then ``us-east-1``.
+    :param endpoint_url: Other S3 endpoint than AWS, e.g. ``https://eodata.dataspace.copernicus.eu``; addressed by path.
+    :param service_account_key: Google service account key, the JSON text itself. Default: environment.
+    :param connect_timeout: Seconds to wait for a connection. Default 5.
+    :param read_timeout: Seconds to wait for the next bytes of an answer. Default 30.
+    :raises InvalidParameter: The values contradict each other or cannot be used; secrets are never shown.
+    """
+
+    access_key_id: str | None = None
+    secret_access_key: str | None = field(default=None, repr=False)
+    session_token: str | None = field(default=None, repr=False)
+    region: str | None = None
+    endpoint_url: str | None = None
+    service_account_key: str | None = field(default=None, repr=False)
+    connect_timeout: float = 5.0
+    read_timeout: float = 30.0
+
+    def __post_init__(self) -> None:
+        if bool(self.access_key_id) != bool(self.secret_access_key):
+            missing = "secret_access_key" if self.access_key_id else "access_key_id"
+            raise InvalidParameter(missing, None, "access key and secret come together", "Give both or neither.")
+        if self.session_token and not self.access_key_id:
+            fix = "Give the access key it belongs to."
+            raise InvalidParameter("access_key_id", None, "a session token belongs to an access key", fix)
+        # The client library aborts with a panic on an endpoint that is no URL.
+        if self.endpoint_url is not None and not _ENDPOINT.fullmatch(self.endpoint_url):
+            shown = without_secrets(self.endpoint_url)
+            rule = "must be an http(s) URL without credentials or query"
+            raise InvalidParameter("endpoint_url", shown, rule, "Write https://host or https://host:port.")
+        if self.service_account_key is not None:
+            parse_service_account(self.service_account_key)
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectMeta:
+    """
+    What the bucket knows about an object.
+
+    :param url: Its URL.
+    :param size: Bytes.
+    :param etag: Changes whenever the content does; without quotes; ``None`` where the storage has none.
+    :param last_modified: When it was written.
+    """
+
+    url: str
+    size: int
+    etag: str | None
+    last_modified: datetime
+
+
+class Storage:
+    """
+    Read and write objects by URL.
+
+    Connections are kept open between calls; one instance may be shared by threads. Every method raises
+    :class:`InvalidParameter` for a URL it cannot use and :class:`StorageUnavailable` when credentials, bucket or
+    network stand in the way.
+
+    :param options: How to reach the buckets. Default: everything from the environment.
+    """
+
+    def __init__(self, options: StorageOptions | None = None) -> None:
+        self._options = options or StorageOptions()
+        self._stores: dict[tuple[str, str], ObjectStore] = {}
+
+    def head(self, url: str) -> ObjectMeta:
+        """
+        Look at an object without reading it.
+
+        :param url: Its URL.
+        :raises ArtifactMissing: It does not exist.
+        """
+        location = Location.parse(url)
+        with _speaking("look at", location):
+            try:
+                return _meta(location, dict(self._store(location).head(location.key)))
+            except FileNotFoundError:
+                # The answer to HEAD has no body, so it cannot say whether the object or the whole bucket is missing.
+                return _meta(location, dict(self._get(location).meta))
+
+    def exists(self, url: str) -> bool:
+        """
+        Say whether there is an object.
+
+        :param url: Its URL.
+        """
+        try:
+            self.head(url)
+        except ArtifactMissing:
+            return False
+        return True
+
+    def read(self, url: str) -> bytes:
+        """
+        Read a small object into memory.
+
+        :param url: Its URL.
+        :raises ArtifactMissing: It does not exist.
+        """
+        location = Location.parse(url)
+        with _speaking("read", location):
+            return bytes(self._get(location).bytes())
+
+    def download(self, url: str, target: Path) -> ObjectMeta:
+        """
+        Copy an object to disk in bounded memory; ``target`` appears only when it is complete.
+
+        :param url: Its URL.
+        :param target: File to write; replaced if it exists.
+        :returns: What was read: size and ETag belong to the bytes on disk even if the object was replaced meanwhile.
+        :raises ArtifactMissing: It does not exist.
+        """
+        location = Location.parse(url)
+        part = target.with_name(f"{target.name}.part")
+        written = 0
+        try:
+            with part.open("wb") as file, _speaking("read", location):
+                answer = self._get(location)
+                meta = _meta(location, dict(answer.meta))
+                for chunk in answer.stream(min_chunk_size=_CHUNK):
+                    written += file.write(chunk)
+            if written != meta.size:
+                raise StorageUnavailable(
+                    f"Reading {location} ended after {written} of {meta.size} bytes. Try again later."
+                )
+            part.replace(target)
+        finally:
+            part.unlink(missing_ok=True)
+        return meta
+
+    def upload(self, source: Path | bytes, url: str) -> None:
+        """
+        Write an object; it appears complete or not at all, and replaces what was there.
+
+        :param source: Its content, or the file that holds it (sent in parts, in bounded memory).
+        :param url: Where to write it.
+        """
+        location = Location.parse(url)
+        if isinstance(source, Path):
+            source.stat()
+        with _speaking("write", location):
+            try:
+                # Few parts at a time: on a slow line many would each run into the read timeout.
+                self._store(location).put(location.key, source, chunk_size=_PART, max_concurrency=2)
+            except FileNotFoundError as error:
+                raise storage_unavailable("write", location, error) from error
+
+    def list(self, prefix_url: str) -> Iterator[ObjectMeta]:
+        """
+        List the objects below a folder, in the order of the storage; a folder that does not exist is empty.
+
+        :param prefix_url: The folder; ``s3://b/f`` lists ``f/x`` and ``f/g/y``, not ``fx``.
+        """
+        location = Location.parse(prefix_url, folder=True)
+        with _speaking("list", location):
+            for chunk in self._store(location).list(location.key or None, chunk_size=1000):
+                for item in chunk:
+                    yield _meta(location.with_key(item["path"]), dict(item))
+
+    def delete(self, url: str) -> None:
+        """
+        Delete an object; it is no error if there is none.
+
+        :param url: Its URL.
+        """
+        location = Location.parse(url)
+        with _speaking("delete", location):
+            try:
+                self._store(location).delete(location.key)
+            except FileNotFoundError as error:
+                if is_missing_bucket(error):
+                    raise storage_unavailable("delete", location, error) from error
+
+    def _get(self, location: Location) -> GetResult:
+        return self._store(location).get(location.key)
+
+    def _store(self, location: Location) -> ObjectStore:
+        place = (location.scheme, location.bucket)
+        if place not in self._stores:
+            self._stores[place] = open_store(location, self._options)
+        return self._stores[place]
+
+
+@contextmanager
+def _speaking(action: str, location: Location) -> Iterator[None]:
+    from obstore.exceptions import BaseError
+
+    try:
+        yield
+    except FileNotFoundError as error:
+        if is_missing_bucket(error):
+            raise storage_unavailable(action, location, error) from error
+        raise ArtifactMissing(
+            f"There is no {location}. Check the path; while a task runs the object may still come."
+        ) from error
+    except BaseError as error:
+        if location.scheme == "file" and "NotADirectory" in str(error) and action != "write":
+            raise ArtifactMissing(f"There is no {location}: a folder in its path is a file.") from error
+        if action == "delete" and is_status(error, 404) and not is_missing_bucket(error):
+            return
+        raise storage_unavailable(action, location, error) from error
+    except (ValueError, PermissionError) as error:
+        raise storage_unavailable(action, location, error) from error
+
+
+def _meta(location: Location, found: dict[str, Any]) -> ObjectMeta:
+    etag = found["e_tag"]
+    clean = etag.removeprefix("W/").strip('"') if etag else None
+    return ObjectMeta(str(location), found["size"], clean, found["last_modified"])
