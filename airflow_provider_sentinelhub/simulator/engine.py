@@ -1,0 +1,243 @@
+"""What time does: carries tasks from one status to the next, whether or not anybody looks."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from airflow_provider_sentinelhub.simulator import machine
+from airflow_provider_sentinelhub.simulator.analysis import analyse, template
+from airflow_provider_sentinelhub.simulator.cost import MINIMUM_BALANCE_PU, MINIMUM_PU
+from airflow_provider_sentinelhub.simulator.delivery import Bucket, BucketFailed
+from airflow_provider_sentinelhub.simulator.problems import AnalysisFailed
+from airflow_provider_sentinelhub.simulator.processing import execution_database, process
+
+if TYPE_CHECKING:
+    from airflow_provider_sentinelhub.simulator.machine import Task
+    from airflow_provider_sentinelhub.simulator.service import Service
+
+_LOG = logging.getLogger(__name__)
+TICK_S = 0.05
+# Real seconds one task may work before the others get their turn.
+TURN_S = 0.2
+HEARTBEAT_S = 0.5
+
+
+class Engine:
+    """
+    The thread that lets time pass for the tasks.
+
+    :param service: Whose tasks.
+    """
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._store = service.store
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
+        self._buckets: dict[str, Bucket] = {}
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End after the work at hand."""
+        self._stopping.set()
+        self._thread.join(timeout=10)
+        self._store.remember("clock", self._service.clock.now())
+
+    def _run(self) -> None:
+        heartbeat = 0.0
+        while not self._stopping.wait(TICK_S):
+            if time.monotonic() >= heartbeat:
+                self._store.remember("clock", self._service.clock.now())
+                heartbeat = time.monotonic() + HEARTBEAT_S
+            with self._service.lock:
+                active = [task for task in self._store.tasks.values() if task.active]
+            for task in active:
+                self._advance(task)
+
+    def _advance(self, task: Task) -> None:
+        try:
+            until = time.monotonic() + TURN_S
+            while self._step(task) and time.monotonic() < until and not self._stopping.is_set():
+                pass
+        except Exception as error:  # noqa: BLE001 - see below
+            # A task that silently hangs would look like a slow one: it ends visibly instead.
+            _LOG.exception("task %s cannot go on", task.id)
+            with self._service.lock:
+                task.error = f"Error in the simulator: {error}"
+                task.execution_due = None
+                task.enter("FAILED", self._service.clock.now())
+                self._store.save(task)
+
+    def _step(self, task: Task) -> bool:
+        """Carry the task one step on; return whether there may be another one right away."""
+        timing = self._service.script.timing
+        now = self._service.clock.now()
+        if task.execution_due is not None and now >= task.execution_due:
+            task.execution_due = None
+            self._upload_execution(task, now, final=True)
+        if task.status == "CREATED":
+            return self._enter(task, "ANALYSING", timing.pickup_seconds, now)
+        if task.status == "ANALYSING" and now >= task.since + timing.analysis_seconds:
+            self._analyse(task, task.since + timing.analysis_seconds)
+            return True
+        if task.status == "ANALYSIS_DONE" and task.user_action == "STOP":
+            return self._stop_when_due(task, now)
+        if task.status == "ANALYSIS_DONE" and task.user_action == "START":
+            return self._enter(task, "PROCESSING", timing.queue_seconds, now)
+        return task.status == "PROCESSING" and self._process(task, now)
+
+    def _enter(self, task: Task, status: str, delay: float, now: float) -> bool:
+        with self._service.lock:
+            moment = task.since + delay
+            if now < moment or not task.active:
+                return False
+            # The moment it was due, not the moment it was noticed: a clock that jumps loses nothing.
+            task.enter(status, moment)
+            if status == "PROCESSING":
+                task.processing_since = task.handled_at = task.execution_at = task.billed_at = moment
+                task.handled = 0
+            self._store.save(task)
+            return True
+
+    def _bucket(self, task: Task) -> Bucket:
+        if task.id not in self._buckets:
+            access = task.request["output"]["delivery"]["s3"]
+            self._buckets[task.id] = Bucket.open(access, self._service.keys)
+        return self._buckets[task.id]
+
+    def _analyse(self, task: Task, moment: float) -> None:
+        failure = None
+        remaining = 0
+        try:
+            found = analyse(task, self._bucket(task), self._service.source(task))
+            self._bucket(task).put(template(task).beside(f"featureManifest-{task.id}.gpkg"), found.manifest)
+            self._store.add_features(task.id, found.features)
+            remaining = len(found.features)
+        except AnalysisFailed as error:
+            failure = str(error)
+        except BucketFailed as error:
+            failure = f"Unable to access the S3 bucket: {error}."
+        with self._service.lock:
+            task.error = failure
+            if failure is not None:
+                task.enter("FAILED", moment)
+            elif remaining == 0:
+                # Everything exists and may be skipped: there is nothing to start.
+                task.completion = 100
+                task.enter("DONE", moment)
+            else:
+                task.enter("ANALYSIS_DONE", moment)
+                if task.user_action == "STOP":
+                    machine.stop(task, "USER_ACTION", moment)
+            self._store.save(task)
+
+    def _stop_when_due(self, task: Task, now: float) -> bool:
+        asked = task.user_action_updated or now
+        moment = asked + self._service.script.timing.stop_seconds
+        if now < moment:
+            return False
+        self._stop(task, "USER_ACTION", moment)
+        return True
+
+    def _stop(self, task: Task, reason: str, moment: float) -> None:
+        if task.status == "PROCESSING":
+            self._upload_execution(task, moment, final=True)
+        with self._service.lock:
+            self._bill(task, moment)
+            machine.stop(task, reason, moment)
+            self._store.save(task)
+
+    def _process(self, task: Task, now: float) -> bool:
+        timing = self._service.script.timing
+        if task.user_action == "STOP" and self._stop_when_due(task, now):
+            return False
+        total, handled = self._store.count_features(task.id)
+        if task.stop_asked is not None:
+            self._stop(task, task.stop_asked, now)
+            return False
+        stop = task.rule.stop if task.rule else None
+        if stop is not None and task.service_stops == 0 and handled >= stop.after_fraction * total:
+            task.service_stops += 1
+            self._stop(task, stop.reason, now)
+            return False
+        if handled < total and task.handled < machine.features_due(task, now, timing):
+            self._process_next(task, now, total)
+            self._keep_books(task, now)
+            return True
+        self._keep_books(task, now)
+        if task.status == "PROCESSING" and handled == total and now >= task.handled_at + timing.finalising_seconds:
+            self._finish(task, task.handled_at + timing.finalising_seconds)
+        return False
+
+    def _process_next(self, task: Task, now: float, total: int) -> None:
+        upcoming = self._store.next_feature(task.id)
+        if upcoming is None:
+            return
+        number, feature = upcoming
+        earlier = self._store.earlier_tasks(task.id, feature.name)
+        rule = self._service.script.feature_rule(feature.name, number - 1, task.description, earlier)
+        row, pu = process(task, number, feature, rule, self._bucket(task))
+        self._store.handle_feature(task.id, row)
+        timing = self._service.script.timing
+        with self._service.lock:
+            task.handled += 1
+            each = timing.feature_seconds / timing.parallel
+            task.handled_at = min(now, task.processing_since + task.handled * each)
+            task.accrued_pu += pu
+            done = self._store.count_features(task.id)[1]
+            task.completion = round(100 * done / total, 2)
+            self._store.save(task)
+
+    def _keep_books(self, task: Task, now: float) -> None:
+        timing = self._service.script.timing
+        if now >= task.execution_at + timing.execution_seconds:
+            self._upload_execution(task, now, final=False)
+        if now >= task.billed_at + timing.billing_seconds:
+            with self._service.lock:
+                self._bill(task, now)
+                self._store.save(task)
+            if self._service.balance < MINIMUM_BALANCE_PU:
+                self._stop(task, "OUT_OF_PU", now)
+
+    def _bill(self, task: Task, moment: float) -> None:
+        self._service.balance -= max(0.0, task.accrued_pu - task.cost_pu)
+        task.cost_pu = max(task.cost_pu, task.accrued_pu)
+        task.billed_at = moment
+        task.last_updated = moment
+
+    def _finish(self, task: Task, moment: float) -> None:
+        rule = task.rule.execution_database if task.rule else None
+        if rule is not None and rule.mode == "late":
+            task.execution_due = moment + rule.seconds
+        else:
+            self._upload_execution(task, moment, final=True)
+        with self._service.lock:
+            task.accrued_pu = max(task.accrued_pu, MINIMUM_PU)
+            self._bill(task, moment)
+            task.completion = 100
+            task.enter("DONE", moment)
+            self._store.save(task)
+        self._buckets.pop(task.id, None)
+
+    def _upload_execution(self, task: Task, now: float, *, final: bool) -> None:
+        rule = task.rule.execution_database if task.rule else None
+        wrong = rule.mode if rule and (rule.uploads is None or task.execution_uploads < rule.uploads) else None
+        content = execution_database(self._store.features(task.id), documented=wrong != "other_schema")
+        if wrong == "truncated":
+            content = content[: len(content) // 2]
+        task.execution_at = now
+        task.execution_uploads += 1
+        if wrong != "missing":
+            try:
+                self._bucket(task).put(template(task).beside(f"execution-{task.id}.sqlite"), content)
+            except BucketFailed:
+                _LOG.exception("task %s: execution database not uploaded", task.id)
+        if final:
+            with self._service.lock:
+                self._store.save(task)

@@ -1,0 +1,55 @@
+"""Lists in pages, and the search in them."""
+
+from __future__ import annotations
+
+import base64
+from typing import TypeVar
+
+from airflow_provider_sentinelhub.simulator.problems import violations
+
+PAGE = 100
+Item = TypeVar("Item")
+
+
+def matches(text: str, search: str | None) -> bool:
+    """
+    Say whether a text is found by a search.
+
+    :param text: The text.
+    :param search: Words joined by ``|`` and ``&``; everything is found when empty.
+    """
+    text = text.lower()
+    alternatives = (search or "").lower().split("|")
+    return any(all(word.strip() in text for word in each.split("&")) for each in alternatives)
+
+
+def page(items: list[Item], count: int | None, viewtoken: str | None, url: str) -> tuple[list[Item], dict[str, str]]:
+    """
+    Cut one page out of a list.
+
+    :param items: All of them.
+    :param count: Size of the page; at most, and by default, 100.
+    :param viewtoken: Which page; the first when ``None``.
+    :param url: The caller's URL without the query.
+    :returns: The page and its ``links``; ``nextToken`` is absent on the last one.
+    :raises Problem: 400.
+    """
+    if count is not None and count < 1:
+        raise violations([{"parameter": "count", "violation": "count must be greater than 0"}])
+    size = min(count or PAGE, PAGE)
+    try:
+        start = int(base64.urlsafe_b64decode(viewtoken or _token(0)))
+    except ValueError:
+        raise violations([{"parameter": "viewtoken", "violation": "viewtoken is invalid"}]) from None
+    links = {"currentToken": _token(start), "@id": f"{url}?count={size}&viewtoken={_token(start)}"}
+    if start + size < len(items):
+        links["nextToken"] = _token(start + size)
+        links["next"] = f"{url}?count={size}&viewtoken={links['nextToken']}"
+    if start > 0:
+        links["previousToken"] = _token(max(0, start - size))
+        links["previous"] = f"{url}?count={size}&viewtoken={links['previousToken']}"
+    return items[start : start + size], links
+
+
+def _token(start: int) -> str:
+    return base64.urlsafe_b64encode(str(start).encode()).decode()
