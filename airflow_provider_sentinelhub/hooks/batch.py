@@ -1,0 +1,295 @@
+"""The asynchronous APIs for people who write Python tasks, and for the operators: obtain, act, wait, stop, report."""
+
+from __future__ import annotations
+
+import copy
+import sys
+import time
+from collections.abc import Mapping
+from datetime import datetime
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_sentinelhub.client.errors import InvalidConfiguration, InvalidParameter, InvalidRequest
+from airflow_provider_sentinelhub.hooks.sentinel_hub import SentinelHubHook
+
+if TYPE_CHECKING:
+    from airflow_provider_sentinelhub.artifacts.report import FeatureReport
+    from airflow_provider_sentinelhub.artifacts.storage import Storage
+    from airflow_provider_sentinelhub.client.batch import BatchApi, Goal
+    from airflow_provider_sentinelhub.client.estimate import Estimate
+    from airflow_provider_sentinelhub.client.intent import Intent
+    from airflow_provider_sentinelhub.client.models.answers import BatchTask
+    from airflow_provider_sentinelhub.client.watch import Watch
+
+# How long the final execution database of a task that is DONE is waited for.
+PATIENCE_S = 120.0
+_SECRET_FIELDS = ("iamRoleARN", "accessKey", "secretAccessKey", "credentials")
+
+
+class SentinelHubBatchHook(SentinelHubHook):
+    """
+    Works with the tasks of one asynchronous API.
+
+    :param api: Key of the API, e.g. ``batch-v2``.
+    :param sentinelhub_conn_id: The Sentinel Hub connection.
+    :param aws_conn_id: The AWS connection: its role or keys are handed to the service with each new task, and used
+        here to read and write the bucket.
+    :param gcp_conn_id: The Google Cloud connection, for buckets on Google Cloud Storage.
+    """
+
+    def __init__(
+        self,
+        api: str = "batch-v2",
+        sentinelhub_conn_id: str = SentinelHubHook.default_conn_name,
+        aws_conn_id: str | None = "aws_default",
+        gcp_conn_id: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(sentinelhub_conn_id, **kwargs)
+        self.api_key = api
+        self.aws_conn_id = aws_conn_id
+        self.gcp_conn_id = gcp_conn_id
+
+    @cached_property
+    def api(self) -> BatchApi:
+        """The API."""
+        from airflow_provider_sentinelhub.client.batch import APIS
+
+        return APIS[self.api_key]
+
+    def get(self, task_id: str) -> BatchTask:
+        """
+        Read a task.
+
+        :param task_id: Its id.
+        :raises NotFound: There is none.
+        """
+        return self.send(self.api.get(task_id))
+
+    def prepare(self, request: Any) -> dict[str, Any]:
+        """
+        Check a request before anything is sent, and return the JSON to send, without credentials.
+
+        :param request: The service's own request as a dict, or as JSON text.
+        :raises InvalidParameter: Names each field that is wrong, its value, its rule and its fix.
+        """
+        body = self.api.check(request)
+        for path in self.api.storages:
+            for kind, bucket in _storage_at(body, path).items():
+                for name in _SECRET_FIELDS:
+                    if name in bucket:
+                        raise InvalidParameter(
+                            ".".join((*path, kind, name)),
+                            "***",
+                            "must not stand in a request, where everybody who can see the DAG can read it",
+                            "Put it in the connection named by aws_conn_id or gcp_conn_id; it is added when the "
+                            "request is sent.",
+                        )
+                _check_url(body, path, kind, bucket["url"])
+        return body
+
+    def with_credentials(self, body: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
+        """
+        Return a copy of a request with the credentials of the connections in it, and those credentials.
+
+        :param body: What :meth:`prepare` returned.
+        :raises InvalidConfiguration: A connection is missing or holds nothing that the service could use.
+        """
+        from airflow_provider_sentinelhub.hooks import connections
+
+        complete = copy.deepcopy(dict(body))
+        secrets: list[str] = []
+        for path in self.api.storages:
+            for kind, bucket in _storage_at(complete, path).items():
+                deployment = self.address.deployment
+                if kind == "s3":
+                    facts = connections.ConnectionFacts.read(_needed(self.aws_conn_id, "aws_conn_id"))
+                    credentials = connections.s3_delivery_credentials(facts, deployment)
+                else:
+                    facts = connections.ConnectionFacts.read(_needed(self.gcp_conn_id, "gcp_conn_id"))
+                    credentials = connections.gcs_delivery_credentials(facts, deployment)
+                bucket.update(credentials)
+                secrets.extend(credentials.values())
+        return complete, tuple(secrets)
+
+    def obtain(
+        self,
+        intent: Intent,
+        body: Mapping[str, Any],
+        *,
+        recorded: str | None,
+        superseded: str | None = None,
+        since: datetime,
+        adopt_older: bool = False,
+    ) -> BatchTask:
+        """
+        Return the one task of an intent; it is created only where none exists, and older ones are stopped first.
+
+        :param intent: What is wanted, by whom.
+        :param body: What :meth:`prepare` returned.
+        :param recorded: Id of the task an earlier attempt recorded for this intent.
+        :param superseded: Id of the task that was recorded for what this task instance wanted before.
+        :param since: Moment before which no task of this task instance can have been created.
+        :param adopt_older: After a clear, go on with the old task instead of stopping it.
+        """
+        from airflow_provider_sentinelhub.client.submission import obtain
+
+        complete, secrets = self.with_credentials(body)
+        procedure = obtain(
+            self.api,
+            intent,
+            complete,
+            secrets,
+            recorded=recorded,
+            superseded=superseded,
+            since=since,
+            adopt_older=adopt_older,
+        )
+        try:
+            return self.sender.run(procedure)
+        except InvalidRequest as e:
+            if not any("->s3" in found.parameter or "->gs" in found.parameter for found in e.violations):
+                raise
+            used = self.aws_conn_id if any("->s3" in found.parameter for found in e.violations) else self.gcp_conn_id
+            raise InvalidRequest(
+                f"{e}\nThe service was given what connection {used!r} holds: check its role or keys, what they may "
+                "do in this bucket, and the bucket's name and region.",
+                status=e.status,
+                code=e.code,
+                violations=e.violations,
+            ) from None
+
+    def act(self, task: BatchTask, goal: Goal) -> BatchTask:
+        """
+        Take the steps a task needs now, if any; harmless when somebody else took them already.
+
+        :param task: The task as last seen.
+        :param goal: What is wanted of it.
+        """
+        from airflow_provider_sentinelhub.client.procedures import act
+
+        return self.sender.run(act(self.api, task, goal))
+
+    def stop(self, task_id: str) -> BatchTask | None:
+        """
+        Stop a task; an ended one, one that was never started and one that is gone need no stopping.
+
+        :param task_id: Its id.
+        """
+        from airflow_provider_sentinelhub.client.procedures import stop
+
+        return self.sender.run(stop(self.api, task_id))
+
+    def wait(self, task: BatchTask, goal: Goal, watch: Watch) -> BatchTask:
+        """
+        Take the steps a task needs and wait, blocking, until it needs nothing more, is late or over budget.
+
+        :param task: The task as last seen.
+        :param goal: What is wanted of it.
+        :param watch: How often to look, how long, and what it may cost.
+        :raises ApiError: A step was refused, or looking failed for so long that waiting on makes no sense.
+        """
+        from airflow_provider_sentinelhub.client.batch import Step
+        from airflow_provider_sentinelhub.client.errors import ApiError
+
+        while True:
+            task = self.act(task, goal)
+            if line := watch.saw(task):
+                self.log.info(line)
+            if self.api.next_step(task, goal) is Step.FINISH or watch.is_late or watch.is_over_budget(task):
+                return task
+            time.sleep(watch.pause())
+            try:
+                task = self.get(task.id)
+            except ApiError as e:
+                if line := watch.missed(e):
+                    self.log.warning(line)
+                if watch.is_lost:
+                    raise
+
+    @cached_property
+    def storage(self) -> Storage:
+        """The bucket, with the credentials of the connections."""
+        from airflow_provider_sentinelhub.artifacts.storage import Storage
+        from airflow_provider_sentinelhub.hooks import connections
+
+        if self.gcp_conn_id is not None:
+            facts = connections.ConnectionFacts.read(self.gcp_conn_id)
+            return Storage(connections.gcs_storage_options(facts))
+        facts = connections.ConnectionFacts.read(_needed(self.aws_conn_id, "aws_conn_id"))
+        return Storage(connections.aws_storage_options(facts))
+
+    def report(self, task: BatchTask) -> FeatureReport:
+        """
+        Read what became of every feature, and write the full table as Parquet beside the results.
+
+        The service uploads the execution database from time to time, so right after the end of a task an old one
+        may lie there, or none: then it is read again.
+
+        :param task: The task.
+        :raises ArtifactMissing: There is none.
+        :raises ArtifactCorrupt: It cannot be read.
+        """
+        from airflow_provider_sentinelhub.artifacts.layout import root_folder
+        from airflow_provider_sentinelhub.artifacts.reader import read_report
+
+        root = root_folder(task.delivery_url, task.id)
+        if task.status == "DONE":
+            self._await_final_database(root, task.id)
+        return read_report(self.storage, root, task.id, write_parquet=True)
+
+    def _await_final_database(self, root: str, task_id: str) -> None:
+        from airflow_provider_sentinelhub.artifacts.layout import execution_db_url
+        from airflow_provider_sentinelhub.artifacts.reader import ProgressReader
+
+        reader = ProgressReader(self.storage, execution_db_url(root, task_id), max_bytes=sys.maxsize)
+        give_up_at, pause = time.monotonic() + PATIENCE_S, 0.5
+        while True:
+            counts = reader.read()
+            if counts is not None and not counts.pending:
+                return
+            if time.monotonic() + pause > give_up_at:
+                return  # whatever is wrong with it is said by the one who reads it next
+            self.log.info(
+                "The execution database is not final yet: %s",
+                "it cannot be read" if counts is None else f"{counts.pending} features are pending",
+            )
+            time.sleep(pause)
+            pause = min(pause * 2, 20.0)
+
+    def estimate(self, task: BatchTask) -> Estimate:
+        """
+        Estimate what an analysed task will cost, from its feature manifest and the published rules.
+
+        :param task: The task; at least ANALYSIS_DONE.
+        :raises ArtifactMissing: There is no feature manifest yet.
+        """
+        from airflow_provider_sentinelhub.hooks.budget import estimate
+
+        return estimate(self, task)
+
+
+def _check_url(body: Mapping[str, Any], path: tuple[str, ...], kind: str, url: str) -> None:
+    from airflow_provider_sentinelhub.artifacts.layout import DeliveryUrl
+    from airflow_provider_sentinelhub.artifacts.location import Location
+
+    field = ".".join((*path, kind, "url"))
+    if path[0] == "output":
+        outputs = body["processRequest"].get("output", {}).get("responses") or [{}]
+        DeliveryUrl.parse(url, field=field, outputs=len(outputs), zarr=body["output"].get("type") == "zarr")
+    else:
+        Location.parse(url, field=field)
+
+
+def _needed(conn_id: str | None, parameter: str) -> str:
+    if conn_id is None:
+        raise InvalidConfiguration(f"{parameter} is needed to reach the bucket. Name a connection there.")
+    return conn_id
+
+
+def _storage_at(body: Mapping[str, Any], path: tuple[str, ...]) -> dict[str, dict[str, Any]]:
+    place: Any = body
+    for step in path:
+        place = place.get(step) if isinstance(place, Mapping) else None
+    return place if isinstance(place, dict) else {}

@@ -1,0 +1,55 @@
+"""What an analysed task will cost, and whether it may."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from airflow_provider_sentinelhub.client.errors import BudgetExceeded
+
+if TYPE_CHECKING:
+    from airflow_provider_sentinelhub.client.estimate import Estimate
+    from airflow_provider_sentinelhub.client.models.answers import BatchTask
+    from airflow_provider_sentinelhub.hooks.batch import SentinelHubBatchHook
+
+log = logging.getLogger(__name__)
+
+
+def estimate(hook: SentinelHubBatchHook, task: BatchTask) -> Estimate:
+    """
+    Estimate what an analysed task will cost; see the hook's method of the same name.
+
+    :param hook: Reads the bucket.
+    :param task: The task.
+    """
+    from airflow_provider_sentinelhub.artifacts.layout import manifest_url, root_folder
+    from airflow_provider_sentinelhub.artifacts.manifest import pixel_counts
+    from airflow_provider_sentinelhub.client.estimate import estimate_cost
+
+    with tempfile.TemporaryDirectory(prefix="sentinelhub-estimate-") as folder:
+        manifest = Path(folder) / f"featureManifest-{task.id}.gpkg"
+        hook.storage.download(manifest_url(root_folder(task.delivery_url, task.id), task.id), manifest)
+        return estimate_cost(task.request, pixel_counts(manifest))
+
+
+def check_budget(hook: SentinelHubBatchHook, task: BatchTask, max_pu: float) -> None:
+    """
+    Fail if starting an analysed task would cost too much.
+
+    :param hook: Reads the bucket.
+    :param task: The task.
+    :param max_pu: Processing units it may cost at most.
+    :raises BudgetExceeded: It would; it was not started.
+    """
+    found = estimate(hook, task)
+    log.info("%s", found.text())
+    if found.pu > max_pu:
+        raise BudgetExceeded(
+            f"Task {task.id} would cost about {found.pu:.1f} PU for {found.features} features, more than max_pu = "
+            f"{max_pu:g}. It was not started and is left as it is, ANALYSIS_DONE.\n{found.text()}\n"
+            "Raise max_pu, or ask for less: a smaller area, a coarser resolution, fewer bands."
+        )
+    if found.high_pu is None or found.high_pu > max_pu:
+        log.warning("It may cost more than max_pu = %g; the task is stopped when it has spent that much", max_pu)

@@ -1,0 +1,241 @@
+"""What a connection says, read once, blocking or not, and passed on as plain data."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_sentinelhub.client.auth import ClientCredentials
+from airflow_provider_sentinelhub.client.deployments import ServiceAddress
+from airflow_provider_sentinelhub.client.errors import InvalidConfiguration
+
+if TYPE_CHECKING:
+    from airflow.sdk import Connection
+
+    from airflow_provider_sentinelhub.artifacts.storage import StorageOptions
+    from airflow_provider_sentinelhub.client.deployments import Deployment
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionFacts:
+    """
+    A connection as plain data.
+
+    :param conn_id: Its id.
+    :param login: Its login.
+    :param password: Its password; never shown.
+    :param host: Its host, with scheme and port where given.
+    :param extra: Its extra; may hold secrets, never shown.
+    """
+
+    conn_id: str
+    login: str = ""
+    password: str = field(default="", repr=False)
+    host: str = ""
+    extra: dict[str, Any] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def read(cls, conn_id: str) -> ConnectionFacts:
+        """
+        Read a connection, blocking.
+
+        :param conn_id: Its id.
+        :raises InvalidConfiguration: There is none.
+        """
+        from airflow.sdk import BaseHook
+        from airflow.sdk.exceptions import AirflowNotFoundException
+
+        try:
+            connection = BaseHook.get_connection(conn_id)
+        except AirflowNotFoundException:
+            raise _unknown(conn_id) from None
+        return cls.of(connection, connection.extra_dejson)
+
+    @classmethod
+    async def aread(cls, conn_id: str) -> ConnectionFacts:
+        """
+        Read a connection in a trigger.
+
+        :param conn_id: Its id.
+        """
+        from airflow.providers.common.compat.connection import get_async_connection, get_async_extra_dejson
+        from airflow.sdk.exceptions import AirflowNotFoundException
+
+        try:
+            connection = await get_async_connection(conn_id)
+        except AirflowNotFoundException:
+            raise _unknown(conn_id) from None
+        return cls.of(connection, await get_async_extra_dejson(connection))
+
+    @classmethod
+    def of(cls, connection: Connection, extra: dict[str, Any]) -> ConnectionFacts:
+        """
+        Take what matters from a connection.
+
+        :param connection: The connection.
+        :param extra: Its decoded extra.
+        """
+        host = (connection.host or "").rstrip("/")
+        if host and "://" not in host:
+            # A URI cannot hold an address with a scheme, so there the scheme is the connection's schema.
+            port = f":{connection.port}" if connection.port else ""
+            host = f"{connection.schema or 'https'}://{host}{port}"
+        return cls(connection.conn_id, connection.login or "", connection.password or "", host, extra)
+
+
+def _unknown(conn_id: str) -> InvalidConfiguration:
+    return InvalidConfiguration(
+        f"There is no connection {conn_id!r}. Create it under Admin, Connections, or set the environment variable "
+        f"AIRFLOW_CONN_{conn_id.upper()}."
+    )
+
+
+def service_address(facts: ConnectionFacts) -> ServiceAddress:
+    """
+    Return where a ``sentinelhub`` connection's requests go.
+
+    :param facts: The connection.
+    :raises InvalidConfiguration: Something in it is wrong or missing.
+    """
+    with _naming(facts):
+        return _address(facts)
+
+
+def _address(facts: ConnectionFacts) -> ServiceAddress:
+    return ServiceAddress.of(
+        deployment=str(facts.extra.get("deployment") or ""),
+        base_url=facts.host,
+        token_url=str(facts.extra.get("token_url") or ""),
+        layout=str(facts.extra.get("path_layout") or ""),
+    )
+
+
+@contextmanager
+def _naming(facts: ConnectionFacts) -> Iterator[None]:
+    try:
+        yield
+    except InvalidConfiguration as e:
+        raise InvalidConfiguration(f"Connection {facts.conn_id!r}: {e}") from None
+
+
+def client_credentials(facts: ConnectionFacts, address: ServiceAddress) -> ClientCredentials:
+    """
+    Return the OAuth2 client of a ``sentinelhub`` connection.
+
+    :param facts: The connection.
+    :param address: Where its requests go.
+    :raises InvalidConfiguration: The client id or the client secret is missing.
+    """
+    for name, value in (("client id (login)", facts.login), ("client secret (password)", facts.password)):
+        if not value:
+            raise InvalidConfiguration(
+                f"Connection {facts.conn_id!r} has no {name}. Create an OAuth client in the dashboard of "
+                f"{address.deployment.title} and enter its id and secret in the connection."
+            )
+    return ClientCredentials(facts.login, facts.password, address.token_url, facts.conn_id)
+
+
+def aws_storage_options(facts: ConnectionFacts) -> StorageOptions:
+    """
+    Return the credentials with which this process reads and writes the bucket, assumed roles included.
+
+    May call AWS to assume a role, so not for the event loop.
+
+    :param facts: An ``aws`` connection.
+    """
+    from airflow.providers.amazon.aws.hooks.base_aws import BaseSessionFactory
+    from airflow.providers.amazon.aws.utils.connection_wrapper import AwsConnectionWrapper
+
+    from airflow_provider_sentinelhub.artifacts.storage import StorageOptions
+
+    connection = AwsConnectionWrapper.from_connection_metadata(
+        facts.conn_id, facts.login or None, facts.password or None, facts.extra
+    )
+    session = BaseSessionFactory(conn=connection).create_session()
+    credentials = session.get_credentials()
+    if credentials is None:
+        raise InvalidConfiguration(
+            f"AWS connection {facts.conn_id!r} gives no credentials. Enter an access key and its secret, or a role."
+        )
+    frozen = credentials.get_frozen_credentials()
+    return StorageOptions(
+        access_key_id=frozen.access_key,
+        secret_access_key=frozen.secret_key,
+        session_token=frozen.token,
+        region=session.region_name,
+        endpoint_url=connection.get_service_endpoint_url("s3"),
+    )
+
+
+def s3_delivery_credentials(facts: ConnectionFacts, deployment: Deployment) -> dict[str, str]:
+    """
+    Return what the service needs to reach an S3 bucket: a role to assume, or a pair of keys.
+
+    :param facts: An ``aws`` connection. Its ``role_arn`` wins over its keys where the deployment can assume roles.
+    :param deployment: Where the request goes.
+    :raises InvalidConfiguration: The connection holds nothing that the service could use.
+    """
+    from airflow.providers.amazon.aws.utils.connection_wrapper import AwsConnectionWrapper
+
+    connection = AwsConnectionWrapper.from_connection_metadata(
+        facts.conn_id, facts.login or None, facts.password or None, facts.extra
+    )
+    if connection.role_arn and deployment.delivers_by_role:
+        return {"iamRoleARN": connection.role_arn}
+    if connection.aws_session_token:
+        raise InvalidConfiguration(
+            f"AWS connection {facts.conn_id!r} holds temporary keys, which end before a batch does and which the "
+            "service does not take. Enter a permanent access key, or a role_arn the service may assume."
+        )
+    if connection.aws_access_key_id and connection.aws_secret_access_key:
+        return {"accessKey": connection.aws_access_key_id, "secretAccessKey": connection.aws_secret_access_key}
+    choice = "a role_arn, or an access key and its secret" if deployment.delivers_by_role else "an access key"
+    raise InvalidConfiguration(
+        f"AWS connection {facts.conn_id!r} holds nothing that {deployment.title} could reach a bucket with. "
+        f"Enter {choice}; credentials of this machine cannot be lent to the service."
+    )
+
+
+def gcs_key(facts: ConnectionFacts) -> dict[str, Any]:
+    """
+    Return the service account key of a ``google_cloud_platform`` connection.
+
+    :param facts: The connection; its ``keyfile_dict`` is read.
+    :raises InvalidConfiguration: It holds no key.
+    """
+    key = facts.extra.get("keyfile_dict") or facts.extra.get("extra__google_cloud_platform__keyfile_dict")
+    if isinstance(key, str):
+        key = json.loads(key)
+    if not isinstance(key, dict):
+        raise InvalidConfiguration(
+            f"Google Cloud connection {facts.conn_id!r} holds no keyfile_dict. Enter the service account's JSON key."
+        )
+    return key
+
+
+def gcs_storage_options(facts: ConnectionFacts) -> StorageOptions:
+    """
+    Return the credentials with which this process reads and writes a bucket on Google Cloud Storage.
+
+    :param facts: A ``google_cloud_platform`` connection.
+    """
+    from airflow_provider_sentinelhub.artifacts.storage import StorageOptions
+
+    return StorageOptions(service_account_key=json.dumps(gcs_key(facts)))
+
+
+def gcs_delivery_credentials(facts: ConnectionFacts, deployment: Deployment) -> dict[str, str]:
+    """
+    Return what the service needs to reach a bucket on Google Cloud Storage.
+
+    :param facts: A ``google_cloud_platform`` connection.
+    :param deployment: Where the request goes.
+    :raises InvalidConfiguration: The deployment cannot, or the connection holds no key.
+    """
+    if not deployment.delivers_to_gcs:
+        raise InvalidConfiguration(f"{deployment.title} does not deliver to Google Cloud Storage. Use an S3 bucket.")
+    return {"credentials": base64.b64encode(json.dumps(gcs_key(facts)).encode()).decode()}

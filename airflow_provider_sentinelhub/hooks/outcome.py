@@ -1,0 +1,121 @@
+"""What came out of a task: from its status and its features to a result, or to an error that says why."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_sentinelhub.client.errors import ArtifactError, FeaturesFailed, TaskFailed, TaskStopped
+
+if TYPE_CHECKING:
+    from airflow_provider_sentinelhub.artifacts.report import FeatureReport
+    from airflow_provider_sentinelhub.client.models.answers import BatchTask
+    from airflow_provider_sentinelhub.hooks.batch import SentinelHubBatchHook
+
+log = logging.getLogger(__name__)
+
+_STOPPED_BECAUSE = {
+    "USER_ACTION": "by a user",
+    "OUT_OF_PU": "by the service, because the account ran out of processing units",
+    "UNHEALTHY": "by the service, because too many features failed",
+}
+_NAMED = 10
+
+
+def conclude(hook: SentinelHubBatchHook, task: BatchTask, *, on_partial: str) -> dict[str, Any]:
+    """
+    Say what came out of a task, or fail with the reasons.
+
+    :param hook: Reads the bucket.
+    :param task: The task.
+    :param on_partial: ``fail`` or ``warn`` when the task is DONE but some features failed.
+    :returns: ``task_id``, ``outcome``, ``status``, ``cost_pu`` and what
+        :meth:`~airflow_provider_sentinelhub.artifacts.report.FeatureReport.to_dict` says.
+    :raises TaskFailed: The service gave the task up.
+    :raises TaskStopped: It was stopped.
+    :raises FeaturesFailed: Some features failed, and ``on_partial`` is ``fail``; or all did.
+    """
+    from airflow_provider_sentinelhub.artifacts.report import Outcome, outcome_of
+
+    if task.status == "DONE" and _was_skipped(task):
+        return _result(task, Outcome.DONE, None)
+    report = _report(hook, task)
+    if report is not None:
+        log.info("Task %s is %s\n%s", task.id, task.status, report.text())
+    check_not_failed(task, report)
+    if not hook.api.is_over(task):
+        return _result(task, task.status, report)
+    outcome = outcome_of(task.status, report)
+    if report is not None and outcome is not Outcome.DONE:
+        message = _features_message(task, report)
+        if on_partial == "fail" or outcome is Outcome.FAILED:
+            raise FeaturesFailed(message)
+        log.warning(message)
+    return _result(task, outcome, report)
+
+
+def check_not_failed(task: BatchTask, report: FeatureReport | None = None) -> None:
+    """
+    Fail if a task has failed or was stopped.
+
+    :param task: The task.
+    :param report: What became of its features, where known.
+    :raises TaskFailed: The service gave the task up.
+    :raises TaskStopped: It was stopped.
+    """
+    if task.status == "FAILED":
+        reason = (task.error or "the service gave no reason").rstrip(".")
+        raise TaskFailed(
+            f"Task {task.id} FAILED: {reason}. Correct the request and clear the Airflow task; the same request would "
+            "fail again."
+        )
+    if task.status == "STOPPED":
+        moment = task.user_action_updated or task.last_updated
+        because = _STOPPED_BECAUSE.get(task.stopped_status_reason or "", f"({task.stopped_status_reason})")
+        when = f" at {moment:%Y-%m-%d %H:%M:%S %Z}" if moment is not None else ""
+        spent = f", after {task.cost_pu:.1f} PU" if task.cost_pu is not None else ""
+        groups = f"\n{_groups(report)}" if report is not None and report.error_groups else ""
+        raise TaskStopped(
+            f"Task {task.id} was STOPPED {because}{when}{spent}. It can be started again 30 minutes after a user's "
+            f"stop and 60 minutes after running out of processing units.{groups}"
+        )
+
+
+def _report(hook: SentinelHubBatchHook, task: BatchTask) -> FeatureReport | None:
+    try:
+        return hook.report(task)
+    except ArtifactError:
+        # Only DONE promises an execution database: a task that failed or stopped early left none.
+        if task.status == "DONE":
+            raise
+        return None
+
+
+def _was_skipped(task: BatchTask) -> bool:
+    # With skipExisting, a task whose results all exist is DONE after the analysis: it costs nothing and leaves no
+    # execution database.
+    skips = task.request.get("output", {}).get("skipExisting") is True
+    return skips and not task.cost_pu and task.user_action in {"ANALYSE", "START"}
+
+
+def _features_message(task: BatchTask, report: FeatureReport) -> str:
+    lost = report.total - report.delivered - report.no_data
+    names = ", ".join(report.failed_names[:_NAMED])
+    more = f" and {report.failed - _NAMED} more" if report.failed > _NAMED else ""
+    return (
+        f"Task {task.id} is DONE, but {lost} of {report.total} features were not delivered "
+        f"({report.failed} failed, {report.undelivered} undelivered, {report.pending} pending, "
+        f"{report.unknown} unknown){': ' + names + more if names else ''}.\n{_groups(report)}\n"
+        f"All features: {report.report_url}. Set on_partial='warn' to go on with what was delivered."
+    )
+
+
+def _groups(report: FeatureReport) -> str:
+    return "\n".join(
+        f"  {group.count} x {group.message} (e.g. {', '.join(group.examples)})" for group in report.error_groups
+    )
+
+
+def _result(task: BatchTask, outcome: str, report: FeatureReport | None) -> dict[str, Any]:
+    about = {"task_id": task.id, "outcome": str(outcome), "status": task.status, "cost_pu": task.cost_pu}
+    return {**about, **(report.to_dict() if report is not None else {})}

@@ -1,0 +1,174 @@
+"""The connection to Sentinel Hub: sends Calls, and says what is wrong with the connection."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from airflow.sdk import BaseHook
+
+from airflow_provider_sentinelhub.client.errors import NotFound, SentinelHubError
+
+if TYPE_CHECKING:
+    import aiohttp
+
+    from airflow_provider_sentinelhub.client.call import Call
+    from airflow_provider_sentinelhub.client.deployments import ServiceAddress
+    from airflow_provider_sentinelhub.client.transport import AsyncSender, Sender
+    from airflow_provider_sentinelhub.hooks.connections import ConnectionFacts
+
+T = TypeVar("T")
+
+
+class SentinelHubHook(BaseHook):
+    """
+    Sends requests to Sentinel Hub with the credentials of a connection.
+
+    .. seealso:: ``docs/connection.md`` for the connection's fields.
+
+    :param sentinelhub_conn_id: The connection.
+    """
+
+    conn_name_attr = "sentinelhub_conn_id"
+    default_conn_name = "sentinelhub_default"
+    conn_type = "sentinelhub"
+    hook_name = "Sentinel Hub"
+
+    def __init__(self, sentinelhub_conn_id: str = default_conn_name, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.sentinelhub_conn_id = sentinelhub_conn_id
+
+    @cached_property
+    def facts(self) -> ConnectionFacts:
+        """What the connection says."""
+        from airflow_provider_sentinelhub.hooks.connections import ConnectionFacts
+
+        return ConnectionFacts.read(self.sentinelhub_conn_id)
+
+    @cached_property
+    def address(self) -> ServiceAddress:
+        """Where requests go."""
+        from airflow_provider_sentinelhub.hooks.connections import service_address
+
+        return service_address(self.facts)
+
+    @cached_property
+    def sender(self) -> Sender:
+        """Sends Calls, blocking."""
+        from airflow_provider_sentinelhub.client.auth import token_source
+        from airflow_provider_sentinelhub.client.transport import Sender
+        from airflow_provider_sentinelhub.hooks.connections import client_credentials
+
+        return Sender(self.address, token_source(client_credentials(self.facts, self.address)))
+
+    def get_conn(self) -> Sender:
+        """Return what sends Calls."""
+        return self.sender
+
+    def send(self, call: Call[T]) -> T:
+        """
+        Carry a Call out, e.g. ``hook.send(batch_v2.get(task_id))``.
+
+        :param call: One of the functions in :mod:`airflow_provider_sentinelhub.client.api` builds it.
+        :raises SentinelHubError: The connection is wrong, or the service said no.
+        """
+        return self.sender.send(call)
+
+    def test_connection(self) -> tuple[bool, str]:
+        """Get a token, make one harmless call, and say which step failed and what to do."""
+        from airflow_provider_sentinelhub.client.api import batch_v2
+        from airflow_provider_sentinelhub.client.auth import TokenSource
+        from airflow_provider_sentinelhub.client.policy import RetryLimits
+        from airflow_provider_sentinelhub.client.transport import Sender
+        from airflow_provider_sentinelhub.hooks.connections import client_credentials
+
+        # Somebody is looking at a spinner: one quick second try, no more.
+        limits = RetryLimits(attempts=2, max_elapsed=10.0)
+        step = "Step 1 of 3, reading the connection"
+        try:
+            # A token of its own, for the process's shared one may have been issued for the same client before its
+            # secret was changed.
+            tokens = TokenSource(client_credentials(self.facts, self.address), limits)
+            step = "Step 2 of 3, getting a token"
+            tokens.get()
+            step = "Step 3 of 3, listing the tiling grids"
+            Sender(self.address, tokens, limits).send(batch_v2.tiling_grids(count=1))
+        except NotFound as e:
+            return False, f"{step}, failed. {e} There is no id here, so check the base URL and the path layout."
+        except SentinelHubError as e:
+            return False, f"{step}, failed. {e}"
+        return True, f"Connected to {self.address.deployment.title} at {self.address.base_url}"
+
+
+@dataclass(slots=True)
+class _Shared:
+    session: aiohttp.ClientSession
+    sender: AsyncSender
+    users: int = 0
+
+
+_shared: dict[tuple[int, str], _Shared] = {}
+
+
+@asynccontextmanager
+async def shared_async_sender(sentinelhub_conn_id: str) -> AsyncIterator[AsyncSender]:
+    """
+    Lend the one async sender of a connection in this event loop; the last borrower closes it.
+
+    A thousand waiting triggers so need one token, one connection look-up and a few sockets.
+
+    :param sentinelhub_conn_id: The connection.
+    """
+    import asyncio
+
+    key = (id(asyncio.get_running_loop()), sentinelhub_conn_id)
+    shared = _shared.get(key)
+    if shared is None:
+        opened = await _open(sentinelhub_conn_id)
+        # Somebody else may have opened one while this one waited.
+        shared = _shared.setdefault(key, opened)
+        if shared is not opened:
+            await opened.session.close()
+    shared.users += 1
+    try:
+        yield shared.sender
+    finally:
+        shared.users -= 1
+        if shared.users == 0:
+            if _shared.get(key) is shared:
+                del _shared[key]
+            await shared.session.close()
+
+
+async def _open(sentinelhub_conn_id: str) -> _Shared:
+    import asyncio
+    import importlib
+
+    from requests.utils import get_environ_proxies, select_proxy
+
+    from airflow_provider_sentinelhub.client.auth import token_source
+    from airflow_provider_sentinelhub.client.transport import AsyncSender
+    from airflow_provider_sentinelhub.hooks.connections import ConnectionFacts, client_credentials, service_address
+
+    # The first import takes so long that other triggers would notice.
+    aiohttp = await asyncio.to_thread(importlib.import_module, "aiohttp")
+    facts = await ConnectionFacts.aread(sentinelhub_conn_id)
+    address = service_address(facts)
+    tokens = token_source(client_credentials(facts, address))
+    # Not trust_env: aiohttp would look for the host in ~/.netrc at every request, and refuse a token beside it.
+    proxy = select_proxy(address.base_url, get_environ_proxies(address.base_url))
+    session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit_per_host=4), proxy=proxy)
+    return _Shared(session, AsyncSender(address, tokens, session))
+
+
+def forget_shared_sender(sentinelhub_conn_id: str) -> None:
+    """
+    Let the next borrower read the connection again; those who hold the old sender keep it.
+
+    :param sentinelhub_conn_id: The connection.
+    """
+    for key in [key for key in _shared if key[1] == sentinelhub_conn_id]:
+        del _shared[key]

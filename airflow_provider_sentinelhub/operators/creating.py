@@ -1,0 +1,88 @@
+"""What the operators that create a task share: one remote task for a task instance, recorded before it is started."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Literal
+
+from airflow_provider_sentinelhub.hooks.checks import number, one_of
+from airflow_provider_sentinelhub.operators.base import BatchTaskOperator
+from airflow_provider_sentinelhub.operators.record import TaskRecord
+from airflow_provider_sentinelhub.operators.templating import RequestTemplating
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from airflow_provider_sentinelhub.client.models.answers import BatchTask
+
+_CREATED_SLACK = timedelta(minutes=10)
+
+
+class CreatesBatchTask(RequestTemplating, BatchTaskOperator):
+    """
+    Base of the operators that create a task.
+
+    :param on_clear: What a user's clear means for the remote task there was: ``stop`` it and create a new one, or
+        ``adopt`` it if it has not failed and was not stopped. Clearing a task that is deferred stops the remote task
+        all the same, unless ``stop_on_kill`` is off.
+    :param request: The service's own request: ``processRequest``, ``input``, ``output`` and, if you like,
+        ``description``; as a dict, or as the path of a ``.json`` file. Templated. Without credentials: those come
+        from ``aws_conn_id`` when the request is sent. An ``evalscript`` may be the path of a ``.js`` file.
+    """
+
+    template_fields: Sequence[str] = ("request", *BatchTaskOperator.template_fields)
+    template_fields_renderers = {"request": "json"}  # noqa: RUF012 - Airflow's own convention
+    ui_color = "#d4e7c5"
+
+    def __init__(
+        self, *, request: Mapping[str, Any] | str, on_clear: Literal["stop", "adopt"] = "stop", **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self.request = request
+        self.on_clear = on_clear
+
+    def obtain(self, context: Context) -> tuple[BatchTask, float | None]:
+        """
+        Return the one remote task of this task instance, created only where none exists, and its deadline.
+
+        :param context: The task's context.
+        """
+        from airflow_provider_sentinelhub.client.intent import Intent, digest
+
+        number("poll_interval", self.poll_interval, at_least=0)
+        number("progress_interval", self.progress_interval, at_least=0)
+        one_of("on_clear", self.on_clear, ("stop", "adopt"))
+        body = self.hook.prepare(self.with_files(self.request))
+        ti = context["ti"]
+        intent = Intent(ti.dag_id, ti.run_id, ti.task_id, _map_index(ti), digest(body), ti.max_tries or 0)
+        record = TaskRecord.read(context)
+        ours = record is not None and (record.digest, record.max_tries) == (intent.digest, intent.generation)
+        task = self.hook.obtain(
+            intent,
+            body,
+            recorded=record.id if record and ours else None,
+            superseded=record.id if record and not ours else None,
+            since=context["dag_run"].run_after - _CREATED_SLACK,
+            adopt_older=self.on_clear == "adopt",
+        )
+        if record and ours and task.id == record.id:
+            self.log.info("Going on with task %s, which an earlier attempt created", task.id)
+            return task, record.deadline
+        deadline = self.new_deadline()
+        self.log.info("Task %s for %s", task.id, intent.tag)
+        TaskRecord(task.id, intent.digest, intent.generation, deadline=deadline).write(context)
+        return task, deadline
+
+    def deadline_of(self, context: Context) -> float | None:
+        """
+        Return the recorded deadline.
+
+        :param context: The task's context.
+        """
+        record = TaskRecord.read(context)
+        return record.deadline if record else super().deadline_of(context)
+
+
+def _map_index(ti: Any) -> int:
+    return -1 if ti.map_index is None else int(ti.map_index)

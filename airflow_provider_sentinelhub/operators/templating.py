@@ -1,0 +1,94 @@
+"""How a request is templated: everything in it but the evalscript, whose braces are JavaScript."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseOperator
+
+from airflow_provider_sentinelhub.client.errors import InvalidParameter
+from airflow_provider_sentinelhub.hooks.failures import airflow_failures
+
+if TYPE_CHECKING:
+    import jinja2
+    from airflow.sdk import Context
+
+_EVALSCRIPT = "evalscript"
+
+
+class RequestTemplating(BaseOperator):
+    """
+    Renders the ``request`` of an operator.
+
+    A ``request`` that is a path ending in ``.json`` is read, and so is an ``evalscript`` in it that is a path ending
+    in ``.js``; both are looked for beside the DAG file and in the DAG's ``template_searchpath``. The text of an
+    evalscript reaches the service as it stands.
+    """
+
+    def render_template(
+        self,
+        content: Any,
+        context: Context,
+        jinja_env: jinja2.Environment | None = None,
+        seen_oids: set[int] | None = None,
+    ) -> Any:
+        """
+        Render a value; see :meth:`airflow.sdk.BaseOperator.render_template`.
+
+        :param content: What to render.
+        :param context: The task's context.
+        :param jinja_env: The DAG's environment.
+        :param seen_oids: Ids of what was rendered already.
+        """
+        environment = jinja_env or self.get_template_env()
+        if isinstance(content, dict) and _is_text(content.get(_EVALSCRIPT)):
+            rest = {key: value for key, value in content.items() if key != _EVALSCRIPT}
+            rendered = super().render_template(rest, context, environment, seen_oids)
+            return {**rendered, _EVALSCRIPT: content[_EVALSCRIPT]}
+        if _is_path(content, ".json"):
+            path = super().render_template(content, context, environment, seen_oids)
+            return self.render_template(json.loads(_read(path, environment)), context, environment, seen_oids)
+        return super().render_template(content, context, environment, seen_oids)
+
+    def with_files(self, request: Any) -> Any:
+        """
+        Return a rendered request with the files it names read.
+
+        Done when the task runs, for a request that another task made is not rendered.
+
+        :param request: The request.
+        """
+        if _is_path(request, ".json"):
+            request = json.loads(_read(request, self.get_template_env()))
+        process = request.get("processRequest") if isinstance(request, dict) else None
+        if not isinstance(process, dict) or not _is_path(process.get(_EVALSCRIPT), ".js"):
+            return request
+        script = _read(process[_EVALSCRIPT], self.get_template_env())
+        return {**request, "processRequest": {**process, _EVALSCRIPT: script}}
+
+
+def _is_text(script: Any) -> bool:
+    return isinstance(script, str) and not _is_path(script, ".js")
+
+
+def _is_path(value: Any, ending: str) -> bool:
+    return isinstance(value, str) and value.endswith(ending) and "\n" not in value
+
+
+def _read(path: str, environment: jinja2.Environment) -> str:
+    from jinja2 import TemplateNotFound
+
+    with airflow_failures():
+        try:
+            if Path(path).is_absolute() or environment.loader is None:
+                return Path(path).read_text(encoding="utf-8")
+            return environment.loader.get_source(environment, path)[0]
+        except (TemplateNotFound, OSError) as e:
+            raise InvalidParameter(
+                "request",
+                path,
+                f"this file cannot be read ({e})",
+                "Put it beside the DAG file or into the DAG's template_searchpath, or give an absolute path.",
+            ) from None

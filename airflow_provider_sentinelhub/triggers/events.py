@@ -1,0 +1,67 @@
+"""What a trigger tells a task when it wakes it: one typed event, checked on arrival."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Any
+
+
+class EventKind(StrEnum):
+    """Why a task is woken."""
+
+    READY = "ready"
+    """There is something to do: the remote task has ended, or waits for the next step."""
+
+    LATE = "late"
+    """The deadline has passed."""
+
+    OVER_BUDGET = "over_budget"
+    """The remote task has spent more than it may."""
+
+    REFUSED = "refused"
+    """The service refused to analyse or start the remote task; it does not run."""
+
+    LOST = "lost"
+    """The service has refused every look at the remote task for too long."""
+
+
+@dataclass(frozen=True, slots=True)
+class BatchEvent:
+    """
+    An event. It crosses the metadata database as JSON, so it is small and holds no secret.
+
+    :param kind: Why the task is woken.
+    :param batch_task_id: Id of the remote task.
+    :param status: The remote task's status as last seen; empty where it was never seen.
+    :param deadline: The wait's deadline, in seconds since the epoch; ``None`` for none.
+    :param message: What went wrong, for ``REFUSED`` and ``LOST``.
+    :param error: Name of the error's class, for ``REFUSED``.
+    """
+
+    kind: EventKind
+    batch_task_id: str
+    status: str = ""
+    deadline: float | None = None
+    message: str = ""
+    error: str = ""
+
+    def to_payload(self) -> dict[str, Any]:
+        """Return the event as JSON."""
+        return {**asdict(self), "kind": self.kind.value}
+
+    @classmethod
+    def from_payload(cls, payload: Any) -> BatchEvent:
+        """
+        Read an event back.
+
+        :param payload: What arrived.
+        :raises ValueError: It is not one of our events: nothing unknown may pass for success.
+        """
+        try:
+            event = cls(**{**payload, "kind": EventKind(payload["kind"])})
+        except (TypeError, KeyError, ValueError) as e:
+            raise ValueError(f"not an event of a Sentinel Hub trigger: {payload!r}") from e
+        if not event.batch_task_id:
+            raise ValueError(f"an event of a Sentinel Hub trigger without a task id: {payload!r}")
+        return event

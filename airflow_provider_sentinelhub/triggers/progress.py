@@ -1,0 +1,101 @@
+"""Counts features while a task runs, and shows the counts in an XCom of the waiting task."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from airflow_provider_sentinelhub.artifacts.reader import ProgressReader
+    from airflow_provider_sentinelhub.client.models.answers import BatchTask
+
+log = logging.getLogger(__name__)
+
+PROGRESS_XCOM = "sentinelhub_progress"
+
+
+class Progress:
+    """
+    Tells how far a task is: status, processing units and features by outcome.
+
+    It is a convenience, so nothing that goes wrong here is more than a line in the log.
+
+    :param aws_conn_id: The AWS connection of the bucket; ``None`` to leave the features out.
+    :param gcp_conn_id: The Google Cloud connection of the bucket; it wins.
+    :param interval: Seconds between two countings; 0 for none at all.
+    :param task_instance: Whose XCom shows the counts.
+    """
+
+    def __init__(self, aws_conn_id: str | None, gcp_conn_id: str | None, interval: float, task_instance: Any) -> None:
+        self._aws_conn_id = aws_conn_id
+        self._gcp_conn_id = gcp_conn_id
+        self._interval = interval
+        self._task_instance = task_instance
+        self._next_at = 0.0
+        self._told: dict[str, Any] | None = None
+        self._reader: ProgressReader | None = None
+
+    async def tell(self, task: BatchTask) -> None:
+        """
+        Show how far the task is, if it is time to and something changed.
+
+        :param task: The task as just seen.
+        """
+        if not self._interval or self._task_instance is None or time.monotonic() < self._next_at:
+            return
+        self._next_at = time.monotonic() + self._interval
+        try:
+            told = {
+                "task_id": task.id,
+                "status": task.status,
+                "cost_pu": task.cost_pu,
+                "features": await self._features(task),
+            }
+            if told != self._told:
+                await self._show(told)
+                self._told = told
+        except Exception as e:  # noqa: BLE001 - see the class
+            log.warning("Could not tell the progress of task %s: %s", task.id, type(e).__name__)
+
+    async def _features(self, task: BatchTask) -> dict[str, int] | None:
+        conn_id = self._gcp_conn_id or self._aws_conn_id
+        if conn_id is None or task.status not in {"PROCESSING", "DONE", "STOPPED"}:
+            return None
+        if self._reader is None:
+            self._reader = await self._open(task, conn_id)
+        # Downloading and counting take a while for hundreds of thousands of features: not in the event loop.
+        report = await asyncio.to_thread(self._reader.read)
+        if report is None:
+            return None
+        return {"total": report.total, **{outcome.lower(): count for outcome, count in report.counts().items()}}
+
+    async def _open(self, task: BatchTask, conn_id: str) -> ProgressReader:
+        from airflow_provider_sentinelhub.artifacts.layout import execution_db_url, root_folder
+        from airflow_provider_sentinelhub.artifacts.reader import ProgressReader
+        from airflow_provider_sentinelhub.artifacts.storage import Storage
+        from airflow_provider_sentinelhub.hooks.connections import (
+            ConnectionFacts,
+            aws_storage_options,
+            gcs_storage_options,
+        )
+
+        facts = await ConnectionFacts.aread(conn_id)
+        options_of = gcs_storage_options if self._gcp_conn_id else aws_storage_options
+        options = await asyncio.to_thread(options_of, facts)
+        root = root_folder(task.delivery_url, task.id)
+        return ProgressReader(Storage(options), execution_db_url(root, task.id))
+
+    async def _show(self, told: dict[str, Any]) -> None:
+        from airflow.sdk.execution_time.xcom import XCom
+
+        ti = self._task_instance
+        await XCom.aset(
+            key=PROGRESS_XCOM,
+            value=told,
+            dag_id=ti.dag_id,
+            task_id=ti.task_id,
+            run_id=ti.run_id,
+            map_index=ti.map_index,
+        )
