@@ -1,0 +1,227 @@
+"""
+Runs the main job on a real Airflow and prints its report: ``python -m devtools.demo``, or ``make demo``.
+
+Without credentials it simulates Sentinel Hub and the bucket on this machine; with them it uses the real service.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import time
+import urllib.parse
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from devtools.airflow_http import AirflowApiError
+from devtools.airflow_runs import FINISHED_RUN
+from devtools.airflow_stack import AirflowStack, StackError
+from devtools.demo_screen import Screen, duration, progress_text
+from devtools.demo_service import Service, complaints, is_configured, real_service, script, simulated_service
+from devtools.processes import Guard
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from types import FrameType
+
+    from devtools.airflow_names import Run, TaskInstance
+
+DAG_ID = "corsica_max_ndvi"
+TASK_ID = "max_ndvi"
+DAGS = Path(__file__).resolve().parent.parent / "dags_examples"
+PROGRESS = "sentinelhub_progress"
+
+OK, FAILED, REFUSED, INTERRUPTED = 0, 1, 2, 130
+_LOOK_EVERY_S = 0.5
+_STOP_TIMEOUT_S = 30.0
+# Airflow's own words at the end of a trigger's log.
+_TRIGGER_ENDED = "trigger completed"
+
+_SIMULATED = """\
+No credentials in the environment, so Sentinel Hub is SIMULATED on this machine: no account, no cost, no network.
+Requests, states, prices and failures behave as the service's do; the pixel values are synthetic."""
+_REAL = """\
+Using the REAL Sentinel Hub with the credentials in the environment: this costs processing units of your account,
+about 560, and the results stay in {url}."""
+_WAITING = {
+    "queued": "waiting for a worker",
+    "running": "a worker is creating the batch",
+    "deferred": "the batch is on its way; no worker is held while waiting",
+}
+
+
+def arguments(given: Sequence[str] | None) -> argparse.Namespace:
+    """
+    Read the command line.
+
+    :param given: Words; those of the process when ``None``.
+    """
+    parser = argparse.ArgumentParser(prog="python -m devtools.demo", description="The main job on a real Airflow.")
+    parser.add_argument("--ui", action="store_true", help="leave the Airflow UI up afterwards, until Ctrl-C")
+    parser.add_argument("--on-partial", choices=["fail", "warn"], default="warn", help="if only some features fail")
+    simulator = parser.add_argument_group("simulated service only")
+    simulator.add_argument("--fatal", metavar="N|NAMES", help="how many features fail, or which (a,b,c)")
+    simulator.add_argument("--no-data", metavar="N|NAMES", help="how many features have no data, or which")
+    simulator.add_argument("--speed", type=float, help="simulated seconds per real second (default: 100)")
+    options = parser.parse_args(given)
+    if options.speed is not None and options.speed <= 0:
+        parser.error("--speed must be greater than 0")
+    return options
+
+
+def main(given: Sequence[str] | None = None) -> int:
+    """
+    Run the demo.
+
+    :param given: Command line; that of the process when ``None``.
+    :returns: Exit status: 0 only if the DAG run succeeded.
+    """
+    options = arguments(given)
+    real = is_configured(os.environ)
+    refused = complaints(os.environ) if real else []
+    if real and any(value is not None for value in (options.fatal, options.no_data, options.speed)):
+        refused.append("--fatal, --no-data and --speed are for the simulated service; the real one decides by itself.")
+    if refused:
+        for sentence in refused:
+            print(sentence, file=sys.stderr)
+        print("To have the service simulated instead, unset all SENTINELHUB_* variables.", file=sys.stderr)
+        return REFUSED
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        # Also where a shell started us in the background, with SIGINT ignored.
+        signal.signal(number, _interrupt)
+    screen = Screen()
+    try:
+        return _run(screen, options, real=real)
+    except KeyboardInterrupt:
+        screen.say("Interrupted; nothing is left running.")
+        return INTERRUPTED
+    except (StackError, RuntimeError, AirflowApiError, OSError) as error:
+        screen.say(f"The demo could not go on: {error}")
+        return FAILED
+
+
+def _interrupt(number: int, _frame: FrameType | None) -> None:
+    # A second one must not disturb the cleaning up.
+    signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
+def _run(screen: Screen, options: argparse.Namespace, *, real: bool) -> int:
+    screen.say(
+        "Maximum NDVI over Corsica, April to June 2019: one batch request, one GeoTIFF per tile, run by Airflow."
+    )
+    screen.say()
+    with ExitStack() as stack:
+        if real:
+            service = real_service(os.environ)
+            screen.say(_REAL.format(url=service.delivery_url))
+        else:
+            screen.say(_SIMULATED)
+            instructions = script(options.fatal or "0", options.no_data or "0")
+            guard = stack.enter_context(Guard())
+            with screen.begin("Starting a simulated Sentinel Hub"):
+                service = simulated_service(guard, options.speed or 100.0, instructions)
+        airflow = AirflowStack([DAGS], env=service.env, dag_processor=True)
+        with screen.begin("Starting Airflow (API server, scheduler, triggerer, DAG processor)"):
+            stack.enter_context(airflow)
+            airflow.api.wait_for_dag(DAG_ID)
+        if options.ui:
+            screen.say(f"  Airflow's UI: {airflow.api.base_url} (no login is asked for)")
+        succeeded = _job(screen, options, airflow, service)
+        if options.ui:
+            _keep_up(screen, airflow)
+    screen.say("Nothing is left running.")
+    if not real and options.fatal is None:
+        screen.say('To see features fail: make demo ARGS="--fatal 3 --no-data 2"')
+    return OK if succeeded else FAILED
+
+
+def _job(screen: Screen, options: argparse.Namespace, airflow: AirflowStack, service: Service) -> bool:
+    conf = {
+        "delivery_url": service.delivery_url,
+        "on_partial": options.on_partial,
+        "poll_interval": service.poll_interval,
+    }
+    began = time.monotonic()
+    run = airflow.api.trigger(DAG_ID, conf)
+    screen.say(f"Running DAG {DAG_ID} ...")
+    if options.ui:
+        screen.say(f"  see {airflow.api.base_url}/dags/{DAG_ID}/runs/{urllib.parse.quote(run.run_id)}")
+    try:
+        _watch(screen, airflow, run)
+    except KeyboardInterrupt:
+        _stop(screen, airflow, run)
+        raise
+    took = time.monotonic() - began
+    task = run.task(TASK_ID)
+    result = airflow.api.xcom(task)
+    if airflow.api.run_state(run) == "success" and result:
+        screen.say(f"The run SUCCEEDED after {duration(took)}.")
+        _report(screen, result, service)
+        return True
+    screen.say(f"The run FAILED after {duration(took)}:")
+    screen.say(airflow.api.error(task) or f"no error is in its log:\n{airflow.api.log(task)}")
+    if service.buckets:
+        screen.say(f"The simulated bucket is on this machine: {service.buckets}")
+    return False
+
+
+def _watch(screen: Screen, airflow: AirflowStack, run: Run) -> None:
+    while airflow.api.run_state(run) not in FINISHED_RUN:
+        instance = airflow.api.task_instance(run.task(TASK_ID))
+        progress = airflow.api.xcom(run.task(TASK_ID), PROGRESS)
+        screen.progress(progress_text(_waiting_for(instance), progress))
+        time.sleep(_LOOK_EVERY_S)
+
+
+def _waiting_for(instance: TaskInstance) -> str:
+    text = _WAITING.get(instance.state or "", "waiting for the scheduler")
+    return text if instance.try_number <= 1 else f"attempt {instance.try_number}: {text}"
+
+
+def _stop(screen: Screen, airflow: AirflowStack, run: Run) -> None:
+    """Have Airflow stop the batch: what is not processed yet is not paid for."""
+    task = run.task(TASK_ID)
+    # Who stops the batch is who holds it: the trigger, or the task's process before that.
+    holders: dict[str | None, Callable[[], bool]] = {
+        "deferred": lambda: _TRIGGER_ENDED in airflow.api.log(task),
+        "running": lambda: airflow.task_process(task) is None,
+    }
+    stopped = holders.get(airflow.api.task_instance(task).state, lambda: True)
+    screen.say("Interrupted: marking the run as failed, so that the batch is stopped ...")
+    airflow.api.fail_run(run)
+    deadline = time.monotonic() + _STOP_TIMEOUT_S
+    while time.monotonic() < deadline:
+        if stopped():
+            return
+        time.sleep(_LOOK_EVERY_S)
+    batch = airflow.api.xcom(task, "sentinelhub_task_id")
+    screen.say(f"Could not see that the batch was stopped. Look at it, it may still be running: {batch}")
+
+
+def _report(screen: Screen, result: dict[str, Any], service: Service) -> None:
+    from airflow_provider_sentinelhub.artifacts.report import FeatureReport
+
+    screen.say()
+    for line in FeatureReport.from_dict(result).text().splitlines():
+        screen.say(f"  {line}")
+    simulated = " (simulated; the pixel values are synthetic)" if service.buckets else ""
+    cost = "cost not known" if result["cost_pu"] is None else f"{result['cost_pu']:.1f} PU"
+    screen.say(f"  {result['outcome']}: batch {result['task_id']}, {cost}{simulated}")
+    if result.get("report_url") and (file := service.local(result["report_url"])):
+        screen.say(f"  on this machine: {file}")
+    screen.say()
+
+
+def _keep_up(screen: Screen, airflow: AirflowStack) -> None:
+    screen.say(f"Airflow's UI is up: {airflow.api.base_url} (no login is asked for). Ctrl-C ends it.")
+    with suppress(KeyboardInterrupt):
+        while True:
+            time.sleep(3600)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,177 @@
+"""
+Writes into the documentation what the code says, so that it is said once: ``python -m devtools.docs``.
+
+Markdown cannot include, so what stands between such a comment and ``<!-- end -->`` is written anew:
+
+``<!-- from dags_examples/x.py: region -->``
+    The lines between ``[START region]`` and ``[END region]``.
+``<!-- parameters of SentinelHubBatchProcessOperator -->``
+    A table of the parameters of a class and of those it inherits from.
+``<!-- table of airflow_provider_sentinelhub/artifacts/parquet.py -->``
+    The table in a module's docstring.
+``<!-- listing of airflow_provider_sentinelhub/client/errors.py -->``
+    The literal block in a module's docstring.
+
+``tests/test_docs.py`` fails where a page and the code differ.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+import sys
+import textwrap
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+PACKAGE = REPOSITORY / "airflow_provider_sentinelhub"
+
+_BLOCK = re.compile(
+    r"(?P<head><!-- (?P<kind>from|[a-z]+ of) (?P<what>.+?) -->\n)(?P<body>.*?)(?P<tail><!-- end -->)", re.DOTALL
+)
+_PARAMETER = re.compile(r"^:param (?P<name>\w+): (?P<text>.*?)(?=^:|\Z)", re.DOTALL | re.MULTILINE)
+_ROLE = re.compile(r":(?:class|meth|func|mod|data):`~?([^`]+)`")
+_TEMPLATED = re.compile(r" ?Templated\.")
+# What a signature cannot say in a word.
+_DEFAULTS = {
+    "SentinelHubHook.default_conn_name": "`'sentinelhub_default'`",
+    "conf.getboolean('operators', 'default_deferrable', fallback=False)": "`[operators] default_deferrable`",
+}
+
+
+class DocsError(Exception):
+    """A page asks for something the code does not have."""
+
+
+def pages() -> list[Path]:
+    """Return every page of the documentation."""
+    return [REPOSITORY / "README.md", REPOSITORY / "CHANGELOG.md", *sorted((REPOSITORY / "docs").rglob("*.md"))]
+
+
+def refreshed(text: str) -> str:
+    """
+    Return a page with everything that is taken from the code written anew.
+
+    :param text: The page.
+    :raises DocsError: It asks for something the code does not have.
+    """
+    kinds = {"from": _region, "parameters of": _parameters, "table of": _table, "listing of": _listing}
+
+    def replace(found: re.Match[str]) -> str:
+        if found["kind"] not in kinds:
+            raise DocsError(f"{found['head'].strip()}: no such kind of block. Use one of {', '.join(kinds)}.")
+        return f"{found['head']}{kinds[found['kind']](found['what'])}\n{found['tail']}"
+
+    return _BLOCK.sub(replace, text)
+
+
+def _region(what: str) -> str:
+    name, _, region = what.partition(": ")
+    path = REPOSITORY / name
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    marks = [
+        number for number, line in enumerate(lines) if line.strip() in {f"# [START {region}]", f"# [END {region}]"}
+    ]
+    if len(marks) != 2:  # noqa: PLR2004 - a start and an end
+        raise DocsError(f"{name} has no region {region!r}")
+    return _fenced("python", textwrap.dedent("\n".join(lines[marks[0] + 1 : marks[1]])))
+
+
+def _fenced(language: str, text: str) -> str:
+    return f"```{language}\n{text}\n```"
+
+
+def _parameters(what: str) -> str:
+    rows: dict[str, str] = {}
+    lineage = list(_lineage(what))
+    defaults: dict[str, str] = {}
+    for node in reversed(lineage):
+        defaults.update(_defaults(node))
+    for node in lineage:
+        for found in _PARAMETER.finditer(ast.get_docstring(node) or ""):
+            name = found["name"]
+            rows.setdefault(name, f"| `{name}` | {defaults.get(name, 'required')} | {_markdown(found['text'])} |")
+    required_first = sorted(rows.values(), key=lambda row: "| required |" not in row)
+    return "\n".join(["| parameter | default | |", "|---|---|---|", *required_first])
+
+
+def _lineage(name: str) -> Iterator[ast.ClassDef]:
+    """Yield a class of ours and the classes of ours it inherits from, nearest first."""
+    if name not in _classes():
+        raise DocsError(f"the package has no class {name!r}")
+    node = _classes()[name]
+    yield node
+    for base in node.bases:
+        if isinstance(base, ast.Name) and base.id in _classes():
+            yield from _lineage(base.id)
+
+
+@cache
+def _classes() -> dict[str, ast.ClassDef]:
+    trees = (ast.parse(path.read_text(encoding="utf-8")) for path in sorted(PACKAGE.rglob("*.py")))
+    return {node.name: node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.ClassDef)}
+
+
+def _defaults(node: ast.ClassDef) -> Iterator[tuple[str, str]]:
+    for method in node.body:
+        if isinstance(method, ast.FunctionDef) and method.name == "__init__":
+            for argument, default in zip(method.args.kwonlyargs, method.args.kw_defaults, strict=True):
+                if default is not None:
+                    text = ast.unparse(default)
+                    yield argument.arg, _DEFAULTS.get(text, f"`{text}`")
+
+
+def _markdown(text: str) -> str:
+    if "<" in text:
+        return f"`{text}`"
+    line = _ROLE.sub(lambda found: f"`{found[1].rpartition('.')[2]}`", " ".join(text.split())).replace("``", "`")
+    return _TEMPLATED.sub(" *Templated.*", line).replace("|", "\\|")
+
+
+def _docstring(name: str) -> str:
+    path = REPOSITORY / name
+    return (
+        inspect.cleandoc(ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "") if path.is_file() else ""
+    )
+
+
+def _table(what: str) -> str:
+    lines = _docstring(what).splitlines()
+    rules = [number for number, line in enumerate(lines) if line.startswith("===")]
+    if len(rules) != 3:  # noqa: PLR2004 - above and below the heads, and at the end
+        raise DocsError(f"the docstring of {what} has no table")
+    columns = [(found.start(), found.end()) for found in re.finditer("=+", lines[rules[0]])]
+    # The last column goes on to the end of the line.
+    columns[-1] = (columns[-1][0], sys.maxsize)
+    rows = [[line[start:end].strip() for start, end in columns] for line in lines[rules[0] + 1 : rules[2]]]
+    heads, cells = rows[0], rows[rules[1] - rules[0] :]
+    body = ["| " + " | ".join([f"`{row[0]}`", *map(_markdown, row[1:])]) + " |" for row in cells]
+    return "\n".join(["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads), *body])
+
+
+def _listing(what: str) -> str:
+    found = re.search(r"^::\n\n((?:(?: {4}.*)?\n)+)", _docstring(what), re.MULTILINE)
+    if found is None:
+        raise DocsError(f"the docstring of {what} has no literal block")
+    return _fenced("text", textwrap.dedent(found[1]).strip("\n"))
+
+
+def main() -> int:
+    """Write the pages anew; say which have changed."""
+    for page in pages():
+        before = page.read_text(encoding="utf-8")
+        after = refreshed(before)
+        if after != before:
+            page.write_text(after, encoding="utf-8")
+            print(page.relative_to(REPOSITORY))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
