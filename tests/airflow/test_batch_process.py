@@ -1,0 +1,442 @@
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.sdk.definitions._internal.mixins import ResolveMixin
+
+from airflow_provider_sentinelhub.operators.batch_process import (
+    SentinelHubAnalyseBatchProcessOperator,
+    SentinelHubBatchProcessOperator,
+    SentinelHubBatchReportOperator,
+    SentinelHubCreateBatchProcessOperator,
+    SentinelHubStartBatchProcessOperator,
+    SentinelHubStopBatchProcessOperator,
+)
+from airflow_provider_sentinelhub.simulator.process import Simulator
+from tests.airflow.airflow_harness import EVALSCRIPT, Comms, Run, RunTask, first_event, request
+
+FAST: dict[str, Any] = {"poll_interval": 0.2, "progress_interval": 0}
+
+
+def operator(sim: Simulator, **kwargs: Any) -> SentinelHubBatchProcessOperator:
+    kwargs.setdefault("request", request(sim.ready))
+    return SentinelHubBatchProcessOperator(task_id="t", **{**FAST, **kwargs})
+
+
+def cause_of(run: Run) -> BaseException | None:
+    return run.error.__cause__ if run.error else None
+
+
+def start(sim: Simulator, comms: Comms) -> str:
+    """Start the remote task as the trigger does; returns its id."""
+    task_id: str = comms.xcoms["sentinelhub_task_id"]
+    assert sim.call("POST", f"/batch/v2/process/{task_id}/start").status == 204
+    return task_id
+
+
+def seen(sim: Simulator, task_id: str) -> dict[str, Any]:
+    """The task as the service shows it to anybody."""
+    body: dict[str, Any] = sim.call("GET", f"/batch/v2/process/{task_id}").body
+    return body
+
+
+def test_blocking_run_answers_for_every_feature(sim: Simulator, run_task: RunTask, comms: Comms) -> None:
+    run = run_task(operator(sim, deferrable=False))
+
+    assert run.state == "success", run.error
+    result = comms.xcoms["return_value"]
+    assert (result["outcome"], result["status"]) == ("DONE", "DONE")
+    assert result["total"] == result["delivered"] == len(sim.task(result["task_id"])["features"]) > 0
+    assert result["cost_pu"] > 0
+    report = sim.bucket_folder / result["report_url"].split("/", 3)[3]
+    assert report.read_bytes()[:4] == b"PAR1"
+    assert comms.xcoms["sentinelhub_task_id"] == result["task_id"]
+
+
+def test_deferred_run_is_one_deferral_and_one_remote_task(sim: Simulator, run_task: RunTask, comms: Comms) -> None:
+    op = operator(sim, deferrable=True)
+    first = run_task(op)
+    assert first.state == "deferred", first.error
+    assert first.message.next_method == "execute_complete"
+
+    event = asyncio.run(first_event(first.trigger, comms))
+    second = run_task(
+        operator(sim, deferrable=True, request=op.request), next_method="execute_complete", next_kwargs={"event": event}
+    )
+
+    assert second.state == "success", second.error
+    assert comms.xcoms["return_value"]["outcome"] == "DONE"
+    assert sim.requests()["counts"]["POST /batch/v2/process"] == 1
+    assert sim.requests()["counts"]["POST /batch/v2/process/{id}/start"] == 1
+
+
+@pytest.mark.parametrize("deferrable", [True, False])
+def test_analysis_comes_first_where_asked(sim: Simulator, run_task: RunTask, comms: Comms, deferrable: bool) -> None:
+    op = operator(sim, deferrable=deferrable, analyse_first=True)
+    run = run_task(op)
+    if deferrable:
+        event = asyncio.run(first_event(run.trigger, comms))
+        run = run_task(op, next_method="execute_complete", next_kwargs={"event": event})
+    assert run.state == "success", run.error
+    events = [entry["event"] for entry in sim.task(comms.xcoms["sentinelhub_task_id"])["history"]]
+    assert events.index("user ANALYSE") < events.index("status ANALYSIS_DONE") < events.index("user START")
+
+
+def test_a_task_that_nobody_waits_for_was_not_started(sim: Simulator, run_task: RunTask, comms: Comms) -> None:
+    # Killed before a triggerer picks the trigger up, it is forgotten by Airflow without a word.
+    run_task(operator(sim, deferrable=True))
+    assert seen(sim, comms.xcoms["sentinelhub_task_id"])["userAction"] == "NONE"
+
+
+@pytest.mark.parametrize("deferrable", [True, False])
+def test_retry_goes_on_with_the_recorded_task(
+    sim: Simulator, run_task: RunTask, comms: Comms, deferrable: bool
+) -> None:
+    op = operator(sim, deferrable=True)
+    run_task(op, max_tries=2)
+    again = run_task(operator(sim, deferrable=deferrable, request=op.request), try_number=2, max_tries=2)
+    assert again.state == ("deferred" if deferrable else "success"), again.error
+    assert sim.requests()["counts"]["POST /batch/v2/process"] == 1
+
+
+def test_retry_finds_its_task_by_the_tag_where_the_record_is_gone(
+    sim: Simulator, run_task: RunTask, comms: Comms
+) -> None:
+    op = operator(sim, deferrable=True)
+    run_task(op, max_tries=2)
+    first = comms.xcoms["sentinelhub_task_id"]
+    comms.state.clear()
+    run_task(op, try_number=2, max_tries=2)
+    assert comms.xcoms["sentinelhub_task_id"] == first
+    assert sim.requests()["counts"]["POST /batch/v2/process"] == 1
+
+
+def test_clear_makes_a_new_task_and_stops_the_old_one(sim: Simulator, run_task: RunTask, comms: Comms) -> None:
+    sim.set_script({"timing": {"feature_seconds": 100_000}})
+    op = operator(sim, deferrable=True)
+    run_task(op, max_tries=0)
+    old = start(sim, comms)
+    run_task(op, try_number=2, max_tries=1)
+    assert comms.xcoms["sentinelhub_task_id"] != old
+    assert seen(sim, old)["userAction"] == "STOP"
+
+
+def test_another_payload_is_another_task(sim: Simulator, run_task: RunTask, comms: Comms) -> None:
+    run_task(operator(sim, deferrable=True), max_tries=2)
+    old = comms.xcoms["sentinelhub_task_id"]
+    run_task(operator(sim, deferrable=True), try_number=2, max_tries=2)
+    assert comms.xcoms["sentinelhub_task_id"] != old
+
+
+def test_mapped_tasks_have_intents_of_their_own(sim: Simulator, run_task: RunTask, comms: Comms) -> None:
+    body = request(sim.ready, output__overwrite=True)
+    run_task(operator(sim, deferrable=True, request=body), map_index=0)
+    first = comms.xcoms["sentinelhub_task_id"]
+    comms.state.clear()
+    run_task(operator(sim, deferrable=True, request=body), map_index=1)
+    assert comms.xcoms["sentinelhub_task_id"] != first
+
+
+def test_lost_answer_to_the_create_is_found_again(sim: Simulator, run_task: RunTask, comms: Comms) -> None:
+    sim.set_script({"endpoints": [{"method": "POST", "path": "/process$", "count": 1, "action": "drop_after"}]})
+    run = run_task(operator(sim, deferrable=True))
+    assert run.state == "deferred", run.error
+    assert sim.requests()["counts"]["POST /batch/v2/process"] == 1
+
+
+def test_failed_features_fail_the_task_with_names_and_reasons(sim: Simulator, run_task: RunTask, comms: Comms) -> None:
+    sim.set_script({"features": [{"outcome": "fatal", "indexes": [0], "error": "no such band"}]})
+    run = run_task(operator(sim, deferrable=False))
+    assert run.state == "failed"
+    assert type(run.error).__name__ == "AirflowFailException"
+    assert type(cause_of(run)).__name__ == "FeaturesFailed"
+    name = sim.task(comms.xcoms["sentinelhub_task_id"])["features"][0]["name"]
+    assert name in str(run.error)
+    assert "no such band" in str(run.error)
+
+
+def test_failed_features_may_be_a_warning(sim: Simulator, run_task: RunTask, comms: Comms) -> None:
+    sim.set_script({"features": [{"outcome": "fatal", "indexes": [0], "error": "no such band"}]})
+    run = run_task(operator(sim, deferrable=False, on_partial="{{ 'warn' }}"))
+    assert run.state == "success", run.error
+    result = comms.xcoms["return_value"]
+    assert (result["outcome"], result["failed"]) == ("PARTIAL", 1)
+    assert result["error_groups"][0]["message"] == "no such band"
+
+
+def test_failed_analysis_says_what_the_service_said(sim: Simulator, run_task: RunTask, comms: Comms) -> None:
+    sim.set_script({"tasks": [{"analysis_error": "Evalscript: B99 is not a band"}]})
+    run = run_task(operator(sim, deferrable=False))
+    assert run.state == "failed"
+    assert "B99 is not a band" in str(run.error)
+
+
+def test_service_stop_is_told_apart(sim: Simulator, run_task: RunTask, comms: Comms) -> None:
+    sim.set_script({"tasks": [{"stop": {"reason": "OUT_OF_PU", "after_fraction": 0.5}}]})
+    run = run_task(operator(sim, deferrable=False))
+    assert run.state == "failed"
+    assert "ran out of processing units" in str(run.error)
+
+
+def test_late_execution_database_is_waited_for(sim: Simulator, run_task: RunTask, comms: Comms) -> None:
+    sim.set_script({"tasks": [{"execution_database": {"mode": "late", "seconds": 2400}}]})
+    run = run_task(operator(sim, deferrable=False))
+    assert run.state == "success", run.error
+    assert comms.xcoms["return_value"]["pending"] == 0
+
+
+def test_timeout_stops_the_remote_task(sim: Simulator, run_task: RunTask, comms: Comms) -> None:
+    sim.set_script({"timing": {"feature_seconds": 100_000}})
+    run = run_task(operator(sim, deferrable=False, timeout=0.5))
+    assert run.state == "failed"
+    assert type(cause_of(run)).__name__ == "TaskTimedOut"
+    assert seen(sim, comms.xcoms["sentinelhub_task_id"])["userAction"] == "STOP"
+
+
+def test_timeout_while_deferred_stops_the_remote_task(sim: Simulator, run_task: RunTask, comms: Comms) -> None:
+    sim.set_script({"timing": {"feature_seconds": 100_000}})
+    op = operator(sim, deferrable=True, timeout=0.5)
+    event = asyncio.run(first_event(run_task(op).trigger, comms))
+    assert event["kind"] == "late"
+    run = run_task(op, next_method="execute_complete", next_kwargs={"event": event})
+    assert run.state == "failed"
+    assert seen(sim, event["batch_task_id"])["userAction"] == "STOP"
+
+
+@pytest.mark.parametrize("reason", ["Trigger timeout", "Trigger failure"])
+def test_crashed_trigger_leads_to_a_look_not_to_a_new_task(
+    sim: Simulator, run_task: RunTask, comms: Comms, reason: str
+) -> None:
+    op = operator(sim, deferrable=True)
+    first = run_task(op)
+    asyncio.run(first_event(first.trigger, comms))
+    run = run_task(op, next_method="__fail__", next_kwargs={"error": reason})
+    assert run.state == "success", run.error
+    assert sim.requests()["counts"]["POST /batch/v2/process"] == 1
+
+
+@pytest.mark.parametrize(
+    "payload", [None, {}, {"kind": "done", "batch_task_id": "x"}, {"kind": "ready", "batch_task_id": ""}]
+)
+def test_unknown_event_never_passes_for_success(sim: Simulator, run_task: RunTask, comms: Comms, payload: Any) -> None:
+    run = run_task(operator(sim), next_method="execute_complete", next_kwargs={"event": payload})
+    assert run.state == "failed"
+    assert "not an event" in str(run.error) or "without a task id" in str(run.error)
+
+
+def test_secrets_stay_out_of_everything_airflow_keeps(
+    sim: Simulator, run_task: RunTask, comms: Comms, capfd: pytest.CaptureFixture[str]
+) -> None:
+    sim.set_script({"features": [{"outcome": "fatal", "indexes": [0]}]})
+    op = operator(sim, deferrable=True)
+    first = run_task(op)
+    event = asyncio.run(first_event(first.trigger, comms))
+    last = run_task(op, next_method="execute_complete", next_kwargs={"event": event})
+    assert last.state == "failed"
+    # MaskSecret is how a task tells its supervisor what to hide.
+    told = comms.said() + repr(first.message) + str(last.error) + repr(op.request) + "".join(capfd.readouterr())
+    for secret in (sim.ready.client_secret, sim.ready.secret_access_key, sim.ready.access_key_id):
+        assert secret not in told
+
+
+def test_role_is_handed_to_the_service(
+    sim: Simulator, run_task: RunTask, comms: Comms, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import json
+    import os
+
+    connection = json.loads(os.environ["AIRFLOW_CONN_AWS_DEFAULT"])
+    connection["extra"]["role_arn"] = sim.ready.role_arn
+    monkeypatch.setenv("AIRFLOW_CONN_AWS_ROLE", json.dumps(connection))
+    run = run_task(
+        SentinelHubCreateBatchProcessOperator(task_id="t", request=request(sim.ready), aws_conn_id="aws_role")
+    )
+    assert run.state == "success", run.error
+    log = seen(sim, comms.xcoms["return_value"])["request"]["output"]["delivery"]["s3"]
+    assert log.get("iamRoleARN") == sim.ready.role_arn
+    assert "accessKey" not in log
+
+
+class XComLike(ResolveMixin):
+    """What ``task.output`` is to the templating: resolved when rendered, and not rendered further."""
+
+    def __init__(self, key: str) -> None:
+        self.key = key
+
+    def iter_references(self) -> list[Any]:
+        return []
+
+    def resolve(self, context: Any) -> Any:
+        return context["ti"].xcom_pull(key=self.key, task_ids="made", map_indexes=-1)
+
+
+class TestTemplating:
+    def sent(self, sim: Simulator, run_task: RunTask, comms: Comms, body: Any, **kwargs: Any) -> dict[str, Any]:
+        run = run_task(SentinelHubCreateBatchProcessOperator(task_id="t", request=body), **kwargs)
+        assert run.state == "success", run.error
+        found: dict[str, Any] = seen(sim, comms.xcoms["return_value"])["request"]
+        return found
+
+    def test_javascript_arrives_unharmed(self, sim: Simulator, run_task: RunTask, comms: Comms) -> None:
+        sent = self.sent(sim, run_task, comms, request(sim.ready))
+        assert sent["processRequest"]["evalscript"] == EVALSCRIPT
+
+    def test_script_is_read_from_a_file(self, sim: Simulator, run_task: RunTask, comms: Comms, tmp_path: Path) -> None:
+        (tmp_path / "s.js").write_text(EVALSCRIPT)
+        body = request(sim.ready, processRequest__evalscript="{{ params.folder }}/s.js")
+        sent = self.sent(sim, run_task, comms, body, params={"folder": str(tmp_path)})
+        assert sent["processRequest"]["evalscript"] == EVALSCRIPT
+
+    def test_lists_and_dicts_that_jinja_made_strings_of(self, sim: Simulator, run_task: RunTask, comms: Comms) -> None:
+        body = request(
+            sim.ready,
+            processRequest__input__bounds="{{ params.bounds }}",
+            processRequest__input__data="{{ params.data | tojson }}",
+            input__resolution="{{ params.resolution }}",
+            input__id="{{ params.grid }}",
+        )
+        params = {
+            "bounds": {"bbox": [8.9, 41.80, 8.95, 41.82]},
+            "data": [{"type": "sentinel-2-l2a", "dataFilter": {"maxCloudCoverage": 70}}],
+            "resolution": 60,
+            "grid": 0,
+        }
+        sent = self.sent(sim, run_task, comms, body, params=params)
+        assert sent["processRequest"]["input"]["bounds"]["bbox"] == [8.9, 41.80, 8.95, 41.82]
+        assert sent["processRequest"]["input"]["data"][0]["dataFilter"]["maxCloudCoverage"] == 70
+        assert sent["input"]["resolution"] == 60
+
+    def test_request_is_read_from_a_file(self, sim: Simulator, run_task: RunTask, comms: Comms, tmp_path: Path) -> None:
+        import json
+
+        body = request(sim.ready, processRequest__input__bounds={"bbox": "{{ params.bbox }}"})
+        (tmp_path / "r.json").write_text(json.dumps(body))
+        sent = self.sent(sim, run_task, comms, str(tmp_path / "r.json"), params={"bbox": [8.9, 41.80, 8.95, 41.82]})
+        assert sent["processRequest"]["input"]["bounds"]["bbox"] == [8.9, 41.80, 8.95, 41.82]
+        assert sent["processRequest"]["evalscript"] == EVALSCRIPT
+
+    def test_request_of_another_task_may_name_a_script(
+        self, sim: Simulator, run_task: RunTask, comms: Comms, tmp_path: Path
+    ) -> None:
+        # Airflow does not render what another task returned.
+        (tmp_path / "s.js").write_text(EVALSCRIPT)
+        comms.xcoms["made"] = request(sim.ready, processRequest__evalscript=str(tmp_path / "s.js"))
+        sent = self.sent(sim, run_task, comms, XComLike("made"))
+        assert sent["processRequest"]["evalscript"] == EVALSCRIPT
+
+    def test_description_keeps_the_users_words_first(self, sim: Simulator, run_task: RunTask, comms: Comms) -> None:
+        sent = self.sent(
+            sim,
+            run_task,
+            comms,
+            {**request(sim.ready), "description": "Corsica {{ params.year }}"},
+            params={"year": 2019},
+        )
+        assert sent["description"].startswith("Corsica 2019 | airflow:unit/")
+
+
+OPEN = [[0, 0], [1, 0], [1, 1], [0, 1]]
+BAD: dict[str, tuple[dict[str, Any], str]] = {
+    "unknown grid": ({"input__id": 5}, "input.id = 5: is not the id of a tiling grid. Choose one of 0 (UTM 20 km)"),
+    "unknown resolution": (
+        {"input__resolution": 25},
+        "input.resolution = 25: is not a resolution of tiling grid 0 (UTM 20 km). Choose one of 10, 20, 30, 60.",
+    ),
+    "no area": (
+        {"processRequest__input__bounds": None},
+        "processRequest.input.bounds = None: is required with a tiling grid. Add a bbox or a geometry",
+    ),
+    "open ring": (
+        {"processRequest__input__bounds": {"geometry": {"type": "Polygon", "coordinates": [OPEN]}}},
+        "a ring of polygon 0 is open: it starts at [0, 0] and ends at [0, 1]. Repeat its first point at its end.",
+    ),
+    "empty evalscript": (
+        {"processRequest__evalscript": " "},
+        "processRequest.evalscript = ' ': is empty. Give the script",
+    ),
+    "bad bucket": (
+        {"output__delivery__s3__url": "https://my-bucket/x"},
+        "output.delivery.s3.url = 'https://my-bucket/x': must start with s3:// or gs://. Write s3://bucket/folder",
+    ),
+    "secret in the request": (
+        {"output__delivery__s3__secretAccessKey": "hush-hush"},
+        "output.delivery.s3.secretAccessKey = '***': must not stand in a request",
+    ),
+    "typing mistake": ({"output__skipExistng": True}, "output.skipExistng = True: is not a field of this part"),
+}
+
+
+@pytest.mark.parametrize("case", BAD, ids=str)
+def test_bad_request_is_refused_before_anything_is_sent(
+    sim: Simulator, run_task: RunTask, comms: Comms, case: str
+) -> None:
+    changes, message = BAD[case]
+    run = run_task(operator(sim, request=request(sim.ready, **changes)))
+    assert run.state == "failed"
+    assert type(run.error).__name__ == "AirflowFailException"
+    assert message in str(run.error)
+    assert "hush-hush" not in str(run.error)
+    assert sim.requests()["total"] == 0
+
+
+class TestSteps:
+    def test_each_step_alone_and_twice(self, sim: Simulator, run_task: RunTask, comms: Comms) -> None:
+        create = SentinelHubCreateBatchProcessOperator(task_id="create", request=request(sim.ready))
+        assert run_task(create).state == "success"
+        task_id = comms.xcoms["return_value"]
+        assert run_task(create, try_number=2).state == "success"
+        assert comms.xcoms["return_value"] == task_id
+        assert seen(sim, task_id)["status"] == "CREATED"
+
+        for _ in range(2):
+            analyse = SentinelHubAnalyseBatchProcessOperator(
+                task_id="analyse", batch_task_id=task_id, deferrable=False, **FAST
+            )
+            assert run_task(analyse).state == "success"
+            assert seen(sim, task_id)["status"] == "ANALYSIS_DONE"
+
+        for _ in range(2):
+            start = SentinelHubStartBatchProcessOperator(task_id="start", batch_task_id=task_id)
+            assert run_task(start).state == "success"
+        assert sim.requests()["counts"]["POST /batch/v2/process/{id}/start"] == 1
+
+        report = SentinelHubBatchReportOperator(task_id="report", batch_task_id=task_id)
+        for _ in range(100):
+            run = run_task(report)
+            assert run.state == "success", run.error
+            if comms.xcoms["return_value"]["status"] == "DONE":
+                break
+        assert comms.xcoms["return_value"]["outcome"] == "DONE"
+        for _ in range(2):
+            stop = SentinelHubStopBatchProcessOperator(task_id="stop", batch_task_id=task_id)
+            assert run_task(stop).state == "success"
+        assert "POST /batch/v2/process/{id}/stop" not in sim.requests()["counts"]
+
+    def test_stopping_a_created_task_leaves_it_as_it_is(self, sim: Simulator, run_task: RunTask, comms: Comms) -> None:
+        create = SentinelHubCreateBatchProcessOperator(task_id="create", request=request(sim.ready))
+        run_task(create)
+        stop = SentinelHubStopBatchProcessOperator(task_id="stop", batch_task_id=comms.xcoms["return_value"])
+        assert run_task(stop).state == "success"
+        assert seen(sim, comms.xcoms["return_value"])["status"] == "CREATED"
+
+    def test_stop_waits_until_a_start_was_picked_up(self, sim: Simulator, run_task: RunTask, comms: Comms) -> None:
+        sim.set_script({"timing": {"pickup_seconds": 600, "feature_seconds": 100_000}})
+        run_task(operator(sim, deferrable=True))
+        task_id = start(sim, comms)
+        assert seen(sim, task_id)["status"] == "CREATED"
+        stop = SentinelHubStopBatchProcessOperator(task_id="stop", batch_task_id=task_id)
+        assert run_task(stop).state == "success"
+        assert seen(sim, task_id)["userAction"] == "STOP"
+
+    def test_kill_of_a_blocking_run_stops_the_remote_task(
+        self, sim: Simulator, run_task: RunTask, comms: Comms
+    ) -> None:
+        sim.set_script({"timing": {"feature_seconds": 100_000}})
+        op = operator(sim, deferrable=True)
+        run = run_task(op)
+        task_id = start(sim, comms)
+        run.ti.task.on_kill()
+        assert seen(sim, task_id)["userAction"] == "STOP"

@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+import json
+from urllib.parse import quote
+
+import pytest
+
+from airflow_provider_sentinelhub.client.errors import InvalidConfiguration
+from airflow_provider_sentinelhub.hooks.connections import (
+    ConnectionFacts,
+    s3_delivery_credentials,
+    service_address,
+)
+from airflow_provider_sentinelhub.hooks.sentinel_hub import SentinelHubHook
+from airflow_provider_sentinelhub.simulator.process import Simulator
+
+
+def hook(monkeypatch: pytest.MonkeyPatch, connection: str | dict[str, object]) -> SentinelHubHook:
+    text = connection if isinstance(connection, str) else json.dumps({"conn_type": "sentinelhub", **connection})
+    monkeypatch.setenv("AIRFLOW_CONN_TRIED", text)
+    return SentinelHubHook("tried")
+
+
+@pytest.mark.parametrize("layout", ["new", "legacy"])
+def test_good_connection_in_both_layouts(sim: Simulator, monkeypatch: pytest.MonkeyPatch, layout: str) -> None:
+    text = sim.ready.airflow_connections(layout)["AIRFLOW_CONN_SENTINELHUB_DEFAULT"]
+    ok, message = hook(monkeypatch, text).test_connection()
+    assert ok, message
+    assert sim.ready.base_url in message
+    prefix = "/batch/v2" if layout == "new" else "/api/v2/batch"
+    assert sim.requests()["counts"][f"GET {prefix}/tilinggrids"] == 1
+
+
+def test_good_connection_from_a_uri(sim: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    ready = sim.ready
+    uri = (
+        f"sentinelhub://{ready.client_id}:{quote(ready.client_secret, safe='')}@{quote(ready.base_url, safe='')}"
+        f"/?deployment=custom&token_url={quote(ready.token_url, safe='')}&path_layout=legacy"
+    )
+    ok, message = hook(monkeypatch, uri).test_connection()
+    assert ok, message
+
+
+def test_bad_secret_says_which_step_and_what_to_do(sim: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = sim.ready.airflow_connections()["AIRFLOW_CONN_SENTINELHUB_DEFAULT"].replace(
+        sim.ready.client_secret, "wrong-secret-123"
+    )
+    ok, message = hook(monkeypatch, text).test_connection()
+    assert not ok
+    assert "Step 2 of 3, getting a token, failed" in message
+    assert "Check the client id and the client secret" in message
+    assert "wrong-secret-123" not in message
+
+
+def test_refused_call_says_which_step(sim: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    sim.set_script({"endpoints": [{"path": "tilinggrids", "status": 403}]})
+    ok, message = hook(
+        monkeypatch, sim.ready.airflow_connections()["AIRFLOW_CONN_SENTINELHUB_DEFAULT"]
+    ).test_connection()
+    assert not ok
+    assert "Step 3 of 3, listing the tiling grids, failed" in message
+    assert "plan includes this API" in message
+
+
+BAD: dict[str, tuple[dict[str, object], str]] = {
+    "no client id": ({"password": "x"}, "has no client id (login). Create an OAuth client in the dashboard of AWS EU"),
+    "no secret": ({"login": "x"}, "has no client secret (password)"),
+    "unknown deployment": (
+        {"login": "x", "password": "x", "extra": {"deployment": "mars"}},
+        "deployment = 'mars': unknown deployment. Choose one of aws-eu-central-1, aws-us-west-2, cdse, custom",
+    ),
+    "custom without address": (
+        {"login": "x", "password": "x", "extra": {"deployment": "custom"}},
+        "base URL: missing. Deployment 'custom' has none of its own",
+    ),
+    "custom without token address": (
+        {"login": "x", "password": "x", "host": "https://sh.example.com"},
+        "token URL: missing",
+    ),
+    "secret over http": (
+        {"login": "x", "password": "x", "host": "http://sh.example.com", "extra": {"token_url": "https://a.example"}},
+        "http would send the client secret unencrypted",
+    ),
+    "unknown layout": (
+        {"login": "x", "password": "x", "extra": {"path_layout": "newest"}},
+        "path_layout = 'newest': unknown path layout. Choose legacy (/api/v2/batch) or new (/batch/v2)",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BAD, ids=str)
+def test_bad_connection_is_told_before_any_request(monkeypatch: pytest.MonkeyPatch, case: str) -> None:
+    fields, message = BAD[case]
+    ok, said = hook(monkeypatch, fields).test_connection()
+    assert not ok
+    assert said.startswith("Step 1 of 3, reading the connection, failed")
+    assert message in said
+
+
+@pytest.mark.parametrize(
+    ("deployment", "base_url"),
+    [
+        ("", "https://services.sentinel-hub.com"),
+        ("aws-us-west-2", "https://services-uswest2.sentinel-hub.com"),
+        ("cdse", "https://sh.dataspace.copernicus.eu"),
+    ],
+)
+def test_known_deployments_need_no_addresses(deployment: str, base_url: str) -> None:
+    address = service_address(ConnectionFacts("c", "id", "secret", "", {"deployment": deployment}))
+    assert address.base_url == base_url
+    assert address.token_url.startswith("https://")
+
+
+class TestAwsConnection:
+    def credentials(self, deployment: str = "aws-eu-central-1", login: str = "", **extra: str) -> dict[str, str]:
+        from airflow_provider_sentinelhub.client.deployments import DEPLOYMENTS
+
+        facts = ConnectionFacts("aws", login, "secret" if login else "", "", extra)
+        return s3_delivery_credentials(facts, DEPLOYMENTS[deployment])
+
+    def test_keys(self) -> None:
+        assert self.credentials(login="AKIA") == {"accessKey": "AKIA", "secretAccessKey": "secret"}
+
+    def test_role_wins_over_keys(self) -> None:
+        assert self.credentials(login="AKIA", role_arn="arn:aws:iam::1:role/r") == {
+            "iamRoleARN": "arn:aws:iam::1:role/r"
+        }
+
+    def test_deployment_without_roles_gets_the_keys(self) -> None:
+        found = self.credentials("cdse", login="AKIA", role_arn="arn:aws:iam::1:role/r")
+        assert found == {"accessKey": "AKIA", "secretAccessKey": "secret"}
+
+    def test_temporary_keys_are_refused(self) -> None:
+        with pytest.raises(InvalidConfiguration, match="temporary keys"):
+            self.credentials(login="AKIA", aws_session_token="t")
+
+    def test_nothing_to_lend_is_refused(self) -> None:
+        with pytest.raises(InvalidConfiguration, match="Enter a role_arn, or an access key and its secret"):
+            self.credentials()

@@ -1,0 +1,168 @@
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING, Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from airflow_provider_sentinelhub.artifacts.layout import execution_db_url, manifest_url, report_url, root_folder
+from airflow_provider_sentinelhub.artifacts.reader import ProgressReader, read_report
+from airflow_provider_sentinelhub.artifacts.report import Outcome, outcome_of
+from airflow_provider_sentinelhub.artifacts.storage import ObjectMeta, Storage
+from airflow_provider_sentinelhub.client.errors import ArtifactCorrupt, ArtifactMissing, StorageUnavailable
+from tests.artifacts.artifact_files import TASK, ManifestEntry, Row, write_execution_db, write_manifest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from tests.artifacts.artifact_s3 import S3
+
+ROWS: list[Row] = [(1, "a", "DONE", None, 1), (2, "b", "FATAL", "boom", 0)]
+
+
+class Bucket:
+    """A folder of a bucket, as a task leaves it."""
+
+    def __init__(self, storage: Storage, root: str, folder: Path) -> None:
+        self.storage, self.root, self.folder = storage, root, folder
+        self.folder.mkdir()
+
+    def execution_db(self, rows: Iterable[Row]) -> None:
+        path = self.folder / "e.sqlite"
+        path.unlink(missing_ok=True)
+        self.storage.upload(write_execution_db(path, rows), execution_db_url(self.root, TASK))
+
+    def manifest(self, *names: str) -> None:
+        path = write_manifest(self.folder / "m.gpkg", [ManifestEntry(name) for name in names])
+        self.storage.upload(path, manifest_url(self.root, TASK))
+
+
+@pytest.fixture
+def bucket(s3: S3, folder_url: str, tmp_path: Path) -> Bucket:
+    return Bucket(s3.storage(), root_folder(folder_url, TASK), tmp_path / "sources")
+
+
+def test_the_whole_report(bucket: Bucket, tmp_path: Path) -> None:
+    (tmp_path / "work").mkdir()
+    bucket.execution_db(ROWS)
+    bucket.manifest("a", "b", "c")
+    report = read_report(bucket.storage, bucket.root, TASK, workdir=tmp_path / "work")
+    assert (report.total, report.delivered, report.failed, report.pending, report.unlisted) == (3, 1, 1, 1, 1)
+    assert report.failed_names == ("b",)
+    assert report.notes == ()
+    assert report.report_url == report_url(bucket.root, TASK)
+    assert outcome_of("DONE", report) is Outcome.PARTIAL
+    found = pq.read_table(io.BytesIO(bucket.storage.read(report.report_url))).to_pylist()
+    assert [(row["name"], row["outcome"]) for row in found] == [("a", "DELIVERED"), ("b", "FAILED"), ("c", "PENDING")]
+    assert not list((tmp_path / "work").iterdir())
+
+
+def test_without_parquet_the_counts_are_the_same_and_nothing_is_written(bucket: Bucket) -> None:
+    bucket.execution_db(ROWS)
+    bucket.manifest("a", "b", "c")
+    report = read_report(bucket.storage, bucket.root, TASK, write_parquet=False)
+    assert (report.total, report.pending, report.unlisted, report.report_url) == (3, 1, 1, None)
+    assert not bucket.storage.exists(report_url(bucket.root, TASK))
+
+
+@pytest.mark.parametrize("write_parquet", [True, False])
+@pytest.mark.parametrize("manifest", [None, b"not a GeoPackage"])
+def test_a_missing_or_damaged_manifest_does_not_hide_the_report(
+    bucket: Bucket, manifest: bytes | None, *, write_parquet: bool
+) -> None:
+    bucket.execution_db(ROWS)
+    if manifest:
+        bucket.storage.upload(manifest, manifest_url(bucket.root, TASK))
+    report = read_report(bucket.storage, bucket.root, TASK, write_parquet=write_parquet)
+    assert (report.total, report.delivered, report.failed) == (2, 1, 1)
+    assert "Without the manifest" in report.notes[0]
+    assert f"featureManifest-{TASK}.gpkg" in report.notes[0]
+    assert bool(report.report_url) == write_parquet
+
+
+def test_a_missing_execution_database_is_missing(bucket: Bucket) -> None:
+    with pytest.raises(ArtifactMissing, match=f"execution-{TASK}"):
+        read_report(bucket.storage, bucket.root, TASK)
+
+
+def test_a_damaged_execution_database_gives_no_report(bucket: Bucket) -> None:
+    bucket.storage.upload(b"half", execution_db_url(bucket.root, TASK))
+    with pytest.raises(ArtifactCorrupt, match=f"execution-{TASK}"):
+        read_report(bucket.storage, bucket.root, TASK)
+
+
+def test_a_mirror_on_disk_is_read_like_a_bucket(tmp_path: Path) -> None:
+    bucket = Bucket(Storage(), f"{tmp_path.as_uri()}/mirror", tmp_path / "sources")
+    bucket.execution_db(ROWS)
+    report = read_report(bucket.storage, bucket.root, TASK)
+    assert report.report_url == f"{tmp_path.as_uri()}/mirror/report-{TASK}.parquet"
+    assert (tmp_path / "mirror" / f"report-{TASK}.parquet").is_file()
+
+
+class CountingStorage(Storage):
+    """Counts what crosses the network."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.downloads = 0
+
+    def download(self, url: str, target: Path) -> ObjectMeta:
+        self.downloads += 1
+        return super().download(url, target)
+
+
+@pytest.fixture
+def counted(s3: S3, folder_url: str, tmp_path: Path) -> tuple[Bucket, CountingStorage]:
+    storage = CountingStorage(s3.options())
+    return Bucket(storage, root_folder(folder_url, TASK), tmp_path / "sources"), storage
+
+
+def test_progress_reads_again_only_what_has_changed(counted: tuple[Bucket, CountingStorage]) -> None:
+    bucket, storage = counted
+    reader = ProgressReader(storage, execution_db_url(bucket.root, TASK))
+    assert reader.read() is None
+    bucket.execution_db([(1, "a", "PENDING", None, 0)])
+    first = reader.read()
+    assert first is not None
+    assert (first.total, first.pending) == (1, 1)
+    assert reader.read() == first
+    assert storage.downloads == 1
+    bucket.execution_db(ROWS)
+    second = reader.read()
+    assert second is not None
+    assert (second.total, second.failed) == (2, 1)
+    assert storage.downloads == 2
+
+
+def test_progress_keeps_the_last_counts_when_a_snapshot_is_damaged_or_gone(
+    counted: tuple[Bucket, CountingStorage],
+) -> None:
+    bucket, storage = counted
+    url = execution_db_url(bucket.root, TASK)
+    reader = ProgressReader(storage, url)
+    bucket.execution_db(ROWS)
+    known = reader.read()
+    whole = storage.read(url)
+    storage.upload(whole[: len(whole) // 2], url)
+    assert [reader.read(), reader.read()] == [known, known]
+    assert storage.downloads == 2
+    storage.delete(url)
+    assert reader.read() == known
+    storage.upload(whole, url)
+    assert reader.read() == known
+
+
+def test_progress_leaves_large_databases_alone(counted: tuple[Bucket, CountingStorage]) -> None:
+    bucket, storage = counted
+    bucket.execution_db(ROWS)
+    reader = ProgressReader(storage, execution_db_url(bucket.root, TASK), max_bytes=100)
+    assert reader.read() is None
+    assert storage.downloads == 0
+
+
+def test_progress_says_when_the_bucket_cannot_be_reached(s3: S3) -> None:
+    storage = s3.storage(secret_access_key="a-wrong-secret-of-mine")
+    with pytest.raises(StorageUnavailable):
+        ProgressReader(storage, "s3://bucket/x.sqlite").read()

@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+import copy
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from airflow_provider_sentinelhub.client.intent import Intent, digest
+from tests.client.client_harness import build_document
+
+ids = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=30) | st.sampled_from(
+    ["a/b", "a#b~1", "a b", "airflow:x/y/z#0123456789abcdef~1", "%2F", "é", "scheduled__2025-01-01T00:00:00+00:00", "7"]
+)
+digests = st.text("0123456789abcdef", min_size=16, max_size=16)
+intents = st.builds(Intent, ids, ids, ids, st.integers(-1, 100_000), digests, st.integers(0, 1000))
+
+
+@given(intents, st.none() | st.text(st.characters(exclude_categories=["Cs"]), max_size=40))
+def test_an_intent_is_found_again(intent: Intent, text: str | None) -> None:
+    description = intent.description(text)
+    assert Intent.found_in(description) == intent
+    assert description.startswith(text or "airflow:")
+    assert intent.tag.isascii()
+    assert " " not in intent.tag
+
+
+@given(intents, intents)
+def test_different_intents_have_different_tags(one: Intent, other: Intent) -> None:
+    assert (one.tag == other.tag) == (one == other)
+
+
+def test_the_tag_as_people_see_it() -> None:
+    intent = Intent("corsica", "manual__2025", "ndvi.max", 3, "1a2b3c4d5e6f7a8b", 2)
+    assert intent.description("Max NDVI") == "Max NDVI | airflow:corsica/manual__2025/ndvi.max/3#1a2b3c4d5e6f7a8b~2"
+    assert intent.description("") == intent.description(None) == intent.tag
+
+
+@given(st.text(max_size=80))
+def test_nothing_is_found_in_foreign_descriptions(text: str) -> None:
+    assert Intent.found_in(text) is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "airflow",
+        "airflow:a/b/c",
+        "airflow:a/b/c#1a2b3c4d5e6f7a8b",
+        "airflow:a/b#1a2b3c4d5e6f7a8b~1",
+        "airflow:a/b/c#1A2B3C4D5E6F7A8B~1",
+        "airflow:a/b/c#1a2b~1",
+        "airflow:a/b/c/d#1a2b3c4d5e6f7a8b~1",
+        "airflow:a b/c/d#1a2b3c4d5e6f7a8b~1",
+        "airflow:a/b/c#1a2b3c4d5e6f7a8b~1 and more",
+        "airflow:a/b/c/1/2#1a2b3c4d5e6f7a8b~1",
+    ],
+)
+def test_what_only_looks_like_a_tag_is_none(text: str) -> None:
+    assert Intent.found_in(text) is None
+
+
+def reversed_keys(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: reversed_keys(value[key]) for key in reversed(value)}
+    return [reversed_keys(item) for item in value] if isinstance(value, list) else value
+
+
+BODY = build_document(
+    output={
+        "type": "zarr",
+        "delivery": {"s3": {"url": "s3://b/f", "accessKey": "A", "secretAccessKey": "S", "region": "r"}},
+        "group": {"zarr_format": 2, "customAttributes": {"description": "mine"}},
+    },
+    description="free text",
+)
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("description", "another"),
+        ("description", ...),
+        ("output__delivery__s3__accessKey", "another"),
+        ("output__delivery__s3__secretAccessKey", ...),
+        ("output__delivery__s3__iamRoleARN", "arn:aws:iam::1:role/r"),
+    ],
+)
+def test_who_pays_and_what_it_is_called_do_not_count(path: str, value: Any) -> None:
+    changed = copy.deepcopy(BODY)
+    put(changed, path.split("__"), value)
+    assert digest(changed) == digest(BODY)
+
+
+def put(document: Any, steps: list[Any], value: Any) -> None:
+    for step in steps[:-1]:
+        document = document[step]
+    if value is ...:
+        del document[steps[-1]]
+    else:
+        document[steps[-1]] = value
+
+
+def leaves(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    items: Any = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else None
+    if items is None:
+        return [path]
+    return [leaf for key, item in items for leaf in leaves(item, (*path, key))]
+
+
+COUNTED = [
+    path for path in leaves(BODY) if path != ("description",) and path[-1] not in {"accessKey", "secretAccessKey"}
+]
+
+
+@pytest.mark.parametrize("path", COUNTED, ids=lambda path: ".".join(map(str, path)))
+def test_everything_else_counts(path: tuple[Any, ...]) -> None:
+    changed = copy.deepcopy(BODY)
+    put(changed, list(path), "changed")
+    assert digest(changed) != digest(BODY)
+    if path[-1] != 0:
+        put(changed, list(path), ...)
+        assert digest(changed) != digest(BODY)
+
+
+def test_the_order_of_keys_does_not_count_but_that_of_items_does() -> None:
+    assert digest(reversed_keys(BODY)) == digest(BODY) == digest(json.loads(json.dumps(BODY)))
+    assert digest({"a": [1, 2]}) != digest({"a": [2, 1]})
+    assert digest({"a": "é \ud83d"}) != digest({"a": "é"})
+    assert len(digest({})) == 16

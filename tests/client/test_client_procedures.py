@@ -1,0 +1,376 @@
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from airflow_provider_sentinelhub.client import errors, procedures
+from airflow_provider_sentinelhub.client.auth import TokenSource
+from airflow_provider_sentinelhub.client.batch import BATCH_V2, Goal, Step
+from airflow_provider_sentinelhub.client.call import Call
+from airflow_provider_sentinelhub.client.deployments import ServiceAddress
+from airflow_provider_sentinelhub.client.intent import Intent
+from airflow_provider_sentinelhub.client.policy import RetryLimits
+from airflow_provider_sentinelhub.client.submission import find, obtain
+from airflow_provider_sentinelhub.client.transport import Sender
+from airflow_provider_sentinelhub.simulator.process import Simulator
+from tests.client.client_harness import build_document, make_task
+from tests.client.client_model import FAULTS, START, Service, abandon, carry_out
+
+INTENTS = [Intent("dag", "run", "task", index, "0123456789abcdef", 0) for index in (-1, 0, 1)]
+BODY = build_document(description="Corsica")
+SINCE = START - timedelta(seconds=1)
+IDLE = {"DONE", "FAILED", "STOPPED"}
+
+
+def obtaining(intent: Intent, recorded: str | None = None) -> Any:
+    return obtain(BATCH_V2, intent, BODY, (), recorded=recorded, since=SINCE)
+
+
+class Model(RuleBasedStateMachine):
+    """Attempts of several Airflow tasks, with answers lost, workers killed, replicas lagging and time passing."""
+
+    @initialize(
+        read_lag=st.floats(0, 5), list_lag=st.floats(0, 7), step_seconds=st.floats(0.1, 120), foreign=st.integers(0, 5)
+    )
+    def begin(self, read_lag: float, list_lag: float, step_seconds: float, foreign: int) -> None:
+        self.service = Service(read_lag=read_lag, list_lag=list_lag, step_seconds=step_seconds)
+        for number in range(foreign):
+            self.service.add(f"somebody else's {number}")
+        self.recorded: dict[int, str] = {}
+
+    faults = st.lists(st.sampled_from(FAULTS), max_size=12)
+
+    @rule(which=st.integers(0, 2), faults=faults, remember=st.booleans(), killed_after=st.none() | st.integers(1, 12))
+    def attempt(self, which: int, faults: list[str], remember: bool, killed_after: int | None) -> None:
+        self.service.advance(10)  # an attempt follows another after a while
+        self.service.faults = list(faults)
+        procedure = obtaining(INTENTS[which], self.recorded.get(which))
+        if killed_after is not None:
+            abandon(self.service, procedure, killed_after)
+            return
+        try:
+            task = carry_out(self.service, procedure)
+        except errors.ServiceUnavailable:
+            return
+        assert Intent.found_in(self.service.tasks[task.id].description) == INTENTS[which]
+        if remember:
+            self.recorded[which] = task.id
+
+    @rule(
+        which=st.integers(0, 2),
+        goal=st.sampled_from(Goal),
+        faults=faults,
+        killed_after=st.none() | st.integers(1, 6),
+        then_stop=st.booleans(),
+    )
+    def work(self, which: int, goal: Goal, faults: list[str], killed_after: int | None, then_stop: bool) -> None:
+        self.service.advance(10)
+        self.service.faults = []
+        task = carry_out(self.service, obtaining(INTENTS[which], self.recorded.get(which)))
+        self.recorded[which] = task.id
+        self.service.faults = list(faults)
+        before = len(self.service.log)
+        acting = procedures.act(BATCH_V2, task, goal)
+        if killed_after is not None:
+            abandon(self.service, acting, killed_after)
+        else:
+            with contextlib.suppress(errors.ServiceUnavailable):
+                carry_out(self.service, acting, 100)
+        written = [entry for entry in self.service.log[before:] if entry.startswith("POST")]
+        if goal is Goal.OBSERVE:
+            assert written == []
+        if goal is Goal.ANALYSE:
+            assert not any(entry.endswith("/start") for entry in written)
+        if then_stop:
+            self.stop(which, [])
+
+    @rule(which=st.integers(0, 2), faults=faults)
+    def stop(self, which: int, faults: list[str]) -> None:
+        task_id = self.recorded.get(which)
+        if task_id is None:
+            return
+        self.service.faults = list(faults)
+        try:
+            carry_out(self.service, procedures.stop(BATCH_V2, task_id))
+        except errors.ServiceUnavailable:
+            return
+        truth = self.service.tasks[task_id]
+        assert truth.status in IDLE or truth.action in {"STOP", "NONE"}, "left running"
+
+    @rule(seconds=st.floats(0, 4000))
+    def pass_time(self, seconds: float) -> None:
+        self.service.advance(seconds)
+
+    @invariant()
+    def one_task_for_an_intent(self) -> None:
+        found = [Intent.found_in(task.description) for task in getattr(self, "service", Service()).tasks.values()]
+        assert all(found.count(intent) <= 1 for intent in INTENTS)
+
+    @invariant()
+    def no_task_is_started_twice(self) -> None:
+        assert all(task.starts <= 1 for task in getattr(self, "service", Service()).tasks.values())
+
+
+TestModel = Model.TestCase
+TestModel.settings = settings(max_examples=120, stateful_step_count=15, deadline=None)
+
+
+# --- single stories --------------------------------------------------------------------------------------------------
+
+
+def test_nothing_is_created_where_there_is_a_task() -> None:
+    service = Service()
+    first = carry_out(service, obtaining(INTENTS[0]))
+    assert carry_out(service, obtaining(INTENTS[0])).id == first.id
+    assert carry_out(service, obtaining(INTENTS[0], first.id)).id == first.id
+    assert carry_out(service, obtaining(INTENTS[1])).id != first.id
+    assert service.log.count("POST /process") == 2
+    assert service.tasks[first.id].description == f"Corsica | {INTENTS[0].tag}"
+
+
+def test_a_recorded_task_that_is_gone_is_replaced() -> None:
+    service = Service()
+    assert carry_out(service, obtaining(INTENTS[0], "deleted")).id == "t1"
+
+
+def test_a_clear_means_a_new_task_and_other_work_as_well() -> None:
+    service = Service()
+    intent = INTENTS[0]
+    others = [
+        Intent(intent.dag_id, intent.run_id, intent.task_id, -1, intent.digest, 1),
+        Intent(intent.dag_id, intent.run_id, intent.task_id, -1, "f" * 16, 0),
+    ]
+    assert len({carry_out(service, obtaining(each)).id for each in (intent, *others)}) == 3
+
+
+@pytest.mark.parametrize("faults", [["none", "lost after"], ["none", "lost before"]])
+def test_a_lost_answer_leads_to_a_search_and_to_one_task(faults: list[str]) -> None:
+    service = Service(list_lag=6.0, faults=faults)
+    carry_out(service, obtaining(INTENTS[0]))
+    assert len(service.tasks) == 1
+
+
+def test_creating_is_given_up_when_every_answer_is_lost() -> None:
+    service = Service(faults=["none", *(["lost before"] + ["none"] * 4) * 4])
+    with pytest.raises(errors.OutcomeUnknown):
+        carry_out(service, obtaining(INTENTS[0]))
+    assert service.log.count("POST /process") == 4
+
+
+def test_a_refusal_of_the_creation_is_final() -> None:
+    procedure = obtaining(INTENTS[0])
+    procedure.send(None)
+    procedure.send(Service().answer(BATCH_V2.page(None)))
+    with pytest.raises(errors.InvalidRequest):
+        procedure.throw(errors.InvalidRequest("no"))
+
+
+def test_stopping_waits_until_a_started_task_can_be_stopped() -> None:
+    service = Service(step_seconds=60)
+    task = carry_out(service, obtaining(INTENTS[0]))
+    carry_out(service, procedures.act(BATCH_V2, task, Goal.RUN))
+    assert service.tasks[task.id].status == "CREATED"
+    stopped = carry_out(service, procedures.stop(BATCH_V2, task.id))
+    assert stopped is not None
+    assert (stopped.status, stopped.user_action) == ("ANALYSING", "STOP")
+
+
+def test_stopping_is_given_up_after_minutes() -> None:
+    service = Service(step_seconds=1e9)
+    task = carry_out(service, obtaining(INTENTS[0]))
+    carry_out(service, procedures.act(BATCH_V2, task, Goal.RUN))
+    started = service.now
+    carry_out(service, procedures.stop(BATCH_V2, task.id))
+    assert 300 < service.now - started < 900
+
+
+def test_what_was_never_started_is_not_stopped_for_long() -> None:
+    service = Service()
+    task = carry_out(service, obtaining(INTENTS[0]))
+    left = carry_out(service, procedures.stop(BATCH_V2, task.id))
+    assert left is not None
+    assert left.status == "CREATED"
+    assert service.now < 10
+
+
+def test_what_is_gone_or_over_needs_no_stopping() -> None:
+    service = Service()
+    assert carry_out(service, procedures.stop(BATCH_V2, "nobody")) is None
+    task = carry_out(service, obtaining(INTENTS[0]))
+    carry_out(service, procedures.act(BATCH_V2, task, Goal.RUN))
+    service.advance(1000)
+    before = len(service.log)
+    over = carry_out(service, procedures.stop(BATCH_V2, task.id))
+    assert over is not None
+    assert over.status == "DONE"
+    assert service.log[before:] == [f"GET /process/{task.id}"]
+
+
+@pytest.mark.parametrize("lag", [0.0, 1.0, 5.0, 60.0])
+@pytest.mark.parametrize("goal", [Goal.RUN, Goal.ANALYSE_THEN_RUN])
+def test_acting_again_and_again_reaches_the_end_with_one_start(goal: Goal, lag: float) -> None:
+    service = Service(read_lag=lag)
+    task = carry_out(service, obtaining(INTENTS[0]))
+    for _ in range(100):
+        task = carry_out(service, procedures.act(BATCH_V2, task, goal))
+        if BATCH_V2.is_over(task):
+            break
+        service.advance(10)
+        task = carry_out(service, obtaining(INTENTS[0], task.id))
+    assert task.status == "DONE"
+    assert service.tasks[task.id].starts == 1
+
+
+@pytest.mark.parametrize("goal", [Goal.RUN, Goal.ANALYSE_THEN_RUN])
+def test_the_service_may_not_know_yet_what_is_started(goal: Goal) -> None:
+    task = carry_out(service := Service(), obtaining(INTENTS[0]))
+    step = next(procedures.act(BATCH_V2, task, goal))
+    assert isinstance(step, Call)
+    assert step.method == "POST"
+    assert step.fresh, service.log
+
+
+# --- the next step ---------------------------------------------------------------------------------------------------
+
+RUN, BOTH, ANALYSE, OBSERVE = Goal.RUN, Goal.ANALYSE_THEN_RUN, Goal.ANALYSE, Goal.OBSERVE
+THROUGH = Goal.RUN_THROUGH
+
+
+@pytest.mark.parametrize(
+    ("status", "action", "steps"),
+    [
+        ("CREATED", "NONE", {RUN: "start", BOTH: "analyse", ANALYSE: "analyse", OBSERVE: "wait"}),
+        ("CREATED", "START", dict.fromkeys(Goal, "wait")),
+        ("CREATED", "ANALYSE", dict.fromkeys(Goal, "wait")),
+        ("ANALYSING", "ANALYSE", dict.fromkeys(Goal, "wait")),
+        ("ANALYSING", "START", dict.fromkeys(Goal, "wait")),
+        ("ANALYSIS_DONE", "ANALYSE", {RUN: "start", BOTH: "start", ANALYSE: "finish", OBSERVE: "wait"}),
+        ("ANALYSIS_DONE", "START", {RUN: "wait", BOTH: "wait", ANALYSE: "finish", OBSERVE: "wait"}),
+        ("ANALYSIS_DONE", "STOP", {RUN: "wait", BOTH: "wait", ANALYSE: "finish", OBSERVE: "wait"}),
+        ("PROCESSING", "START", {RUN: "wait", BOTH: "wait", ANALYSE: "finish", OBSERVE: "wait"}),
+        ("DONE", "START", dict.fromkeys(Goal, "finish")),
+        ("DONE", "ANALYSE", dict.fromkeys(Goal, "finish")),
+        ("FAILED", "START", dict.fromkeys(Goal, "finish")),
+        ("STOPPED", "STOP", dict.fromkeys(Goal, "finish")),
+        ("HIBERNATING", "NONE", dict.fromkeys(Goal, "wait")),
+    ],
+)
+def test_the_next_step(status: str, action: str, steps: dict[Goal, str]) -> None:
+    task = make_task(status=status, userAction=action)
+    # Only a stop for lack of processing units tells the two apart, and there is none here.
+    expected = {THROUGH: steps[RUN], **steps}
+    assert {goal: BATCH_V2.next_step(task, goal) for goal in Goal} == {goal: Step(expected[goal]) for goal in Goal}
+
+
+@pytest.mark.parametrize(
+    ("reason", "step"), [("OUT_OF_PU", "start"), ("USER_ACTION", "finish"), ("UNHEALTHY", "finish")]
+)
+def test_only_a_lack_of_units_is_waited_out_and_only_where_asked(reason: str, step: str) -> None:
+    task = make_task(status="STOPPED", userAction="START", stoppedStatusReason=reason)
+    assert BATCH_V2.next_step(task, THROUGH) is Step(step)
+    assert {BATCH_V2.next_step(task, goal) for goal in Goal if goal is not THROUGH} == {Step.FINISH}
+
+
+def test_a_percentage_says_nothing_about_the_end() -> None:
+    task = make_task(status="PROCESSING", userAction="START", completionPercentage=100)
+    assert not BATCH_V2.is_over(task)
+    assert BATCH_V2.next_step(task, Goal.RUN) is Step.WAIT
+
+
+# --- searching -------------------------------------------------------------------------------------------------------
+
+
+def test_a_search_turns_pages_until_it_finds() -> None:
+    service = Service(page_size=10)
+    wanted = service.add(INTENTS[0].description("old"))
+    for number in range(95):
+        service.advance(1)
+        service.add(f"foreign {number}")
+    (found,) = carry_out(service, find(BATCH_V2, INTENTS[0], SINCE))
+    assert found.id == wanted.id
+    assert service.log == ["GET /process"] * 10
+
+
+def test_a_search_goes_back_no_further_than_needed() -> None:
+    service = Service(page_size=10)
+    service.add(INTENTS[0].description("too old"))
+    for number in range(95):
+        service.advance(1)
+        service.add(f"foreign {number}")
+    assert carry_out(service, find(BATCH_V2, INTENTS[0], START + timedelta(seconds=80.5))) == []
+    assert service.log == ["GET /process"] * 2
+
+
+def test_a_search_finds_the_newest_and_ends_on_an_empty_list() -> None:
+    service = Service()
+    assert carry_out(service, find(BATCH_V2, INTENTS[0], SINCE)) == []
+    for _ in range(3):
+        service.advance(1)
+        newest = service.add(INTENTS[0].tag)
+    found = carry_out(service, find(BATCH_V2, INTENTS[0], SINCE))
+    assert found[0].id == newest.id
+    assert len(found) == 3
+
+
+def test_a_search_ends_on_a_page_without_tasks_even_if_it_names_a_next_one() -> None:
+    procedure = find(BATCH_V2, INTENTS[0], SINCE)
+    call: Any = procedure.send(None)
+    with pytest.raises(StopIteration) as end:
+        procedure.send(call.parse({"data": [], "links": {"nextToken": "for ever"}}))
+    assert end.value.value == []
+
+
+# --- on the wire -----------------------------------------------------------------------------------------------------
+
+
+def for_simulator(sim: Simulator) -> tuple[dict[str, Any], tuple[str, ...]]:
+    ready = sim.ready
+    s3 = {"url": f"s3://{ready.bucket}/x", "accessKey": ready.access_key_id, "secretAccessKey": ready.secret_access_key}
+    return build_document(output__delivery={"s3": s3}), (ready.secret_access_key,)
+
+
+async def test_a_blocking_and_an_async_caller_share_one_task(
+    sim: Simulator, address: ServiceAddress, tokens: TokenSource, limits: RetryLimits
+) -> None:
+    import time
+
+    import aiohttp
+
+    from airflow_provider_sentinelhub.client.transport import AsyncSender
+
+    sim.set_script({"endpoints": [{"method": "POST", "path": "/process$", "action": "drop_after", "count": 1}]})
+    intent = Intent("dag", f"run {time.time_ns()}", "task", -1, "0123456789abcdef", 0)
+    body, secrets = for_simulator(sim)
+    sender = Sender(address, tokens, limits)
+    before = len(sim.tasks())
+
+    def obtaining_() -> Any:
+        return obtain(BATCH_V2, intent, body, secrets, recorded=None, since=SINCE)
+
+    first = await asyncio.to_thread(sender.run, obtaining_())
+    async with aiohttp.ClientSession() as session:
+        asynchronous = AsyncSender(address, tokens, session, limits)
+        second = await asynchronous.run(obtaining_())
+        assert second.id == first.id
+        assert len(sim.tasks()) == before + 1
+        started = await asynchronous.run(procedures.act(BATCH_V2, second, Goal.RUN))
+        assert started.user_action == "START"
+        again = await asyncio.to_thread(sender.run, procedures.act(BATCH_V2, second, Goal.RUN))
+        assert again.user_action == "START"
+        stopped = await asynchronous.run(procedures.stop(BATCH_V2, second.id))
+        assert stopped is not None
+        with pytest.raises(errors.NotFound):
+            await asynchronous.run(procedures.act(BATCH_V2, make_task(id="nobody"), Goal.RUN))
+    with pytest.raises(errors.NotFound):
+        sender.run(procedures.act(BATCH_V2, make_task(id="nobody"), Goal.RUN))
+    events = [event["event"] for event in sim.task(first.id)["history"]]
+    assert events.count("user START") == 1
+    assert events.count("user STOP") <= 1
+    sender.close()

@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from airflow_provider_sentinelhub.client.api.batch_v2 import check
+from airflow_provider_sentinelhub.client.errors import InvalidParameter
+
+
+def sent(data_filter: Any) -> Any:
+    body = check(
+        {
+            "processRequest": {
+                "input": {
+                    "bounds": {"bbox": [8, 41, 9, 42]},
+                    "data": [{"type": "sentinel-2-l2a", "dataFilter": data_filter}],
+                },
+                "evalscript": "//VERSION=3",
+            },
+            "input": {"type": "tiling-grid", "id": 0, "resolution": 60},
+            "output": {"type": "raster", "delivery": {"s3": {"url": "s3://my-bucket/x"}}},
+        }
+    )
+    return body["processRequest"]["input"]["data"][0]["dataFilter"]
+
+
+@pytest.mark.parametrize(
+    "start",
+    [
+        "2019-04-01T00:00:00Z",
+        "2019-04-01 00:00:00+00:00",
+        "2019-04-01T02:00:00+02:00",
+        datetime(2019, 4, 1, tzinfo=UTC),
+    ],
+)
+def test_what_airflow_makes_of_a_date_is_understood(start: Any) -> None:
+    found = sent({"timeRange": {"from": start, "to": "2019-06-30T23:59:59.500Z"}, "maxCloudCoverage": 70})
+    assert found == {
+        "timeRange": {"from": "2019-04-01T00:00:00Z", "to": "2019-06-30T23:59:59.500Z"},
+        "maxCloudCoverage": 70,
+    }
+
+
+@pytest.mark.parametrize(
+    ("data_filter", "message"),
+    [
+        ({"timeRange": {"from": "2019-13-01T00:00:00Z"}}, "timeRange.from = '2019-13-01T00:00:00Z' is not a moment"),
+        ({"timeRange": {"to": "2019-04-01"}}, "timeRange.to = '2019-04-01' is a date without a time"),
+        (
+            {"timeRange": {"from": "2026-11-01 00:00:00+00:00", "to": "2026-11-01 00:00:00+00:00"}},
+            "is not before timeRange.to = 2026-11-01 00:00:00+00:00. A schedule that is no interval",
+        ),
+        ({"timeRange": {"from": "2020-01-01T00:00:00Z", "to": "2019-01-01T00:00:00Z"}}, "is not before timeRange.to"),
+        ({"timeRnge": {}}, "timeRnge is not a filter, and nearly timeRange. Write timeRange."),
+        ({"timeRange": "last week"}, "timeRange must be an object"),
+    ],
+)
+def test_what_is_wrong_with_a_period_is_told(data_filter: Any, message: str) -> None:
+    with pytest.raises(InvalidParameter) as caught:
+        sent(data_filter)
+    assert message in str(caught.value)
+
+
+def test_filters_of_other_collections_pass() -> None:
+    assert sent({"polarization": "DV", "orbitDirection": "ASCENDING"}) == {
+        "polarization": "DV",
+        "orbitDirection": "ASCENDING",
+    }
+
+
+@given(
+    st.integers(0, 1_600_000_000),
+    st.timedeltas(timedelta(seconds=1), timedelta(days=900)),
+    st.integers(-12, 12),
+)
+def test_a_moment_stays_the_same_moment(start: int, length: timedelta, offset: int) -> None:
+    zone = timezone(timedelta(hours=offset))
+    first = datetime(1990, 1, 1, tzinfo=UTC) + timedelta(seconds=start)
+    last = first + timedelta(seconds=int(length.total_seconds()))
+    found = sent({"timeRange": {"from": str(first.astimezone(zone)), "to": str(last.astimezone(zone))}})
+    assert datetime.fromisoformat(found["timeRange"]["from"]) == first
+    assert datetime.fromisoformat(found["timeRange"]["to"]) == last

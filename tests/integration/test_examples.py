@@ -1,0 +1,101 @@
+"""Every DAG of dags_examples/ runs as it stands, on a real Airflow, against the simulated service."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from typing import Any
+
+import pytest
+
+from airflow_provider_sentinelhub.simulator.process import Simulator
+from airflow_provider_sentinelhub.simulator.sample import sample_request
+from devtools.airflow_names import Run
+from devtools.airflow_stack import AirflowStack
+
+pytestmark = pytest.mark.integration
+
+
+def trigger(airflow: AirflowStack, sim: Simulator, dag_id: str, **conf: Any) -> tuple[Run, str]:
+    """Start a run that delivers to a folder of its own."""
+    folder = f"s3://{sim.ready.bucket}/{uuid.uuid4()}"
+    return airflow.api.trigger(dag_id, {"delivery_url": folder, "poll_interval": 0.5, **conf}), folder
+
+
+def delivered(sim: Simulator, folder: str) -> int:
+    return len(list((sim.bucket_folder / folder.rpartition("/")[2]).rglob("*.tif")))
+
+
+def test_first_batch(airflow: AirflowStack, sim: Simulator) -> None:
+    run, folder = trigger(airflow, sim, "first_batch")
+    assert airflow.api.wait_for_run(run) == "success"
+    assert airflow.api.xcom(run.task("tell")).startswith("4 of 4 tiles delivered for 1")
+    assert delivered(sim, folder) == 4
+
+
+def test_corsica(airflow: AirflowStack, sim: Simulator) -> None:
+    run, folder = trigger(airflow, sim, "corsica_max_ndvi")
+    assert airflow.api.wait_for_run(run) == "success"
+    result = airflow.api.xcom(run.task("max_ndvi"))
+    assert (result["outcome"], result["total"], result["delivered"]) == ("DONE", 66, 66)
+    assert delivered(sim, folder) == 66
+
+
+def test_steps(airflow: AirflowStack, sim: Simulator) -> None:
+    sim.set_script({"features": [{"outcome": "fatal", "indexes": [0]}]})
+    run, folder = trigger(airflow, sim, "batch_in_steps")
+    assert airflow.api.wait_for_run(run) == "success"
+    result = airflow.api.xcom(run.task("report"))
+    assert (result["outcome"], result["delivered"], result["failed"]) == ("PARTIAL", 3, 1)
+    assert airflow.api.xcom(run.task("table")) == result["report_url"]
+    assert (sim.bucket_folder / result["report_url"].removeprefix(f"s3://{sim.ready.bucket}/")).exists()
+    assert airflow.api.task_instance(run.task("stop")).state == "skipped"
+    assert delivered(sim, folder) == 3
+
+
+def test_steps_stop_the_batch_when_one_of_them_fails(airflow: AirflowStack, sim: Simulator) -> None:
+    sim.set_script({"timing": {"feature_seconds": 100_000}})
+    run, _ = trigger(airflow, sim, "batch_in_steps")
+    airflow.api.wait_for_task(run.task("wait"), {"deferred"})
+    airflow.api.set_state(run.task("wait"), "failed")
+    assert airflow.api.wait_for_run(run) == "failed"
+    assert airflow.api.task_instance(run.task("stop")).state == "success"
+    task = sim.task(airflow.api.xcom(run.task("create")))
+    deadline = time.monotonic() + 20
+    while task["status"] != "STOPPED" and time.monotonic() < deadline:
+        time.sleep(0.2)
+        task = sim.task(task["id"])
+    assert task["status"] == "STOPPED"
+
+
+@pytest.mark.parametrize("dag_id", ["batch_per_area", "batch_per_area_at_run_time"])
+def test_mapped(airflow: AirflowStack, sim: Simulator, dag_id: str) -> None:
+    run, folder = trigger(airflow, sim, dag_id)
+    assert airflow.api.wait_for_run(run) == "success"
+    results = [airflow.api.xcom(run.task("max_ndvi", index)) for index in (0, 1)]
+    assert [(result["outcome"], result["delivered"]) for result in results] == [("DONE", 1), ("DONE", 1)]
+    assert airflow.api.xcom(run.task("delivered")) == 2
+    assert delivered(sim, folder) == 2
+    tasks = [sim.call("GET", f"/batch/v2/process/{result['task_id']}").body for result in results]
+    assert all(task["request"]["processRequest"]["evalscript"].startswith("//VERSION=3") for task in tasks)
+
+
+@pytest.mark.parametrize(("most_pu", "status"), [(10_000, "DONE"), (1, "ANALYSIS_DONE")])
+def test_if_affordable(airflow: AirflowStack, sim: Simulator, most_pu: float, status: str) -> None:
+    run, _ = trigger(airflow, sim, "batch_if_affordable", most_pu=most_pu)
+    assert airflow.api.wait_for_run(run) == "success"
+    found = airflow.api.xcom(run.task("estimate"))
+    assert found["features"] == 4
+    task = sim.call("GET", f"/batch/v2/process/{found['task_id']}").body
+    assert task["status"] == status
+    assert airflow.api.task_instance(run.task("wait")).state == ("success" if status == "DONE" else "skipped")
+
+
+def test_watched(airflow: AirflowStack, sim: Simulator) -> None:
+    sim.set_script({"features": [{"outcome": "fatal", "indexes": [2]}]})
+    task = sim.call("POST", "/batch/v2/process", sample_request(sim.ready, str(uuid.uuid4()))).body
+    sim.call("POST", f"/batch/v2/process/{task['id']}/start")
+    run, _ = trigger(airflow, sim, "batch_watched", batch_task_id=task["id"], on_partial="warn")
+    assert airflow.api.wait_for_run(run) == "success"
+    assert airflow.api.xcom(run.task("wait"))["task_id"] == task["id"]
+    assert len(airflow.api.xcom(run.task("missing"))) == 1

@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_provider_sentinelhub.client.errors import ServiceUnavailable
+from airflow_provider_sentinelhub.simulator.process import Simulator
+from airflow_provider_sentinelhub.simulator.ready import Ready
+from airflow_provider_sentinelhub.simulator.sample import sample_request
+
+COMMAND = [sys.executable, "-m", "airflow_provider_sentinelhub.simulator"]
+
+
+def listens(url: str) -> bool:
+    host, port = url.removeprefix("http://").split(":")
+    with socket.socket() as probe:
+        return probe.connect_ex((host, int(port))) == 0
+
+
+def wait_until_gone(url: str) -> None:
+    deadline = time.monotonic() + 10
+    while listens(url):
+        assert time.monotonic() < deadline, f"{url} still listens"
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_the_command_prints_one_line_and_a_signal_ends_everything(tmp_path: Path, number: signal.Signals) -> None:
+    command = [*COMMAND, "--client-id", "me", "--client-secret", "s3cret", "--bucket", "pail"]
+    with (
+        (tmp_path / "log").open("wb") as log,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log) as process,
+    ):
+        try:
+            assert process.stdout is not None
+            ready = json.loads(process.stdout.readline())
+            assert set(ready) == {field.name for field in dataclasses.fields(Ready)}
+            assert (ready["client_id"], ready["client_secret"], ready["bucket"]) == ("me", "s3cret", "pail")
+            assert ready["pid"] == process.pid
+            assert Path(ready["home"]).is_dir()
+            process.send_signal(number)
+            assert process.wait(10) == 0
+            assert process.stdout.read() == b""
+        finally:
+            process.kill()
+    wait_until_gone(ready["s3_endpoint"])
+    assert not Path(ready["home"]).exists()
+
+
+def test_a_killed_simulator_goes_on_where_it_was(tmp_path: Path) -> None:
+    script = {"timing": {"feature_seconds": 300, "parallel": 1}, "features": [{"indexes": [3], "outcome": "fatal"}]}
+    with Simulator.start(home=tmp_path, speed=600, script=script) as first:
+        task_id = first.call("POST", "/batch/v2/process", sample_request(first.ready, "out")).body["id"]
+        waiting = first.call("POST", "/batch/v2/process", sample_request(first.ready, "other")).body["id"]
+        first.call("POST", f"/batch/v2/process/{task_id}/start")
+        while first.task(task_id)["status"] != "PROCESSING" or not first.task(task_id)["features"][0]["handled"]:
+            time.sleep(0.02)
+        token, ready = first.fetch_token(), first.ready
+        first.kill()
+        # rclone has to go as well, or the port would be taken.
+        wait_until_gone(ready.s3_endpoint)
+    ports = [url.rpartition(":")[2] for url in (ready.base_url, ready.s3_endpoint)]
+    with Simulator.start(home=tmp_path, speed=600, options=("--port", ports[0], "--s3-port", ports[1])) as second:
+        assert (second.ready.base_url, second.ready.s3_endpoint) == (ready.base_url, ready.s3_endpoint)
+        second._token = token
+        task: dict[str, Any] = {}
+        while task.get("status") != "DONE":
+            task = second.call("GET", f"/batch/v2/process/{task_id}").body
+            assert task["status"] in {"PROCESSING", "DONE"}, task
+            time.sleep(0.02)
+        # The script was remembered, too.
+        assert [feature["status"] for feature in second.task(task_id)["features"]] == ["DONE"] * 3 + ["FATAL"]
+        assert second.call("GET", f"/batch/v2/process/{waiting}").body["status"] == "CREATED"
+        events = [entry["event"] for entry in second.task(task_id)["history"]]
+        assert events.count("status PROCESSING") == 1
+        assert len(list(second.bucket_folder.rglob("*.tif"))) == 3
+
+
+def test_the_simulator_ends_with_the_process_that_started_it() -> None:
+    code = (
+        "import os, sys\n"
+        "from airflow_provider_sentinelhub.simulator.process import Simulator\n"
+        "simulator = Simulator.start()\n"
+        "print(simulator.ready.base_url, simulator.ready.s3_endpoint, flush=True)\n"
+        f"os.kill(os.getpid(), {signal.SIGKILL.value})\n"
+    )
+    output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False).stdout
+    assert len(output.split()) == 2
+    for url in output.split():
+        wait_until_gone(url)
+
+
+def test_a_simulator_that_cannot_start_says_why() -> None:
+    with pytest.raises(ServiceUnavailable, match="outcom"):
+        Simulator.start(script={"features": [{"outcom": "fatal"}]})
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        with pytest.raises(ServiceUnavailable, match="in use"):
+            Simulator.start(options=("--port", port))

@@ -1,0 +1,154 @@
+"""What the documentation promises about the code, links and messages is looked up there."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from airflow_provider_sentinelhub.artifacts.report import FeatureReport
+from devtools.docs import PACKAGE, REPOSITORY, DocsError, pages, refreshed
+
+PAGES = [str(page.relative_to(REPOSITORY)) for page in pages()]
+FENCE = re.compile(r"^( *)```(\w+)\n(.*?)^ *```", re.DOTALL | re.MULTILINE)
+LINK = re.compile(r"\]\((?!https?://)([^)\s]+)\)")
+# A message in the first cell of a table row; dots stand for what differs from case to case.
+MESSAGE = re.compile(r"^\| `([^`]+)` \|", re.MULTILINE)
+
+
+def read(page: str) -> str:
+    return (REPOSITORY / page).read_text(encoding="utf-8")
+
+
+def anchors(text: str) -> set[str]:
+    """The names GitHub gives to headings."""
+    headings = re.findall(r"^#+ (.+)$", re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_what_is_taken_from_the_code_is_up_to_date(page: str) -> None:
+    assert refreshed(read(page)) == read(page), "write it anew with: python -m devtools.docs"
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_lead_somewhere(page: str) -> None:
+    for link in LINK.findall(read(page)):
+        path, _, anchor = link.partition("#")
+        target = (REPOSITORY / page).parent / path if path else REPOSITORY / page
+        assert target.exists(), link
+        if anchor:
+            assert anchor in anchors(target.read_text(encoding="utf-8")), link
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_code_can_be_read(page: str) -> None:
+    for _, language, code in FENCE.findall(read(page)):
+        if language == "python":
+            ast.parse(code)
+        elif language == "json":
+            json.loads(code)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_tests_and_programs_named_exist(page: str) -> None:
+    for path, name in re.findall(
+        r"((?:tests|benchmarks|devtools|dags_examples)/[\w/]+\.\w+)(?:::([\w:]+))?", read(page)
+    ):
+        assert (REPOSITORY / path).exists(), path
+        for part in filter(None, name.split("::")):
+            assert re.search(rf"(?:def|class) {part}\b", read(path)), f"{path}::{name}"
+    for module in re.findall(r"python -m (devtools\.\w+)", read(page)):
+        assert (REPOSITORY / f"{module.replace('.', '/')}.py").exists(), module
+
+
+def test_every_page_can_be_reached() -> None:
+    linked = {
+        ((REPOSITORY / page).parent / link.partition("#")[0]).resolve()
+        for page in PAGES
+        for link in LINK.findall(read(page))
+    }
+    assert [page for page in PAGES if (REPOSITORY / page).resolve() not in linked and page != "README.md"] == []
+
+
+@pytest.mark.parametrize(
+    "path",
+    sorted(
+        str(p.relative_to(REPOSITORY)) for folder in (PACKAGE, REPOSITORY / "devtools") for p in folder.rglob("*.py")
+    ),
+)
+def test_pages_named_in_the_code_exist(path: str) -> None:
+    for named in re.findall(r"docs/[\w/]+\.md", read(path)):
+        assert (REPOSITORY / named).exists(), named
+
+
+def test_every_marked_region_is_shown_somewhere() -> None:
+    shown = "".join(read(page) for page in PAGES)
+    for dag in sorted((REPOSITORY / "dags_examples").glob("*.py")):
+        for region in re.findall(r"\[START (\w+)\]", dag.read_text(encoding="utf-8")):
+            assert f"<!-- from dags_examples/{dag.name}: {region} -->" in shown
+
+
+@cache
+def said_in_the_code() -> str:
+    nodes = [node for path in PACKAGE.rglob("*.py") for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))]
+    docstrings = {id(node.value) for node in nodes if isinstance(node, ast.Expr)}
+    texts = [node for node in nodes if isinstance(node, ast.Constant) and id(node) not in docstrings]
+    return "\n".join(text.value for text in texts if isinstance(text.value, str))
+
+
+@pytest.mark.parametrize("message", MESSAGE.findall(read("docs/troubleshooting.md")))
+def test_messages_are_those_of_the_code(message: str) -> None:
+    for part in message.split("..."):
+        assert part.strip() in said_in_the_code()
+
+
+@pytest.mark.parametrize(
+    "comment",
+    [
+        "from dags_examples/no_such.py: x",
+        "from dags_examples/corsica_max_ndvi.py: no_such_region",
+        "parameters of NoSuchClass",
+        "table of airflow_provider_sentinelhub/__init__.py",
+        "listing of airflow_provider_sentinelhub/__init__.py",
+        "poem of spring",
+    ],
+)
+def test_what_does_not_exist_is_not_passed_over(comment: str) -> None:
+    with pytest.raises(DocsError):
+        refreshed(f"<!-- {comment} -->\n<!-- end -->")
+
+
+def test_a_page_that_differs_is_written_anew() -> None:
+    before = "a\n<!-- from dags_examples/first_batch.py: readme_dag -->\n```python\nold\n```\n<!-- end -->\nb"
+    after = refreshed(before)
+    assert after.startswith("a\n<!-- from dags_examples/first_batch.py: readme_dag -->\n```python\nfrom typing")
+    assert after.endswith("tell(max_ndvi.output)\n```\n<!-- end -->\nb")
+    assert refreshed(after) == after
+
+
+def test_files_named_in_the_architecture_exist() -> None:
+    listing = FENCE.findall(read("docs/architecture.md"))[0][2]
+    folders: list[tuple[int, Path]] = [(-1, REPOSITORY)]
+    for line in listing.splitlines():
+        name = line.split()[0]
+        indent = len(line) - len(line.lstrip())
+        while folders[-1][0] >= indent:
+            folders.pop()
+        path = folders[-1][1] / name
+        assert path.exists(), line
+        if path.is_dir():
+            folders.append((indent, path))
+
+
+def test_result_in_the_report_page_has_the_keys_of_a_result() -> None:
+    shown = next(
+        json.loads(code)
+        for _, language, code in FENCE.findall(read("docs/howto/batch_report.md"))
+        if language == "json"
+    )
+    assert list(shown) == ["task_id", "outcome", "status", "cost_pu", *FeatureReport(0).to_dict()]
