@@ -23,9 +23,10 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from devtools.airflow_names import Run
 from devtools.chaos_actions import TIMING as SLOW
 from devtools.chaos_actions import Scene, Stage, scenes
-from devtools.chaos_ride import Ride, Rider
+from devtools.chaos_ride import Ride, Rider, evidence
 from devtools.chaos_stack import ChaosStack
 from devtools.chaos_steps import STEPS, Plan, Variant, plans
 from devtools.chaos_tables import print_rides, print_scenes
@@ -131,12 +132,19 @@ class Race:
                     stage.play(scene, number)
                 except Exception:  # noqa: BLE001 - the other scenes go on, and this one has failed
                     scene.faults.append(traceback.format_exc())
+                if scene.faults:
+                    found = evidence(stack, Run(f"chaos_{scene.variant}", f"scene-{number}"))
+                    self._keep(stack, f"scene-{number}", [f"{scene}", found])
                 with self._lock:
                     played.append(scene)
                     print(f"{scene.action.value}, {scene.variant}: {'; '.join(scene.faults) or 'right'}", flush=True)
 
         self._all(drive, stack)
         return played
+
+    def _keep(self, stack: ChaosStack, name: str, lines: Sequence[str]) -> None:
+        (self._folder / f"{name}.txt").write_text("\n".join(lines), encoding="utf-8")
+        stack.airflow.keep = True
 
     def _next(self) -> Plan | None:
         with self._lock:
@@ -155,9 +163,8 @@ class Race:
                     self.rides.append(ride)
                     _report(ride)
                 if ride.faults:
-                    path = self._folder / f"run-{plan.number}.txt"
-                    path.write_text(rider.evidence(ride), encoding="utf-8")
-                    stack.airflow.keep = True
+                    found = [*(f"struck: {strike}" for strike in ride.struck), *ride.faults, evidence(stack, ride.run)]
+                    self._keep(stack, f"run-{plan.number}", found)
         except Exception:  # noqa: BLE001 - a lane that breaks must not end the others, and must not go unnoticed
             self.errors.append(traceback.format_exc())
 

@@ -102,6 +102,29 @@ def tasks_of(stack: ChaosStack, run: Run) -> list[tuple[Intent, dict[str, Any]]]
     ]
 
 
+def evidence(stack: ChaosStack, run: Run) -> str:
+    """
+    Return all there is to know of a run: its attempts' logs and the service's history of its tasks.
+
+    :param stack: What was harmed.
+    :param run: The run.
+    """
+    lines = []
+    for intent, task in tasks_of(stack, run):
+        lines += ["", f"{task['id']} {intent.tag} {task['status']}"]
+        lines += [f"  {entry['at']} {entry['event']}" for entry in task["history"]]
+    api = stack.airflow.api
+    try:
+        for ti in api.task_instances(run):
+            lines += ["", f"{ti}"]
+            for attempt in range(1, ti.try_number + 1):
+                log = api.log(run.task(ti.task_id, ti.map_index), attempt)
+                lines += [f"----- attempt {attempt}", log]
+    except (OSError, AirflowApiError) as error:
+        lines.append(f"no more to learn: {error}")
+    return "\n".join(lines)
+
+
 class Rider:
     """
     Takes runs along one lane.
@@ -234,27 +257,6 @@ class Rider:
         return actions[harm]()
 
     # ----------------------------------------------------------------------------------------------------- judgement
-
-    def evidence(self, ride: Ride) -> str:
-        """
-        Return all there is to know of a run: its attempts' logs and the service's history of its tasks.
-
-        :param ride: The run.
-        """
-        api = self._stack.airflow.api
-        lines = [*(f"struck: {strike}" for strike in ride.struck), *ride.faults]
-        for intent, task in tasks_of(self._stack, ride.run):
-            lines += ["", f"{task['id']} {intent.tag} {task['status']}"]
-            lines += [f"  {entry['at']} {entry['event']}" for entry in task["history"]]
-        try:
-            for ti in api.task_instances(ride.run):
-                lines += ["", f"{ti}"]
-                for attempt in range(1, ti.try_number + 1):
-                    log = api.log(ride.run.task(ti.task_id, ti.map_index), attempt)
-                    lines += [f"----- attempt {attempt}", log]
-        except (OSError, AirflowApiError) as error:
-            lines.append(f"no more to learn: {error}")
-        return "\n".join(lines)
 
     def _judge(self, ride: Ride) -> None:
         tasks = tasks_of(self._stack, ride.run)

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 _LOOKS = 6
 _STOP_LOOKS = 120
+# As many seconds, about: what is on its way has arrived by then, or never will.
+_AWAITED_LOOKS = 30
 _NOTHING_ASKED = "userAction from NONE"
 
 
@@ -57,7 +59,7 @@ def act(api: BatchApi, task: BatchTask, goal: Goal) -> Procedure[BatchTask]:
     return task
 
 
-def stop(api: BatchApi, task_id: str) -> Procedure[BatchTask | None]:
+def stop(api: BatchApi, task_id: str, *, action_on_its_way: bool = False) -> Procedure[BatchTask | None]:
     """
     Stop a task; an ended one, one that was never started and one that is gone need no stopping.
 
@@ -67,6 +69,7 @@ def stop(api: BatchApi, task_id: str) -> Procedure[BatchTask | None]:
 
     :param api: The task's API.
     :param task_id: Its id.
+    :param action_on_its_way: An action was sent whose answer never came: it is waited for, and then stopped.
     """
     task: BatchTask | None = None
     for look in range(_STOP_LOOKS):
@@ -83,9 +86,11 @@ def stop(api: BatchApi, task_id: str) -> Procedure[BatchTask | None]:
         except IllegalAction as refusal:
             # The service's own words are newer than any reading; without them a few readings have to do.
             believed = _NOTHING_ASKED in str(refusal) or look + 1 >= _LOOKS
+            if action_on_its_way:
+                believed = look + 1 >= _AWAITED_LOOKS
             if task is not None and not api.can_stop(task) and believed:
                 return task
-            yield Pause(min(0.2 * 2**look, 5.0))
+            yield Pause(min(0.2 * 2**look, 1.0 if action_on_its_way else 5.0))
         else:
             task = yield api.get(task_id).when_fresh()
             return task

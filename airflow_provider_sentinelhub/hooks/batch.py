@@ -50,6 +50,7 @@ class SentinelHubBatchHook(SentinelHubHook):
         self.api_key = api
         self.aws_conn_id = aws_conn_id
         self.gcp_conn_id = gcp_conn_id
+        self._is_acting = False
 
     @cached_property
     def api(self) -> BatchApi:
@@ -169,7 +170,11 @@ class SentinelHubBatchHook(SentinelHubHook):
         """
         from airflow_provider_sentinelhub.client.procedures import act
 
-        return self.sender.run(act(self.api, task, goal))
+        self._is_acting = True
+        task = self.sender.run(act(self.api, task, goal))
+        # Not where anything was raised, an interruption above all: what was sent may still arrive.
+        self._is_acting = False
+        return task
 
     def stop(self, task_id: str) -> BatchTask | None:
         """
@@ -179,7 +184,7 @@ class SentinelHubBatchHook(SentinelHubHook):
         """
         from airflow_provider_sentinelhub.client.procedures import stop
 
-        return self.sender.run(stop(self.api, task_id))
+        return self.sender.run(stop(self.api, task_id, action_on_its_way=self._is_acting))
 
     def wait(self, task: BatchTask, goal: Goal, watch: Watch) -> BatchTask:
         """

@@ -1,35 +1,24 @@
-"""
-What all operators on a remote task share: carry it on, wait for it, stop it when killed.
-
-Every entry (first execution, waking up, waking up after a crash of the trigger) does the same: look at the task, take
-the steps it needs, wait for the rest. So it does not matter where anything died.
-"""
+"""What all operators on a remote task share: the connections, which task it is, and what a kill means for it."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Sequence
-from datetime import timedelta
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk import BaseOperator
-from airflow.sdk.configuration import conf
 
 from airflow_provider_sentinelhub.hooks.failures import airflow_failures
 from airflow_provider_sentinelhub.hooks.sentinel_hub import SentinelHubHook
+from airflow_provider_sentinelhub.operators.killing import Killed, an_attempt_follows
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from airflow_provider_sentinelhub.client.models.answers import BatchTask
     from airflow_provider_sentinelhub.hooks.batch import SentinelHubBatchHook
 
 TASK_ID_XCOM = "sentinelhub_task_id"
-_TRIGGER_MARGIN_S = 120.0
-_CRASHES_XCOM = "sentinelhub_trigger_crashes"
-# A trigger that cannot be made, as after a half-finished upgrade, crashes every time.
-_CRASHES = 3
 
 
 class BatchTaskOperator(BaseOperator):
@@ -39,26 +28,11 @@ class BatchTaskOperator(BaseOperator):
     :param sentinelhub_conn_id: The Sentinel Hub connection.
     :param aws_conn_id: The AWS connection of the bucket.
     :param gcp_conn_id: The Google Cloud connection, for buckets on Google Cloud Storage.
-    :param deferrable: Wait in the triggerer instead of holding a worker.
-    :param poll_interval: Seconds between two looks at the remote task; the service asks for 60 or more. Templated.
-    :param timeout: How long the remote task may take, over all retries, before it is stopped and the Airflow task
-        fails; ``None`` for as long as it takes. Airflow's ``execution_timeout`` counts in the same way, also while
-        deferred; the shorter one wins.
-    :param stop_on_kill: Whether killing the Airflow task (marked failed or success, cleared, or the DAG run ended)
-        stops the remote task.
-    :param progress_interval: Seconds between two countings of the features while waiting, shown in the XCom
-        ``sentinelhub_progress``; 0 for none. Templated.
     """
 
-    template_fields: Sequence[str] = (
-        "sentinelhub_conn_id",
-        "aws_conn_id",
-        "gcp_conn_id",
-        "poll_interval",
-        "progress_interval",
-    )
+    template_fields: Sequence[str] = ("sentinelhub_conn_id", "aws_conn_id", "gcp_conn_id")
     api: ClassVar[str] = "batch-v2"
-    goal: ClassVar[str] = "run"
+    stop_on_kill: bool = False
 
     def __init__(
         self,
@@ -66,23 +40,15 @@ class BatchTaskOperator(BaseOperator):
         sentinelhub_conn_id: str = SentinelHubHook.default_conn_name,
         aws_conn_id: str | None = "aws_default",
         gcp_conn_id: str | None = None,
-        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
-        poll_interval: float | str = 60.0,
-        timeout: timedelta | float | None = None,
-        stop_on_kill: bool = True,
-        progress_interval: float | str = 300.0,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.sentinelhub_conn_id = sentinelhub_conn_id
         self.aws_conn_id = aws_conn_id
         self.gcp_conn_id = gcp_conn_id
-        self.deferrable = deferrable
-        self.poll_interval = poll_interval
-        self.timeout = timeout
-        self.stop_on_kill = stop_on_kill
-        self.progress_interval = progress_interval
         self._remote_id: str | None = None
+        self._is_at_work = False
+        self._was_killed = False
 
     @cached_property
     def hook(self) -> SentinelHubBatchHook:
@@ -90,76 +56,6 @@ class BatchTaskOperator(BaseOperator):
         from airflow_provider_sentinelhub.hooks.batch import SentinelHubBatchHook
 
         return SentinelHubBatchHook(self.api, self.sentinelhub_conn_id, self.aws_conn_id, self.gcp_conn_id)
-
-    def finish(self, context: Context, task: BatchTask) -> Any:
-        """
-        Return the operator's result for a task that needs nothing more.
-
-        :param context: The task's context.
-        :param task: The remote task.
-        """
-        raise NotImplementedError
-
-    def new_deadline(self) -> float | None:
-        """Return the moment at which a wait that starts now is over, in seconds since the epoch."""
-        # Airflow does not apply execution_timeout to a deferred task (apache/airflow#69678), so it counts here.
-        given = [each for each in (self.timeout, self.execution_timeout) if each is not None]
-        seconds = [each.total_seconds() if isinstance(each, timedelta) else float(each) for each in given]
-        return time.time() + min(seconds) if seconds else None
-
-    def carry_on(self, context: Context, task: BatchTask, deadline: float | None) -> Any:
-        """
-        Take the steps the remote task needs, wait for the rest, and return the result.
-
-        Where the wait is deferred, the trigger takes the steps: see there why.
-
-        :param context: The task's context.
-        :param task: The remote task as last seen.
-        :param deadline: Moment at which the wait is over, in seconds since the epoch; ``None`` for never.
-        """
-        from airflow_provider_sentinelhub.client.batch import Goal, Step
-        from airflow_provider_sentinelhub.client.watch import Watch
-
-        self.remember(context, task.id)
-        watch = Watch(float(self.poll_interval), deadline, max_pu=self.budget())
-        while True:
-            goal = Goal(self.plan(task))
-            if self.hook.api.next_step(task, goal) is Step.FINISH:
-                return self.finish(context, task)
-            if watch.is_late:
-                self.give_up(task.id)
-            if watch.is_over_budget(task):
-                self.end_over_budget(task)
-            if self.deferrable:
-                self.wait_in_triggerer(task.id, goal, deadline)
-            task = self.hook.wait(task, goal, watch)
-
-    def plan(self, task: BatchTask) -> str:  # noqa: ARG002 - operators that decide by the task override this
-        """
-        Return what is wanted of the remote task now, a :class:`~airflow_provider_sentinelhub.client.batch.Goal`.
-
-        :param task: The remote task as last seen.
-        """
-        return self.goal
-
-    def budget(self) -> float | None:
-        """Return the processing units the remote task may spend; ``None`` for any."""
-        return None
-
-    def end_over_budget(self, task: BatchTask) -> NoReturn:
-        """
-        Stop the remote task and fail, because it has spent more than it may.
-
-        :param task: The remote task.
-        """
-        from airflow_provider_sentinelhub.client.errors import BudgetExceeded
-
-        stopped = self.hook.stop(task.id) or task
-        raise BudgetExceeded(
-            f"Task {task.id} has spent {stopped.cost_pu or 0:.1f} PU, more than max_pu = {self.budget():g}; it was "
-            f"stopped and is now {stopped.status}. What was delivered stays in the bucket. Raise max_pu, or ask for "
-            "less."
-        )
 
     def remember(self, context: Context, task_id: str) -> None:
         """
@@ -171,135 +67,47 @@ class BatchTaskOperator(BaseOperator):
         self._remote_id = task_id
         context["ti"].xcom_push(key=TASK_ID_XCOM, value=task_id)
 
-    def wait_in_triggerer(self, task_id: str, goal: str, deadline: float | None) -> NoReturn:
+    @contextmanager
+    def at_work(self, context: Context) -> Iterator[None]:
         """
-        Leave the worker until there is something to do.
-
-        :param task_id: Id of the remote task.
-        :param goal: What is wanted of it.
-        :param deadline: Moment at which the wait is over, in seconds since the epoch.
-        """
-        from airflow_provider_sentinelhub.triggers.batch import SentinelHubBatchTrigger
-
-        trigger = SentinelHubBatchTrigger(
-            api=self.api,
-            batch_task_id=task_id,
-            goal=str(goal),
-            sentinelhub_conn_id=self.sentinelhub_conn_id,
-            aws_conn_id=self.aws_conn_id,
-            gcp_conn_id=self.gcp_conn_id,
-            poll_interval=float(self.poll_interval),
-            deadline=deadline,
-            max_pu=self.budget(),
-            stop_on_kill=self.stop_on_kill,
-            progress_interval=float(self.progress_interval),
-        )
-        # The trigger keeps the deadline; Airflow's own timeout is for a trigger that nobody runs any more.
-        spare = None if deadline is None else max(0.0, deadline - time.time()) + _TRIGGER_MARGIN_S
-        self.defer(trigger=trigger, method_name="execute_complete", timeout=spare)
-
-    def execute_complete(self, context: Context, event: Any) -> Any:
-        """
-        Go on after waiting.
+        Surround all work: end it where the Airflow task is killed, and see to the remote task then.
 
         :param context: The task's context.
-        :param event: What the trigger said.
+        :raises AirflowFailException: In place of an error that no retry can mend.
+        :raises AirflowException: The Airflow task was killed.
         """
-        from airflow_provider_sentinelhub.client.errors import api_error
-        from airflow_provider_sentinelhub.triggers.events import BatchEvent, EventKind
+        from airflow.sdk.exceptions import AirflowException
 
-        happened = BatchEvent.from_payload(event)
-        with airflow_failures():
-            own = self._recalled(context)
-            if own and own != happened.batch_task_id:
-                # SQLite gives a trigger's id out again, and a late event of the old one then wakes the wrong task.
-                self.log.warning("Woken by an event about task %s: looking at %s", happened.batch_task_id, own)
-                return self.carry_on(context, self.hook.get(own), self.deadline_of(context))
-            if happened.kind is EventKind.REFUSED:
-                raise api_error(happened.error, happened.message)
-            if happened.kind is EventKind.LOST:
-                self.log.error("Could not look at task %s any more: %s", happened.batch_task_id, happened.message)
-            # The truth is what the service says now, not what a trigger saw some time ago.
-            task = self.hook.get(happened.batch_task_id)
-            if happened.kind is EventKind.LATE and task.status != "DONE":
-                self.give_up(task.id)
-            if happened.kind is EventKind.OVER_BUDGET and task.status != "DONE":
-                self.end_over_budget(task)
-            return self.carry_on(context, task, happened.deadline)
-
-    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
-        """
-        Go on after waiting, also where the trigger crashed or nobody ran it: look at the task instead of failing.
-
-        :param next_method: Where to go on.
-        :param next_kwargs: What the trigger said.
-        :param context: The task's context.
-        """
-        from airflow.sdk.exceptions import TaskDeferralError, TaskDeferralTimeout
-
+        self._is_at_work = not self._was_killed
+        if self._was_killed:
+            raise AirflowException("The Airflow task was killed")
         try:
-            return super().resume_execution(next_method, next_kwargs, context)
-        except (TaskDeferralError, TaskDeferralTimeout) as e:
-            return self.after_crash(context, e)
-
-    def after_crash(self, context: Context, error: Exception) -> Any:
-        """
-        Go on where a trigger ended without an event.
-
-        :param context: The task's context.
-        :param error: What Airflow said.
-        """
-        task_id = self._recalled(context)
-        if not task_id:
-            raise error
-        crashes = self._count_crash(context)
-        self.log.warning("The trigger ended without an event (%s): looking at task %s", error, task_id)
-        if crashes > _CRASHES and self.deferrable:
-            self.log.warning("Its trigger has crashed %d times: waiting in the worker instead", crashes)
-            self.deferrable = False
-        with airflow_failures():
-            return self.carry_on(context, self.hook.get(task_id), self.deadline_of(context))
-
-    def _recalled(self, context: Context) -> str | None:
-        ti = context["ti"]
-        found = ti.xcom_pull(key=TASK_ID_XCOM, task_ids=self.task_id, map_indexes=ti.map_index)
-        return str(found) if found else None
-
-    def _count_crash(self, context: Context) -> int:
-        ti = context["ti"]
-        crashes = int(ti.xcom_pull(key=_CRASHES_XCOM, task_ids=self.task_id, map_indexes=ti.map_index) or 0) + 1
-        ti.xcom_push(key=_CRASHES_XCOM, value=crashes)
-        return crashes
-
-    def deadline_of(self, context: Context) -> float | None:  # noqa: ARG002 - operators that keep a record read it there
-        """
-        Return the deadline of the wait that is going on.
-
-        :param context: The task's context.
-        """
-        return self.new_deadline()
-
-    def give_up(self, task_id: str) -> NoReturn:
-        """
-        Stop the remote task and fail, because the deadline has passed.
-
-        :param task_id: Id of the remote task.
-        """
-        from airflow_provider_sentinelhub.client.errors import TaskTimedOut
-
-        stopped = self.hook.stop(task_id) if self.stop_on_kill else None
-        state = f"it was stopped and is now {stopped.status}" if stopped else "it was left running"
-        within = " and ".join(
-            f"{name} = {value}"
-            for name, value in (("timeout", self.timeout), ("execution_timeout", self.execution_timeout))
-            if value is not None
-        )
-        raise TaskTimedOut(
-            f"Task {task_id} did not finish within {within}; {state}. Raise the limit, or ask for less at once."
-        )
+            with airflow_failures():
+                yield
+        except Killed:
+            if self.stop_on_kill and self._remote_id and an_attempt_follows(context["ti"]):
+                self.log.warning("Killed, but not by a user: task %s goes on for the next attempt", self._remote_id)
+            else:
+                self._stop_remote_task()
+            raise AirflowException("The Airflow task was killed") from None
+        finally:
+            self._is_at_work = False
 
     def on_kill(self) -> None:
-        """Stop the remote task: whoever kills the Airflow task does not want to pay for the rest."""
+        """
+        Stop the remote task: whoever kills the Airflow task does not want to pay for the rest.
+
+        Airflow calls this out of a signal handler, and lets the work go on afterwards for some seconds; so the work
+        is interrupted first, or it would start what has just been stopped.
+        """
+        if self._was_killed:
+            return
+        self._was_killed = True
+        if self._is_at_work:
+            raise Killed
+        self._stop_remote_task()
+
+    def _stop_remote_task(self) -> None:
         if self._remote_id and self.stop_on_kill:
             self.log.info("Killed: stopping task %s", self._remote_id)
             self.hook.stop(self._remote_id)

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_provider_sentinelhub.hooks.budget import check_budget
 from airflow_provider_sentinelhub.hooks.checks import ON_PARTIAL, number, one_of
-from airflow_provider_sentinelhub.hooks.failures import airflow_failures
 from airflow_provider_sentinelhub.hooks.outcome import check_not_failed, conclude
 from airflow_provider_sentinelhub.operators.base import BatchTaskOperator
 from airflow_provider_sentinelhub.operators.creating import CreatesBatchTask
+from airflow_provider_sentinelhub.operators.record import TaskRecord
+from airflow_provider_sentinelhub.operators.waiting import WaitsForBatchTask
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from airflow_provider_sentinelhub.client.models.answers import BatchTask
 
 
-class SentinelHubBatchProcessOperator(CreatesBatchTask):
+class SentinelHubBatchProcessOperator(CreatesBatchTask, WaitsForBatchTask):
     """
     Create a batch task, start it, wait until it ends, and answer for every feature.
 
@@ -42,7 +43,12 @@ class SentinelHubBatchProcessOperator(CreatesBatchTask):
         ``fail``, or ``wait`` and start it again when the service's lock of 60 minutes is over and units are back.
     """
 
-    template_fields: Sequence[str] = (*CreatesBatchTask.template_fields, "on_partial", "max_pu")
+    template_fields: Sequence[str] = (
+        "request",
+        *WaitsForBatchTask.template_fields,
+        "on_partial",
+        "max_pu",
+    )
 
     def __init__(
         self,
@@ -65,13 +71,24 @@ class SentinelHubBatchProcessOperator(CreatesBatchTask):
 
         :param context: The task's context.
         """
-        with airflow_failures():
+        with self.at_work(context):
             one_of("on_partial", self.on_partial, ON_PARTIAL)
             one_of("on_out_of_pu", self.on_out_of_pu, ("fail", "wait"))
             number("max_pu", self.max_pu, at_least=1)
-            task, deadline = self.obtain(context)
+            number("poll_interval", self.poll_interval, at_least=0)
+            number("progress_interval", self.progress_interval, at_least=0)
+            task, deadline = self.obtain(context, self.new_deadline())
             result: dict[str, Any] = self.carry_on(context, task, deadline)
             return result
+
+    def deadline_of(self, context: Context) -> float | None:
+        """
+        Return the recorded deadline.
+
+        :param context: The task's context.
+        """
+        record = TaskRecord.read(context)
+        return record.deadline if record else super().deadline_of(context)
 
     def plan(self, task: BatchTask) -> str:
         """
@@ -117,13 +134,10 @@ class SentinelHubCreateBatchProcessOperator(CreatesBatchTask):
 
         :param context: The task's context.
         """
-        with airflow_failures():
+        with self.at_work(context):
             task, _ = self.obtain(context)
             self.remember(context, task.id)
             return task.id
-
-    def on_kill(self) -> None:
-        """Leave the task: it was not started, and costs nothing."""
 
 
 class _WorksOnTask(BatchTaskOperator):
@@ -141,13 +155,14 @@ class _WorksOnTask(BatchTaskOperator):
         self.batch_task_id: str = batch_task_id  # type: ignore[assignment]  # a string once it is rendered
 
 
-class SentinelHubAnalyseBatchProcessOperator(_WorksOnTask):
+class SentinelHubAnalyseBatchProcessOperator(_WorksOnTask, WaitsForBatchTask):
     """
     Have a batch task analysed, wait for that, and return the task's id. An analysed task is left as it is.
 
     .. seealso:: ``docs/howto/batch_steps.md``
     """
 
+    template_fields: Sequence[str] = ("batch_task_id", *WaitsForBatchTask.template_fields)
     goal = "analyse"
 
     def execute(self, context: Context) -> str:
@@ -156,7 +171,7 @@ class SentinelHubAnalyseBatchProcessOperator(_WorksOnTask):
 
         :param context: The task's context.
         """
-        with airflow_failures():
+        with self.at_work(context):
             task_id: str = self.carry_on(context, self.hook.get(self.batch_task_id), self.new_deadline())
             return task_id
 
@@ -208,6 +223,8 @@ class SentinelHubStartBatchProcessOperator(_WorksOnTask):
     .. seealso:: ``docs/howto/batch_steps.md``
     """
 
+    stop_on_kill = True
+
     def execute(self, context: Context) -> str:
         """
         Start the task.
@@ -216,7 +233,7 @@ class SentinelHubStartBatchProcessOperator(_WorksOnTask):
         """
         from airflow_provider_sentinelhub.client.batch import Goal
 
-        with airflow_failures():
+        with self.at_work(context):
             self.remember(context, self.batch_task_id)
             task = self.hook.act(self.hook.get(self.batch_task_id), Goal.RUN)
             check_not_failed(task)
@@ -232,13 +249,13 @@ class SentinelHubStopBatchProcessOperator(_WorksOnTask):
     .. seealso:: ``docs/howto/batch_steps.md``
     """
 
-    def execute(self, context: Context) -> str:  # noqa: ARG002 - Airflow's signature
+    def execute(self, context: Context) -> str:
         """
         Stop the task.
 
         :param context: The task's context.
         """
-        with airflow_failures():
+        with self.at_work(context):
             task = self.hook.stop(self.batch_task_id)
             self.log.info("Task %s is %s", self.batch_task_id, task.status if task else "gone")
             return self.batch_task_id
@@ -259,15 +276,12 @@ class SentinelHubBatchReportOperator(_WorksOnTask):
         super().__init__(**kwargs)
         self.on_partial = on_partial
 
-    def execute(self, context: Context) -> dict[str, Any]:  # noqa: ARG002 - Airflow's signature
+    def execute(self, context: Context) -> dict[str, Any]:
         """
         Report on the task.
 
         :param context: The task's context.
         """
-        with airflow_failures():
+        with self.at_work(context):
             one_of("on_partial", self.on_partial, ON_PARTIAL)
             return conclude(self.hook, self.hook.get(self.batch_task_id), on_partial=self.on_partial)
-
-    def on_kill(self) -> None:
-        """Leave the task: reading about it started nothing."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
-from airflow_provider_sentinelhub.hooks.checks import number, one_of
+from airflow_provider_sentinelhub.hooks.checks import one_of
 from airflow_provider_sentinelhub.operators.base import BatchTaskOperator
 from airflow_provider_sentinelhub.operators.record import TaskRecord
 from airflow_provider_sentinelhub.operators.templating import RequestTemplating
@@ -42,21 +42,23 @@ class CreatesBatchTask(RequestTemplating, BatchTaskOperator):
         self.request = request
         self.on_clear = on_clear
 
-    def obtain(self, context: Context) -> tuple[BatchTask, float | None]:
+    def obtain(self, context: Context, deadline: float | None = None) -> tuple[BatchTask, float | None]:
         """
         Return the one remote task of this task instance, created only where none exists, and its deadline.
 
         :param context: The task's context.
+        :param deadline: The deadline of a new one, in seconds since the epoch; ``None`` for none.
         """
         from airflow_provider_sentinelhub.client.intent import Intent, digest
 
-        number("poll_interval", self.poll_interval, at_least=0)
-        number("progress_interval", self.progress_interval, at_least=0)
         one_of("on_clear", self.on_clear, ("stop", "adopt"))
         body = self.hook.prepare(self.with_files(self.request))
         ti = context["ti"]
         intent = Intent(ti.dag_id, ti.run_id, ti.task_id, _map_index(ti), digest(body), ti.max_tries or 0)
         record = TaskRecord.read(context)
+        if record:
+            # A kill from here on is meant for this one.
+            self._remote_id = record.id
         ours = record is not None and (record.digest, record.max_tries) == (intent.digest, intent.generation)
         task = self.hook.obtain(
             intent,
@@ -69,19 +71,9 @@ class CreatesBatchTask(RequestTemplating, BatchTaskOperator):
         if record and ours and task.id == record.id:
             self.log.info("Going on with task %s, which an earlier attempt created", task.id)
             return task, record.deadline
-        deadline = self.new_deadline()
         self.log.info("Task %s for %s", task.id, intent.tag)
         TaskRecord(task.id, intent.digest, intent.generation, deadline=deadline).write(context)
         return task, deadline
-
-    def deadline_of(self, context: Context) -> float | None:
-        """
-        Return the recorded deadline.
-
-        :param context: The task's context.
-        """
-        record = TaskRecord.read(context)
-        return record.deadline if record else super().deadline_of(context)
 
 
 def _map_index(ti: Any) -> int:

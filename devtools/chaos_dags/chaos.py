@@ -34,11 +34,12 @@ FOUR, ONE, ANOTHER = [9.21, 42.07, 9.27, 42.11], [9.21, 42.07, 9.22, 42.08], [9.
 class NaiveBatchProcessOperator(SentinelHubBatchProcessOperator):
     """Forgets what earlier attempts did. The tag is there only so that its tasks can be counted."""
 
-    def obtain(self, context: Context) -> tuple[BatchTask, float | None]:
+    def obtain(self, context: Context, deadline: float | None = None) -> tuple[BatchTask, float | None]:
         """
         Create a task and start it.
 
         :param context: The task's context.
+        :param deadline: Its deadline.
         """
         body = self.hook.prepare(self.request)
         ti = context["ti"]
@@ -47,7 +48,7 @@ class NaiveBatchProcessOperator(SentinelHubBatchProcessOperator):
         complete, secrets = self.hook.with_credentials({**body, "description": intent.description(None)})
         task: BatchTask = self.hook.send(self.hook.api.create(complete, secrets))
         self.hook.send(self.hook.api.start(task.id).when_fresh())
-        return task, self.new_deadline()
+        return task, deadline
 
 
 Operator = NaiveBatchProcessOperator if os.environ.get("SENTINELHUB_CHAOS_NAIVE") else SentinelHubBatchProcessOperator

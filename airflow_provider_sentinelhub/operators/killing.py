@@ -1,0 +1,48 @@
+"""What it means that a worker's task is killed."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from airflow.sdk.types import RuntimeTaskInstanceProtocol
+
+log = logging.getLogger(__name__)
+
+_GOES_ON = frozenset({"running", "up_for_retry", "up_for_reschedule", "queued", "scheduled", "deferred"})
+
+
+class Killed(BaseException):
+    """
+    Raised out of Airflow's signal handler to interrupt whatever is going on.
+
+    Not an :class:`Exception`: no library on the way may take it for a failed request.
+    """
+
+
+def an_attempt_follows(ti: RuntimeTaskInstanceProtocol) -> bool:
+    """
+    Whether a killed attempt is followed by another one by itself, which then goes on with the remote task.
+
+    So it is where the machine is taken away, or Airflow has lost sight of the attempt. Where a user marks the task
+    or clears it, its state says so.
+
+    :param ti: The task instance of the killed attempt.
+    """
+    if ti.try_number > ti.max_tries:
+        return False
+    mapped = ti.map_index is not None and ti.map_index >= 0
+    try:
+        states = ti.get_task_states(
+            dag_id=ti.dag_id,
+            task_ids=[ti.task_id],
+            run_ids=[ti.run_id],
+            map_index=ti.map_index if mapped else None,
+        )
+    except Exception:
+        # Airflow cannot be asked, so no user has said anything either.
+        log.exception("Cannot read the task's state")
+        return True
+    state = states.get(ti.run_id, {}).get(f"{ti.task_id}_{ti.map_index}" if mapped else ti.task_id)
+    return state in _GOES_ON
