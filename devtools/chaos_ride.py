@@ -135,7 +135,7 @@ class Rider:
     :param patience: Seconds after which a run is given up.
     """
 
-    def __init__(self, stack: ChaosStack, lane: Lane, seed: int, patience: float = 150.0) -> None:
+    def __init__(self, stack: ChaosStack, lane: Lane, seed: int, patience: float = 400.0) -> None:
         self._stack = stack
         self._lane = lane
         self._draw = random.Random(seed)
