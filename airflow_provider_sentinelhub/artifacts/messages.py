@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from airflow_provider_sentinelhub.artifacts.causes import Cause, cause_of
 from airflow_provider_sentinelhub.artifacts.report import ErrorGroup
 
 if TYPE_CHECKING:
@@ -28,8 +29,10 @@ _SHORTEST_NAME = 4
 
 _NUMBER = r"[-+]?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?"
 _VARIABLE = re.compile(
-    r"(?P<keep>\b(?:HTTP(?:/\d(?:\.\d)?)?|[Ss]tatus|[Cc]ode)\b[^\d\n]{0,12}[1-5]\d\d\b)"
-    r"|(?P<id>\b[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}\b|\b0x[0-9a-fA-F]+|\b[0-9a-fA-F]{16,}\b)"
+    r"(?P<keep>\b(?:HTTP(?:/\d(?:\.\d)?)?|[Ss]tatus|[Cc]ode)\b[^\d\n]{0,12}[1-5]\d\d\b|\b[45]\d\d (?=[A-Z][a-z]+\b))"
+    r"|(?P<id>\b[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}\b|\b0x[0-9a-fA-F]+|\b[0-9a-fA-F]{16,}\b"
+    # Names of scenes: long words with a date.
+    r"|\b(?=\w{0,60}\d{8})\w{20,}\b)"
     rf"|(?P<number>{_NUMBER}(?:[\s,;()\[\]]+{_NUMBER})*)"
 )
 _PLACES = {"id": "<id>", "number": "<n>"}
@@ -58,6 +61,7 @@ class _Group:
     examples: list[str]
     # The exact message while all agree: nothing needs to be taken out of a message that never differs.
     exact: str | None
+    cause: Cause
 
 
 @dataclass(slots=True)
@@ -83,7 +87,7 @@ class ErrorGroups:
             if len(self._groups) >= _MAX_OPEN_GROUPS:
                 self._rest += 1
                 return
-            self._groups[key] = _Group(1, [name], text or NO_MESSAGE)
+            self._groups[key] = _Group(1, [name], text or NO_MESSAGE, cause_of(text))
             return
         group.count += 1
         if len(group.examples) < MAX_EXAMPLES:
@@ -95,7 +99,14 @@ class ErrorGroups:
         """Return the largest groups, largest first and then by message, and how many features are in none of them."""
         ranked = sorted(self._groups.items(), key=lambda item: (-item[1].count, item[0]))
         shown = tuple(
-            ErrorGroup(outcome, group.exact or message, group.count, tuple(group.examples))
+            ErrorGroup(
+                outcome,
+                group.exact or message,
+                group.count,
+                tuple(group.examples),
+                group.cause.kind,
+                group.cause.hint,
+            )
             for (outcome, message), group in ranked[:MAX_GROUPS]
         )
         return shown, self._rest + sum(group.count for _, group in ranked[MAX_GROUPS:])

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from airflow_provider_sentinelhub.artifacts.causes import CauseKind
 from airflow_provider_sentinelhub.artifacts.report_text import render
 from airflow_provider_sentinelhub.client.errors import ArtifactMissing, InvalidParameter
 
@@ -63,12 +64,16 @@ class ErrorGroup:
         of what differs.
     :param count: How many features.
     :param examples: Names of up to three of them, in the order of the execution database.
+    :param kind: Whether it is worth repeating them, see :mod:`~.causes`.
+    :param hint: What to do about it.
     """
 
     outcome: FeatureOutcome
     message: str
     count: int
     examples: tuple[str, ...] = ()
+    kind: CauseKind = CauseKind.UNKNOWN
+    hint: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +162,8 @@ class FeatureReport:
                     "message": _cut(group.message),
                     "count": group.count,
                     "examples": [_cut(name) for name in group.examples[:examples]],
+                    "kind": group.kind.value,
+                    "hint": _cut(group.hint),
                 }
                 for group in self.error_groups[:groups]
             ],
@@ -182,7 +189,14 @@ class FeatureReport:
             unknown_statuses=tuple((name, count) for name, count in found["unknown_statuses"]),
             duplicate_names=tuple(found["duplicate_names"]),
             error_groups=tuple(
-                ErrorGroup(FeatureOutcome(group["outcome"]), group["message"], group["count"], tuple(group["examples"]))
+                ErrorGroup(
+                    FeatureOutcome(group["outcome"]),
+                    group["message"],
+                    group["count"],
+                    tuple(group["examples"]),
+                    CauseKind(group["kind"]),
+                    group["hint"],
+                )
                 for group in found["error_groups"]
             ),
             failed_names=tuple(found["failed_names"]),

@@ -29,14 +29,7 @@ def _lines(report: FeatureReport) -> Iterator[str]:
             yield f"{_words(outcome):<{_WIDTH}}{count:>10,}  {share}".rstrip()
     yield f"{'total':<{_WIDTH}}{report.total:>10,}"
     yield from _remarks(report)
-    if report.error_groups:
-        yield "problems:"
-    for group in report.error_groups:
-        yield f"{group.count:>10,} x {_words(group.outcome)}: {_one_line(group.message)}"
-        if group.examples:
-            yield f"{'':>13}{'e.g. ' if group.count > len(group.examples) else ''}{_names(group.examples)}"
-    if report.other_errors:
-        yield f"{report.other_errors:>10,} x other messages"
+    yield from _problems(report)
     if report.no_data_names:
         more = report.no_data - len(report.no_data_names)
         yield f"no data: {_names(report.no_data_names)}" + (f" and {more:,} more" if more > 0 else "")
@@ -45,6 +38,20 @@ def _lines(report: FeatureReport) -> Iterator[str]:
         yield f"failed: {_names(report.failed_names)}" + (f" and {more:,} more" if more > 0 else "")
     if report.report_url:
         yield f"all features: {report.report_url}"
+
+
+def _problems(report: FeatureReport) -> Iterator[str]:
+    if report.error_groups:
+        yield "problems:"
+    for group in report.error_groups:
+        kind = "" if group.kind == "UNKNOWN" else f" ({_words(group.kind)})"
+        yield f"{group.count:>10,} x {_words(group.outcome)}{kind}: {_one_line(group.message)}"
+        if group.examples:
+            yield f"{'':>13}{'e.g. ' if group.count > len(group.examples) else ''}{_names(group.examples)}"
+        if group.hint:
+            yield f"{'':>13}{_one_line(group.hint)}"
+    if report.other_errors:
+        yield f"{report.other_errors:>10,} x other messages"
 
 
 def _remarks(report: FeatureReport) -> Iterator[str]:

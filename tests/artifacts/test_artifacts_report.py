@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from airflow_provider_sentinelhub.artifacts.causes import CauseKind
 from airflow_provider_sentinelhub.artifacts.report import (
     ErrorGroup,
     FeatureOutcome,
@@ -29,7 +30,14 @@ REPORT = FeatureReport(
     duplicates=1,
     duplicate_names=("parcel-7",),
     error_groups=(
-        ErrorGroup(FeatureOutcome.FAILED, "Timeout after <n> s", 20_818, ("parcel-1", "parcel-2", "parcel-3")),
+        ErrorGroup(
+            FeatureOutcome.FAILED,
+            "Timeout after <n> s",
+            20_818,
+            ("parcel-1", "parcel-2", "parcel-3"),
+            CauseKind.TRANSIENT,
+            "Repeat it.",
+        ),
         ErrorGroup(FeatureOutcome.UNKNOWN, "(no message)", 2, ("a", "b")),
     ),
     other_errors=1,
@@ -52,8 +60,9 @@ def test_the_text_is_a_table_and_the_problems_with_names() -> None:
         "1 names occur more than once, e.g. parcel-7\n"
         "note: Without the manifest there are no geometries\n"
         "problems:\n"
-        "    20,818 x failed: Timeout after <n> s\n"
+        "    20,818 x failed (transient): Timeout after <n> s\n"
         "             e.g. parcel-1, parcel-2, parcel-3\n"
+        "             Repeat it.\n"
         "         2 x unknown: (no message)\n"
         "             a, b\n"
         "         1 x other messages\n"
@@ -72,7 +81,15 @@ def test_a_report_survives_the_way_through_json() -> None:
 
 TEXTS = st.text(max_size=300)
 COUNTS = st.integers(0, 10**9)
-GROUPS = st.builds(ErrorGroup, st.sampled_from(FeatureOutcome), TEXTS, COUNTS, st.lists(TEXTS, max_size=3).map(tuple))
+GROUPS = st.builds(
+    ErrorGroup,
+    st.sampled_from(FeatureOutcome),
+    TEXTS,
+    COUNTS,
+    st.lists(TEXTS, max_size=3).map(tuple),
+    st.sampled_from(CauseKind),
+    TEXTS,
+)
 REPORTS = st.builds(
     FeatureReport,
     total=COUNTS,

@@ -1,0 +1,216 @@
+"""
+Why a feature failed, and whether it is worth repeating.
+
+The service documents no list of messages, so this is what it is known to say. One table, read from top to bottom: the
+first pattern found in the message decides. What lies in the request or in the feature itself is *permanent*: the same
+request would fail again. What lies anywhere else, in a server, a rate limit, a bucket's rights, is *transient*, because
+it passes or can be put right without touching the request. All the rest is *unknown*, and is repeated: nobody knows.
+
+A feature wrongly called permanent is given up although it could be had; one wrongly called transient costs a few
+processing units. So patterns of permanent causes are narrow.
+
+Sources: the error codes of https://docs.planet.com/develop/apis/batch-processing/reference , messages in
+https://github.com/Open-EO/openeo-geopyspark-driver/issues/350 and pull/741,
+https://github.com/sentinel-hub/sentinelhub-py/issues/27 and issues/152,
+https://github.com/sentinel-hub/custom-scripts/issues/3,
+https://community.planet.com/sentinel-hub-81/trying-to-get-data-from-multiple-tiles-in-process-api-as-bands-of-an-output-file-3373
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import lru_cache
+
+_MAX_MESSAGE = 1000
+_CACHED = 4096
+
+
+class CauseKind(StrEnum):
+    """Whether it is worth repeating what failed."""
+
+    TRANSIENT = "TRANSIENT"
+    """Worth repeating: it passes, or can be put right without another request."""
+    PERMANENT = "PERMANENT"
+    """The same request would fail again."""
+    UNKNOWN = "UNKNOWN"
+    """Nobody knows, so it is repeated."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """
+    Why something failed.
+
+    :param kind: Whether it is worth repeating.
+    :param hint: What to do about it, one sentence or two.
+    """
+
+    kind: CauseKind
+    hint: str
+
+
+_T, _P, _U = CauseKind.TRANSIENT, CauseKind.PERMANENT, CauseKind.UNKNOWN
+
+CAUSES: tuple[tuple[str, CauseKind, str], ...] = (
+    # The names of JavaScript's errors come first: what follows them is the user's own words, e.g. of a variable.
+    (
+        r"\b(Reference|Type|Syntax|Range|Eval)Error\b",
+        _P,
+        "The evalscript fails on this feature's data. Correct it; try it on this feature with the Process API.",
+    ),
+    # A source that cannot be read is told with an outer status of 500 and, inside, the status of its storage.
+    (
+        r"Illegal request to .{0,500}?HTTP Status: '?(5\d\d|408|429)",
+        _T,
+        "A server that holds the source images failed. Repeat it later.",
+    ),
+    (
+        r"Illegal request to .{0,500}?HTTP Status: '?(403|404|410)",
+        _U,
+        (
+            "A source image is missing or barred. If it fails again, leave that acquisition out by timeRange, or ask "
+            "Sentinel Hub support."
+        ),
+    ),
+    (
+        r"RATE_LIMIT_TOKEN_COUNT_EXCEEDS_CAPACITY",
+        _P,
+        "One feature costs more than your rate limit can ever hold. Use smaller features or ask for a higher limit.",
+    ),
+    (
+        r"RATE_LIMIT_|exceeded your rate limit|too many requests|Maximum number of concurrent|SlowDown",
+        _T,
+        "A rate limit was reached. Repeat it later, or with less running beside it.",
+    ),
+    (
+        r"ACCESS_INSUFFICIENT_PROCESSING_UNITS|Insufficient processing units|SENTINEL_ACCOUNT_EXPIRED",
+        _T,
+        "The account has no processing units left or has expired. Top it up, then repeat.",
+    ),
+    (
+        r"ExpiredToken|(token|credentials?) (has|have|is|are) expired|InvalidToken|RequestTimeTooSkewed",
+        _T,
+        "Credentials ended meanwhile. A repetition brings new ones.",
+    ),
+    (
+        r"Access ?Denied|not authorized|INSUFFICIENT_PERMISSIONS|NoSuchBucket|InvalidAccessKeyId|SignatureDoesNotMatch",
+        _U,
+        "A bucket or an account refused access. Check the rights of role or keys on the delivery folder, then repeat.",
+    ),
+    (
+        r"time[- ]?out|timed[- ]out|took too long|deadline exceeded|\bTIMEOUT\b",
+        _T,
+        "It took the service too long. Repeat it; if that does not help, use smaller features or a shorter timeRange.",
+    ),
+    (
+        r"out ?of ?memory|OutOfMemoryError|heap space|memory limit",
+        _U,
+        "It took too much memory. If it fails again, use smaller features, fewer bands or a shorter timeRange.",
+    ),
+    (
+        r"RENDERER_S1_MISSING_POLARIZATION|Requested band .{1,60} is not present in",
+        _P,
+        "An image has no such band. Filter by polarization and acquisitionMode, or ask for bands every image has.",
+    ),
+    (
+        (
+            r"\b(band|bands) .{1,80}(is|are) (missing|unknown|invalid|not (available|found|supported|present|defined))|"
+            r"\b(no such|unknown|invalid|unsupported|nonexistent) (input )?bands?\b|has no band\b"
+        ),
+        _P,
+        "The collection has no such band. Correct the evalscript's input bands.",
+    ),
+    (
+        (
+            r"unsupported (units|sample ?type|mosaicking|data ?type|format|crs)|"
+            r"\b(units|sample ?type|sampleType|mosaicking|crs|format) .{1,60}(is|are) not supported"
+        ),
+        _P,
+        "The service does not support what the request asks for. Correct units, sampleType, mosaicking or CRS.",
+    ),
+    (
+        (
+            r"script must (return|contain|define|have)|script can only use|Output .{1,60} requested but|"
+            r"Failed to (evaluate|parse|compile) (the )?(eval)?script"
+        ),
+        _P,
+        "The evalscript and the request do not go together. Correct what setup() and evaluatePixel() return.",
+    ),
+    (
+        (
+            r"Dataset with id.{1,100}(not found|does not exist)|Collection .{1,100}(not found|does not exist)|"
+            r"No collection found"
+        ),
+        _P,
+        "There is no such collection on this deployment. Correct the type in input.data.",
+    ),
+    (
+        r"(is|are) larger than allowed|exceeds the (maximum|limit)|must not exceed",
+        _P,
+        "The request is over one of the service's limits. Use smaller features or a coarser resolution.",
+    ),
+    (
+        r"self[- ]?intersect|invalid (geometry|polygon|ring)|ring is not closed|unclosed ring|not a valid polygon",
+        _P,
+        "The feature's geometry is not valid. Mend it and submit that feature again.",
+    ),
+    (
+        r"\b(files?|objects?|outputs?|results?) .{0,200}already exists?\b",
+        _P,
+        "Results are there already. Set skipExisting or overwrite, or deliver to another folder.",
+    ),
+    (
+        r"COMMON_BAD_PAYLOAD|\bBad Request\b|\bHTTP(/\d(\.\d)?)?\b\D{0,12}400\b|\"status\": ?400\b",
+        _P,
+        "The service calls the request wrong. Correct it as the message says.",
+    ),
+    (
+        (
+            r"\binternal (server )?error|\bHTTP(/\d(\.\d)?)?\b\D{0,12}5\d\d\b|\bstatus\b\D{0,12}5\d\d\b|"
+            r"\b50[0234] \w+|service unavailable|bad gateway|temporarily|try again|COMMON_DATABASE_ERROR|"
+            r"COMMON_ELASTICSEARCH_ERROR|EXECUTION_ERROR"
+        ),
+        _T,
+        "The service had a failure of its own. Repeat it.",
+    ),
+    (
+        (
+            r"connection (was )?(reset|refused|closed|aborted|lost)|broken pipe|\bEOF\b|no route to host|"
+            r"UnknownHost|name resolution|\bSSL\b|\bsocket\b"
+        ),
+        _T,
+        "A connection broke. Repeat it.",
+    ),
+)
+"""Pattern (not case sensitive), kind and hint; the first that is found in the message decides."""
+
+_COMPILED = tuple((re.compile(pattern, re.IGNORECASE | re.DOTALL), Cause(kind, hint)) for pattern, kind, hint in CAUSES)
+_SILENT = Cause(CauseKind.UNKNOWN, "The service gave no reason. Repeat it.")
+_UNHEARD_OF = Cause(CauseKind.UNKNOWN, "This package does not know the message. Repeat it; ask support if it stays.")
+
+
+def cause_of(message: str | None) -> Cause:
+    """
+    Say why a feature failed.
+
+    :param message: The service's message for it, as it stands in the execution database; its first 1,000 characters
+        are looked at. ``None`` or nothing but spaces: the service gave none.
+    """
+    text = message[:_MAX_MESSAGE].strip() if message else ""
+    return _looked_up(text) if text else _SILENT
+
+
+def is_permanent(message: str | None) -> bool:
+    """
+    Say whether the same request would fail again.
+
+    :param message: As for :func:`cause_of`.
+    """
+    return cause_of(message).kind is CauseKind.PERMANENT
+
+
+@lru_cache(_CACHED)
+def _looked_up(text: str) -> Cause:
+    return next((cause for pattern, cause in _COMPILED if pattern.search(text)), _UNHEARD_OF)
