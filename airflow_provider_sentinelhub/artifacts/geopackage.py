@@ -1,0 +1,271 @@
+"""
+GeoPackages the service takes as input, written and read with nothing but SQLite.
+
+One feature table for each coordinate reference system, with the columns ``id``, ``identifier``, ``width``, ``height``,
+``resolution`` and ``geometry``. Files come out the same, byte by byte, for the same rows.
+
+Source: https://docs.planet.com/develop/apis/batch-processing/ (input GeoPackage) and
+https://www.geopackage.org/spec130/ (contents, geometry columns, geometry encoding).
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import struct
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from airflow_provider_sentinelhub.artifacts.crs import crs_name, crs_wkt
+from airflow_provider_sentinelhub.artifacts.sqlite_file import quoted, table_columns
+from airflow_provider_sentinelhub.client.errors import StorageUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+WHAT = "GeoPackage"
+MAX_FEATURES = 700_000
+"""Features the service takes in one GeoPackage."""
+APPLICATION_ID = 0x47504B47
+USER_VERSION = 10300
+GEOMETRY = "geometry"
+HEADER_BYTES = 8
+ENVELOPE_BYTES = (0, 32, 48, 48, 64)
+"""Bytes between the header and the WKB of a geometry, by the number the header holds."""
+
+Extent = tuple[float, float, float, float]
+"""West, south, east, north."""
+
+# A moment of its own would make two files of the same features differ.
+_LAST_CHANGE = "2000-01-01T00:00:00.000Z"
+_WGS84 = 4326
+_XY_ENVELOPE = 0b010
+_EMPTY = 0b10000
+_OF_THIS_MACHINE = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY}
+_TABLES = """
+CREATE TABLE gpkg_spatial_ref_sys (srs_name TEXT NOT NULL, srs_id INTEGER PRIMARY KEY, organization TEXT NOT NULL,
+  organization_coordsys_id INTEGER NOT NULL, definition TEXT NOT NULL, description TEXT);
+CREATE TABLE gpkg_contents (table_name TEXT NOT NULL PRIMARY KEY, data_type TEXT NOT NULL, identifier TEXT UNIQUE,
+  description TEXT DEFAULT '', last_change DATETIME NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ','now')),
+  min_x DOUBLE, min_y DOUBLE, max_x DOUBLE, max_y DOUBLE, srs_id INTEGER,
+  CONSTRAINT fk_gc_r_srs_id FOREIGN KEY (srs_id) REFERENCES gpkg_spatial_ref_sys(srs_id));
+CREATE TABLE gpkg_geometry_columns (table_name TEXT NOT NULL, column_name TEXT NOT NULL,
+  geometry_type_name TEXT NOT NULL, srs_id INTEGER NOT NULL, z TINYINT NOT NULL, m TINYINT NOT NULL,
+  CONSTRAINT pk_geom_cols PRIMARY KEY (table_name, column_name), CONSTRAINT uk_gc_table_name UNIQUE (table_name),
+  CONSTRAINT fk_gc_tn FOREIGN KEY (table_name) REFERENCES gpkg_contents(table_name),
+  CONSTRAINT fk_gc_srs FOREIGN KEY (srs_id) REFERENCES gpkg_spatial_ref_sys(srs_id));
+INSERT INTO gpkg_spatial_ref_sys VALUES
+  ('Undefined Cartesian SRS', -1, 'NONE', -1, 'undefined', 'undefined Cartesian coordinate reference system'),
+  ('Undefined geographic SRS', 0, 'NONE', 0, 'undefined', 'undefined geographic coordinate reference system');
+"""
+
+
+@contextmanager
+def new_geopackage(path: Path) -> Iterator[sqlite3.Connection]:
+    """
+    Open a GeoPackage to be written; it appears when the block ends, complete, and replaces what was there.
+
+    Where no layer was added there is no file afterwards: the service takes no GeoPackage without a feature table.
+
+    :param path: Where it will be.
+    :raises StorageUnavailable: This machine has no room left for it, or may not write there.
+    """
+    part = path.with_name(f"{path.name}.part")
+    part.unlink(missing_ok=True)
+    try:
+        with closing(sqlite3.connect(f"{part.absolute().as_uri()}?mode=rwc", uri=True)) as connection:
+            connection.text_factory = partial(str, encoding="utf-8", errors="replace")
+            # Whoever reads a half-written file reads a .part, so nothing needs to be undone or synced.
+            connection.execute("PRAGMA journal_mode=OFF")
+            connection.execute("PRAGMA synchronous=OFF")
+            connection.execute("PRAGMA trusted_schema=OFF")
+            connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
+            connection.execute(f"PRAGMA user_version={USER_VERSION}")
+            connection.executescript(_TABLES)
+            # The standard asks for it in every file, used or not.
+            _describe(connection, _WGS84)
+            connection.commit()
+            yield connection
+            connection.commit()
+            (layers,) = connection.execute("SELECT count(*) FROM gpkg_contents").fetchone()
+        if layers:
+            part.replace(path)
+        else:
+            path.unlink(missing_ok=True)
+    except sqlite3.OperationalError as error:
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF not in _OF_THIS_MACHINE:
+            raise
+        raise StorageUnavailable(
+            f"Could not write {path.name}: SQLite says: {error}. Free space on this worker, or choose another folder."
+        ) from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """
+    A feature table being written.
+
+    :param table: Its name.
+    :param epsg: EPSG code of its coordinates, which is also their number within the file.
+    """
+
+    table: str
+    epsg: int
+
+    @property
+    def insert(self) -> str:
+        """SQL that takes ``id``, ``identifier``, ``width``, ``height``, ``resolution`` and the geometry."""
+        return f"INSERT INTO main.{quoted(self.table)} VALUES (?, ?, ?, ?, ?, ?)"  # noqa: S608 - quoted
+
+
+def add_layer(connection: sqlite3.Connection, epsg: int) -> Layer:
+    """
+    Add the feature table of a coordinate reference system.
+
+    :param connection: From :func:`new_geopackage`.
+    :param epsg: EPSG code.
+    """
+    layer = Layer(f"features_{epsg}", epsg)
+    _describe(connection, epsg)
+    # The geometry comes last: what looks for identifiers then reads no pages that hold nothing but coordinates.
+    connection.execute(
+        f"CREATE TABLE {quoted(layer.table)} (id INTEGER PRIMARY KEY NOT NULL, identifier TEXT NOT NULL UNIQUE, "
+        f"width INTEGER, height INTEGER, resolution REAL, {GEOMETRY} GEOMETRY NOT NULL)"
+    )
+    connection.execute(
+        "INSERT INTO gpkg_contents (table_name, data_type, identifier, last_change, srs_id) "
+        "VALUES (?, 'features', ?, ?, ?)",
+        (layer.table, layer.table, _LAST_CHANGE, epsg),
+    )
+    # GEOMETRY and not POLYGON: polygons and multipolygons stand side by side.
+    connection.execute(
+        "INSERT INTO gpkg_geometry_columns VALUES (?, ?, 'GEOMETRY', ?, 0, 0)", (layer.table, GEOMETRY, epsg)
+    )
+    return layer
+
+
+def set_extent(connection: sqlite3.Connection, layer: Layer, extent: Extent) -> None:
+    """
+    Say where the features of a layer lie; maps zoom there.
+
+    :param connection: From :func:`new_geopackage`.
+    :param layer: The layer.
+    :param extent: In its coordinates.
+    """
+    connection.execute(
+        "UPDATE gpkg_contents SET min_x = ?, min_y = ?, max_x = ?, max_y = ? WHERE table_name = ?",
+        (*extent, layer.table),
+    )
+
+
+def _describe(connection: sqlite3.Connection, epsg: int) -> None:
+    connection.execute(
+        "INSERT OR IGNORE INTO gpkg_spatial_ref_sys VALUES (?, ?, 'EPSG', ?, ?, NULL)",
+        (crs_name(epsg), epsg, epsg, crs_wkt(epsg)),
+    )
+
+
+def geometry_blob(wkb: bytes, epsg: int, extent: Extent) -> bytes:
+    """
+    Encode a geometry as GeoPackage does.
+
+    :param wkb: Two-dimensional, little-endian, not empty.
+    :param epsg: EPSG code of its coordinates.
+    :param extent: Its bounding box.
+    """
+    west, south, east, north = extent
+    return struct.pack("<2sBBi4d", b"GP", 0, _XY_ENVELOPE | 1, epsg, west, east, south, north) + wkb
+
+
+def blob_extent(blob: bytes) -> Extent | None:
+    """
+    Read the bounding box a geometry carries; ``None`` where it carries none.
+
+    :param blob: A GeoPackage geometry.
+    """
+    if len(blob) < HEADER_BYTES:
+        return None
+    kind = blob[3] >> 1 & 0b111
+    if not 0 < kind < len(ENVELOPE_BYTES) or blob[3] & _EMPTY or len(blob) < HEADER_BYTES + ENVELOPE_BYTES[kind]:
+        return None
+    west, east, south, north = struct.unpack_from("<4d" if blob[3] & 1 else ">4d", blob, HEADER_BYTES)
+    # An empty geometry has a box of NaN.
+    return (west, south, east, north) if west <= east and south <= north else None
+
+
+def blob_of_crs(blob: bytes, epsg: int) -> bytes:
+    """
+    Return a geometry that names its coordinate reference system by the EPSG code; the same bytes where it does.
+
+    :param blob: A GeoPackage geometry.
+    :param epsg: EPSG code.
+    """
+    number = struct.pack("<i" if blob[3] & 1 else ">i", epsg)
+    return blob if blob[4:HEADER_BYTES] == number else blob[:4] + number + blob[HEADER_BYTES:]
+
+
+def joined(first: Extent | None, second: Extent) -> Extent:
+    """
+    Return the bounding box of two.
+
+    :param first: One; ``None`` for nothing yet.
+    :param second: The other.
+    """
+    if first is None:
+        return second
+    return min(first[0], second[0]), min(first[1], second[1]), max(first[2], second[2]), max(first[3], second[3])
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureTable:
+    """
+    A feature table of a GeoPackage that exists, unchecked.
+
+    :param name: Its name.
+    :param columns: Its columns: lower-case name to real name.
+    :param geometry: Name of the geometry column.
+    :param organization: Who numbers the coordinate reference system, e.g. ``EPSG``; empty where nothing is said.
+    :param code: Its number there.
+    """
+
+    name: str
+    columns: dict[str, str]
+    geometry: str
+    organization: str
+    code: int
+
+    @property
+    def epsg(self) -> int | None:
+        """EPSG code of its coordinates; ``None`` where it has none."""
+        return self.code if self.organization.upper() == "EPSG" and self.code > 0 else None
+
+    def column(self, name: str) -> str:
+        """
+        Return a column for SQL; ``NULL`` where the table has none of that name.
+
+        :param name: In lower case.
+        """
+        return quoted(self.columns[name]) if name in self.columns else "NULL"
+
+
+def feature_tables(connection: sqlite3.Connection) -> tuple[FeatureTable, ...]:
+    """
+    Find the feature tables of an open GeoPackage, in order of name; empty where it is none, or has none.
+
+    :param connection: The open file.
+    """
+    if not all(table_columns(connection, name) for name in ("gpkg_geometry_columns", "gpkg_spatial_ref_sys")):
+        return ()
+    rows = connection.execute(
+        "SELECT g.table_name, g.column_name, coalesce(s.organization, ''), "
+        "coalesce(CAST(s.organization_coordsys_id AS INTEGER), 0) "
+        "FROM gpkg_geometry_columns g LEFT JOIN gpkg_spatial_ref_sys s ON s.srs_id = g.srs_id ORDER BY 1, 2"
+    ).fetchall()
+    return tuple(
+        FeatureTable(str(name), table_columns(connection, str(name)), str(geometry), str(organization), int(code))
+        for name, geometry, organization, code in rows
+    )

@@ -1,0 +1,275 @@
+"""
+The features a task lost, as a GeoPackage with which a new task makes up for them.
+
+A task that is DONE has no way back, so what it failed to deliver needs a task of its own. Geometry, size and
+coordinate reference system come from the feature manifest, so that the pixels are those the first task would have
+written. A size that came from a ``resolution`` is not in the manifest: then the input of the first task is needed too.
+
+Source: https://docs.planet.com/develop/apis/batch-processing/ (states, feature manifest, input GeoPackage).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from airflow_provider_sentinelhub.artifacts.execution_db import OUTCOMES, FeaturesTable
+from airflow_provider_sentinelhub.artifacts.execution_db import WHAT as EXECUTION_DB
+from airflow_provider_sentinelhub.artifacts.geopackage import (
+    WHAT,
+    Extent,
+    Layer,
+    add_layer,
+    blob_extent,
+    blob_of_crs,
+    feature_tables,
+    geometry_blob,
+    joined,
+    new_geopackage,
+    set_extent,
+)
+from airflow_provider_sentinelhub.artifacts.manifest import WHAT as MANIFEST
+from airflow_provider_sentinelhub.artifacts.manifest import attach, geometry_wkb, manifest_tables
+from airflow_provider_sentinelhub.artifacts.report import FeatureOutcome
+from airflow_provider_sentinelhub.artifacts.sqlite_file import open_sqlite, quoted
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from airflow_provider_sentinelhub.artifacts.report import FeatureReport
+
+_FATAL = OUTCOMES.index(FeatureOutcome.FAILED)
+_LOST = (_FATAL, OUTCOMES.index(FeatureOutcome.UNDELIVERED), OUTCOMES.index(FeatureOutcome.PENDING))
+_KEPT = (OUTCOMES.index(FeatureOutcome.DELIVERED), OUTCOMES.index(FeatureOutcome.NO_DATA))
+_MESSAGES_REMEMBERED = 4096
+# Room for the keys of some 100,000 lost features; beyond it SQLite uses the disk.
+_CACHE_KIB = 16 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class RetryFeatures:
+    """
+    What a retry GeoPackage holds.
+
+    :param features: Lost features written to it.
+    :param permanent: Lost features left out because another try would fail as the first did.
+    :param unknown: Lost features of which neither file knows geometry, size and coordinate reference system.
+    :param layers: EPSG codes of its layers, in ascending order.
+    """
+
+    features: int
+    permanent: int
+    unknown: int
+    layers: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """A table that lists features; SQL for what is read of it. ``is_sized``: rows without a size are of no use."""
+
+    table: str
+    epsg: int
+    identifier: str
+    width: str
+    height: str
+    resolution: str
+    geometry: str
+    is_sized: bool
+
+
+def write_retry_geopackage(
+    execution_db: Path,
+    manifest: Path,
+    target: Path,
+    *,
+    is_permanent: Callable[[str], bool],
+    original: Path | None = None,
+    report: FeatureReport | None = None,
+) -> RetryFeatures:
+    """
+    Write the features a task lost into a GeoPackage the service accepts, in bounded memory.
+
+    Lost is what is FATAL, DONE but not delivered, PENDING though the task is DONE, or listed in the manifest only.
+    A name that the execution database holds twice is not lost if one of the two was delivered or has no data.
+    The same files give the same GeoPackage, byte by byte, whatever order the lost features failed in.
+
+    :param execution_db: ``execution-<id>.sqlite`` of a task that is DONE.
+    :param manifest: ``featureManifest-<id>.gpkg`` of the same task.
+    :param target: File to write; replaced if it exists. Where no feature is left to try, there is no file afterwards.
+    :param is_permanent: Says of the message of a FATAL feature whether another try would fail as well.
+    :param original: The GeoPackage that was the task's input. Its rows are taken as they are, ``resolution`` included;
+        what it lacks comes from the manifest. Default: everything comes from the manifest.
+    :param report: What was read of the same two files: where it counts no duplicates, and none that only the manifest
+        lists, neither is looked for again, which is most of the work. Default: both are looked for.
+    :raises ArtifactCorrupt: One of the files cannot be read.
+    :raises StorageUnavailable: This machine has no room to read or write them.
+    """
+    with open_sqlite(execution_db, EXECUTION_DB) as connection:
+        features = FeaturesTable.find(connection, execution_db)
+    sources = []
+    if original is not None:
+        with open_sqlite(original, WHAT) as connection:
+            sources += _original_sources(connection)
+    # Everything is read within this block, so what goes wrong is reported as it is elsewhere.
+    with open_sqlite(manifest, MANIFEST) as connection:
+        of_manifest = _manifest_sources(connection, manifest)
+        sources += of_manifest
+        with new_geopackage(target) as output:
+            attach(output, manifest, "manifest")
+            attach(output, execution_db, "execution")
+            if original is not None:
+                attach(output, original, "original")
+            output.execute(f"PRAGMA temp.cache_size=-{_CACHE_KIB}")
+            nameless = _find_lost(output, features, is_permanent)
+            if not (features.unique or (report and not report.duplicates)):
+                _forget_kept(output, features)
+            if not (report and not report.unlisted):
+                _find_unlisted(output, features, of_manifest)
+            _pick(output, sources)
+            written, layers = _write(output, sources)
+            lost, permanent = output.execute("SELECT count(*), coalesce(sum(permanent), 0) FROM lost").fetchone()
+    return RetryFeatures(written, permanent, lost - permanent - written + nameless, layers)
+
+
+def _manifest_sources(connection: sqlite3.Connection, manifest: Path) -> list[_Source]:
+    sources = []
+    for table in manifest_tables(connection, manifest):
+        if table.epsg is not None and table.geometry is not None:
+            identifier, width, height, geometry = (
+                quoted(table.columns[name.lower()]) if name.lower() in table.columns else "NULL"
+                for name in ("identifier", "width", "height", table.geometry)
+            )
+            name = f"manifest.{quoted(table.name)}"
+            sources.append(_Source(name, table.epsg, identifier, width, height, "NULL", geometry, is_sized=True))
+    return sources
+
+
+def _original_sources(connection: sqlite3.Connection) -> list[_Source]:
+    sources = []
+    for table in feature_tables(connection):
+        if table.epsg is not None and "identifier" in table.columns and table.geometry.lower() in table.columns:
+            identifier, width, height, resolution, geometry = (
+                table.column(name) for name in ("identifier", "width", "height", "resolution", table.geometry.lower())
+            )
+            name = f"original.{quoted(table.name)}"
+            sources.append(_Source(name, table.epsg, identifier, width, height, resolution, geometry, is_sized=False))
+    return sources
+
+
+def _find_lost(output: sqlite3.Connection, features: FeaturesTable, is_permanent: Callable[[str], bool]) -> int:
+    """List what the execution database calls lost, and return how many of them have no name to go by."""
+    nameless = 0
+    judge = lru_cache(_MESSAGES_REMEMBERED)(is_permanent)
+
+    def rows() -> Iterator[tuple[bytes, bool]]:
+        nonlocal nameless
+        query = (
+            f"SELECT {_key('{name}')}, {{outcome}}, {{error_text}} FROM execution.{{table}} NOT INDEXED "  # noqa: S608
+            f"WHERE NOT {{plain}} AND {{outcome}} IN {_LOST}"
+        )
+        for key, outcome, error in output.execute(features.sql(query)):
+            if key:
+                yield key, outcome == _FATAL and judge(error or "")
+            else:
+                nameless += 1
+
+    output.execute("CREATE TEMP TABLE lost (key BLOB PRIMARY KEY, permanent INTEGER NOT NULL) WITHOUT ROWID")
+    output.executemany(
+        "INSERT INTO lost VALUES (?, ?) ON CONFLICT DO UPDATE SET permanent = min(permanent, excluded.permanent)",
+        rows(),
+    )
+    return nameless
+
+
+def _forget_kept(output: sqlite3.Connection, features: FeaturesTable) -> None:
+    query = (
+        f"SELECT {_key('{name}')} FROM execution.{{table}} NOT INDEXED WHERE ({{plain}} OR {{outcome}} IN {_KEPT}) "  # noqa: S608
+        f"AND EXISTS (SELECT 1 FROM lost WHERE key = {_key('{name}')})"
+    )
+    # Collected first: a statement must not delete what another one is looking through.
+    output.executemany("DELETE FROM lost WHERE key = ?", output.execute(features.sql(query)).fetchall())
+
+
+def _find_unlisted(output: sqlite3.Connection, features: FeaturesTable, sources: list[_Source]) -> None:
+    names = [f"SELECT {_key(source.identifier)}, 0 FROM {source.table}" for source in sources]  # noqa: S608
+    names.append(f"SELECT {_key(features.names['name'])}, 1 FROM execution.{features.table}")  # noqa: S608
+    # Grouping sorts both lists together; looking each name up would fill an index in random order, far more slowly.
+    output.execute(
+        "INSERT INTO lost SELECT key, 0 FROM (SELECT NULL AS key, NULL AS executed WHERE 0 "  # noqa: S608
+        f"UNION ALL {' UNION ALL '.join(names)}) WHERE length(key) > 0 GROUP BY key HAVING max(executed) = 0"
+    )
+
+
+def _pick(output: sqlite3.Connection, sources: list[_Source]) -> None:
+    """Choose one row for each feature: it has one for each output, and the original's comes before the manifest's."""
+    output.execute("CREATE TEMP TABLE picked (key BLOB PRIMARY KEY, source INTEGER, place INTEGER)")
+    for number, source in enumerate(sources):
+        key = _key(source.identifier)
+        output.execute(
+            f"INSERT OR IGNORE INTO picked SELECT {key}, ?, rowid FROM {source.table} NOT INDEXED "  # noqa: S608
+            f"WHERE EXISTS (SELECT 1 FROM lost WHERE key = {key} AND NOT permanent)",
+            (number,),
+        )
+    output.execute("CREATE INDEX temp.picked_in_order ON picked (source, place)")
+
+
+def _write(output: sqlite3.Connection, sources: list[_Source]) -> tuple[int, tuple[int, ...]]:
+    """Write what was picked, in the order of the files, and return how many it was and the EPSG codes of the layers."""
+    written = 0
+    layers: dict[int, Layer] = {}
+    extents: dict[int, Extent] = {}
+    for number, source in enumerate(sources):
+        rows = output.execute(
+            f"SELECT CAST({_of('there', source.identifier)} AS TEXT), {_of('there', source.width)}, "  # noqa: S608
+            f"{_of('there', source.height)}, {_of('there', source.resolution)}, {_of('there', source.geometry)} "
+            f"FROM picked CROSS JOIN {source.table} AS there ON there.rowid = picked.place "
+            "WHERE picked.source = ? ORDER BY picked.place",
+            (number,),
+        )
+        for name, width, height, resolution, geometry in rows:
+            found = _geometry(geometry, source.epsg)
+            if found is None or (source.is_sized and not (_is_size(width) and _is_size(height))):
+                continue
+            if source.epsg not in layers:
+                layers[source.epsg] = add_layer(output, source.epsg)
+            written += 1
+            blob, extent = found
+            extents[source.epsg] = joined(extents.get(source.epsg), extent)
+            output.execute(layers[source.epsg].insert, (written, name, width, height, resolution, blob))
+    for epsg, extent in extents.items():
+        set_extent(output, layers[epsg], extent)
+    return written, tuple(sorted(layers))
+
+
+def _geometry(value: object, epsg: int) -> tuple[bytes, Extent] | None:
+    """Return a geometry as the GeoPackage holds it, and its bounding box; ``None`` where it is none."""
+    import shapely
+
+    if not isinstance(value, bytes):
+        return None
+    try:
+        if value[:2] == b"GP" and (extent := blob_extent(value)):
+            return blob_of_crs(value, epsg), extent
+        shape = shapely.from_wkb(geometry_wkb(value) if value[:2] == b"GP" else value)
+    except (ValueError, shapely.errors.ShapelyError):
+        return None
+    if shape.is_empty:
+        return None
+    if value[:2] == b"GP":
+        return blob_of_crs(value, epsg), shape.bounds
+    return geometry_blob(shapely.to_wkb(shape, byte_order=1, output_dimension=2), epsg, shape.bounds), shape.bounds
+
+
+def _of(table: str, column: str) -> str:
+    return column if column == "NULL" else f"{table}.{column}"
+
+
+def _is_size(value: object) -> bool:
+    return isinstance(value, int) and value > 0
+
+
+def _key(column: str) -> str:
+    return f"coalesce(CAST({column} AS BLOB), x'')"

@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing, suppress
+from typing import TYPE_CHECKING
+
+import pytest
+import shapely
+from pyproj import CRS
+
+from airflow_provider_sentinelhub.artifacts.crs import crs_name, crs_wkt
+from airflow_provider_sentinelhub.artifacts.geopackage import (
+    add_layer,
+    blob_extent,
+    blob_of_crs,
+    feature_tables,
+    geometry_blob,
+    new_geopackage,
+    set_extent,
+)
+from airflow_provider_sentinelhub.client.errors import StorageUnavailable
+from airflow_provider_sentinelhub.simulator import geopackage as simulator
+from tests.artifacts.artifact_files import gpkg_blob
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+BOX = shapely.box(1, 2, 3, 4)
+
+
+def write(path: Path, *codes: int) -> None:
+    with new_geopackage(path) as connection:
+        for number, epsg in enumerate(codes):
+            layer = add_layer(connection, epsg)
+            blob = geometry_blob(BOX.wkb, epsg, BOX.bounds)
+            connection.execute(layer.insert, (number, f"feature {number}", 10, 20, None, blob))
+            set_extent(connection, layer, BOX.bounds)
+
+
+def test_the_header_is_that_of_a_geopackage(tmp_path: Path) -> None:
+    write(tmp_path / "a.gpkg", 32633, 3035)
+    header = (tmp_path / "a.gpkg").read_bytes()[:100]
+    assert header[68:72] == b"GPKG"
+    assert int.from_bytes(header[60:64], "big") == 10300
+    with closing(sqlite3.connect(tmp_path / "a.gpkg")) as database:
+        contents = database.execute("SELECT table_name, min_x, min_y, max_x, max_y, srs_id FROM gpkg_contents")
+        assert contents.fetchall() == [("features_32633", 1, 2, 3, 4, 32633), ("features_3035", 1, 2, 3, 4, 3035)]
+        known = database.execute("SELECT srs_id FROM gpkg_spatial_ref_sys ORDER BY 1").fetchall()
+        assert known == [(-1,), (0,), (3035,), (4326,), (32633,)]
+        assert database.execute("PRAGMA foreign_key_check").fetchall() == []
+        assert database.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+
+
+def test_gdal_opens_it(tmp_path: Path) -> None:
+    pyogrio = pytest.importorskip("pyogrio")
+    write(tmp_path / "a.gpkg", 32633, 3035)
+    assert [name for name, _ in pyogrio.list_layers(tmp_path / "a.gpkg")] == ["features_32633", "features_3035"]
+    for epsg in (32633, 3035):
+        info = pyogrio.read_info(tmp_path / "a.gpkg", layer=f"features_{epsg}")
+        assert (info["crs"], info["features"], info["fid_column"]) == (f"EPSG:{epsg}", 1, "id")
+        assert info["total_bounds"] == BOX.bounds
+
+
+def test_a_file_appears_only_when_it_is_whole(tmp_path: Path) -> None:
+    (tmp_path / "a.gpkg").write_text("before")
+    with suppress(LookupError), new_geopackage(tmp_path / "a.gpkg") as connection:
+        add_layer(connection, 32633)
+        raise LookupError
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("a.gpkg", "before")]
+
+
+def test_the_same_rows_give_the_same_bytes(tmp_path: Path) -> None:
+    write(tmp_path / "a.gpkg", 32633, 4326)
+    write(tmp_path / "b.gpkg", 32633, 4326)
+    assert (tmp_path / "a.gpkg").read_bytes() == (tmp_path / "b.gpkg").read_bytes()
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(StorageUnavailable, match=r"Could not write a\.gpkg"), new_geopackage(tmp_path / "no/a.gpkg"):
+        pass
+
+
+def test_a_file_is_found_again(tmp_path: Path) -> None:
+    write(tmp_path / "a.gpkg", 32633, 3035)
+    with closing(sqlite3.connect(tmp_path / "a.gpkg")) as database:
+        tables = feature_tables(database)
+    assert [(table.name, table.epsg, table.geometry) for table in tables] == [
+        ("features_3035", 3035, "geometry"),
+        ("features_32633", 32633, "geometry"),
+    ]
+
+
+def test_what_is_no_geopackage_has_no_tables() -> None:
+    with closing(sqlite3.connect(":memory:")) as database:
+        assert feature_tables(database) == ()
+
+
+def test_a_geometry_is_encoded_as_the_standard_asks() -> None:
+    blob = geometry_blob(BOX.wkb, 32633, BOX.bounds)
+    assert blob == simulator.blob(BOX, 32633)
+    assert blob_extent(blob) == BOX.bounds
+
+
+@pytest.mark.parametrize("little", [True, False])
+@pytest.mark.parametrize("envelope", [0, 1, 2, 3, 4])
+def test_the_extent_is_read_from_the_envelope(envelope: int, little: bool) -> None:
+    blob = gpkg_blob(BOX.wkb, 32633, envelope=envelope, little=little)
+    assert blob_extent(blob) == (None if envelope == 0 else (0, 2, 1, 3))
+    assert blob_of_crs(blob, 32633) is blob
+    assert blob_of_crs(gpkg_blob(BOX.wkb, 5, envelope=envelope, little=little), 32633) == blob
+
+
+@pytest.mark.parametrize("epsg", [4326, 32601, 32633, 32660, 32701, 32733, 32760])
+def test_definitions_are_those_of_the_epsg_registry(epsg: int) -> None:
+    assert CRS.from_wkt(crs_wkt(epsg)) == CRS.from_wkt(CRS.from_epsg(epsg).to_wkt("WKT1_GDAL"))
+    assert CRS.from_wkt(crs_wkt(epsg)).to_epsg() == epsg
+    assert crs_name(epsg) == CRS.from_epsg(epsg).name
+
+
+def test_other_systems_are_known_by_their_code() -> None:
+    assert (crs_name(3035), crs_wkt(3035)) == ("EPSG:3035", "undefined")
