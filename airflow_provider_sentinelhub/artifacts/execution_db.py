@@ -60,7 +60,8 @@ class FeaturesTable:
     The table of features in an open execution database.
 
     :param table: Its quoted name, for SQL, as for the next four.
-    :param names: Quoted columns by their documented names; ``id`` may stand for NULL.
+    :param names: Quoted columns by their documented names; ``id`` may stand for NULL. ``round`` is 0, or
+        what a merged database says, see :mod:`~.rounds`.
     :param unique: Whether the database itself keeps the names apart.
     """
 
@@ -89,15 +90,16 @@ class FeaturesTable:
             raise corrupt(path, WHAT, f"its table has no column {missing}, only {sorted(columns)[:20]}")
         names = {name: quoted(columns[name]) for name in _REQUIRED}
         names["id"] = quoted(columns["id"]) if "id" in columns else "NULL"
+        names["round"] = quoted("merged_round") if "merged_round" in columns else "0"
         return cls(quoted(found), names, _names_are_unique(connection, found, columns["name"]))
 
     def sql(self, query: str) -> str:
         """
         Fill table, columns and the outcome's expression into a query.
 
-        :param query: With ``{table}``, ``{outcome}``, ``{id}``, ``{name}``, ``{status}``, ``{error}`` and
-            ``{delivered}``. ``{plain}`` is true of the ordinary delivered row, ``{truth}`` is what ``{delivered}``
-            means, and in ``{name_text}`` and ``{error_text}`` texts are cut to a bounded length.
+        :param query: With ``{table}``, ``{outcome}``, ``{id}``, ``{name}``, ``{status}``, ``{error}``,
+            ``{delivered}`` and ``{round}``. ``{plain}`` is true of the ordinary delivered row, ``{truth}`` is what
+            ``{delivered}`` means, and in ``{name_text}`` and ``{error_text}`` texts are cut to a bounded length.
         """
         return query.format(
             table=self.table,
@@ -189,7 +191,7 @@ def _no_data_names(connection: sqlite3.Connection, features: FeaturesTable) -> t
 def _duplicates(connection: sqlite3.Connection, features: FeaturesTable) -> tuple[int, tuple[str, ...]]:
     # Grouping sorts, mostly on disk; count(DISTINCT) would fill an index in random order, five times as slow.
     repeated = (
-        "FROM (SELECT {name_text} AS text FROM {table} WHERE length({name}) > 0 "
+        "FROM (SELECT {name_text} AS text FROM {table} WHERE length(CAST({name} AS BLOB)) > 0 "
         "GROUP BY CAST({name} AS BLOB) HAVING count(*) > 1)"
     )
     (count,) = connection.execute(features.sql(f"SELECT count(*) {repeated}")).fetchone()

@@ -15,6 +15,8 @@ width      int32                         pixels
 height     int32                         pixels
 epsg       int32                         coordinate reference system of ``geometry``
 geometry   binary                        WKB in that system, not reprojected: one table may hold several
+task_id    string                        the task that has the last word on the feature
+round      int32                         0 for the original task, then one for each restart
 =========  ============================  ===============================================================
 
 A feature that the manifest lists and the execution database does not is PENDING with a null status: nothing says that
@@ -37,7 +39,7 @@ from airflow_provider_sentinelhub.artifacts.report import MAX_NAMES, FeatureOutc
 from airflow_provider_sentinelhub.artifacts.sqlite_file import corrupt, open_sqlite
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     import pyarrow as pa
@@ -74,20 +76,23 @@ class TableFacts:
             self.duplicate_names += (key.decode("utf-8", "replace"),)
 
 
-def write_parquet(execution_db: Path, manifest: Path | None, target: Path) -> TableFacts:
+def write_parquet(
+    execution_db: Path, manifest: Path | None, target: Path, task_ids: Sequence[str] = ("",)
+) -> TableFacts:
     """
     Write the table of all features, in bounded memory.
 
-    :param execution_db: The execution database.
+    :param execution_db: The execution database, or several merged into one, see :func:`~.rounds.merge`.
     :param manifest: The feature manifest, if there is one.
     :param target: File to write.
+    :param task_ids: Ids of the tasks by round. Default: one without an id.
     :returns: What was learnt on the way.
     :raises ArtifactCorrupt: One of the files cannot be read.
     """
     import pyarrow.parquet as pq
 
     facts = TableFacts()
-    batch = _Batch()
+    batch = _Batch(task_ids)
     with pq.ParquetWriter(target, _schema(), compression="zstd") as writer:
         for feature, outputs in _joined(execution_db, manifest, facts):
             facts.unlisted += feature is None
@@ -116,6 +121,8 @@ def _schema() -> pa.Schema:
             ("height", pa.int32()),
             ("epsg", pa.int32()),
             ("geometry", pa.binary()),
+            ("task_id", pa.string()),
+            ("round", pa.int32()),
         ]
     )
 
@@ -124,6 +131,7 @@ def _schema() -> pa.Schema:
 class _Batch:
     """Rows of one row group; outputs are kept flat, because lists of structs are slow to build row by row."""
 
+    task_ids: Sequence[str]
     rows: list[tuple[Any, ...]] = field(default_factory=list)
     ids: list[str | None] = field(default_factory=list)
     paths: list[str | None] = field(default_factory=list)
@@ -132,8 +140,8 @@ class _Batch:
     def add(self, feature: tuple[Any, ...] | None, outputs: list[tuple[Any, ...]]) -> None:
         first = outputs[0] if outputs else (b"", None, None, None, None, None, None)
         if feature is None:
-            feature = (first[0], None, None, OUTCOMES.index(FeatureOutcome.PENDING), None, None)
-        key, number, status, code, error, delivered = feature
+            feature = (first[0], None, None, OUTCOMES.index(FeatureOutcome.PENDING), None, None, 0)
+        key, number, status, code, error, delivered, in_round = feature
         self.ids.extend(output[1] for output in outputs)
         self.paths.extend(output[2] for output in outputs)
         self.offsets.append(len(self.ids))
@@ -149,6 +157,8 @@ class _Batch:
                 _integer(first[4], _MAX_INT32),
                 _integer(first[5], _MAX_INT32),
                 geometry_wkb(first[6]) if first[6] is not None else None,
+                self.task_ids[in_round],
+                in_round,
             )
         )
 
@@ -178,7 +188,7 @@ def _joined(
         features = FeaturesTable.find(connection, execution_db)
         query = (
             "SELECT coalesce(CAST({name} AS BLOB), x''), {id}, CAST({status} AS TEXT), {outcome}, "
-            "CAST({error} AS TEXT), CASE WHEN {delivered} IS NOT NULL THEN {truth} END "
+            "CAST({error} AS TEXT), CASE WHEN {delivered} IS NOT NULL THEN {truth} END, {round} "
             "FROM {table} ORDER BY 1, 2, 3, 4, 5, 6"
         )
         rows = connection.execute(features.sql(query))

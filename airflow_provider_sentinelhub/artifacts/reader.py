@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import tempfile
-from dataclasses import replace
+from collections import Counter
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from airflow_provider_sentinelhub.artifacts.execution_db import read_execution_db
 from airflow_provider_sentinelhub.artifacts.layout import execution_db_url, manifest_url, report_url
 from airflow_provider_sentinelhub.artifacts.manifest import count_unlisted
-from airflow_provider_sentinelhub.client.errors import ArtifactCorrupt, ArtifactMissing
+from airflow_provider_sentinelhub.artifacts.report import RoundCounts
+from airflow_provider_sentinelhub.artifacts.rounds import MergeFacts, Round, merge
+from airflow_provider_sentinelhub.client.errors import ArtifactCorrupt, ArtifactMissing, InvalidParameter
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from airflow_provider_sentinelhub.artifacts.report import FeatureReport
     from airflow_provider_sentinelhub.artifacts.storage import ObjectMeta, Storage
 
@@ -23,78 +28,151 @@ def read_report(
     storage: Storage, root: str, task_id: str, *, write_parquet: bool = True, workdir: Path | None = None
 ) -> FeatureReport:
     """
-    Answer for every feature of a task.
-
-    Features that only the manifest knows are counted as pending. A missing or damaged manifest does not hide the
-    report: it becomes one of the report's ``notes``.
+    Answer for every feature of a task that has no restarts: :func:`read_merged_report` of one round.
 
     :param storage: Where the bucket is.
     :param root: Root folder of the task, see :func:`~.layout.root_folder`.
     :param task_id: Id of the task.
     :param write_parquet: Whether to write the table of all features beside the service's files. Default ``True``.
-    :param workdir: Folder for temporary files; needs room for execution database, manifest and table. Default: the
-        system's.
-    :raises ArtifactMissing: There is no execution database.
+    :param workdir: Folder for temporary files. Default: the system's.
+    """
+    return read_merged_report(storage, (Round(root, task_id),), write_parquet=write_parquet, workdir=workdir)
+
+
+def read_merged_report(
+    storage: Storage, rounds: Sequence[Round], *, write_parquet: bool = True, workdir: Path | None = None
+) -> FeatureReport:
+    """
+    Answer for every feature of a task and of the tasks that ran again what was lost: each feature once.
+
+    :mod:`~.rounds` says which task has the last word on a feature. Features that only the original task's manifest
+    knows are counted as pending. A missing or damaged manifest, and a missing or damaged execution database of a
+    restart, do not hide what the other files say: they become ``notes`` of the report.
+
+    :param storage: Where the bucket is.
+    :param rounds: The original task, then the restarts in the order in which they ran.
+    :param write_parquet: Whether to write the table of all features beside the original task's files. Default
+        ``True``.
+    :param workdir: Folder for temporary files; needs room for twice the execution databases, manifest and table.
+        Default: the system's.
+    :raises ArtifactMissing: The original task has no execution database.
     :raises ArtifactCorrupt: It cannot be read.
+    :raises InvalidParameter: There is no round, or a task occurs twice.
     :raises StorageUnavailable: The bucket cannot be read, or the table cannot be written to it.
     """
+    repeated = [task_id for task_id, count in Counter(one.task_id for one in rounds).items() if count > 1]
+    if not rounds or repeated:
+        rule = "must name the original task and then each restart once"
+        raise InvalidParameter("rounds", repeated or rounds, rule, "Give every task once, in the order they ran.")
     with tempfile.TemporaryDirectory(prefix="sentinelhub-report-", dir=workdir) as folder:
-        # The names of the bucket are kept, because error messages show them.
-        execution_db = Path(folder) / f"execution-{task_id}.sqlite"
-        storage.download(execution_db_url(root, task_id), execution_db)
-        if write_parquet:
-            report = _with_table(storage, root, task_id, execution_db)
-        else:
-            report = read_execution_db(execution_db)
-            unlisted, notes = _compared(storage, root, task_id, execution_db)
-            report = _with_unlisted(report, unlisted, notes)
-    return report
+        reading = _Reading(storage, rounds, Path(folder))
+        return reading.with_table() if write_parquet else reading.without_table()
 
 
-def _with_table(storage: Storage, root: str, task_id: str, execution_db: Path) -> FeatureReport:
-    from airflow_provider_sentinelhub.artifacts.parquet import write_parquet
+@dataclass(slots=True)
+class _Reading:
+    """The files of one report on this machine. They keep their names, because error messages show them."""
 
-    # Duplicates are found on the way, when the rows pass in order of name.
-    report = read_execution_db(execution_db, duplicates=False)
-    table = execution_db.with_suffix(".parquet")
+    storage: Storage
+    rounds: Sequence[Round]
+    folder: Path
     notes: tuple[str, ...] = ()
-    try:
-        facts = write_parquet(execution_db, _manifest(storage, root, task_id, execution_db), table)
-    except (ArtifactMissing, ArtifactCorrupt) as error:
-        facts = write_parquet(execution_db, None, table)
-        notes = (_without_manifest(error),)
-    url = report_url(root, task_id)
-    storage.upload(table, url)
-    return replace(
-        _with_unlisted(report, facts.unlisted, notes),
-        duplicates=facts.duplicates,
-        duplicate_names=facts.duplicate_names,
-        report_url=url,
-    )
+    counts: dict[int, FeatureReport] = field(default_factory=dict)
 
+    def with_table(self) -> FeatureReport:
+        from airflow_provider_sentinelhub.artifacts.parquet import write_parquet
 
-def _compared(storage: Storage, root: str, task_id: str, execution_db: Path) -> tuple[int, tuple[str, ...]]:
-    try:
-        return count_unlisted(execution_db, _manifest(storage, root, task_id, execution_db)), ()
-    except (ArtifactMissing, ArtifactCorrupt) as error:
-        return 0, (_without_manifest(error),)
+        execution_db, facts = self._execution_db()
+        manifest = self._manifest()
+        table = self.folder / "report.parquet"
+        ids = [one.task_id for one in self.rounds]
+        while True:
+            report = read_execution_db(execution_db, duplicates=False)
+            try:
+                found = write_parquet(execution_db, manifest, table, ids)
+            except ArtifactCorrupt as error:
+                if manifest is None:
+                    raise
+                self._do_without_manifest(error)
+                manifest = None
+                continue
+            if not found.duplicates:
+                break
+            # Never seen so far, so it is not looked for beforehand; the table finds it on its way.
+            execution_db, facts = self._merged({0: execution_db})
+        url = report_url(self.rounds[0].root, self.rounds[0].task_id)
+        self.storage.upload(table, url)
+        return replace(self._whole(report, facts, found.unlisted), report_url=url)
 
+    def without_table(self) -> FeatureReport:
+        execution_db, facts = self._execution_db()
+        report = read_execution_db(execution_db, duplicates=facts is None)
+        if report.duplicates:
+            execution_db, facts = self._merged({0: execution_db})
+            report = read_execution_db(execution_db, duplicates=False)
+        manifest, unlisted = self._manifest(), 0
+        if manifest is not None:
+            try:
+                unlisted = count_unlisted(execution_db, manifest)
+            except ArtifactCorrupt as error:
+                self._do_without_manifest(error)
+        return self._whole(report, facts, unlisted)
 
-def _manifest(storage: Storage, root: str, task_id: str, execution_db: Path) -> Path:
-    url = manifest_url(root, task_id)
-    manifest = execution_db.with_name(url.rpartition("/")[2])
-    storage.download(url, manifest)
-    return manifest
+    def _execution_db(self) -> tuple[Path, MergeFacts | None]:
+        found = {}
+        for number, one in enumerate(self.rounds):
+            path = self.folder / f"execution-{one.task_id}.sqlite"
+            try:
+                self.storage.download(execution_db_url(one.root, one.task_id), path)
+                if number:
+                    read_execution_db(path, duplicates=False)
+                found[number] = path
+            except (ArtifactMissing, ArtifactCorrupt) as error:
+                if not number:
+                    raise
+                self.notes += (f"What became of the features of restart {number} is not known: {error}",)
+        return self._merged(found) if len(self.rounds) > 1 else (found[0], None)
 
+    def _merged(self, execution_dbs: dict[int, Path]) -> tuple[Path, MergeFacts]:
+        for number, path in execution_dbs.items():
+            self.counts[number] = read_execution_db(path, counts_only=True)
+        target = self.folder / f"execution-{self.rounds[0].task_id}-merged.sqlite"
+        return target, merge(execution_dbs, target)
 
-def _without_manifest(error: Exception) -> str:
-    return f"Without the manifest there are no outputs and geometries: {error}"
+    def _manifest(self) -> Path | None:
+        url = manifest_url(self.rounds[0].root, self.rounds[0].task_id)
+        manifest = self.folder / url.rpartition("/")[2]
+        try:
+            self.storage.download(url, manifest)
+        except ArtifactMissing as error:
+            self._do_without_manifest(error)
+            return None
+        return manifest
 
+    def _do_without_manifest(self, error: Exception) -> None:
+        self.notes += (f"Without the manifest there are no outputs and geometries: {error}",)
 
-def _with_unlisted(report: FeatureReport, unlisted: int, notes: tuple[str, ...]) -> FeatureReport:
-    return replace(
-        report, total=report.total + unlisted, pending=report.pending + unlisted, unlisted=unlisted, notes=notes
-    )
+    def _whole(self, report: FeatureReport, facts: MergeFacts | None, unlisted: int) -> FeatureReport:
+        counts = self.counts or {0: report}
+        last_words = Counter(facts.last_words if facts else {0: report.total})
+        last_words[0] += unlisted
+        tasks = tuple(
+            RoundCounts(one.task_id, found.total, found.delivered, found.no_data, last_words[number])
+            if (found := counts.get(number))
+            else RoundCounts(one.task_id, None)
+            for number, one in enumerate(self.rounds)
+        )
+        return replace(
+            report,
+            total=report.total + unlisted,
+            pending=report.pending + unlisted,
+            unlisted=unlisted,
+            duplicates=facts.duplicates if facts else report.duplicates,
+            duplicate_names=facts.duplicate_names if facts else report.duplicate_names,
+            notes=self.notes,
+            rounds=len(tasks),
+            tasks=tasks,
+        )
 
 
 class ProgressReader:

@@ -7,7 +7,7 @@ The service calls a task DONE even if features failed for good. :func:`outcome_o
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
 
@@ -20,6 +20,7 @@ MAX_DICT_BYTES = 4000
 
 _MAX_TEXT = 200
 _MAX_STATUSES = 5
+_MAX_RESTARTS = 9
 # Groups, examples per group and names, from the fullest form to the barest: the first that fits is taken.
 _LEVELS = ((20, 3, 20), (20, 1, 20), (10, 3, 10), (10, 1, 10), (5, 1, 5), (3, 1, 3), (1, 1, 1), (0, 0, 0))
 
@@ -77,6 +78,26 @@ class ErrorGroup:
 
 
 @dataclass(frozen=True, slots=True)
+class RoundCounts:
+    """
+    One of the tasks about the same features: the original, or a restart of what was lost.
+
+    :param task_id: Its id.
+    :param total: Features in its execution database, each row counted; ``None`` if it could not be read.
+    :param delivered: Those it delivered.
+    :param no_data: Those it found no data for.
+    :param last_word: Features of the report on which it has the last word. Over all rounds these add up to the report's
+        ``total``; features only the manifest mentions are with the original task.
+    """
+
+    task_id: str
+    total: int | None
+    delivered: int = 0
+    no_data: int = 0
+    last_word: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class FeatureReport:
     """
     Counts per outcome, grouped errors and a few names. The whole table is the Parquet file at ``report_url``.
@@ -92,7 +113,7 @@ class FeatureReport:
     :param unknown: With a status this package does not know.
     :param unknown_statuses: Those statuses and their counts, most frequent first; at most twenty.
     :param unlisted: Features of the manifest the execution database does not mention; 0 where no manifest was read.
-    :param duplicates: Names that occur more than once in the execution database; every row is counted.
+    :param duplicates: Names that occur more than once in an execution database; a feature is counted once.
     :param duplicate_names: The first twenty of them, in order of name.
     :param error_groups: The twenty largest groups of failed, undelivered and unknown features, largest first.
     :param other_errors: How many such features are in none of the groups.
@@ -100,6 +121,8 @@ class FeatureReport:
     :param no_data_names: The first twenty features without data, in the order of the execution database.
     :param report_url: Where the table of all features was written, if it was.
     :param notes: What could not be read and therefore is missing in the table.
+    :param rounds: How many tasks the report is about: 1, and one more for each restart.
+    :param tasks: Those tasks in order; in :meth:`to_dict` the original and the latest nine.
     """
 
     total: int
@@ -119,6 +142,8 @@ class FeatureReport:
     no_data_names: tuple[str, ...] = ()
     report_url: str | None = None
     notes: tuple[str, ...] = ()
+    rounds: int = 1
+    tasks: tuple[RoundCounts, ...] = ()
 
     @property
     def complete(self) -> bool:
@@ -172,6 +197,8 @@ class FeatureReport:
             "no_data_names": [_cut(name) for name in self.no_data_names[: min(names, 10)]],
             "report_url": self.report_url,
             "notes": [_cut(note) for note in self.notes[:3]] if names else [],
+            "rounds": self.rounds,
+            "tasks": [asdict(task) for task in (self.tasks[:1] + self.tasks[1:][-_MAX_RESTARTS:])],
         }
 
     @classmethod
@@ -183,7 +210,7 @@ class FeatureReport:
         :raises KeyError: It is something else.
         """
         names = {outcome.value.lower() for outcome in FeatureOutcome}
-        whole = {key: int(found[key]) for key in names | {"total", "unlisted", "duplicates", "other_errors"}}
+        whole = {key: int(found[key]) for key in names | {"total", "unlisted", "duplicates", "other_errors", "rounds"}}
         return cls(
             **whole,
             unknown_statuses=tuple((name, count) for name, count in found["unknown_statuses"]),
@@ -203,6 +230,7 @@ class FeatureReport:
             no_data_names=tuple(found["no_data_names"]),
             report_url=found["report_url"],
             notes=tuple(found["notes"]),
+            tasks=tuple(RoundCounts(**task) for task in found["tasks"]),
         )
 
 

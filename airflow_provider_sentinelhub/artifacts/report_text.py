@@ -28,6 +28,7 @@ def _lines(report: FeatureReport) -> Iterator[str]:
             share = f"{100 * count / report.total:6.2f} %" if report.total else ""
             yield f"{_words(outcome):<{_WIDTH}}{count:>10,}  {share}".rstrip()
     yield f"{'total':<{_WIDTH}}{report.total:>10,}"
+    yield from _rounds(report)
     yield from _remarks(report)
     yield from _problems(report)
     if report.no_data_names:
@@ -52,6 +53,18 @@ def _problems(report: FeatureReport) -> Iterator[str]:
             yield f"{'':>13}{_one_line(group.hint)}"
     if report.other_errors:
         yield f"{report.other_errors:>10,} x other messages"
+
+
+def _rounds(report: FeatureReport) -> Iterator[str]:
+    if report.rounds == 1:
+        return
+    for number, task in enumerate(report.tasks):
+        name = f"round {number}" if number else "original"
+        if task.total is None:
+            yield f"{name}: task {task.task_id}: what became of its features is not known"
+        else:
+            kept = task.delivered + task.no_data
+            yield f"{name}: task {task.task_id}: {task.total:,} features, {kept:,} of them delivered or without data"
 
 
 def _remarks(report: FeatureReport) -> Iterator[str]:

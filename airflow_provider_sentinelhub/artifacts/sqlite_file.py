@@ -39,16 +39,29 @@ def open_sqlite(path: Path, what: str) -> Iterator[sqlite3.Connection]:
     :raises StorageUnavailable: This machine has no memory or disk left to read it.
     """
     check_header(path, what)
+    with reading(path, what), closing(sqlite3.connect(file_uri(path), uri=True)) as connection:
+        # Names and messages in a broken encoding must not hide the features they belong to.
+        connection.text_factory = partial(str, encoding="utf-8", errors="replace")
+        connection.execute("PRAGMA trusted_schema=OFF")
+        connection.execute("PRAGMA cell_size_check=ON")
+        verdict = connection.execute("PRAGMA quick_check(1)").fetchone()
+        if verdict != ("ok",):
+            raise corrupt(path, what, f"its pages contradict each other: {verdict and verdict[0]}")
+        yield connection
+
+
+@contextmanager
+def reading(path: Path, what: str) -> Iterator[None]:
+    """
+    Say what went wrong with a file in the block.
+
+    :param path: The file.
+    :param what: What it should be, for the error message.
+    :raises ArtifactCorrupt: SQLite cannot read it.
+    :raises StorageUnavailable: This machine has no memory or disk left to read it.
+    """
     try:
-        with closing(sqlite3.connect(file_uri(path), uri=True)) as connection:
-            # Names and messages in a broken encoding must not hide the features they belong to.
-            connection.text_factory = partial(str, encoding="utf-8", errors="replace")
-            connection.execute("PRAGMA trusted_schema=OFF")
-            connection.execute("PRAGMA cell_size_check=ON")
-            verdict = connection.execute("PRAGMA quick_check(1)").fetchone()
-            if verdict != ("ok",):
-                raise corrupt(path, what, f"its pages contradict each other: {verdict and verdict[0]}")
-            yield connection
+        yield
     except sqlite3.DatabaseError as error:
         # Sorting spills to disk: a full disk says nothing about the file.
         if getattr(error, "sqlite_errorcode", 0) & 0xFF in _OF_THIS_MACHINE:
@@ -62,13 +75,14 @@ def open_sqlite(path: Path, what: str) -> Iterator[sqlite3.Connection]:
         raise corrupt(path, what, "the names in its schema are not UTF-8") from error
 
 
-def file_uri(path: Path) -> str:
+def file_uri(path: Path, *, new: bool = False) -> str:
     """
     Name a file so that SQLite neither writes to it nor looks for a journal beside it.
 
     :param path: The file.
+    :param new: Whether it is to be written instead. Default ``False``.
     """
-    return f"file:{quote(str(path.absolute()))}?mode=ro&immutable=1"
+    return f"file:{quote(str(path.absolute()))}?{'mode=rwc' if new else 'mode=ro&immutable=1'}"
 
 
 def check_header(path: Path, what: str) -> None:

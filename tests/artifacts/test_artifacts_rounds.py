@@ -1,0 +1,313 @@
+from __future__ import annotations
+
+import itertools
+import sqlite3
+from collections import Counter
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from airflow_provider_sentinelhub.artifacts.execution_db import read_execution_db
+from airflow_provider_sentinelhub.artifacts.layout import execution_db_url, manifest_url, report_url
+from airflow_provider_sentinelhub.artifacts.reader import read_merged_report, read_report
+from airflow_provider_sentinelhub.artifacts.report import FeatureOutcome, FeatureReport, RoundCounts
+from airflow_provider_sentinelhub.artifacts.rounds import Round, merge
+from airflow_provider_sentinelhub.artifacts.storage import Storage
+from airflow_provider_sentinelhub.client.errors import ArtifactCorrupt, ArtifactMissing, InvalidParameter
+from tests.artifacts.artifact_files import ManifestEntry, Row, write_execution_db, write_manifest
+from tests.artifacts.test_artifacts_execution_db import ERRORS, FLAGS, STATUSES, classified
+
+DELIVERED, NO_DATA, UNDELIVERED, FAILED, PENDING, UNKNOWN = (
+    FeatureOutcome(name) for name in ("DELIVERED", "NO_DATA", "UNDELIVERED", "FAILED", "PENDING", "UNKNOWN")
+)
+FOLDERS = itertools.count()
+
+
+class Rounds:
+    """Tasks about the same features, as they leave their files."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder / f"b{next(FOLDERS)}"
+        self.storage = Storage()
+        self.rounds: list[Round] = []
+
+    def add(self, rows: list[Row] | bytes | None) -> Rounds:
+        """Add a task: its rows, or what lies there instead of its execution database."""
+        number = len(self.rounds)
+        one = Round((self.folder / f"root{number % 2}").as_uri(), f"00000000-0000-4000-8000-{number:012}")
+        self.rounds.append(one)
+        if isinstance(rows, bytes):
+            self.storage.upload(rows, execution_db_url(one.root, one.task_id))
+        elif rows is not None:
+            self.folder.mkdir(exist_ok=True)
+            # Without declared types SQLite keeps every value as it is.
+            path = write_execution_db(
+                self.folder / f"{number}.sqlite", rows, columns="id, name, status, error, delivered"
+            )
+            self.storage.upload(path, execution_db_url(one.root, one.task_id))
+        return self
+
+    def manifest(self, entries: list[ManifestEntry]) -> Rounds:
+        path = write_manifest(self.folder / "m.gpkg", entries)
+        self.storage.upload(path, manifest_url(self.rounds[0].root, self.rounds[0].task_id))
+        return self
+
+    def read(self, **options: Any) -> FeatureReport:
+        return read_merged_report(self.storage, self.rounds, **options)
+
+    def table(self) -> list[dict[str, Any]]:
+        path = self.folder / "root0" / f"report-{self.rounds[0].task_id}.parquet"
+        rows: list[dict[str, Any]] = pq.read_table(path).to_pylist()
+        return rows
+
+
+def words(*rows: tuple[str, str]) -> list[Row]:
+    """Rows by name and a short word."""
+    kinds = {
+        "delivered": ("DONE", None, 1),
+        "no data": ("DONE", "No data", 0),
+        "undelivered": ("DONE", None, 0),
+        "failed": ("FATAL", "boom", 0),
+        "pending": ("PENDING", None, 0),
+        "unknown": ("RETRYING", None, 0),
+    }
+    return [(number, name, *kinds[word]) for number, (name, word) in enumerate(rows)]
+
+
+# The rules, told naively -------------------------------------------------------------------------------------------
+
+
+def last_word(heard: list[tuple[int, FeatureOutcome]]) -> tuple[int, FeatureOutcome]:
+    """Which of the words (round, outcome) about one feature counts."""
+    for wanted in ({DELIVERED}, {NO_DATA}, {FAILED, UNDELIVERED}, {PENDING, UNKNOWN}):
+        of_that_kind = [word for word in heard if word[1] in wanted]
+        if of_that_kind:
+            latest = max(number for number, _ in of_that_kind)
+            said = {outcome for number, outcome in of_that_kind if number == latest}
+            return latest, next(
+                outcome for outcome in (DELIVERED, NO_DATA, FAILED, UNDELIVERED, UNKNOWN, PENDING) if outcome in said
+            )
+    raise AssertionError
+
+
+def text(name: object) -> str:
+    return "" if name is None else str(name)
+
+
+def expected(databases: list[list[Row] | None], planned: list[str | None]) -> list[tuple[str, FeatureOutcome, int]]:
+    """Name, outcome and round of each feature."""
+    heard: dict[str, list[tuple[int, FeatureOutcome]]] = {}
+    features: list[tuple[str, FeatureOutcome, int]] = []
+    nameless = False
+    for number, rows in enumerate(databases):
+        for _, name, *facts in rows or []:
+            word = (number, classified(*facts))
+            if text(name):
+                heard.setdefault(text(name), []).append(word)
+            else:
+                nameless = True
+                features.append(("", word[1], number))
+    for name, said in heard.items():
+        number, outcome = last_word(said)
+        features.append((name, outcome, number))
+    known = heard.keys() | ({""} if nameless else set())
+    features += [(name, PENDING, 0) for name in {text(name) for name in planned} - known]
+    return sorted(features)
+
+
+NAMES = st.one_of(
+    st.sampled_from(["a", "b", "c", "d", "tile-1", "Tile-1"]), st.text(max_size=3), st.none(), st.integers(0, 3)
+)
+ROWS = st.lists(st.tuples(st.integers(0, 9), NAMES, STATUSES, ERRORS, FLAGS), max_size=12)
+# What may lie in place of a restart's execution database: nothing, or half a file.
+RESTARTS = st.lists(st.one_of(ROWS, ROWS, ROWS, st.none(), st.just(b"SQLite format 3\x00 and no more")), max_size=4)
+PLANNED = st.one_of(
+    st.none(),
+    st.lists(
+        st.tuples(st.sampled_from(["a", "b", "c", "e", "f", "", None]), st.sampled_from("xy")), min_size=1, max_size=8
+    ),
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=150)
+@given(original=ROWS, restarts=RESTARTS, planned=PLANNED)
+def test_any_rounds_merge_to_a_report_in_which_each_feature_stands_once(
+    tmp_path: Path,
+    original: list[Row],
+    restarts: list[list[Row] | bytes | None],
+    planned: list[tuple[str | None, str]] | None,
+) -> None:
+    bucket = Rounds(tmp_path).add(original)
+    for restart in restarts:
+        bucket.add(restart)
+    if planned is not None:
+        bucket.manifest([ManifestEntry(name, output) for name, output in planned])
+    databases = [original, *(rows if isinstance(rows, list) else None for rows in restarts)]
+    features = expected(databases, [name for name, _ in planned or []])
+    counts = Counter(outcome for _, outcome, _ in features)
+
+    report = bucket.read()
+
+    # The counts add up, whichever way they are added.
+    assert report.counts() == {outcome: counts[outcome] for outcome in FeatureOutcome}
+    assert report.total == len(features) == sum(report.counts().values())
+    problems = counts[FAILED] + counts[UNDELIVERED] + counts[UNKNOWN]
+    assert sum(group.count for group in report.error_groups) + report.other_errors == problems
+    assert sum(count for _, count in report.unknown_statuses) == report.unknown
+    by_round = Counter(number for _, _, number in features)
+    assert [task.last_word for task in report.tasks] == [by_round[number] for number in range(len(databases))]
+    # The table says the same of each feature, and names each once.
+    table = bucket.table()
+    assert sorted((row["name"], row["outcome"], row["round"]) for row in table) == features
+    assert max(Counter(row["name"] for row in table if row["name"]).values(), default=1) == 1
+    assert [row["task_id"] for row in table] == [bucket.rounds[row["round"]].task_id for row in table]
+    # What is not known is said.
+    assert [task.task_id for task in report.tasks] == [one.task_id for one in bucket.rounds]
+    assert [task.total for task in report.tasks] == [None if rows is None else len(rows) for rows in databases]
+    assert report.rounds == len(databases)
+    unread = [note for note in report.notes if "is not known" in note]
+    assert len(unread) == databases.count(None)
+    twice = [
+        name
+        for name in {text(row[1]) for rows in databases for row in rows or []}
+        if name and any(sum(text(row[1]) == name for row in rows or []) > 1 for rows in databases)
+    ]
+    assert (report.duplicates, set(report.duplicate_names)) == (len(twice), set(twice))
+    # Without a table it is the same report.
+    plain = bucket.read(write_parquet=False)
+    assert (plain.counts(), plain.tasks, plain.unlisted) == (report.counts(), report.tasks, report.unlisted)
+    assert (plain.notes, plain.duplicates) == (report.notes, report.duplicates)
+
+
+FINAL = ("delivered", "no data", "failed", "undelivered")
+
+
+@pytest.mark.parametrize(
+    ("said", "outcome", "number"),
+    [
+        (("failed", "delivered"), DELIVERED, 1),
+        (("failed", "failed", "delivered"), DELIVERED, 2),
+        (("delivered", "failed"), DELIVERED, 0),
+        (("delivered", "no data"), DELIVERED, 0),
+        (("no data", "failed"), NO_DATA, 0),
+        (("no data", "delivered"), DELIVERED, 1),
+        (("failed", "undelivered"), UNDELIVERED, 1),
+        (("undelivered", "failed"), FAILED, 1),
+        (("failed", "pending"), FAILED, 0),
+        (("failed", "unknown"), FAILED, 0),
+        (("failed", "failed", "pending"), FAILED, 1),
+        (("pending", "unknown"), UNKNOWN, 1),
+        (("unknown", "pending"), PENDING, 1),
+        (("delivered", "delivered"), DELIVERED, 1),
+    ],
+)
+def test_the_last_word(tmp_path: Path, said: tuple[str, ...], outcome: FeatureOutcome, number: int) -> None:
+    bucket = Rounds(tmp_path)
+    for word in said:
+        bucket.add(words(("a", word)))
+    report = bucket.read()
+    assert report.counts() == dict.fromkeys(FeatureOutcome, 0) | {outcome: 1}
+    (row,) = bucket.table()
+    assert (row["outcome"], row["round"], row["task_id"]) == (outcome, number, bucket.rounds[number].task_id)
+
+
+def test_three_restarts_of_what_was_lost(tmp_path: Path) -> None:
+    original = [(f"t{i:02}", "failed" if i < 15 else "delivered") for i in range(66)]
+    bucket = Rounds(tmp_path).add(words(*original))
+    bucket.manifest([ManifestEntry(name) for name, _ in original])
+    bucket.add(words(*((f"t{i:02}", "delivered" if i < 12 else "failed") for i in range(15))))
+    bucket.add(words(*((f"t{i:02}", "delivered" if i < 14 else "failed") for i in range(12, 15))))
+    bucket.add(words(("t14", "failed")))
+    report = bucket.read()
+    assert (report.total, report.delivered, report.failed, report.failed_names) == (66, 65, 1, ("t14",))
+    assert [(task.total, task.delivered, task.last_word) for task in report.tasks] == [
+        (66, 51, 51),
+        (15, 12, 12),
+        (3, 2, 2),
+        (1, 0, 1),
+    ]
+    assert report.report_url == report_url(bucket.rounds[0].root, bucket.rounds[0].task_id)
+    assert "round 3: task 00000000-0000-4000-8000-000000000003: 1 features, 0 of them delivered" in report.text()
+    assert report.notes == ()
+    assert FeatureReport.from_dict(report.to_dict()) == report
+
+
+def test_values_stay_as_they_are_when_merged(tmp_path: Path) -> None:
+    # Names that look like numbers are told apart from them, and from each other.
+    names = ["007", "7", "7.0", "1e3", "1000", " 7", "7 "]
+    bucket = Rounds(tmp_path).add(words(*((name, "failed") for name in names))).add(words(("7", "delivered")))
+    report = bucket.read()
+    assert (report.total, report.delivered, report.failed) == (7, 1, 6)
+    assert {row["name"]: row["outcome"] for row in bucket.table()}["7"] == "DELIVERED"
+
+
+def test_a_restart_of_which_nothing_can_be_read_hides_nothing(tmp_path: Path) -> None:
+    bucket = Rounds(tmp_path).add(words(("a", "failed"), ("b", "failed"), ("c", "delivered")))
+    bucket.add(words(("a", "delivered"), ("b", "failed"))).add(None).add(b"torn").add(words(("b", "delivered")))
+    report = bucket.read()
+    assert (report.delivered, report.total) == (3, 3)
+    assert report.tasks[2] == RoundCounts(bucket.rounds[2].task_id, None)
+    assert "What became of the features of restart 2 is not known" in report.notes[0]
+    assert bucket.rounds[2].task_id in report.notes[0]
+    assert "restart 3 is not known" in report.notes[1]
+    assert f"task {bucket.rounds[2].task_id}: what became of its features is not known" in report.text()
+
+
+def test_without_the_original_there_is_no_report(tmp_path: Path) -> None:
+    with pytest.raises(ArtifactMissing):
+        Rounds(tmp_path).add(None).add(words(("a", "delivered"))).read()
+    with pytest.raises(ArtifactCorrupt):
+        Rounds(tmp_path).add(b"torn").add(words(("a", "delivered"))).read()
+
+
+def test_a_feature_nobody_knew_counts(tmp_path: Path) -> None:
+    bucket = Rounds(tmp_path).add(words(("a", "delivered"))).add(words(("b", "failed")))
+    assert (bucket.read().total, bucket.read().failed_names) == (2, ("b",))
+
+
+def test_a_name_that_occurs_twice_is_one_feature(tmp_path: Path) -> None:
+    bucket = Rounds(tmp_path).add(words(("a", "failed"), ("a", "delivered"), ("b", "unknown"), ("b", "pending")))
+    report = bucket.read()
+    assert (report.total, report.delivered, report.unknown) == (2, 1, 1)
+    assert (report.duplicates, report.duplicate_names) == (2, ("a", "b"))
+    assert report.tasks == (RoundCounts(bucket.rounds[0].task_id, 4, 1, 0, 2),)
+
+
+def test_one_round_is_the_report_of_a_task(tmp_path: Path) -> None:
+    bucket = Rounds(tmp_path).add(words(("a", "delivered"), ("b", "failed"))).manifest([ManifestEntry("c")])
+    one = bucket.rounds[0]
+    assert bucket.read() == read_report(bucket.storage, one.root, one.task_id)
+    assert bucket.read().tasks == (RoundCounts(one.task_id, 2, 1, 0, 3),)
+
+
+@pytest.mark.parametrize("rounds", [[], [Round("file:///x", "1"), Round("file:///y", "1")]])
+def test_rounds_are_checked(rounds: list[Round]) -> None:
+    with pytest.raises(InvalidParameter, match="rounds"):
+        read_merged_report(Storage(), rounds)
+
+
+def test_the_merged_database_is_one_as_the_service_writes_it(tmp_path: Path) -> None:
+    first = write_execution_db(tmp_path / "1.sqlite", words(("b", "failed"), ("a", "delivered")))
+    second = write_execution_db(tmp_path / "2.sqlite", words(("b", "delivered")), table='"FEATURES"')
+    facts = merge({0: first, 1: second}, tmp_path / "merged.sqlite")
+    assert (facts.last_words, facts.duplicates) == ({0: 1, 1: 1}, 0)
+    assert read_execution_db(tmp_path / "merged.sqlite").delivered == 2
+    with closing(sqlite3.connect(tmp_path / "merged.sqlite")) as database:
+        assert database.execute("SELECT name, merged_round FROM features").fetchall() == [("a", 0), ("b", 1)]
+
+
+def test_many_restarts_fit_into_a_result(tmp_path: Path) -> None:
+    bucket = Rounds(tmp_path).add(words(("a", "failed")))
+    for _ in range(30):
+        bucket.add(words(("a", "failed")))
+    report = bucket.read()
+    assert (report.rounds, len(report.tasks)) == (31, 31)
+    found = report.to_dict()
+    ids = [one.task_id for one in bucket.rounds]
+    assert [task["task_id"] for task in found["tasks"]] == [ids[0], *ids[-9:]]
+    assert found["rounds"] == 31
