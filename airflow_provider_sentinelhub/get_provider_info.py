@@ -31,6 +31,7 @@ def get_provider_info() -> dict[str, Any]:
         "operators": [{"integration-name": _NAME, "python-modules": [f"{_PACKAGE}.operators.batch_process"]}],
         "sensors": [{"integration-name": _NAME, "python-modules": [f"{_PACKAGE}.sensors.batch_process"]}],
         "triggers": [{"integration-name": _NAME, "python-modules": [f"{_PACKAGE}.triggers.batch"]}],
+        "cli": [f"{_PACKAGE}.cli.definition.get_commands"],
         "connection-types": [
             {
                 "connection-type": "sentinelhub",

@@ -107,6 +107,11 @@ class Storage:
         self._options = options or StorageOptions()
         self._stores: dict[tuple[str, str], ObjectStore] = {}
 
+    @property
+    def options(self) -> StorageOptions:
+        """How it reaches the buckets."""
+        return self._options
+
     def head(self, url: str) -> ObjectMeta:
         """
         Look at an object without reading it.

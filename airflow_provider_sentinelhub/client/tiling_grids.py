@@ -19,6 +19,7 @@ class TilingGrid:
     :param tile_size: Width and height of a tile, in units of its CRS.
     :param resolutions: Supported resolutions, in units of its CRS; 30 m exists on the Copernicus deployment only.
     :param crs: ``UTM``, or an EPSG code.
+    :param extent: West, south, east and north in degrees, beyond which there is surely no tile.
     """
 
     id: int
@@ -26,16 +27,28 @@ class TilingGrid:
     tile_size: float
     resolutions: tuple[float, ...]
     crs: str
+    extent: tuple[float, float, float, float] = (-180.0, -90.0, 180.0, 90.0)
 
+    def tile_pixels(self, resolution: float) -> int:
+        """
+        Return width and height of a tile without its buffers, in pixels.
+
+        :param resolution: One of the grid's resolutions.
+        """
+        return round(self.tile_size / resolution)
+
+
+# Around all of Europe, Turkey, Iceland, Svalbard, the Azores and the Canary Islands, with room to spare.
+_EUROPE = (-65.0, 20.0, 85.0, 90.0)
 
 TILING_GRIDS = {
     grid.id: grid
     for grid in (
-        TilingGrid(0, "UTM 20 km", 20040.0, (10.0, 20.0, 30.0, 60.0), "UTM"),
-        TilingGrid(1, "UTM 10 km", 10000.0, (10.0, 20.0), "UTM"),
-        TilingGrid(2, "UTM 100 km", 100080.0, (30.0, 60.0, 120.0, 240.0, 360.0), "UTM"),
+        TilingGrid(0, "UTM 20 km", 20040.0, (10.0, 20.0, 30.0, 60.0), "UTM", (-180.0, -81.0, 180.0, 81.0)),
+        TilingGrid(1, "UTM 10 km", 10000.0, (10.0, 20.0), "UTM", (-180.0, -81.0, 180.0, 81.0)),
+        TilingGrid(2, "UTM 100 km", 100080.0, (30.0, 60.0, 120.0, 240.0, 360.0), "UTM", (-180.0, -82.0, 180.0, 82.0)),
         TilingGrid(3, "WGS84 1 degree", 1.0, (0.0001, 0.0002), "EPSG:4326"),
-        TilingGrid(6, "LAEA 100 km", 100000.0, (40.0, 50.0, 100.0), "EPSG:3035"),
-        TilingGrid(7, "LAEA 20 km", 20000.0, (10.0, 20.0), "EPSG:3035"),
+        TilingGrid(6, "LAEA 100 km", 100000.0, (40.0, 50.0, 100.0), "EPSG:3035", _EUROPE),
+        TilingGrid(7, "LAEA 20 km", 20000.0, (10.0, 20.0), "EPSG:3035", _EUROPE),
     )
 }

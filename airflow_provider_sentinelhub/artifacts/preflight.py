@@ -1,0 +1,67 @@
+"""Everything that can be known about a request offline: the client's rules, and those on URLs and credentials."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_sentinelhub.artifacts.layout import DeliveryUrl
+from airflow_provider_sentinelhub.artifacts.location import Location
+from airflow_provider_sentinelhub.client.errors import InvalidParameter
+from airflow_provider_sentinelhub.client.preflight.findings import Finding, Json, mapping, objects, part
+from airflow_provider_sentinelhub.client.preflight.request import RULES, Examined
+from airflow_provider_sentinelhub.client.preflight.request import examine as examine_with
+
+if TYPE_CHECKING:
+    from airflow_provider_sentinelhub.client.batch import BatchApi
+    from airflow_provider_sentinelhub.client.deployments import Deployment
+
+SECRET_FIELDS = ("iamRoleARN", "accessKey", "secretAccessKey", "credentials")
+
+
+def examine(api: BatchApi, request: Any, deployment: Deployment | None = None) -> Examined:
+    """
+    Find everything that is wrong with a request, all at once, without asking anybody.
+
+    :param api: The API it is for.
+    :param request: The service's own request as a dict, or as the JSON text of one; evalscripts as text.
+    :param deployment: Where it is going to be sent; ``None`` where that is not known.
+    """
+
+    def check_storages(body: Json, _: Deployment | None) -> Iterator[Finding]:
+        for path in api.storages:
+            for kind, bucket in mapping(body, *path).items():
+                if isinstance(bucket, Mapping):
+                    yield from _check_bucket(body, (*path, kind), bucket)
+
+    return examine_with(request, api.check, (check_storages, *RULES[api.key]), deployment)
+
+
+def _check_bucket(body: Json, path: tuple[str, ...], bucket: Json) -> Iterator[Finding]:
+    for name in SECRET_FIELDS:
+        if name in bucket:
+            yield InvalidParameter(
+                ".".join((*path, name)),
+                "***",
+                "must not stand in a request, where everybody who can see the DAG can read it",
+                "Put it in the connection named by aws_conn_id or gcp_conn_id; it is added when the request is sent.",
+            )
+    url = bucket.get("url")
+    if isinstance(url, str):
+        try:
+            _check_url(body, path, url)
+        except InvalidParameter as e:
+            yield e
+
+
+def _check_url(body: Json, path: tuple[str, ...], url: str) -> None:
+    field, kind = ".".join((*path, "url")), path[-1]
+    if kind in {"s3", "gs"} and url.startswith(("s3://", "gs://")) and not url.startswith(f"{kind}://"):
+        fix = f"Write {kind}://bucket/folder, or put it under {url[:2]}."
+        raise InvalidParameter(field, url, f"is under {kind} and must start with {kind}://", fix)
+    if path[0] == "output":
+        outputs = objects(body, "processRequest", "output", "responses")
+        zarr = part(body, "output", "type") == "zarr"
+        DeliveryUrl.parse(url, field=field, outputs=max(1, len(outputs)), zarr=zarr)
+    else:
+        Location.parse(url, field=field)

@@ -1,0 +1,124 @@
+"""
+``airflow sentinelhub validate``: a request checked offline, for somebody's CI.
+
+A value that is a Jinja template cannot be judged before Airflow has rendered it; what would be wrong with it is said
+as a warning.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_sentinelhub.artifacts.preflight import examine
+from airflow_provider_sentinelhub.client.batch import BATCH_V2
+from airflow_provider_sentinelhub.client.deployments import DEPLOYMENTS, Deployment
+from airflow_provider_sentinelhub.client.errors import InvalidParameter
+from airflow_provider_sentinelhub.client.preflight.findings import part
+
+if TYPE_CHECKING:
+    import argparse
+
+_JINJA = ("{{", "{%")
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """
+    One line of output.
+
+    :param file: The file it was found in.
+    :param level: ``error`` or ``warning``.
+    :param field: Path of the field as the service spells it.
+    :param message: All of it, in one line.
+    """
+
+    file: str
+    level: str
+    field: str
+    message: str
+
+    def text(self) -> str:
+        """Return it as people read it."""
+        return f"{self.file}: {self.level}: {self.message}"
+
+    def json(self) -> str:
+        """Return it as programs read it."""
+        return json.dumps({"file": self.file, "level": self.level, "field": self.field, "message": self.message})
+
+
+def validate(args: argparse.Namespace) -> None:
+    """
+    Print what is wrong with requests, a line each, and exit with 1 if there is an error.
+
+    :param args: ``requests``, ``deployment`` and ``json``.
+    """
+    deployment = DEPLOYMENTS[args.deployment] if args.deployment else None
+    problems = [problem for name in args.requests for problem in problems_in(name, deployment)]
+    for problem in problems:
+        sys.stdout.write(f"{problem.json() if args.json else problem.text()}\n")
+    errors = sum(problem.level == "error" for problem in problems)
+    if not args.json:
+        checked = f"{len(args.requests)} request{'s' * (len(args.requests) != 1)}"
+        sys.stdout.write(f"{checked} checked: {errors} errors, {len(problems) - errors} warnings\n")
+    sys.stdout.flush()
+    sys.exit(1 if errors else 0)
+
+
+def problems_in(name: str, deployment: Deployment | None = None) -> Iterator[Problem]:
+    """
+    Find what is wrong with the request in a file.
+
+    :param name: The file. An ``evalscript`` in it that ends in ``.js`` is looked for beside it.
+    :param deployment: Where it is going to be sent; ``None`` where that is not known.
+    """
+    try:
+        request = _read(Path(name))
+    except InvalidParameter as e:
+        yield Problem(name, "error", e.field, _line(str(e)))
+        return
+    findings = examine(BATCH_V2, request, deployment).findings
+    for error in findings.errors:
+        if _is_template(repr(error.value)):
+            message = f"{error.field} is a template: it is checked when Airflow has rendered it"
+            yield Problem(name, "warning", error.field, message)
+        else:
+            yield Problem(name, "error", error.field, _line(str(error)))
+    for warning in findings.warnings:
+        yield Problem(name, "warning", warning.field, _line(str(warning)))
+
+
+def _read(path: Path) -> Any:
+    """
+    Read a request and the evalscript it names.
+
+    :raises InvalidParameter: A file cannot be read, or is no JSON.
+    """
+    try:
+        request = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeError) as e:
+        raise InvalidParameter("request", str(path), f"cannot be read ({e})", "Give the path of a file.") from None
+    except (ValueError, RecursionError) as e:
+        raise InvalidParameter("request", str(path), f"is not JSON ({e})", "Correct it.") from None
+    script = part(request, "processRequest", "evalscript")
+    if not isinstance(script, str) or not script.endswith(".js") or "\n" in script or _is_template(script):
+        return request
+    try:
+        text = (path.parent / script).read_text(encoding="utf-8")
+    except (OSError, UnicodeError) as e:
+        rule, fix = f"cannot be read ({e})", "Paths are relative to the request's file."
+        raise InvalidParameter("processRequest.evalscript", script, rule, fix) from None
+    request["processRequest"]["evalscript"] = text
+    return request
+
+
+def _is_template(text: str) -> bool:
+    return any(mark in text for mark in _JINJA)
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split())

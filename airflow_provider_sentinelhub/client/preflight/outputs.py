@@ -1,0 +1,190 @@
+"""
+Rules on what is computed and written: responses, and the evalscript's outputs, which have to agree.
+
+Source: https://docs.planet.com/develop/apis/batch-processing/reference/ (responses) and
+https://documentation.dataspace.copernicus.eu/APIs/SentinelHub/Evalscript/V3.html
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from airflow_provider_sentinelhub.client.errors import InvalidParameter
+from airflow_provider_sentinelhub.client.evalscript import Output, Setup, read_setup
+from airflow_provider_sentinelhub.client.preflight.findings import Advice, Finding, Json, objects, part
+
+if TYPE_CHECKING:
+    from airflow_provider_sentinelhub.client.deployments import Deployment
+
+RESPONSES = "processRequest.output.responses"
+EVALSCRIPT = "processRequest.evalscript"
+USERDATA = "userdata"
+TIFF, JSON, ZARR = "image/tiff", "application/json", "zarr/array"
+_SAMPLE_TYPES = ("AUTO", "INT8", "UINT8", "INT16", "UINT16", "FLOAT32")
+_VERSION = re.compile(r"[\s\ufeff]*//\s*VERSION\s*=\s*3\b", re.IGNORECASE)
+_FUNCTIONS = ("setup", "evaluatePixel")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """
+    What a request asks the service to write, and what its evalscript offers.
+
+    :param body: The request.
+    """
+
+    body: Json
+
+    @cached_property
+    def evalscript(self) -> str:
+        """The script's text; empty where there is none."""
+        found = part(self.body, "processRequest", "evalscript")
+        return found if isinstance(found, str) else ""
+
+    @cached_property
+    def setup(self) -> Setup:
+        """What the script says about itself."""
+        return read_setup(self.evalscript)
+
+    @cached_property
+    def is_zarr(self) -> bool:
+        """Whether a Zarr group is written, and no files."""
+        return bool(part(self.body, "output", "type") == "zarr")
+
+    @cached_property
+    def formats(self) -> dict[str, str]:
+        """Formats by identifier; where the request names no response, that of the one output that is written."""
+        listed = objects(self.body, "processRequest", "output", "responses")
+        usual = ZARR if self.is_zarr else TIFF
+        found = {str(each.get("identifier", "default")): str(part(each, "format", "type") or usual) for each in listed}
+        return found or {"default": usual}
+
+    @cached_property
+    def outputs(self) -> tuple[Output, ...]:
+        """Those of the script's outputs that are written, as far as they can be read."""
+        return tuple(each for each in self.setup.outputs or () if each.id in self.formats)
+
+
+def check_outputs(body: Json, deployment: Deployment | None) -> Iterator[Finding]:  # noqa: ARG001 - a Rule
+    """
+    Find responses and an evalscript that the service would not take, or that do not fit each other.
+
+    :param body: The request.
+    :param deployment: Not looked at.
+    """
+    asked = Asked(body)
+    yield from _check_responses(asked)
+    if asked.evalscript.strip():
+        yield from _check_script(asked)
+
+
+def _check_responses(asked: Asked) -> Iterator[Finding]:
+    listed = objects(asked.body, "processRequest", "output", "responses")
+    seen: set[str] = set()
+    for number, response in enumerate(listed):
+        field, kind = f"{RESPONSES}.{number}", part(response, "format", "type")
+        identifier = str(response.get("identifier", "default"))
+        if identifier in seen:
+            yield InvalidParameter(f"{field}.identifier", identifier, "is used twice", "Name each output once.")
+        seen.add(identifier)
+        if asked.is_zarr and kind in {TIFF, JSON}:
+            rule = "cannot be written into a Zarr, which takes zarr/array only"
+            fix = f"Write {ZARR}." if kind == TIFF else "Remove this response, or deliver rasters."
+            yield InvalidParameter(f"{field}.format.type", kind, rule, fix)
+        elif not asked.is_zarr and kind == ZARR:
+            rule = "goes into a Zarr, and output.type is not zarr"
+            yield InvalidParameter(f"{field}.format.type", kind, rule, f"Write {TIFF}, or set output.type to zarr.")
+        elif kind == JSON and identifier != USERDATA:
+            rule = f"is the format of the identifier {USERDATA} only"
+            yield InvalidParameter(f"{field}.format.type", kind, rule, f"Write {TIFF}, or name it {USERDATA}.")
+        elif identifier == USERDATA and kind is not None and kind != JSON:
+            rule = f"is the identifier of what the evalscript writes as {JSON}"
+            yield InvalidParameter(f"{field}.identifier", identifier, rule, "Choose another identifier.")
+
+
+def _check_script(asked: Asked) -> Iterator[Finding]:
+    script = asked.evalscript
+    if script.strip().endswith(".js") and "\n" not in script.strip():
+        rule = "is the path of a file, and the service takes the text of a script"
+        yield InvalidParameter(EVALSCRIPT, script, rule, "Have the file read, or give the text.")
+        return
+    begin = script.strip().partition("\n")[0]
+    if not _VERSION.match(script):
+        yield InvalidParameter(EVALSCRIPT, begin, "does not begin with //VERSION=3", "Make that its first line.")
+    missing = [name for name in _FUNCTIONS if name not in script]
+    for name in missing:
+        yield InvalidParameter(EVALSCRIPT, begin, f"has no function {name}()", f"Write a function {name}.")
+    if missing:
+        return
+    if asked.setup.outputs is None or any(None in {each.id, each.bands} for each in asked.setup.outputs):
+        rule = "setup() is computed, so its outputs cannot be compared with the responses before the run"
+        yield Advice(EVALSCRIPT, rule, "Have setup() do nothing but return an object, or check them yourself.")
+    yield from _check_own_outputs(asked.setup.outputs or ())
+    yield from _compare(asked)
+    yield from _check_sources(asked)
+
+
+def _check_own_outputs(outputs: tuple[Output, ...]) -> Iterator[Finding]:
+    for name, count in Counter(each.id for each in outputs if each.id is not None).items():
+        if count > 1:
+            rule = f"is the id of {count} outputs in setup()"
+            yield InvalidParameter(EVALSCRIPT, f"id: {name}", rule, "Give each output an id of its own.")
+    for each in outputs:
+        if each.sample_type is not None and each.sample_type not in _SAMPLE_TYPES:
+            rule = f"is not a sample type; it is that of output {each.id} in setup()"
+            fix = f"Choose one of {', '.join(_SAMPLE_TYPES)}."
+            yield InvalidParameter(EVALSCRIPT, f"sampleType: {each.sample_type}", rule, fix)
+
+
+def _compare(asked: Asked) -> Iterator[Finding]:
+    """Compare responses with outputs, where all outputs are known."""
+    declared = [each.id for each in asked.setup.outputs or ()]
+    names = [name for name in declared if name is not None]
+    wanted = [name for name in asked.formats if name != USERDATA]
+    if names and None not in declared:
+        missing = [name for name in wanted if name not in names]
+        for name in missing:
+            yield _no_such_output(asked, name, names)
+        idle = [name for name in names if name not in wanted]
+        if idle and not missing:
+            fact = f"none asks for the evalscript's output {', '.join(idle)}: it is not delivered"
+            yield Advice(RESPONSES, fact, "Add a response, or remove the output from the evalscript.")
+    if USERDATA in asked.formats and "userData" not in asked.evalscript:
+        fact = f"the response {USERDATA} is asked for, and the evalscript never sets outputMetadata.userData"
+        yield Advice(EVALSCRIPT, fact, "Set it in updateOutputMetadata(), or remove the response.")
+
+
+def _no_such_output(asked: Asked, name: str, names: list[str]) -> InvalidParameter:
+    known = f"the evalscript's setup() has {', '.join(names)}"
+    for number, each in enumerate(objects(asked.body, "processRequest", "output", "responses")):
+        if str(each.get("identifier", "default")) == name:
+            meant = get_close_matches(name, names, n=1) or names[:1]
+            field, rule = f"{RESPONSES}.{number}.identifier", f"is not an output of the evalscript; {known}"
+            return InvalidParameter(field, name, rule, f"Write {meant[0]}, or correct the evalscript.")
+    rule = f"is absent, which asks for the output {name}, and {known}"
+    return InvalidParameter(RESPONSES, None, rule, "Name a response for each output you want.")
+
+
+def _check_sources(asked: Asked) -> Iterator[Finding]:
+    """Compare the script's inputs with the data sources, where there are several."""
+    sources = objects(asked.body, "processRequest", "input", "data")
+    inputs = asked.setup.inputs
+    if inputs is None or len(sources) < 2:  # noqa: PLR2004 - one source needs no name
+        return
+    known = [str(each["id"]) for each in sources if each.get("id") is not None]
+    for each in inputs:
+        if each.datasource is not None and each.datasource not in known:
+            rule = (
+                f"is the datasource of an input in setup(), and no data source has this id: {', '.join(known) or '-'}"
+            )
+            fix = "Give the data source this id in processRequest.input.data."
+            yield InvalidParameter(EVALSCRIPT, each.datasource, rule, fix)
+    if len(inputs) != len(sources):
+        fact = f"setup() has {len(inputs)} inputs for {len(sources)} data sources"
+        yield Advice(EVALSCRIPT, fact, "Write one input for each data source, with its id as datasource.")

@@ -1,0 +1,64 @@
+"""
+Rules on the JSON itself: what it must not hold anywhere, and how large it is.
+
+Source: https://docs.planet.com/develop/apis/batch-processing/reference/
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_sentinelhub.client.errors import InvalidParameter
+from airflow_provider_sentinelhub.client.preflight.findings import Advice, Finding, Json
+
+if TYPE_CHECKING:
+    from airflow_provider_sentinelhub.client.deployments import Deployment
+
+LARGE_BYTES = 1_000_000
+_SHOWN = 5
+
+
+def check_payload(body: Json, deployment: Deployment | None) -> Iterator[Finding]:  # noqa: ARG001 - a Rule
+    """
+    Find nulls, numbers that JSON has no word for, and a size that is unusual.
+
+    :param body: The request.
+    :param deployment: Not looked at.
+    """
+    for path, value in _unusable(body, ()):
+        if value is None:
+            yield InvalidParameter(path, None, "must not be null: the service refuses every null", "Leave it out.")
+        else:
+            yield InvalidParameter(path, value, "is not a number that JSON can express", "Correct the number.")
+    try:
+        size = len(json.dumps(body, default=str).encode())
+    except (ValueError, TypeError, RecursionError):
+        return
+    if size > LARGE_BYTES:
+        yield Advice(
+            "request",
+            f"is {size / 1e6:,.1f} MB long; the service publishes no limit, and has refused large requests",
+            "Simplify the geometry, or give the areas as features of a GeoPackage.",
+        )
+
+
+def _unusable(value: Any, path: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
+    """Yield paths and values, a few of each list."""
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            # A null field is left out when the request is sent; a null in a list cannot be.
+            if item is not None:
+                yield from _unusable(item, (*path, str(key)))
+    elif isinstance(value, (list, tuple)):
+        shown = 0
+        for number, item in enumerate(value):
+            for found in _unusable(item, (*path, str(number))):
+                yield found
+                shown += 1
+                if shown == _SHOWN:
+                    return
+    elif value is None or (isinstance(value, float) and not math.isfinite(value)):
+        yield ".".join(path), value

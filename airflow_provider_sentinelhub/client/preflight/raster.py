@@ -1,0 +1,101 @@
+"""
+Rules on files: cloud optimised GeoTIFFs (COG), and collections made of them.
+
+Source: https://docs.planet.com/develop/apis/batch-processing/reference/ (raster output) and
+https://docs.planet.com/develop/apis/batch-processing/ (ingesting results into BYOC)
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from airflow_provider_sentinelhub.client.errors import InvalidParameter
+from airflow_provider_sentinelhub.client.preflight.findings import Advice, Finding, Json, mapping, part
+from airflow_provider_sentinelhub.client.preflight.outputs import EVALSCRIPT, TIFF, Asked
+
+if TYPE_CHECKING:
+    from airflow_provider_sentinelhub.client.deployments import Deployment
+
+TIFF_BLOCK = 16
+_UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+
+
+def makes_collection(body: Json) -> str:
+    """
+    Return the field by which a request has its results put into a collection; empty where it does not.
+
+    :param body: The request.
+    """
+    if part(body, "output", "createCollection") is True:
+        return "output.createCollection"
+    return "output.collectionId" if part(body, "output", "collectionId") else ""
+
+
+def check_raster(body: Json, deployment: Deployment | None) -> Iterator[Finding]:  # noqa: ARG001 - a Rule
+    """
+    Find what COGs and collections do not allow.
+
+    :param body: The request.
+    :param deployment: Not looked at.
+    """
+    if part(body, "output", "type") != "raster":
+        return
+    asked = Asked(body)
+    if part(body, "output", "cogOutput") is True:
+        yield from _check_cog(asked)
+    elif mapping(body, "output", "cogParameters"):
+        fact = "is ignored, for output.cogOutput is not true"
+        yield Advice("output.cogParameters", fact, "Set output.cogOutput to true, or remove it.")
+    for name in ("blockxsize", "blockysize"):
+        size = part(body, "output", "cogParameters", name)
+        if isinstance(size, int) and (size < TIFF_BLOCK or size % TIFF_BLOCK):
+            rule = f"must be a multiple of {TIFF_BLOCK}, as TIFF has it"
+            yield InvalidParameter(f"output.cogParameters.{name}", size, rule, "Write e.g. 256, 512 or 1024.")
+    if field := makes_collection(body):
+        yield from _check_collection(asked, field)
+
+
+def _check_cog(asked: Asked) -> Iterator[Finding]:
+    others = [name for name, kind in asked.formats.items() if kind != TIFF]
+    if others:
+        rule = f"needs {TIFF} in every response, and {', '.join(others)} has another format"
+        yield InvalidParameter(
+            "output.cogOutput",
+            part(asked.body, "output", "cogOutput"),
+            rule,
+            "Remove that response, or leave cogOutput out.",
+        )
+    for each in asked.outputs:
+        if each.sample_type == "INT8":
+            rule = f"is not allowed with output.cogOutput; it is that of output {each.id} in setup()"
+            yield InvalidParameter(EVALSCRIPT, "sampleType: INT8", rule, "Use INT16, or leave cogOutput out.")
+
+
+def _check_collection(asked: Asked, field: str) -> Iterator[Finding]:
+    value = part(asked.body, *field.split("."))
+    if part(asked.body, "output", "cogOutput") is not True:
+        rule = "needs cloud optimised GeoTIFFs"
+        yield InvalidParameter(field, value, rule, "Set output.cogOutput to true.")
+    number = part(asked.body, "output", "collectionId")
+    if isinstance(number, str) and not _UUID.fullmatch(number):
+        fix = "Write the id alone, without the byoc- in front of it."
+        yield InvalidParameter("output.collectionId", number, "is not the id (UUID) of a collection", fix)
+    if mapping(asked.body, "output", "delivery", "gs"):
+        rule = "needs a bucket on S3, in the region of the deployment"
+        yield InvalidParameter(field, value, rule, "Deliver to output.delivery.s3.")
+    yield from _check_band_names(asked, field)
+
+
+def _check_band_names(asked: Asked, field: str) -> Iterator[Finding]:
+    """Find bands that would have the same name: an output of three bands makes result, result2 and result3."""
+    owner: dict[str, str] = {}
+    for each in asked.outputs:
+        if each.id is None or each.bands is None:
+            continue
+        for band in range(1, each.bands + 1):
+            name = each.id if band == 1 else f"{each.id}{band}"
+            if owner.setdefault(name, each.id) != each.id:
+                rule = f"would have the band {name} twice: of output {owner[name]} and of output {each.id}"
+                yield InvalidParameter(field, part(asked.body, *field.split(".")), rule, "Rename one of the outputs.")

@@ -1,0 +1,95 @@
+"""All rules on a request put together: what can be known about it without asking anybody."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from airflow_provider_sentinelhub.client.errors import InvalidParameter
+from airflow_provider_sentinelhub.client.preflight.area import check_area
+from airflow_provider_sentinelhub.client.preflight.findings import Finding, Findings, Json, Rule, each_of
+from airflow_provider_sentinelhub.client.preflight.outputs import check_outputs
+from airflow_provider_sentinelhub.client.preflight.payload import check_payload
+from airflow_provider_sentinelhub.client.preflight.places import check_places
+from airflow_provider_sentinelhub.client.preflight.raster import check_raster
+from airflow_provider_sentinelhub.client.preflight.zarr import check_zarr
+
+if TYPE_CHECKING:
+    from airflow_provider_sentinelhub.client.deployments import Deployment
+
+RULES: Final[Mapping[str, tuple[Rule, ...]]] = {
+    "batch-v2": (check_area, check_outputs, check_raster, check_zarr, check_places, check_payload),
+}
+"""Rules by the key of the API whose requests they are about."""
+
+_TEXTS = frozenset({"evalscript", "description", "url", "identifier"})
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """
+    A request that was looked at.
+
+    :param body: The JSON to send, where there is no error.
+    :param findings: What was found.
+    """
+
+    body: dict[str, Any]
+    findings: Findings
+
+    def accepted(self) -> dict[str, Any]:
+        """
+        Return the JSON to send.
+
+        :raises InvalidParameter: There are errors; names all of them.
+        """
+        self.findings.raise_errors()
+        return self.body
+
+
+def examine(
+    request: Any,
+    check: Callable[[Any], dict[str, Any]],
+    rules: tuple[Rule, ...],
+    deployment: Deployment | None = None,
+) -> Examined:
+    """
+    Find everything that is wrong with a request, all at once.
+
+    The shape is checked first. Rules are applied even where that is wrong, to what can be read all the same.
+
+    :param request: The service's own request as a dict, or as the JSON text of one.
+    :param check: Checks the shape and returns the JSON to send, or raises :class:`InvalidParameter`.
+    :param rules: What else to look at.
+    :param deployment: Where the request is going to be sent; ``None`` where that is not known.
+    """
+    shape: tuple[InvalidParameter, ...] = ()
+    try:
+        body = check(request)
+    except InvalidParameter as e:
+        shape = each_of(e)
+        read = _readable(request)
+        body = read if isinstance(read, dict) else {}
+    found = Findings.of(_apply(rules, body, deployment))
+    others = tuple(error for error in found.errors if not any(_is_within(error.field, each.field) for each in shape))
+    return Examined(body, Findings((*shape, *others), found.warnings))
+
+
+def _apply(rules: tuple[Rule, ...], body: Json, deployment: Deployment | None) -> Iterator[Finding]:
+    for rule in rules:
+        yield from rule(body, deployment)
+
+
+def _is_within(field: str, other: str) -> bool:
+    return field == other or field.startswith(f"{other}.") or other == "request"
+
+
+def _readable(value: Any, name: str = "") -> Any:
+    """Return a request with texts that templating made of lists and dicts read, as the models read them."""
+    from airflow_provider_sentinelhub.client.models.common import from_text
+
+    value = value if name in _TEXTS else from_text(value)
+    if isinstance(value, Mapping):
+        return {str(key): _readable(item, str(key)) for key, item in value.items() if item is not None}
+    return [_readable(item, name) for item in value] if isinstance(value, (list, tuple)) else value

@@ -1,0 +1,134 @@
+"""
+Rules on Zarr output: what can go into one group, and how its arrays may be stored.
+
+Source: https://docs.planet.com/develop/apis/batch-processing/reference/ (Zarr output)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from airflow_provider_sentinelhub.client.errors import InvalidParameter
+from airflow_provider_sentinelhub.client.preflight.area import grid_of
+from airflow_provider_sentinelhub.client.preflight.findings import Finding, Json, mapping, part
+from airflow_provider_sentinelhub.client.preflight.outputs import EVALSCRIPT, ZARR, Asked
+from airflow_provider_sentinelhub.client.tiling_grids import TILING_GRIDS
+
+if TYPE_CHECKING:
+    from airflow_provider_sentinelhub.client.deployments import Deployment
+
+_GRIDS = tuple(grid.id for grid in TILING_GRIDS.values() if grid.crs != "UTM")
+_REQUIRED = ("dtype", "order", "chunks", "fill_value")
+_ANY = frozenset({"AUTO", "INT8", "UINT8", "INT16", "UINT16", "FLOAT32"})
+
+
+@dataclass(frozen=True, slots=True)
+class _Dtype:
+    """
+    What an array of one type can hold.
+
+    :param sample_types: Sample types of an evalscript that fit into it.
+    :param low: Smallest integer; ``None`` for floats.
+    :param high: Largest integer; ``None`` for floats.
+    """
+
+    sample_types: frozenset[str] = _ANY
+    low: int | None = None
+    high: int | None = None
+
+
+_UINT8, _INT8 = _Dtype(frozenset({"UINT8", "AUTO"}), 0, 255), _Dtype(frozenset({"INT8"}), -128, 127)
+_UINT16 = _Dtype(frozenset({"UINT16", "UINT8", "AUTO"}), 0, 65535)
+_INT16 = _Dtype(frozenset({"INT16", "UINT8", "INT8", "AUTO"}), -32768, 32767)
+DTYPES = {
+    "|u1": _UINT8, "|i1": _INT8, "<u2": _UINT16, ">u2": _UINT16, "<i2": _INT16, ">i2": _INT16,
+    "<f4": _Dtype(), ">f4": _Dtype(), "<f8": _Dtype(), ">f8": _Dtype(),
+}  # fmt: skip
+
+
+def check_zarr(body: Json, deployment: Deployment | None) -> Iterator[Finding]:  # noqa: ARG001 - a Rule
+    """
+    Find what Zarr output does not allow.
+
+    :param body: The request.
+    :param deployment: Not looked at.
+    """
+    if part(body, "output", "type") != "zarr":
+        return
+    asked = Asked(body)
+    yield from _check_grid(body)
+    for each in asked.outputs:
+        if each.bands is not None and each.bands > 1:
+            rule = f"is too many for a Zarr, which takes one band per output; it is that of output {each.id} in setup()"
+            yield InvalidParameter(EVALSCRIPT, f"bands: {each.bands}", rule, "Write an output for each band.")
+    for name in mapping(body, "output", "arrayOverrides"):
+        if name not in asked.formats:
+            rule = f"is not the identifier of a response: {', '.join(asked.formats)}"
+            yield InvalidParameter(f"output.arrayOverrides.{name}", name, rule, "Correct the name.")
+    yield from _check_arrays(asked)
+
+
+def _check_grid(body: Json) -> Iterator[Finding]:
+    known = ", ".join(f"{number} ({TILING_GRIDS[number].title})" for number in _GRIDS)
+    if part(body, "input", "type") == "geopackage":
+        rule = "cannot be written as Zarr, which works on the service's WGS84 and LAEA grids only"
+        yield InvalidParameter("input.type", "geopackage", rule, f"Use one of the grids {known}, or deliver rasters.")
+    grid = grid_of(body)
+    if grid is not None and grid.id not in _GRIDS:
+        rule = f"is a UTM grid ({grid.title}), and Zarr works on WGS84 and LAEA grids only"
+        yield InvalidParameter("input.id", grid.id, rule, f"Choose one of {known}, or deliver rasters.")
+
+
+def _check_arrays(asked: Asked) -> Iterator[Finding]:
+    common = mapping(asked.body, "output", "arrayParameters")
+    yield from _check_array(asked, "output.arrayParameters", common)
+    for name, array in mapping(asked.body, "output", "arrayOverrides").items():
+        yield from _check_array(asked, f"output.arrayOverrides.{name}", mapping(array))
+    sample_types = {each.id: each.sample_type for each in asked.outputs}
+    for name in (name for name, kind in asked.formats.items() if kind == ZARR):
+        own = mapping(asked.body, "output", "arrayOverrides", name)
+        array = {**common, **own}
+        missing = [field for field in _REQUIRED if array.get(field) is None]
+        if missing:
+            rule = f"lacks {', '.join(missing)} for the output {name}"
+            fix = 'Write e.g. {"dtype": "<f4", "order": "C", "chunks": [1, 1000, 1000], "fill_value": 0}.'
+            yield InvalidParameter("output.arrayParameters", dict(common) or None, rule, fix)
+        kind, sample_type = array.get("dtype"), sample_types.get(name)
+        fitting = DTYPES[kind].sample_types if isinstance(kind, str) and kind in DTYPES else _ANY
+        if sample_type in _ANY and sample_type not in fitting:
+            place = f"output.arrayOverrides.{name}" if "dtype" in own else "output.arrayParameters"
+            good = ", ".join(each for each, dtype in DTYPES.items() if sample_type in dtype.sample_types)
+            rule = f"cannot hold the sampleType {sample_type} of output {name}"
+            yield InvalidParameter(f"{place}.dtype", kind, rule, f"Choose one of {good}.")
+
+
+def _check_array(asked: Asked, field: str, array: Json) -> Iterator[Finding]:
+    kind, fill = array.get("dtype"), array.get("fill_value")
+    if isinstance(kind, str):
+        if kind not in DTYPES:
+            rule = "is not a type the service writes"
+            yield InvalidParameter(f"{field}.dtype", kind, rule, f"Choose one of {', '.join(DTYPES)}.")
+        elif isinstance(fill, (int, float)) and not _holds(DTYPES[kind], fill):
+            rule = f"cannot be stored as {kind}"
+            yield InvalidParameter(f"{field}.fill_value", fill, rule, "Choose a value of that type.")
+    grid, resolution, chunks = grid_of(asked.body), part(asked.body, "input", "resolution"), array.get("chunks")
+    buffered = part(asked.body, "input", "bufferX") or part(asked.body, "input", "bufferY")
+    if grid is None or resolution not in grid.resolutions or buffered or not isinstance(chunks, list):
+        return
+    pixels = grid.tile_pixels(resolution)
+    if any(isinstance(each, int) and each > 0 and pixels % each for each in chunks[1:]):
+        rule = f"must divide a tile, which has {pixels} x {pixels} pixels at this resolution"
+        yield InvalidParameter(f"{field}.chunks", chunks, rule, f"Write e.g. {_good_chunks(pixels)}.")
+
+
+def _holds(dtype: _Dtype, value: float) -> bool:
+    if dtype.low is None or dtype.high is None:
+        return True
+    return float(value).is_integer() and dtype.low <= value <= dtype.high
+
+
+def _good_chunks(pixels: int) -> list[int]:
+    side = max(each for each in range(1, 1001) if pixels % each == 0)
+    return [1, side, side]

@@ -1,0 +1,112 @@
+"""What a request says, and what the buckets it names say, looked at before a task is created."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_sentinelhub.client.errors import ArtifactMissing, InvalidParameter, StorageUnavailable
+
+if TYPE_CHECKING:
+    from airflow_provider_sentinelhub.client.preflight.findings import Finding
+    from airflow_provider_sentinelhub.hooks.batch import SentinelHubBatchHook
+
+log = logging.getLogger(__name__)
+
+OPT_OUT = "If the service can reach it and Airflow cannot, switch this check off with check_bucket=False."
+
+
+def check_request(hook: SentinelHubBatchHook, request: Any) -> dict[str, Any]:
+    """
+    Find everything that is wrong with a request without asking anybody, log what is worth knowing, return the JSON.
+
+    :param hook: Knows the API and, from its connection, the deployment.
+    :param request: The service's own request as a dict, or as JSON text.
+    :returns: The JSON to send, without credentials.
+    :raises InvalidParameter: Names each field that is wrong, its value, its rule and its fix.
+    """
+    from airflow_provider_sentinelhub.artifacts.preflight import examine
+
+    examined = examine(hook.api, request, hook.address.deployment)
+    for warning in examined.findings.warnings:
+        log.warning("%s", warning)
+    return examined.accepted()
+
+
+def check_buckets(hook: SentinelHubBatchHook, body: Mapping[str, Any]) -> None:
+    """
+    Ask the buckets of a request whether they are there, take results, hold the features, and where they are.
+
+    Three round trips at most for the delivery: an object written and deleted again, and the region asked for where
+    the deployment has one. One more for a GeoPackage. What is worth knowing is logged.
+
+    :param hook: Reaches the buckets, with the connections the service is given as well.
+    :param body: What :func:`check_request` returned.
+    :raises InvalidParameter: Names each bucket that said no, what it said, and what to do.
+    :raises StorageUnavailable: A bucket could not be asked; that may pass.
+    """
+    from airflow_provider_sentinelhub.client.preflight.findings import Findings
+
+    found = Findings.of(_ask(hook, body))
+    for warning in found.warnings:
+        log.warning("%s", warning)
+    found.raise_errors()
+
+
+def _ask(hook: SentinelHubBatchHook, body: Mapping[str, Any]) -> Iterator[Finding]:
+    from airflow_provider_sentinelhub.artifacts.bucket_probe import probe_write
+    from airflow_provider_sentinelhub.client.preflight.findings import mapping
+
+    for path in hook.api.storages:
+        for kind, bucket in mapping(body, *path).items():
+            field, url = ".".join((*path, kind, "url")), bucket["url"]
+            conn_id = hook.aws_conn_id if kind == "s3" else hook.gcp_conn_id
+            try:
+                if path[0] == "output":
+                    probe_write(hook.storage, url)
+                else:
+                    hook.storage.head(url)
+            except (StorageUnavailable, ArtifactMissing) as e:
+                yield _refusal(field, url, path[0] == "output", conn_id, e)
+            if path[0] == "output" and kind == "s3":
+                yield from _check_region(hook, body, url, bucket.get("region"))
+
+
+def _refusal(
+    field: str, url: str, to_write: bool, conn_id: str | None, error: StorageUnavailable | ArtifactMissing
+) -> InvalidParameter:
+    """
+    Return what a bucket's refusal means for a request.
+
+    :raises StorageUnavailable: It was none: the bucket could not be asked.
+    """
+    from airflow_provider_sentinelhub.artifacts.bucket_probe import is_refusal
+
+    if isinstance(error, ArtifactMissing):
+        return InvalidParameter(field, url, "does not exist", "Write the GeoPackage first, or correct the URL.")
+    if not is_refusal(error):
+        raise error
+    purpose = "be written to" if to_write else "be read"
+    return InvalidParameter(field, url, f"cannot {purpose} with connection {conn_id!r}. {error}".rstrip("."), OPT_OUT)
+
+
+def _check_region(
+    hook: SentinelHubBatchHook, body: Mapping[str, Any], url: str, stated: str | None
+) -> Iterator[Finding]:
+    from airflow_provider_sentinelhub.artifacts.bucket_probe import bucket_region
+    from airflow_provider_sentinelhub.artifacts.layout import DeliveryUrl
+    from airflow_provider_sentinelhub.client.preflight.places import region_findings
+
+    deployment = hook.address.deployment
+    if not deployment.region:
+        return
+    region = bucket_region(DeliveryUrl.parse(url).bucket, hook.storage.options.endpoint_url)
+    if region is None:
+        return
+    if region != (stated or deployment.region):
+        said = "is not" if stated else "is absent, which stands for the deployment's own, and not for"
+        rule = f"{said} {region}, where the bucket is"
+        yield InvalidParameter("output.delivery.s3.region", stated, rule, f'Write "region": "{region}" beside the url.')
+    if region != stated:
+        yield from region_findings(body, region, deployment)
