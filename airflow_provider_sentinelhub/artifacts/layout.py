@@ -137,6 +137,36 @@ def report_url(root: str, task_id: str) -> str:
     return f"{root}/report-{task_id}.parquet"
 
 
+def retry_features_url(root: str, task_id: str, number: int) -> str:
+    """
+    Name the GeoPackage of the features of a task that are run again.
+
+    :param root: Root folder of the task.
+    :param task_id: Id of the task.
+    :param number: Which restart of it, from 1.
+    """
+    return f"{root}/retry-{task_id}-{number}.gpkg"
+
+
+def settled_delivery_url(url: str, task_id: str) -> str:
+    """
+    Name the places a task writes to as a template that another task can write by.
+
+    ``s3://b/f`` gives ``s3://b/f/<id>/<tileName>/<outputId>.<format>``, where ``<id>`` is the task's.
+
+    :param url: Delivery URL or template of the task.
+    :param task_id: Id of the task.
+    :raises InvalidParameter: Template or id cannot be used.
+    """
+    _check_task_id(task_id)
+    scheme, bucket, path = _split(url)
+    if "<" not in path:
+        path = f"{path}/{REQUEST_ID}"
+    if not set(_KNOWN.findall(path)) - {REQUEST_ID}:
+        path = f"{path}/{TILE_NAME}/{OUTPUT_ID}.{FORMAT}"
+    return f"{scheme}://{bucket}/{path.replace(REQUEST_ID, task_id).lstrip('/')}"
+
+
 def output_path(template: str, task_id: str, tile_name: str, output_id: str, file_format: str = "tif") -> str:
     """
     Fill in a delivery URL for one output of one feature.
@@ -150,15 +180,8 @@ def output_path(template: str, task_id: str, tile_name: str, output_id: str, fil
     :param file_format: Suffix without dot. Default ``tif``; ``json`` for ``userdata``.
     :raises InvalidParameter: Template or id cannot be used.
     """
-    _check_task_id(task_id)
-    scheme, bucket, path = _split(template)
-    if "<" not in path:
-        path = f"{path}/{REQUEST_ID}"
-    if not set(_KNOWN.findall(path)) - {REQUEST_ID}:
-        path = f"{path}/{TILE_NAME}/{OUTPUT_ID}.{FORMAT}"
-    values = {REQUEST_ID: task_id, TILE_NAME: tile_name, OUTPUT_ID: output_id, FORMAT: file_format}
-    filled = _KNOWN.sub(lambda found: values[found[0]], path)
-    return f"{scheme}://{bucket}/{filled.lstrip('/')}"
+    values = {TILE_NAME: tile_name, OUTPUT_ID: output_id, FORMAT: file_format}
+    return _KNOWN.sub(lambda found: values[found[0]], settled_delivery_url(template, task_id))
 
 
 def _split(url: str) -> tuple[str, str, str]:

@@ -29,6 +29,9 @@ class Goal(StrEnum):
     RUN_THROUGH = "run_through"
     """As RUN; and started again where the service stopped it for lack of processing units."""
 
+    RESUME = "resume"
+    """Started again after a stop; what comes then is for the caller to decide."""
+
     ANALYSE_THEN_RUN = "analyse_then_run"
     """Analysed first, so that its cost can be judged; then as RUN."""
 
@@ -56,6 +59,8 @@ class BatchApi:
     :param key: What triggers and records store.
     :param title: What messages call a task of it.
     :param check: Checks what a user wrote and returns the JSON to send, without credentials.
+    :param retry: Returns the request that runs some features of another one again, from that one, the URL of a
+        GeoPackage of the features and a delivery URL.
     :param storages: Paths in that JSON of the places that need credentials.
     :param create: Builds the Call that creates a task from a body and the secrets in it.
     :param get: Builds the Call that reads a task.
@@ -70,6 +75,7 @@ class BatchApi:
     key: str
     title: str
     check: Callable[[Any], dict[str, Any]]
+    retry: Callable[[Mapping[str, Any], str, str], dict[str, Any]]
     storages: tuple[tuple[str, ...], ...]
     create: Callable[[Mapping[str, Any], tuple[str, ...]], Call[BatchTask]]
     get: Callable[[str], Call[BatchTask]]
@@ -97,10 +103,11 @@ class BatchApi:
         :param task: The task as the service describes it now.
         :param goal: What the caller wants.
         """
-        if goal is Goal.RUN_THROUGH and task.status == "STOPPED" and task.stopped_status_reason == "OUT_OF_PU":
+        out_of_pu = task.stopped_status_reason == "OUT_OF_PU"
+        if task.status == "STOPPED" and (goal is Goal.RESUME or (goal is Goal.RUN_THROUGH and out_of_pu)):
             # Refused until the service's lock is over and units are back; then it is not.
             return Step.START
-        if self.is_over(task) or (goal is Goal.ANALYSE and task.status in self.analysed):
+        if self.is_over(task) or goal is Goal.RESUME or (goal is Goal.ANALYSE and task.status in self.analysed):
             return Step.FINISH
         if goal is Goal.OBSERVE:
             return Step.WAIT
@@ -123,6 +130,7 @@ BATCH_V2 = BatchApi(
     key="batch-v2",
     title="batch task",
     check=batch_v2.check,
+    retry=batch_v2.retry,
     storages=(("output", "delivery"), ("input", "features")),
     create=batch_v2.create,
     get=batch_v2.get,

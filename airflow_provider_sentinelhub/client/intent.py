@@ -2,7 +2,7 @@
 What one Airflow task instance wants, written so that it can be found again in the service's own list.
 
 The tag travels in the request's description, after the user's text:
-``Corsica | airflow:dag/run/task/3#1a2b3c4d5e6f7a8b~2``.
+``Corsica | airflow:dag/run/task/3#1a2b3c4d5e6f7a8b~2``, and ``…~2^1:<id>`` for the first restart of the task ``<id>``.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from urllib.parse import quote, unquote
 
 _DIGEST_CHARS = 16
 _TAG = re.compile(
-    r"airflow:(?P<dag>[^/#\s]+)/(?P<run>[^/#\s]+)/(?P<task>[^/#\s]+)(?:/(?P<map>\d+))?#(?P<digest>[0-9a-f]{16})~(?P<generation>\d+)$"
+    r"airflow:(?P<dag>[^/#\s]+)/(?P<run>[^/#\s]+)/(?P<task>[^/#\s]+)(?:/(?P<map>\d+))?#(?P<digest>[0-9a-f]{16})~(?P<generation>\d+)"
+    r"(?:\^(?P<round>\d+):(?P<original>[^\s^:]+))?$"
 )
 _UNHASHED = frozenset({"accessKey", "secretAccessKey", "iamRoleARN", "credentials"})
 
@@ -34,6 +35,8 @@ class Intent:
     :param digest: Digest of what is asked for, see :func:`digest`.
     :param generation: ``max_tries`` of the task instance: a user's clear raises it, an automatic retry does not. So a
         retry means the same task, and a clear means a new one.
+    :param round: 0, or which restart of features that failed, from 1.
+    :param original: Id of the task they failed in; empty where ``round`` is 0.
     """
 
     dag_id: str
@@ -42,6 +45,8 @@ class Intent:
     map_index: int
     digest: str
     generation: int
+    round: int = 0
+    original: str = ""
 
     @property
     def instance(self) -> tuple[str, str, str, int]:
@@ -54,7 +59,8 @@ class Intent:
         parts = [quote(part, safe="") for part in (self.dag_id, self.run_id, self.task_id)]
         if self.map_index >= 0:
             parts.append(str(self.map_index))
-        return f"airflow:{'/'.join(parts)}#{self.digest}~{self.generation}"
+        restart = f"^{self.round}:{self.original}" if self.round else ""
+        return f"airflow:{'/'.join(parts)}#{self.digest}~{self.generation}{restart}"
 
     def description(self, text: str | None) -> str:
         """
@@ -75,7 +81,16 @@ class Intent:
         if match is None:
             return None
         dag, run, task = (unquote(match[name]) for name in ("dag", "run", "task"))
-        return cls(dag, run, task, int(match["map"] or -1), match["digest"], int(match["generation"]))
+        return cls(
+            dag,
+            run,
+            task,
+            int(match["map"] or -1),
+            match["digest"],
+            int(match["generation"]),
+            int(match["round"] or 0),
+            match["original"] or "",
+        )
 
 
 def digest(body: Mapping[str, Any]) -> str:

@@ -7,7 +7,7 @@ most an unstarted task, which the next attempt finds by its tag.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -121,6 +121,20 @@ def _after_lost_answer(api: BatchApi, intent: Intent, since: datetime) -> Proced
     return None
 
 
+def restarts_of(api: BatchApi, original: BatchTask) -> Procedure[list[BatchTask]]:
+    """
+    Look for the tasks that run failed features of a task again, in the order in which they were created.
+
+    :param api: The API.
+    :param original: The task.
+    """
+
+    def is_restart(intent: Intent) -> bool:
+        return intent.original == original.id
+
+    return list(reversed((yield from _search(api, original.created, is_restart))))
+
+
 def find(api: BatchApi, intent: Intent, since: datetime) -> Procedure[list[BatchTask]]:
     """
     Look for the tasks of a task instance in the account's list, newest first, only as far back as needed.
@@ -129,15 +143,23 @@ def find(api: BatchApi, intent: Intent, since: datetime) -> Procedure[list[Batch
     :param intent: Whose tasks are looked for; digest and generation do not count.
     :param since: Moment before which none can have been created.
     """
+
+    def is_of_this_instance(other: Intent) -> bool:
+        return other.instance == intent.instance
+
+    return (yield from _search(api, since, is_of_this_instance))
+
+
+def _search(api: BatchApi, since: datetime | None, wanted: Callable[[Intent], bool]) -> Procedure[list[BatchTask]]:
     found: list[BatchTask] = []
     token: str | None = None
     for _ in range(_PAGES):
         page = yield api.page(token)
         for task in page.data:
-            if task.created is not None and task.created < since:
+            if since is not None and task.created is not None and task.created < since:
                 return found
-            other = Intent.found_in(task.description)
-            if other is not None and other.instance == intent.instance:
+            intent = Intent.found_in(task.description)
+            if intent is not None and wanted(intent):
                 found.append(task)
         token = page.links.next_token
         if not token or not page.data:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import sys
 import time
 from collections.abc import Mapping
@@ -10,7 +9,8 @@ from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_sentinelhub.client.errors import InvalidConfiguration, InvalidParameter, InvalidRequest
+from airflow_provider_sentinelhub.client.errors import InvalidRequest
+from airflow_provider_sentinelhub.hooks import payload
 from airflow_provider_sentinelhub.hooks.sentinel_hub import SentinelHubHook
 
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 # How long the final execution database of a task that is DONE is waited for.
 PATIENCE_S = 120.0
-_SECRET_FIELDS = ("iamRoleARN", "accessKey", "secretAccessKey", "credentials")
 
 
 class SentinelHubBatchHook(SentinelHubHook):
@@ -75,20 +74,7 @@ class SentinelHubBatchHook(SentinelHubHook):
         :param request: The service's own request as a dict, or as JSON text.
         :raises InvalidParameter: Names each field that is wrong, its value, its rule and its fix.
         """
-        body = self.api.check(request)
-        for path in self.api.storages:
-            for kind, bucket in _storage_at(body, path).items():
-                for name in _SECRET_FIELDS:
-                    if name in bucket:
-                        raise InvalidParameter(
-                            ".".join((*path, kind, name)),
-                            "***",
-                            "must not stand in a request, where everybody who can see the DAG can read it",
-                            "Put it in the connection named by aws_conn_id or gcp_conn_id; it is added when the "
-                            "request is sent.",
-                        )
-                _check_url(body, path, kind, bucket["url"])
-        return body
+        return payload.prepare(self.api, request)
 
     def with_credentials(self, body: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
         """
@@ -97,22 +83,7 @@ class SentinelHubBatchHook(SentinelHubHook):
         :param body: What :meth:`prepare` returned.
         :raises InvalidConfiguration: A connection is missing or holds nothing that the service could use.
         """
-        from airflow_provider_sentinelhub.hooks import connections
-
-        complete = copy.deepcopy(dict(body))
-        secrets: list[str] = []
-        for path in self.api.storages:
-            for kind, bucket in _storage_at(complete, path).items():
-                deployment = self.address.deployment
-                if kind == "s3":
-                    facts = connections.ConnectionFacts.read(_needed(self.aws_conn_id, "aws_conn_id"))
-                    credentials = connections.s3_delivery_credentials(facts, deployment)
-                else:
-                    facts = connections.ConnectionFacts.read(_needed(self.gcp_conn_id, "gcp_conn_id"))
-                    credentials = connections.gcs_delivery_credentials(facts, deployment)
-                bucket.update(credentials)
-                secrets.extend(credentials.values())
-        return complete, tuple(secrets)
+        return payload.with_credentials(self.api, body, self.aws_conn_id, self.gcp_conn_id, self.address.deployment)
 
     def obtain(
         self,
@@ -160,6 +131,16 @@ class SentinelHubBatchHook(SentinelHubHook):
                 code=e.code,
                 violations=e.violations,
             ) from None
+
+    def restarts_of(self, original: BatchTask) -> list[BatchTask]:
+        """
+        Return the tasks that ran failed features of a task again, in the order in which they were created.
+
+        :param original: The task.
+        """
+        from airflow_provider_sentinelhub.client.submission import restarts_of
+
+        return self.sender.run(restarts_of(self.api, original))
 
     def act(self, task: BatchTask, goal: Goal) -> BatchTask:
         """
@@ -222,10 +203,10 @@ class SentinelHubBatchHook(SentinelHubHook):
         if self.gcp_conn_id is not None:
             facts = connections.ConnectionFacts.read(self.gcp_conn_id)
             return Storage(connections.gcs_storage_options(facts))
-        facts = connections.ConnectionFacts.read(_needed(self.aws_conn_id, "aws_conn_id"))
+        facts = connections.ConnectionFacts.read(payload.needed(self.aws_conn_id, "aws_conn_id"))
         return Storage(connections.aws_storage_options(facts))
 
-    def report(self, task: BatchTask) -> FeatureReport:
+    def report(self, task: BatchTask, earlier: tuple[str, ...] = ()) -> FeatureReport:
         """
         Read what became of every feature, and write the full table as Parquet beside the results.
 
@@ -233,16 +214,31 @@ class SentinelHubBatchHook(SentinelHubHook):
         may lie there, or none: then it is read again.
 
         :param task: The task.
+        :param earlier: Ids of the tasks whose failed features it has run again, the original first: the report is
+            that of all of them.
         :raises ArtifactMissing: There is none.
         :raises ArtifactCorrupt: It cannot be read.
         """
         from airflow_provider_sentinelhub.artifacts.layout import root_folder
-        from airflow_provider_sentinelhub.artifacts.reader import read_report
+        from airflow_provider_sentinelhub.artifacts.reader import read_merged_report
+        from airflow_provider_sentinelhub.artifacts.rounds import Round
 
         root = root_folder(task.delivery_url, task.id)
         if task.status == "DONE":
             self._await_final_database(root, task.id)
-        return read_report(self.storage, root, task.id, write_parquet=True)
+        return read_merged_report(self.storage, [Round(root, each) for each in (*earlier, task.id)])
+
+    def failed_features(self, report_url: str, *, limit: int = 1000) -> list[dict[str, Any]]:
+        """
+        Return the features that failed, one small dict each, e.g. to map a task over them.
+
+        :param report_url: The table of all features, as a result names it.
+        :param limit: How many at most: what is returned may go through an XCom.
+        :raises ArtifactMissing: There is no such table.
+        """
+        from airflow_provider_sentinelhub.artifacts.failed import failed_features
+
+        return failed_features(self.storage, report_url, limit=limit)
 
     def _await_final_database(self, root: str, task_id: str) -> None:
         from airflow_provider_sentinelhub.artifacts.layout import execution_db_url
@@ -273,28 +269,3 @@ class SentinelHubBatchHook(SentinelHubHook):
         from airflow_provider_sentinelhub.hooks.budget import estimate
 
         return estimate(self, task)
-
-
-def _check_url(body: Mapping[str, Any], path: tuple[str, ...], kind: str, url: str) -> None:
-    from airflow_provider_sentinelhub.artifacts.layout import DeliveryUrl
-    from airflow_provider_sentinelhub.artifacts.location import Location
-
-    field = ".".join((*path, kind, "url"))
-    if path[0] == "output":
-        outputs = body["processRequest"].get("output", {}).get("responses") or [{}]
-        DeliveryUrl.parse(url, field=field, outputs=len(outputs), zarr=body["output"].get("type") == "zarr")
-    else:
-        Location.parse(url, field=field)
-
-
-def _needed(conn_id: str | None, parameter: str) -> str:
-    if conn_id is None:
-        raise InvalidConfiguration(f"{parameter} is needed to reach the bucket. Name a connection there.")
-    return conn_id
-
-
-def _storage_at(body: Mapping[str, Any], path: tuple[str, ...]) -> dict[str, dict[str, Any]]:
-    place: Any = body
-    for step in path:
-        place = place.get(step) if isinstance(place, Mapping) else None
-    return place if isinstance(place, dict) else {}

@@ -34,22 +34,25 @@ def estimate(hook: SentinelHubBatchHook, task: BatchTask) -> Estimate:
         return estimate_cost(task.request, pixel_counts(manifest))
 
 
-def check_budget(hook: SentinelHubBatchHook, task: BatchTask, max_pu: float) -> None:
+def check_budget(hook: SentinelHubBatchHook, task: BatchTask, max_pu: float, spent_pu: float = 0.0) -> None:
     """
     Fail if starting an analysed task would cost too much.
 
     :param hook: Reads the bucket.
     :param task: The task.
     :param max_pu: Processing units it may cost at most.
+    :param spent_pu: How many of them were spent already, by the tasks it is a restart of.
     :raises BudgetExceeded: It would; it was not started.
     """
     found = estimate(hook, task)
     log.info("%s", found.text())
-    if found.pu > max_pu:
+    left = max_pu - spent_pu
+    if found.pu > left:
+        limit = f"max_pu = {max_pu:g}" + (f" less the {spent_pu:.1f} PU spent before" if spent_pu else "")
         raise BudgetExceeded(
-            f"Task {task.id} would cost about {found.pu:.1f} PU for {found.features} features, more than max_pu = "
-            f"{max_pu:g}. It was not started and is left as it is, ANALYSIS_DONE.\n{found.text()}\n"
+            f"Task {task.id} would cost about {found.pu:.1f} PU for {found.features} features, more than {limit}. It "
+            f"was not started and is left as it is, ANALYSIS_DONE.\n{found.text()}\n"
             "Raise max_pu, or ask for less: a smaller area, a coarser resolution, fewer bands."
         )
-    if found.high_pu is None or found.high_pu > max_pu:
-        log.warning("It may cost more than max_pu = %g; the task is stopped when it has spent that much", max_pu)
+    if found.high_pu is None or found.high_pu > left:
+        log.warning("It may cost more than the %.1f PU left of max_pu; it is stopped when it has spent that", left)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from airflow_provider_sentinelhub.client.errors import InvalidParameter
 
 ON_PARTIAL = ("fail", "warn")
+ON_PARTIAL_WITH_RESTART = (*ON_PARTIAL, "restart", "restart_then_warn")
 
 
 def one_of(name: str, value: object, choices: Sequence[str]) -> None:

@@ -22,14 +22,18 @@ _STOPPED_BECAUSE = {
 _NAMED = 10
 
 
-def conclude(hook: SentinelHubBatchHook, task: BatchTask, *, on_partial: str) -> dict[str, Any]:
+def conclude(
+    hook: SentinelHubBatchHook, task: BatchTask, *, on_partial: str, earlier: tuple[str, ...] = ()
+) -> dict[str, Any]:
     """
     Say what came out of a task, or fail with the reasons.
 
     :param hook: Reads the bucket.
     :param task: The task.
-    :param on_partial: ``fail`` or ``warn`` when the task is DONE but some features failed.
-    :returns: ``task_id``, ``outcome``, ``status``, ``cost_pu`` and what
+    :param on_partial: ``fail`` or ``warn`` when the task is DONE but some features failed; ``restart`` is ``fail``
+        here, and ``restart_then_warn`` is ``warn``: it is asked for when restarts are over.
+    :param earlier: The tasks whose failed features it has run again, the original first.
+    :returns: ``task_id`` of the original, ``task_ids`` of all, ``outcome``, ``status``, ``cost_pu`` and what
         :meth:`~airflow_provider_sentinelhub.artifacts.report.FeatureReport.to_dict` says.
     :raises TaskFailed: The service gave the task up.
     :raises TaskStopped: It was stopped.
@@ -37,21 +41,22 @@ def conclude(hook: SentinelHubBatchHook, task: BatchTask, *, on_partial: str) ->
     """
     from airflow_provider_sentinelhub.artifacts.report import Outcome, outcome_of
 
+    before = [hook.get(each) for each in earlier]
     if task.status == "DONE" and _was_skipped(task):
-        return _result(task, Outcome.DONE, None)
-    report = _report(hook, task)
+        return _result([task], Outcome.DONE, None)
+    report = _report(hook, task, earlier)
     if report is not None:
         log.info("Task %s is %s\n%s", task.id, task.status, report.text())
     check_not_failed(task, report)
     if not hook.api.is_over(task):
-        return _result(task, task.status, report)
+        return _result([*before, task], task.status, report)
     outcome = outcome_of(task.status, report)
     if report is not None and outcome is not Outcome.DONE:
-        message = _features_message(task, report)
-        if on_partial == "fail" or outcome is Outcome.FAILED:
+        message = _features_message(task, report, earlier)
+        if on_partial in {"fail", "restart"} or outcome is Outcome.FAILED:
             raise FeaturesFailed(message)
         log.warning(message)
-    return _result(task, outcome, report)
+    return _result([*before, task], outcome, report)
 
 
 def check_not_failed(task: BatchTask, report: FeatureReport | None = None) -> None:
@@ -81,9 +86,9 @@ def check_not_failed(task: BatchTask, report: FeatureReport | None = None) -> No
         )
 
 
-def _report(hook: SentinelHubBatchHook, task: BatchTask) -> FeatureReport | None:
+def _report(hook: SentinelHubBatchHook, task: BatchTask, earlier: tuple[str, ...]) -> FeatureReport | None:
     try:
-        return hook.report(task)
+        return hook.report(task, earlier)
     except ArtifactError:
         # Only DONE promises an execution database: a task that failed or stopped early left none.
         if task.status == "DONE":
@@ -98,15 +103,17 @@ def _was_skipped(task: BatchTask) -> bool:
     return skips and not task.cost_pu and task.user_action in {"ANALYSE", "START"}
 
 
-def _features_message(task: BatchTask, report: FeatureReport) -> str:
+def _features_message(task: BatchTask, report: FeatureReport, earlier: tuple[str, ...]) -> str:
     lost = report.total - report.delivered - report.no_data
     names = ", ".join(report.failed_names[:_NAMED])
     more = f" and {report.failed - _NAMED} more" if report.failed > _NAMED else ""
+    restarts = f" after {len(earlier)} restarts" if earlier else ""
+    fix = "" if earlier else " Set on_partial='restart' to run them again, or 'warn' to go on with what was delivered."
     return (
-        f"Task {task.id} is DONE, but {lost} of {report.total} features were not delivered "
+        f"Task {(*earlier, task.id)[0]} is DONE, but{restarts} {lost} of {report.total} features were not delivered "
         f"({report.failed} failed, {report.undelivered} undelivered, {report.pending} pending, "
         f"{report.unknown} unknown){': ' + names + more if names else ''}.\n{_groups(report)}\n"
-        f"All features: {report.report_url}. Set on_partial='warn' to go on with what was delivered."
+        f"All features: {report.report_url}.{fix}"
     )
 
 
@@ -116,6 +123,13 @@ def _groups(report: FeatureReport) -> str:
     )
 
 
-def _result(task: BatchTask, outcome: str, report: FeatureReport | None) -> dict[str, Any]:
-    about = {"task_id": task.id, "outcome": str(outcome), "status": task.status, "cost_pu": task.cost_pu}
+def _result(tasks: list[BatchTask], outcome: str, report: FeatureReport | None) -> dict[str, Any]:
+    costs = [task.cost_pu for task in tasks if task.cost_pu is not None]
+    about = {
+        "task_id": tasks[0].id,
+        "task_ids": [task.id for task in tasks],
+        "outcome": str(outcome),
+        "status": tasks[-1].status,
+        "cost_pu": sum(costs) if costs else None,
+    }
     return {**about, **(report.to_dict() if report is not None else {})}

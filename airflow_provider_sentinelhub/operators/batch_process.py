@@ -7,14 +7,13 @@ Source: https://docs.planet.com/develop/apis/batch-processing/
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from airflow_provider_sentinelhub.hooks.budget import check_budget
-from airflow_provider_sentinelhub.hooks.checks import ON_PARTIAL, number, one_of
+from airflow_provider_sentinelhub.hooks.checks import ON_PARTIAL, one_of
 from airflow_provider_sentinelhub.hooks.outcome import check_not_failed, conclude
 from airflow_provider_sentinelhub.operators.base import BatchTaskOperator
 from airflow_provider_sentinelhub.operators.creating import CreatesBatchTask
-from airflow_provider_sentinelhub.operators.record import TaskRecord
+from airflow_provider_sentinelhub.operators.running import RunsBatchTask
 from airflow_provider_sentinelhub.operators.waiting import WaitsForBatchTask
 
 if TYPE_CHECKING:
@@ -24,101 +23,17 @@ if TYPE_CHECKING:
     from airflow_provider_sentinelhub.client.models.answers import BatchTask
 
 
-class SentinelHubBatchProcessOperator(CreatesBatchTask, WaitsForBatchTask):
+class SentinelHubBatchProcessOperator(RunsBatchTask):
     """
-    Create a batch task, start it, wait until it ends, and answer for every feature.
+    Create a batch task, start it, wait until it ends, run again what failed, and answer for every feature.
 
-    Returns a small dict: ``task_id``, ``outcome`` (DONE or PARTIAL), ``status``, ``cost_pu``, the number of features
-    in ``total`` and by outcome (``delivered``, ``no_data``, ``undelivered``, ``failed``, ``pending``, ``unknown``),
-    ``error_groups``, ``failed_names`` (some of them) and ``report_url`` (the full table, Parquet).
+    Returns a small dict: ``task_id``, ``task_ids`` (with those of restarts), ``outcome`` (DONE or PARTIAL),
+    ``status``, ``cost_pu`` of all of them, the number of features in ``total`` and by outcome (``delivered``,
+    ``no_data``, ``undelivered``, ``failed``, ``pending``, ``unknown``), ``error_groups``, ``failed_names`` (some of
+    them) and ``report_url`` (the full table, Parquet).
 
     .. seealso:: ``docs/howto/batch_process.md``
-
-    :param analyse_first: Have the task analysed, and start it only then.
-    :param max_pu: Processing units it may cost at most. Before the start, the cost is estimated from the analysed
-        features, and a task that would cost more is not started; while it runs, one that has spent more is stopped.
-        ``None`` for any. Templated.
-    :param on_partial: What to do when the task is DONE but some features failed: ``fail`` or ``warn``. Templated.
-    :param on_out_of_pu: What to do when the service stops the task because the account ran out of processing units:
-        ``fail``, or ``wait`` and start it again when the service's lock of 60 minutes is over and units are back.
     """
-
-    template_fields: Sequence[str] = (
-        "request",
-        *WaitsForBatchTask.template_fields,
-        "on_partial",
-        "max_pu",
-    )
-
-    def __init__(
-        self,
-        *,
-        analyse_first: bool = False,
-        max_pu: float | str | None = None,
-        on_partial: str = "fail",
-        on_out_of_pu: Literal["fail", "wait"] = "fail",
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**kwargs)
-        self.analyse_first = analyse_first
-        self.max_pu = max_pu
-        self.on_partial = on_partial
-        self.on_out_of_pu = on_out_of_pu
-
-    def execute(self, context: Context) -> dict[str, Any]:
-        """
-        Run the batch.
-
-        :param context: The task's context.
-        """
-        with self.at_work(context):
-            one_of("on_partial", self.on_partial, ON_PARTIAL)
-            one_of("on_out_of_pu", self.on_out_of_pu, ("fail", "wait"))
-            number("max_pu", self.max_pu, at_least=1)
-            number("poll_interval", self.poll_interval, at_least=0)
-            number("progress_interval", self.progress_interval, at_least=0)
-            task, deadline = self.obtain(context, self.new_deadline())
-            result: dict[str, Any] = self.carry_on(context, task, deadline)
-            return result
-
-    def deadline_of(self, context: Context) -> float | None:
-        """
-        Return the recorded deadline.
-
-        :param context: The task's context.
-        """
-        record = TaskRecord.read(context)
-        return record.deadline if record else super().deadline_of(context)
-
-    def plan(self, task: BatchTask) -> str:
-        """
-        Return what is wanted of the remote task now.
-
-        :param task: The remote task as last seen.
-        :raises BudgetExceeded: It is analysed, and starting it would cost too much.
-        """
-        is_started = task.user_action == "START"
-        if self.max_pu is not None and not is_started:
-            if task.status in {"CREATED", "ANALYSING"}:
-                return "analyse"
-            if task.status == "ANALYSIS_DONE":
-                check_budget(self.hook, task, float(self.max_pu))
-        if self.analyse_first and task.status == "CREATED":
-            return "analyse_then_run"
-        return "run_through" if self.on_out_of_pu == "wait" else "run"
-
-    def budget(self) -> float | None:
-        """Return the processing units the remote task may spend; ``None`` for any."""
-        return None if self.max_pu is None else float(self.max_pu)
-
-    def finish(self, context: Context, task: BatchTask) -> dict[str, Any]:  # noqa: ARG002 - the base's signature
-        """
-        Report on the ended task.
-
-        :param context: The task's context.
-        :param task: The remote task.
-        """
-        return conclude(self.hook, task, on_partial=self.on_partial)
 
 
 class SentinelHubCreateBatchProcessOperator(CreatesBatchTask):

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_provider_sentinelhub.hooks.checks import one_of
 from airflow_provider_sentinelhub.operators.base import BatchTaskOperator
-from airflow_provider_sentinelhub.operators.record import TaskRecord
+from airflow_provider_sentinelhub.operators.record import TaskRecord, created_since, intent_of
 from airflow_provider_sentinelhub.operators.templating import RequestTemplating
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_provider_sentinelhub.client.models.answers import BatchTask
-
-_CREATED_SLACK = timedelta(minutes=10)
 
 
 class CreatesBatchTask(RequestTemplating, BatchTaskOperator):
@@ -49,12 +46,9 @@ class CreatesBatchTask(RequestTemplating, BatchTaskOperator):
         :param context: The task's context.
         :param deadline: The deadline of a new one, in seconds since the epoch; ``None`` for none.
         """
-        from airflow_provider_sentinelhub.client.intent import Intent, digest
-
         one_of("on_clear", self.on_clear, ("stop", "adopt"))
         body = self.hook.prepare(self.with_files(self.request))
-        ti = context["ti"]
-        intent = Intent(ti.dag_id, ti.run_id, ti.task_id, _map_index(ti), digest(body), ti.max_tries or 0)
+        intent = intent_of(context, body)
         record = TaskRecord.read(context)
         if record:
             # A kill from here on is meant for this one.
@@ -65,7 +59,7 @@ class CreatesBatchTask(RequestTemplating, BatchTaskOperator):
             body,
             recorded=record.id if record and ours else None,
             superseded=record.id if record and not ours else None,
-            since=context["dag_run"].run_after - _CREATED_SLACK,
+            since=created_since(context),
             adopt_older=self.on_clear == "adopt",
         )
         if record and ours and task.id == record.id:
@@ -74,7 +68,3 @@ class CreatesBatchTask(RequestTemplating, BatchTaskOperator):
         self.log.info("Task %s for %s", task.id, intent.tag)
         TaskRecord(task.id, intent.digest, intent.generation, deadline=deadline).write(context)
         return task, deadline
-
-
-def _map_index(ti: Any) -> int:
-    return -1 if ti.map_index is None else int(ti.map_index)

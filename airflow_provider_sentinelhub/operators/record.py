@@ -3,12 +3,42 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from airflow.sdk import Context
 
+    from airflow_provider_sentinelhub.client.intent import Intent
+
 _KEY = "sentinelhub_batch"
+_CREATED_SLACK = timedelta(minutes=10)
+
+
+def intent_of(context: Context, body: Mapping[str, Any]) -> Intent:
+    """
+    Return what this task instance wants, if it wants this request.
+
+    :param context: The task's context.
+    :param body: The request; credentials in it do not count.
+    """
+    from airflow_provider_sentinelhub.client.intent import Intent, digest
+
+    ti = context["ti"]
+    map_index = -1 if ti.map_index is None else int(ti.map_index)
+    return Intent(ti.dag_id, ti.run_id, ti.task_id, map_index, digest(body), ti.max_tries or 0)
+
+
+def created_since(context: Context) -> datetime:
+    """
+    Return the moment before which no remote task of this task instance can have been created.
+
+    :param context: The task's context.
+    """
+    moment: datetime = context["dag_run"].run_after - _CREATED_SLACK
+    return moment
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,14 +49,18 @@ class TaskRecord:
     :param id: Its id.
     :param digest: Digest of the request it was created for.
     :param max_tries: The task instance's ``max_tries`` then: a user's clear raises it, an automatic retry does not.
-    :param round: How many tasks were created before it to run failed features again.
+    :param earlier: The tasks before it, the original first, whose failed features it runs again.
+    :param inherited: How many of them somebody else had created before.
+    :param resumes: How often it was started again after a stop.
     :param deadline: Moment at which the wait for it is over, in seconds since the epoch; ``None`` for never.
     """
 
     id: str
     digest: str
     max_tries: int
-    round: int = 0
+    earlier: tuple[str, ...] = ()
+    inherited: int = 0
+    resumes: int = 0
     deadline: float | None = None
 
     @classmethod
@@ -38,8 +72,8 @@ class TaskRecord:
         """
         found: Any = context["task_state_store"].get(_KEY)
         try:
-            return cls(**found)
-        except TypeError:
+            return cls(**{**found, "earlier": tuple(found["earlier"])})
+        except (TypeError, KeyError):
             return None
 
     def write(self, context: Context) -> None:
@@ -50,4 +84,4 @@ class TaskRecord:
         """
         from airflow.sdk.execution_time.context import NEVER_EXPIRE
 
-        context["task_state_store"].set(_KEY, asdict(self), retention=NEVER_EXPIRE)
+        context["task_state_store"].set(_KEY, {**asdict(self), "earlier": list(self.earlier)}, retention=NEVER_EXPIRE)

@@ -81,6 +81,8 @@ class Comms:
                 return comms.XComSequenceSliceResult(root=[] if found is None else [found])
             case "GetTaskStates":
                 return comms.TaskStatesResult(task_states={run: dict(self.ti_states) for run in message.run_ids})
+            case "ValidateInletsAndOutlets":
+                return comms.InactiveAssetsResult(inactive_assets=[])
             case "GetConnection":
                 return comms.ErrorResponse(error=ErrorType.CONNECTION_NOT_FOUND)
         return None

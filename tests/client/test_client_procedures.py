@@ -240,7 +240,7 @@ def test_the_service_may_not_know_yet_what_is_started(goal: Goal) -> None:
 # --- the next step ---------------------------------------------------------------------------------------------------
 
 RUN, BOTH, ANALYSE, OBSERVE = Goal.RUN, Goal.ANALYSE_THEN_RUN, Goal.ANALYSE, Goal.OBSERVE
-THROUGH = Goal.RUN_THROUGH
+THROUGH, RESUME = Goal.RUN_THROUGH, Goal.RESUME
 
 
 @pytest.mark.parametrize(
@@ -265,7 +265,7 @@ THROUGH = Goal.RUN_THROUGH
 def test_the_next_step(status: str, action: str, steps: dict[Goal, str]) -> None:
     task = make_task(status=status, userAction=action)
     # Only a stop for lack of processing units tells the two apart, and there is none here.
-    expected = {THROUGH: steps[RUN], **steps}
+    expected = {THROUGH: steps[RUN], **steps, RESUME: "start" if status == "STOPPED" else "finish"}
     assert {goal: BATCH_V2.next_step(task, goal) for goal in Goal} == {goal: Step(expected[goal]) for goal in Goal}
 
 
@@ -275,7 +275,8 @@ def test_the_next_step(status: str, action: str, steps: dict[Goal, str]) -> None
 def test_only_a_lack_of_units_is_waited_out_and_only_where_asked(reason: str, step: str) -> None:
     task = make_task(status="STOPPED", userAction="START", stoppedStatusReason=reason)
     assert BATCH_V2.next_step(task, THROUGH) is Step(step)
-    assert {BATCH_V2.next_step(task, goal) for goal in Goal if goal is not THROUGH} == {Step.FINISH}
+    assert BATCH_V2.next_step(task, RESUME) is Step.START
+    assert {BATCH_V2.next_step(task, goal) for goal in Goal if goal not in {THROUGH, RESUME}} == {Step.FINISH}
 
 
 def test_a_percentage_says_nothing_about_the_end() -> None:

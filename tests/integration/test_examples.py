@@ -99,3 +99,29 @@ def test_watched(airflow: AirflowStack, sim: Simulator) -> None:
     assert airflow.api.wait_for_run(run) == "success"
     assert airflow.api.xcom(run.task("wait"))["task_id"] == task["id"]
     assert len(airflow.api.xcom(run.task("missing"))) == 1
+
+
+def test_recurring_with_restarts(airflow: AirflowStack, sim: Simulator) -> None:
+    # The first fails in the first task, the second in the first two tasks, the third always.
+    restarts = [{"task": r"~\d+$"}, {"task": r"~\d+(\^1:\S+)?$"}, {}]
+    names = ["32TNM_0_4", "32TNM_0_5", "32TMM_4_4"]
+    sim.set_script(
+        {
+            "features": [
+                {"outcome": "fatal", "names": [name], **when} for name, when in zip(names, restarts, strict=True)
+            ]
+        }
+    )
+    run, folder = trigger(airflow, sim, "monthly_ndvi")
+    assert airflow.api.wait_for_run(run) == "success"
+    result = airflow.api.xcom(run.task("ndvi"))
+    print(result)
+    assert (result["total"], result["delivered"], result["failed"]) == (4, 3, 1)
+    assert delivered(sim, folder) == 3
+    assert airflow.api.xcom(run.task("look_into", 0)).startswith(result["failed_names"][0])
+
+    sim.set_script({})
+    again, _ = trigger(airflow, sim, "try_again", batch_task_id=result["task_id"])
+    assert airflow.api.wait_for_run(again) == "success"
+    assert airflow.api.xcom(again.task("again"))["delivered"] == 4
+    assert delivered(sim, folder) == 4

@@ -6,6 +6,7 @@ Source: https://docs.planet.com/develop/apis/batch-processing/reference/
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
@@ -27,6 +28,30 @@ def check(request: Any) -> dict[str, Any]:
     :raises InvalidParameter: Names each field that is wrong, its value, its rule and its fix.
     """
     return validated(BatchV2Request, from_text(request)).body()
+
+
+def retry(body: Mapping[str, Any], features_url: str, delivery_url: str) -> dict[str, Any]:
+    """
+    Return the request that runs some features of another one again.
+
+    It asks for the same, of fewer features, at the same places. What failed may have left files there, so they are
+    overwritten. A collection is made once, so the retry makes none.
+
+    :param body: The other request as it was sent, or as the service describes it.
+    :param features_url: GeoPackage of the features, in the bucket of the delivery.
+    :param delivery_url: Where to write: a template in which no ``<requestId>`` is left.
+    """
+    again = copy.deepcopy(dict(body))
+    again.pop("instanceType", None)
+    output = again["output"]
+    (kind, bucket), *_ = output["delivery"].items()
+    place = {key: bucket[key] for key in ("region",) if key in bucket}
+    output["delivery"] = {kind: {"url": delivery_url, **place}}
+    output["overwrite"] = True
+    for name in ("skipExisting", "createCollection"):
+        output.pop(name, None)
+    again["input"] = {"type": "geopackage", "features": {kind: {"url": features_url, **place}}}
+    return again
 
 
 def create(body: Mapping[str, Any], secrets: tuple[str, ...] = ()) -> Call[BatchTask]:

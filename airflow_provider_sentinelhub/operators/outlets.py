@@ -1,0 +1,77 @@
+"""What a finished batch tells those who wait for its data: an asset event for the delivered folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from airflow_provider_sentinelhub.client.models.answers import BatchTask
+
+_COUNTS = ("total", "delivered", "no_data", "undelivered", "failed", "pending", "unknown")
+
+
+def announce(context: Context, outlets: list[Any], task: BatchTask, result: Mapping[str, Any]) -> None:
+    """
+    Describe what was delivered in the events of a task's outlets.
+
+    An ``Asset`` among the outlets has its event described. An ``AssetAlias`` is given the asset of the delivered
+    folder, and only where something was delivered: without that, nobody who waits for it is woken.
+
+    The event's ``extra`` holds ``task_id``, ``task_ids``, ``outcome``, ``cost_pu``, the number of features by outcome,
+    ``delivered_url``, ``report_url``, and, where the request has them, ``bbox`` with its ``crs``, and ``time_range``.
+
+    :param context: The task's context.
+    :param outlets: The outlets of the Airflow task.
+    :param task: The last remote task.
+    :param result: What :func:`~airflow_provider_sentinelhub.hooks.outcome.conclude` returned.
+    """
+    if not outlets:
+        return
+    from airflow.sdk import Asset, AssetAlias
+
+    from airflow_provider_sentinelhub.artifacts.layout import root_folder
+
+    url = root_folder(task.delivery_url, result["task_id"])
+    extra = {
+        **{key: result[key] for key in ("task_id", "task_ids", "outcome", "cost_pu", *_COUNTS) if key in result},
+        "delivered_url": url,
+        "report_url": result.get("report_url"),
+        **_what(task.request.get("processRequest", {}).get("input", {})),
+    }
+    for outlet in outlets:
+        if isinstance(outlet, Asset):
+            context["outlet_events"][outlet].extra.update(extra)
+        elif isinstance(outlet, AssetAlias) and result.get("delivered"):
+            context["outlet_events"][outlet].add(Asset(url), extra)
+
+
+def _what(source: Mapping[str, Any]) -> dict[str, Any]:
+    """Return area and time of a request's input."""
+    found: dict[str, Any] = {}
+    bounds = source.get("bounds") or {}
+    points = list(_points((bounds.get("geometry") or {}).get("coordinates")))
+    if bbox := bounds.get("bbox"):
+        found["bbox"] = list(bbox)
+    elif points:
+        xs, ys = zip(*points, strict=True)
+        found["bbox"] = [min(xs), min(ys), max(xs), max(ys)]
+    if found:
+        found["crs"] = (bounds.get("properties") or {}).get("crs", "http://www.opengis.net/def/crs/OGC/1.3/CRS84")
+    ranges = [each.get("dataFilter", {}).get("timeRange") for each in source.get("data", [])]
+    given = [each for each in ranges if each]
+    if given:
+        found["time_range"] = {"from": min(each["from"] for each in given), "to": max(each["to"] for each in given)}
+    return found
+
+
+def _points(coordinates: Any) -> Iterator[tuple[float, float]]:
+    if not isinstance(coordinates, list) or not coordinates:
+        return
+    if isinstance(coordinates[0], (int, float)):
+        yield coordinates[0], coordinates[1]
+        return
+    for each in coordinates:
+        yield from _points(each)

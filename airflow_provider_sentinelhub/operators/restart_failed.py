@@ -1,0 +1,99 @@
+"""Runs what failed in a task again, for pipelines that decide later."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_sentinelhub.hooks.checks import number, one_of
+from airflow_provider_sentinelhub.operators.record import TaskRecord, intent_of
+from airflow_provider_sentinelhub.operators.restarting import RestartsFailedFeatures
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+    from airflow.sdk.definitions.xcom_arg import XComArg
+
+    from airflow_provider_sentinelhub.client.models.answers import BatchTask
+
+_AFTERWARDS = ("fail", "warn")
+
+
+class SentinelHubRestartFailedOperator(RestartsFailedFeatures):
+    """
+    Run again, alone, the features that failed in a batch task; start a stopped task again.
+
+    A task that is DONE is followed by a new one of its failed features, which writes to the places the task itself
+    would have written to. A task that is STOPPED, by whomever, is started again as soon as the service allows it.
+    Returns what :class:`~airflow_provider_sentinelhub.operators.batch_process.SentinelHubBatchProcessOperator`
+    returns, for the task and all its restarts together.
+
+    .. seealso:: ``docs/howto/restarts.md``
+
+    :param batch_task_id: Id of the task that has ended. Templated.
+    :param on_partial: What to do when features are still missing afterwards: ``fail`` or ``warn``. Templated.
+    """
+
+    template_fields: Sequence[str] = (
+        "batch_task_id",
+        *RestartsFailedFeatures.template_fields,
+        "on_partial",
+        "max_restarts",
+    )
+    ui_color = "#e3edd8"
+
+    def __init__(self, *, batch_task_id: str | XComArg, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.batch_task_id: str = batch_task_id  # type: ignore[assignment]  # a string once it is rendered
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """
+        Run what failed again.
+
+        :param context: The task's context.
+        """
+        from airflow_provider_sentinelhub.client.errors import InvalidParameter
+
+        with self.at_work(context):
+            one_of("on_partial", self.on_partial, _AFTERWARDS)
+            number("max_restarts", self.max_restarts, at_least=1)
+            record = self._record(context)
+            task = self.hook.get(record.id)
+            if len(record.earlier) == record.inherited and not self.hook.api.is_over(task):
+                raise InvalidParameter(
+                    "batch_task_id",
+                    task.id,
+                    f"must be a task that has ended, and this one is {task.status}",
+                    "Wait for it with SentinelHubBatchProcessSensor first.",
+                )
+            result: dict[str, Any] = self.carry_on(context, task, record.deadline)
+            return result
+
+    def _record(self, context: Context) -> TaskRecord:
+        record, wanted = TaskRecord.read(context), intent_of(context, self.body())
+        if record is None or (record.digest, record.max_tries) != (wanted.digest, wanted.generation):
+            record = self.found(context, self.hook.get(self.batch_task_id))
+            record = replace(record, inherited=len(record.earlier))
+            record.write(context)
+        return record
+
+    def restarts(self) -> bool:
+        """Whether failed features are run again: that is what it is for."""
+        return True
+
+    def may_resume(self, task: BatchTask) -> bool:  # noqa: ARG002 - the base's signature
+        """
+        Whether a stopped task may be started again: the user of this operator says so.
+
+        :param task: The remote task.
+        """
+        return True
+
+    def body(self) -> Mapping[str, Any]:
+        """Return the request of the given task as the service describes it, without credentials."""
+        from airflow_provider_sentinelhub.hooks.payload import without_credentials
+        from airflow_provider_sentinelhub.hooks.restart import check_can_restart
+
+        body = without_credentials(self.hook.api, self.hook.get(self.batch_task_id).request)
+        check_can_restart(body)
+        return body

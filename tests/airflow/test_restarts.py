@@ -1,0 +1,328 @@
+"""What failed is run again, alone, once; and what was delivered is not paid for twice."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.sdk import Asset, AssetAlias
+
+from airflow_provider_sentinelhub.artifacts.geopackage import add_layer, finish_layer, geometry_blob, new_geopackage
+from airflow_provider_sentinelhub.artifacts.storage import Storage
+from airflow_provider_sentinelhub.hooks.batch import SentinelHubBatchHook
+from airflow_provider_sentinelhub.operators.batch_process import SentinelHubBatchProcessOperator
+from airflow_provider_sentinelhub.operators.restart_failed import SentinelHubRestartFailedOperator
+from airflow_provider_sentinelhub.simulator.process import Simulator
+from tests.airflow.airflow_harness import Comms, Run, RunTask, first_event, request
+
+CORSICA = [8.44, 41.31, 9.66, 43.1]
+
+
+def operator(sim: Simulator, **kwargs: Any) -> SentinelHubBatchProcessOperator:
+    options = {"request": request(sim.ready), "poll_interval": 0.05, "progress_interval": 0, **kwargs}
+    return SentinelHubBatchProcessOperator(task_id="t", on_partial=options.pop("on_partial", "restart"), **options)
+
+
+def fatal(names: list[str], times: int, error: str | None = None) -> dict[str, Any]:
+    """Features that fail in the original task and in the restarts after it, so many times in all."""
+    restarts = "|".join(str(number) for number in range(1, times)) or "-"
+    rule = {"outcome": "fatal", "names": names, "task": rf"~\d+(\^({restarts}):\S+)?$"}
+    return rule | ({"error": error} if error else {})
+
+
+def calls(sim: Simulator, action: str = "") -> int:
+    path = f"POST /batch/v2/process/{{id}}/{action}" if action else "POST /batch/v2/process"
+    return int(sim.requests()["counts"].get(path, 0))
+
+
+def files(result: dict[str, Any]) -> dict[str, tuple[Any, ...]]:
+    """CRS, transform and size of every delivered raster, by its path below the task's own folder."""
+    from rasterio.io import MemoryFile
+
+    storage: Storage = SentinelHubBatchHook().storage
+    root = result["report_url"].rpartition("/")[0]
+    found = {}
+    for item in storage.list(root):
+        if item.url.endswith(".tif"):
+            with MemoryFile(storage.read(item.url)) as memory, memory.open() as raster:
+                found[item.url.removeprefix(root)] = (str(raster.crs), tuple(raster.transform), raster.shape)
+    return found
+
+
+@pytest.fixture
+def names(sim: Simulator, run_task: RunTask, comms: Comms) -> list[str]:
+    """Names of the features of the usual request."""
+    assert run_task(operator(sim)).state == "success"
+    root = comms.xcoms["return_value"]["report_url"].rpartition("/")[0]
+    found = {item.url.removeprefix(root).split("/")[1] for item in SentinelHubBatchHook().storage.list(root)}
+    comms.xcoms.clear()
+    comms.state.clear()
+    sim.admin("DELETE", "/requests")
+    return sorted(name for name in found if "." not in name)
+
+
+def test_corsica(sim: Simulator, run_task: RunTask, comms: Comms) -> None:
+    sim.set_script({"timing": {"parallel": 40}})
+    body = request(sim.ready, processRequest__input__bounds__bbox=CORSICA)
+    whole = run_task(operator(sim, request=body))
+    assert whole.state == "success", whole.error
+    intact = files(comms.xcoms["return_value"])
+    assert len(intact) == 66
+    tiles = sorted(path.split("/")[1] for path in intact)
+
+    once, twice, always = tiles[3:15], tiles[20:22], tiles[40:41]
+    sim.set_script({"timing": {"parallel": 40}, "features": [fatal(once, 1), fatal(twice, 2), fatal(always, 9)]})
+    body = request(sim.ready, processRequest__input__bounds__bbox=CORSICA)
+    comms.state.clear()
+    run = run_task(operator(sim, request=body, on_partial="restart_then_warn", max_restarts=3))
+    assert run.state == "success", run.error
+    result = comms.xcoms["return_value"]
+    assert (result["delivered"], result["failed"], result["total"]) == (65, 1, 66)
+    assert result["failed_names"] == always
+    restored = files(result)
+    assert restored == {path: facts for path, facts in intact.items() if path.split("/")[1] not in always}
+    assert len(result["task_ids"]) == 4
+
+
+def test_what_failed_once_is_delivered(sim: Simulator, run_task: RunTask, comms: Comms, names: list[str]) -> None:
+    sim.set_script({"features": [fatal(names[:2], 1)]})
+    run = run_task(operator(sim))
+    assert run.state == "success", run.error
+    result = comms.xcoms["return_value"]
+    assert (result["outcome"], result["delivered"], result["total"], len(result["task_ids"])) == ("DONE", 4, 4, 2)
+    assert result["task_id"] == result["task_ids"][0]
+    hook = SentinelHubBatchHook()
+    costs = [hook.get(task_id).cost_pu or 0 for task_id in result["task_ids"]]
+    assert result["cost_pu"] == pytest.approx(sum(costs))
+    assert (calls(sim), calls(sim, "start")) == (2, 2)
+
+
+def test_ends_when_a_restart_mends_nothing(sim: Simulator, run_task: RunTask, comms: Comms, names: list[str]) -> None:
+    sim.set_script({"features": [fatal(names[:1], 9)]})
+    run = run_task(operator(sim, max_restarts=5))
+    assert run.state == "failed"
+    assert "after 1 restarts 1 of 4 features were not delivered" in str(run.error)
+    assert calls(sim, "start") == 2
+
+
+def test_what_would_fail_again_is_left_out(sim: Simulator, run_task: RunTask, comms: Comms, names: list[str]) -> None:
+    hopeless = "Requested band 'HH' is not present in Sentinel 1 tile 'x'"
+    sim.set_script({"features": [fatal(names[:1], 9, hopeless)]})
+    assert run_task(operator(sim)).state == "failed"
+    assert calls(sim, "start") == 1
+
+
+def test_deferred(sim: Simulator, run_task: RunTask, comms: Comms, names: list[str]) -> None:
+    sim.set_script({"features": [fatal(names[:1], 2), fatal(names[1:2], 1)]})
+    op = operator(sim, deferrable=True)
+    run = run_task(op)
+    for _ in range(4):
+        if run.state != "deferred":
+            break
+        event = asyncio.run(first_event(run.trigger, comms))
+        run = run_task(op, next_method="execute_complete", next_kwargs={"event": event})
+    assert run.state == "success", run.error
+    assert comms.xcoms["return_value"]["delivered"] == 4
+    assert calls(sim) == calls(sim, "start") == 3
+
+
+@pytest.mark.parametrize("lost", ["SetTaskStateStore", "SetXCom"])
+def test_worker_lost_between_create_and_start_of_a_restart(
+    sim: Simulator, run_task: RunTask, comms: Comms, names: list[str], monkeypatch: pytest.MonkeyPatch, lost: str
+) -> None:
+    sim.set_script({"features": [fatal(names[:2], 1)]})
+    working = comms.send
+    seen = []
+
+    def failing(msg: Any) -> Any:
+        if type(msg).__name__ == lost:
+            seen.append(msg)
+            if len(seen) == 2:
+                raise ConnectionError("gone")
+        return working(msg)
+
+    op = operator(sim)
+    monkeypatch.setattr(comms, "send", failing)
+    assert run_task(op, max_tries=1).state in {"failed", "up_for_retry"}
+    assert (calls(sim), calls(sim, "start")) == (2, 1)
+    monkeypatch.setattr(comms, "send", working)
+    second = run_task(op, try_number=2, max_tries=1)
+    assert second.state == "success", second.error
+    assert comms.xcoms["return_value"]["delivered"] == 4
+    assert (calls(sim), calls(sim, "start")) == (2, 2)
+
+
+def test_store_emptied_while_a_restart_is_waited_for(
+    sim: Simulator, run_task: RunTask, comms: Comms, names: list[str]
+) -> None:
+    sim.set_script({"features": [fatal(names[:2], 1), fatal(names[2:3], 2)]})
+    op = operator(sim, deferrable=True)
+    run = run_task(op)
+    starts = 0
+    while run.state == "deferred" and starts < 6:
+        event = asyncio.run(first_event(run.trigger, comms))
+        comms.state.clear()
+        run = run_task(op, next_method="execute_complete", next_kwargs={"event": event})
+        starts += 1
+    assert run.state == "success", run.error
+    assert (calls(sim), calls(sim, "start")) == (3, 3)
+    assert comms.xcoms["return_value"]["delivered"] == 4
+    assert len(comms.xcoms["return_value"]["task_ids"]) == 3
+
+
+def test_max_pu_holds_over_all_restarts(sim: Simulator, run_task: RunTask, comms: Comms, names: list[str]) -> None:
+    sim.set_script({"features": [fatal(names[:2], 1)]})
+    run = run_task(operator(sim, max_pu=150))
+    assert run.state == "failed"
+    assert "less the 100.0 PU spent before" in str(run.error)
+    assert calls(sim, "start") == 1
+
+
+def test_two_layers_of_the_user_in_two_systems(sim: Simulator, run_task: RunTask, comms: Comms, tmp_path: Path) -> None:
+    features = two_layers(tmp_path)
+    url = f"s3://{sim.ready.bucket}/{uuid.uuid4()}/parcels.gpkg"
+    SentinelHubBatchHook().storage.upload(features, url)
+    changes = {
+        "input": {"type": "geopackage", "features": {"s3": {"url": url}}},
+        "processRequest__input__bounds": None,
+    }
+    assert run_task(operator(sim, request=request(sim.ready, **changes))).state == "success"
+    intact = files(comms.xcoms["return_value"])
+    assert {facts[0] for facts in intact.values()} == {"EPSG:32632", "EPSG:4326"}
+
+    sim.set_script({"features": [fatal(["north-0", "degrees-1"], 1), fatal(["north-1"], 2)]})
+    comms.state.clear()
+    run = run_task(operator(sim, request=request(sim.ready, **changes)))
+    assert run.state == "success", run.error
+    assert files(comms.xcoms["return_value"]) == intact
+    assert len(comms.xcoms["return_value"]["task_ids"]) == 3
+
+
+def two_layers(folder: Path) -> Path:
+    """Write two features in metres, with sizes of their own, and two in degrees."""
+    import shapely
+
+    path = folder / "parcels.gpkg"
+    metres = [shapely.box(517000 + 1000 * n, 4657000, 517600 + 1000 * n, 4657300) for n in range(2)]
+    degrees = [shapely.box(9.21 + 0.01 * n, 42.08, 9.215 + 0.01 * n, 42.084) for n in range(2)]
+    with new_geopackage(path) as connection:
+        for epsg, name, shapes in ((32632, "north", metres), (4326, "degrees", degrees)):
+            layer = add_layer(connection, epsg)
+            for number, shape in enumerate(shapes):
+                blob = geometry_blob(shape.wkb, epsg, shape.bounds)
+                connection.execute(layer.insert, (number, f"{name}-{number}", 60 + number, 30, None, blob))
+            west, south, east, north = shapely.union_all(shapes).bounds
+            finish_layer(connection, layer, (west, south, east, north))
+    return path
+
+
+def test_zarr_is_refused_before_anything_is_sent(sim: Simulator, run_task: RunTask) -> None:
+    body = request(sim.ready, input={"type": "tiling-grid", "id": 6, "resolution": 100})
+    body["processRequest"]["output"]["responses"][0]["format"]["type"] = "zarr/array"
+    body["output"] |= {"type": "zarr", "group": {"zarr_format": 2}}
+    run = run_task(operator(sim, request=body))
+    assert "on_partial = 'restart': works with raster output only" in str(run.error)
+    assert calls(sim) == 0
+
+
+class TestStopped:
+    def test_unhealthy_task_is_started_again(
+        self, sim: Simulator, run_task: RunTask, comms: Comms, names: list[str]
+    ) -> None:
+        sim.set_script({"tasks": [{"stop": {"reason": "UNHEALTHY", "after_fraction": 0.5}}]})
+        run = run_task(operator(sim))
+        assert run.state == "success", run.error
+        assert comms.xcoms["return_value"]["delivered"] == 4
+        assert calls(sim) == 1
+
+    def test_without_restart_it_is_not(self, sim: Simulator, run_task: RunTask, names: list[str]) -> None:
+        sim.set_script({"tasks": [{"stop": {"reason": "UNHEALTHY", "after_fraction": 0.5}}]})
+        assert "too many features failed" in str(run_task(operator(sim, on_partial="fail")).error)
+        assert calls(sim, "start") == 1
+
+
+class TestRestartFailedOperator:
+    def partial(self, sim: Simulator, run_task: RunTask, comms: Comms, rules: list[dict[str, Any]]) -> str:
+        sim.set_script({"features": rules})
+        run = run_task(operator(sim, on_partial="warn"))
+        assert run.state == "success", run.error
+        comms.state.clear()
+        sim.admin("DELETE", "/requests")
+        return str(comms.xcoms["return_value"]["task_id"])
+
+    def restart(self, run_task: RunTask, task_id: str, **kwargs: Any) -> Run:
+        options = {"poll_interval": 0.05, "progress_interval": 0, **kwargs}
+        return run_task(SentinelHubRestartFailedOperator(task_id="again", batch_task_id=task_id, **options))
+
+    def test_runs_what_failed(self, sim: Simulator, run_task: RunTask, comms: Comms, names: list[str]) -> None:
+        task_id = self.partial(sim, run_task, comms, [fatal(names[:2], 1), fatal(names[2:3], 2)])
+        run = self.restart(run_task, task_id)
+        assert run.state == "success", run.error
+        result = comms.xcoms["return_value"]
+        assert (result["task_id"], result["delivered"], len(result["task_ids"])) == (task_id, 4, 3)
+        assert calls(sim, "start") == 2
+
+    def test_second_one_goes_on_where_the_first_has_ended(
+        self, sim: Simulator, run_task: RunTask, comms: Comms, names: list[str]
+    ) -> None:
+        task_id = self.partial(sim, run_task, comms, [fatal(names[:2], 1), fatal(names[2:3], 2)])
+        assert self.restart(run_task, task_id, max_restarts=1, on_partial="warn").state == "success"
+        comms.state.clear()
+        run = self.restart(run_task, task_id, max_restarts=1)
+        assert run.state == "success", run.error
+        assert comms.xcoms["return_value"]["delivered"] == 4
+        assert calls(sim, "start") == 2
+
+    def test_nothing_failed(self, sim: Simulator, run_task: RunTask, comms: Comms, names: list[str]) -> None:
+        task_id = self.partial(sim, run_task, comms, [])
+        assert self.restart(run_task, task_id).state == "success"
+        assert calls(sim) == calls(sim, "start") == 0
+
+    def test_a_task_that_goes_on_is_left_alone(
+        self, sim: Simulator, run_task: RunTask, comms: Comms, names: list[str]
+    ) -> None:
+        sim.set_script({"timing": {"feature_seconds": 1_000_000}})
+        run_task(operator(sim, deferrable=True))
+        task_id = comms.xcoms["sentinelhub_task_id"]
+        comms.state.clear()
+        assert "must be a task that has ended" in str(self.restart(run_task, task_id).error)
+        assert calls(sim) == 1
+
+
+class TestOutlets:
+    def events(self, run: Run) -> Any:
+        return run.message.outlet_events
+
+    def test_alias_gets_the_delivered_folder(self, sim: Simulator, run_task: RunTask, comms: Comms) -> None:
+        run = run_task(operator(sim, outlets=[AssetAlias("ndvi")]))
+        (event,) = self.events(run)
+        result = comms.xcoms["return_value"]
+        assert event["source_alias_name"] == "ndvi"
+        assert event["dest_asset_key"]["uri"] == result["report_url"].rpartition("/")[0]
+        assert (event["extra"]["task_id"], event["extra"]["delivered"]) == (result["task_id"], 4)
+        assert event["extra"]["bbox"] == [9.21, 42.07, 9.27, 42.11]
+
+    def test_alias_gets_nothing_where_nothing_was_delivered(
+        self, sim: Simulator, run_task: RunTask, comms: Comms
+    ) -> None:
+        sim.set_script({"features": [{"outcome": "no_data"}]})
+        run = run_task(operator(sim, outlets=[AssetAlias("ndvi")]))
+        assert run.state == "success", run.error
+        assert self.events(run) == []
+
+    def test_own_asset_is_described(self, sim: Simulator, run_task: RunTask, comms: Comms) -> None:
+        body = request(sim.ready)
+        source = body["processRequest"]["input"]
+        source["bounds"] = {
+            "geometry": {"type": "Polygon", "coordinates": [[[9, 42], [9.1, 42], [9.1, 42.1], [9, 42]]]}
+        }
+        times = {"from": "2019-04-01T00:00:00Z", "to": "2019-06-30T23:59:59Z"}
+        source["data"][0]["dataFilter"] = {"timeRange": times}
+        run = run_task(operator(sim, request=body, outlets=[Asset("s3://bucket/ndvi")]))
+        (event,) = self.events(run)
+        assert event["extra"]["bbox"] == [9, 42, 9.1, 42.1]
+        assert event["extra"]["time_range"] == times
+        assert event["extra"]["report_url"] == comms.xcoms["return_value"]["report_url"]
