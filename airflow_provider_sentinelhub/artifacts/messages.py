@@ -26,6 +26,7 @@ _MAX_OPEN_GROUPS = 5000
 _MAX_CACHE = 5000
 _MAX_MESSAGE = 1000
 _SHORTEST_NAME = 4
+_FEATURE = "<feature>"
 
 _NUMBER = r"[-+]?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?"
 _VARIABLE = re.compile(
@@ -47,7 +48,7 @@ def normalised(message: str, name: str = "") -> str:
     """
     text = message[:_MAX_MESSAGE]
     if len(name) >= _SHORTEST_NAME:
-        text = text.replace(name, "<feature>")
+        text = text.replace(name, _FEATURE)
     return " ".join(_VARIABLE.sub(_place, text).split())
 
 
@@ -112,8 +113,8 @@ class ErrorGroups:
         return shown, self._rest + sum(group.count for _, group in ranked[MAX_GROUPS:])
 
     def _normalised(self, message: str, name: str) -> str:
-        if len(name) >= _SHORTEST_NAME and name in message:
-            return normalised(message, name)
+        if len(name) >= _SHORTEST_NAME:
+            message = message.replace(name, _FEATURE)
         known = self._cache.get(message)
         if known is None:
             known = normalised(message)
