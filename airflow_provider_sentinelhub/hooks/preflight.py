@@ -68,27 +68,27 @@ def _ask(hook: SentinelHubBatchHook, body: Mapping[str, Any]) -> Iterator[Findin
                 else:
                     hook.storage.head(url)
             except (StorageUnavailable, ArtifactMissing) as e:
-                yield _refusal(field, url, path[0] == "output", conn_id, e)
+                yield _refusal(field, url, conn_id, e)
             if path[0] == "output" and kind == "s3":
                 yield from _check_region(hook, body, url, bucket.get("region"))
 
 
 def _refusal(
-    field: str, url: str, to_write: bool, conn_id: str | None, error: StorageUnavailable | ArtifactMissing
+    field: str, url: str, conn_id: str | None, error: StorageUnavailable | ArtifactMissing
 ) -> InvalidParameter:
     """
     Return what a bucket's refusal means for a request.
 
     :raises StorageUnavailable: It was none: the bucket could not be asked.
     """
-    from airflow_provider_sentinelhub.artifacts.bucket_probe import is_refusal
+    from airflow_provider_sentinelhub.artifacts.storage_errors import is_refusal
 
     if isinstance(error, ArtifactMissing):
         return InvalidParameter(field, url, "does not exist", "Write the GeoPackage first, or correct the URL.")
-    if not is_refusal(error):
+    if error.__cause__ is None or not is_refusal(error.__cause__):
         raise error
-    purpose = "be written to" if to_write else "be read"
-    return InvalidParameter(field, url, f"cannot {purpose} with connection {conn_id!r}. {error}".rstrip("."), OPT_OUT)
+    rule = f"the bucket says no to connection {conn_id!r}. {error}".rstrip(".")
+    return InvalidParameter(field, url, rule, OPT_OUT)
 
 
 def _check_region(

@@ -35,7 +35,12 @@ def check_can_restart(body: Mapping[str, Any]) -> None:
 
 
 def request_for_failed(
-    hook: SentinelHubBatchHook, task: BatchTask, body: Mapping[str, Any], earlier: tuple[str, ...]
+    hook: SentinelHubBatchHook,
+    task: BatchTask,
+    body: Mapping[str, Any],
+    earlier: tuple[str, ...],
+    *,
+    only_after_progress: bool,
 ) -> dict[str, Any] | None:
     """
     Return the request that runs a task's failed features again; ``None`` where there is nothing to gain by it.
@@ -48,6 +53,8 @@ def request_for_failed(
     :param task: A task that is DONE.
     :param body: The request the first task was created with.
     :param earlier: The tasks before it, the original first, whose failed features it has run again.
+    :param only_after_progress: Whether the task is a restart that must have mended something, or no further one makes
+        sense.
     :raises StorageUnavailable: The bucket cannot be read or written.
     """
     from airflow_provider_sentinelhub.artifacts.layout import (
@@ -68,8 +75,8 @@ def request_for_failed(
         try:
             hook.storage.download(execution_db_url(root, task.id), execution_db)
             hook.storage.download(manifest_url(root, task.id), manifest)
-            if earlier and not _has_helped(execution_db):
-                log.warning("Restart %d has mended nothing: no further one", number - 1)
+            if only_after_progress and not _has_helped(execution_db):
+                log.warning("Task %s has mended nothing: no further restart", task.id)
                 return None
             if not _write(execution_db, manifest, features):
                 return None

@@ -144,7 +144,8 @@ class RestartsFailedFeatures(WaitsForBatchTask):
     def _body_for_failed(self, task: BatchTask, record: TaskRecord) -> dict[str, Any] | None:
         from airflow_provider_sentinelhub.hooks.restart import request_for_failed
 
-        return request_for_failed(self.hook, task, self.body(), record.earlier)
+        is_own = len(record.earlier) > record.inherited
+        return request_for_failed(self.hook, task, self.body(), record.earlier, only_after_progress=is_own)
 
     def _restart(self, context: Context, task: BatchTask, body: dict[str, Any], record: TaskRecord) -> Any:
         earlier = (*record.earlier, task.id)

@@ -276,6 +276,16 @@ class TestRestartFailedOperator:
         assert comms.xcoms["return_value"]["delivered"] == 4
         assert calls(sim, "start") == 2
 
+    def test_goes_on_after_a_restart_that_did_not_help(
+        self, sim: Simulator, run_task: RunTask, comms: Comms, names: list[str]
+    ) -> None:
+        sim.set_script({"features": [fatal(names[:1], 2)]})
+        assert run_task(operator(sim, on_partial="restart_then_warn")).state == "success"
+        assert comms.xcoms["return_value"]["failed"] == 1
+        comms.state.clear()
+        assert self.restart(run_task, comms.xcoms["return_value"]["task_id"]).state == "success"
+        assert calls(sim, "start") == 3
+
     def test_nothing_failed(self, sim: Simulator, run_task: RunTask, comms: Comms, names: list[str]) -> None:
         task_id = self.partial(sim, run_task, comms, [])
         assert self.restart(run_task, task_id).state == "success"

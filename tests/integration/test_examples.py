@@ -104,7 +104,7 @@ def test_watched(airflow: AirflowStack, sim: Simulator) -> None:
 def test_recurring_with_restarts(airflow: AirflowStack, sim: Simulator) -> None:
     # The first fails in the first task, the second in the first two tasks, the third always.
     restarts = [{"task": r"~\d+$"}, {"task": r"~\d+(\^1:\S+)?$"}, {}]
-    names = ["32TNM_0_4", "32TNM_0_5", "32TMM_4_4"]
+    names = ["32TNM_0_1", "32TNM_0_2", "32TNM_1_1"]
     sim.set_script(
         {
             "features": [
@@ -115,7 +115,6 @@ def test_recurring_with_restarts(airflow: AirflowStack, sim: Simulator) -> None:
     run, folder = trigger(airflow, sim, "monthly_ndvi")
     assert airflow.api.wait_for_run(run) == "success"
     result = airflow.api.xcom(run.task("ndvi"))
-    print(result)
     assert (result["total"], result["delivered"], result["failed"]) == (4, 3, 1)
     assert delivered(sim, folder) == 3
     assert airflow.api.xcom(run.task("look_into", 0)).startswith(result["failed_names"][0])
