@@ -10,17 +10,14 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from airflow_provider_sentinelhub.artifacts.layout import request_url, root_folder
-from airflow_provider_sentinelhub.artifacts.storage_errors import is_missing_bucket, is_status
 
 if TYPE_CHECKING:
     from airflow_provider_sentinelhub.artifacts.storage import Storage
-    from airflow_provider_sentinelhub.client.errors import StorageUnavailable
 
 _AWS = "https://s3.amazonaws.com"
 _CONNECT_S, _READ_S = 3.0, 5.0
 _NUMBER = "write-check"
 _CONTENT = b'{"about": "Airflow checks that this bucket can be written to. This object may be deleted."}'
-_REFUSALS = (301, 400, 401, 403, 404)
 
 
 def probe_write(storage: Storage, delivery_url: str) -> str:
@@ -55,13 +52,3 @@ def bucket_region(bucket: str, endpoint_url: str | None = None) -> str | None:
     except requests.RequestException:
         return None
     return answer.headers.get("x-amz-bucket-region")
-
-
-def is_refusal(error: StorageUnavailable) -> bool:
-    """
-    Tell a bucket that said no from one that could not be asked, which may pass.
-
-    :param error: What :class:`Storage` raised.
-    """
-    cause = error.__cause__
-    return cause is not None and (is_missing_bucket(cause) or any(is_status(cause, each) for each in _REFUSALS))

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_sentinelhub.artifacts.layout import DeliveryUrl
-from airflow_provider_sentinelhub.artifacts.location import Location
+from airflow_provider_sentinelhub.artifacts.location import Location, without_secrets
 from airflow_provider_sentinelhub.client.errors import InvalidParameter
 from airflow_provider_sentinelhub.client.preflight.findings import Finding, Json, mapping, objects, part
 from airflow_provider_sentinelhub.client.preflight.request import RULES, Examined
@@ -58,7 +58,7 @@ def _check_url(body: Json, path: tuple[str, ...], url: str) -> None:
     field, kind = ".".join((*path, "url")), path[-1]
     if kind in {"s3", "gs"} and url.startswith(("s3://", "gs://")) and not url.startswith(f"{kind}://"):
         fix = f"Write {kind}://bucket/folder, or put it under {url[:2]}."
-        raise InvalidParameter(field, url, f"is under {kind} and must start with {kind}://", fix)
+        raise InvalidParameter(field, without_secrets(url), f"is under {kind} and must start with {kind}://", fix)
     if path[0] == "output":
         outputs = objects(body, "processRequest", "output", "responses")
         zarr = part(body, "output", "type") == "zarr"

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from airflow_provider_sentinelhub.artifacts.location import Location
 
 _STATUS = re.compile(r"status code: (\d{3})")
-_CODE = re.compile(r"<Code>([^<]{1,100})</Code>")
+_CODE = re.compile(r"<Code>([^<]{1,100})</Code>|\(code: (\w{1,100})\)")
 _MESSAGE = re.compile(r"<Message>([^<]{1,500})</Message>")
 _CAUSES = re.compile(r'(?:message|error): "([^"]{1,200})"|(?:inner|source): (TimedOut|Timeout)|"([a-z ]+ error)"')
 _METADATA = re.compile(r"169\.254\.169\.254|metadata\.google\.internal|token request", re.IGNORECASE)
@@ -25,10 +25,15 @@ _METADATA = re.compile(r"169\.254\.169\.254|metadata\.google\.internal|token req
 _BAD_KEY = re.compile(r"service account file|pem file|credential error", re.IGNORECASE)
 
 _CHECK_KEYS = "Check the access key and secret in the connection used for this bucket"
+_MAY = (
+    f"{_CHECK_KEYS}, and that they allow s3:GetObject, s3:PutObject, s3:DeleteObject and s3:ListBucket; "
+    "without s3:ListBucket a missing object is refused too"
+)
 _ADVICE = {
     "NoSuchBucket": "Check the bucket name, the endpoint URL and the tenant; the bucket does not exist there",
     "SignatureDoesNotMatch": f"{_CHECK_KEYS}: the secret does not belong to the key",
     "InvalidAccessKeyId": f"{_CHECK_KEYS}: this endpoint does not know the key",
+    "AccessDenied": _MAY,
     "ExpiredToken": "The temporary credentials have expired: fetch new ones and run the task again",
     "InvalidToken": "The session token does not belong to the access key, or has expired",
     "RequestTimeTooSkewed": "Set the clock of this worker: it differs from the bucket's by too much",
@@ -36,14 +41,12 @@ _ADVICE = {
     "AuthorizationHeaderMalformed": "Set the bucket's own region in the connection",
     "SlowDown": "The bucket limits the request rate; try again later",
 }
+_REFUSALS = frozenset({"301", "400", "401", "403", "404"})
 _ADVICE_BY_STATUS = {
     "301": _ADVICE["PermanentRedirect"],
     "400": "Check region and endpoint URL in the connection",
     "401": _CHECK_KEYS,
-    "403": (
-        f"{_CHECK_KEYS}, and that they allow s3:GetObject, s3:PutObject and s3:ListBucket; "
-        "without s3:ListBucket a missing object is refused too"
-    ),
+    "403": _MAY,
     "404": _ADVICE["NoSuchBucket"],
     "429": _ADVICE["SlowDown"],
 }
@@ -67,6 +70,16 @@ def is_status(error: BaseException, status: int) -> bool:
     """
     found = _STATUS.search(str(error))
     return found is not None and found[1] == str(status)
+
+
+def is_refusal(error: BaseException) -> bool:
+    """
+    Tell a bucket that said no from one that could not be asked, or is in trouble: that may pass.
+
+    :param error: What the client library raised.
+    """
+    # One of several objects that are deleted at once is refused without a status of its own.
+    return _first(_CODE, str(error)) == "AccessDenied" or _first(_STATUS, str(error)) in _REFUSALS
 
 
 def storage_unavailable(action: str, location: Location, error: BaseException) -> StorageUnavailable:
@@ -99,7 +112,7 @@ def storage_unavailable(action: str, location: Location, error: BaseException) -
 
 def _first(pattern: re.Pattern[str], text: str) -> str:
     found = pattern.search(text)
-    return without_secrets(found[1]).strip().rstrip(".") if found else ""
+    return without_secrets(found[found.lastindex or 0]).strip().rstrip(".") if found else ""
 
 
 def _cause(text: str) -> str:

@@ -180,11 +180,8 @@ def _check_sources(asked: Asked) -> Iterator[Finding]:
     known = [str(each["id"]) for each in sources if each.get("id") is not None]
     for each in inputs:
         if each.datasource is not None and each.datasource not in known:
-            rule = (
-                f"is the datasource of an input in setup(), and no data source has this id: {', '.join(known) or '-'}"
-            )
-            fix = "Give the data source this id in processRequest.input.data."
-            yield InvalidParameter(EVALSCRIPT, each.datasource, rule, fix)
+            rule = f"is the id of no data source; processRequest.input.data has {', '.join(known) or 'none'}"
+            yield InvalidParameter(EVALSCRIPT, f"datasource: {each.datasource}", rule, "Make the two the same.")
     if len(inputs) != len(sources):
         fact = f"setup() has {len(inputs)} inputs for {len(sources)} data sources"
         yield Advice(EVALSCRIPT, fact, "Write one input for each data source, with its id as datasource.")

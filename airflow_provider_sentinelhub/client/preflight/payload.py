@@ -9,32 +9,28 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from airflow_provider_sentinelhub.client.errors import InvalidParameter
-from airflow_provider_sentinelhub.client.preflight.findings import Advice, Finding, Json
-
-if TYPE_CHECKING:
-    from airflow_provider_sentinelhub.client.deployments import Deployment
+from airflow_provider_sentinelhub.client.preflight.findings import Advice, Finding
 
 LARGE_BYTES = 1_000_000
 _SHOWN = 5
 
 
-def check_payload(body: Json, deployment: Deployment | None) -> Iterator[Finding]:  # noqa: ARG001 - a Rule
+def check_payload(written: Any) -> Iterator[Finding]:
     """
     Find nulls, numbers that JSON has no word for, and a size that is unusual.
 
-    :param body: The request.
-    :param deployment: Not looked at.
+    :param written: The request as the user wrote it: the models would leave such a number out without a word.
     """
-    for path, value in _unusable(body, ()):
+    for path, value in _unusable(written, ()):
         if value is None:
             yield InvalidParameter(path, None, "must not be null: the service refuses every null", "Leave it out.")
         else:
             yield InvalidParameter(path, value, "is not a number that JSON can express", "Correct the number.")
     try:
-        size = len(json.dumps(body, default=str).encode())
+        size = len(json.dumps(written, default=str).encode())
     except (ValueError, TypeError, RecursionError):
         return
     if size > LARGE_BYTES:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from airflow_provider_sentinelhub.client.deployments import Deployment
 
 RULES: Final[Mapping[str, tuple[Rule, ...]]] = {
-    "batch-v2": (check_area, check_outputs, check_raster, check_zarr, check_places, check_payload),
+    "batch-v2": (check_area, check_outputs, check_raster, check_zarr, check_places),
 }
 """Rules by the key of the API whose requests they are about."""
 
@@ -65,13 +66,13 @@ def examine(
     :param deployment: Where the request is going to be sent; ``None`` where that is not known.
     """
     shape: tuple[InvalidParameter, ...] = ()
+    written = _readable(request)
     try:
         body = check(request)
     except InvalidParameter as e:
         shape = each_of(e)
-        read = _readable(request)
-        body = read if isinstance(read, dict) else {}
-    found = Findings.of(_apply(rules, body, deployment))
+        body = written if isinstance(written, dict) else {}
+    found = Findings.of(itertools.chain(_apply(rules, body, deployment), check_payload(written)))
     others = tuple(error for error in found.errors if not any(_is_within(error.field, each.field) for each in shape))
     return Examined(body, Findings((*shape, *others), found.warnings))
 

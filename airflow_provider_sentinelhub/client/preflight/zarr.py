@@ -115,10 +115,10 @@ def _check_array(asked: Asked, field: str, array: Json) -> Iterator[Finding]:
             yield InvalidParameter(f"{field}.fill_value", fill, rule, "Choose a value of that type.")
     grid, resolution, chunks = grid_of(asked.body), part(asked.body, "input", "resolution"), array.get("chunks")
     buffered = part(asked.body, "input", "bufferX") or part(asked.body, "input", "bufferY")
-    if grid is None or resolution not in grid.resolutions or buffered or not isinstance(chunks, list):
+    if grid is None or grid.id not in _GRIDS or resolution not in grid.resolutions or buffered:
         return
-    pixels = grid.tile_pixels(resolution)
-    if any(isinstance(each, int) and each > 0 and pixels % each for each in chunks[1:]):
+    pixels, sides = grid.tile_pixels(resolution), chunks[1:] if isinstance(chunks, list) else []
+    if any(isinstance(each, int) and each > 0 and pixels % each for each in sides):
         rule = f"must divide a tile, which has {pixels} x {pixels} pixels at this resolution"
         yield InvalidParameter(f"{field}.chunks", chunks, rule, f"Write e.g. {_good_chunks(pixels)}.")
 

@@ -1,0 +1,631 @@
+"""
+Requests that the service would refuse, or fail in its analysis, and what users are told before that.
+
+``docs/bad_inputs.md`` shows this table; ``test_requests.py`` provokes every message.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from tests.bad_inputs import BadInput
+from tests.bad_inputs.buckets import (
+    DENIED,
+    NOT_DELETED,
+    SECRET,
+    Answers,
+    check_buckets,
+    connections,
+    s3_server,
+    tiny_s3,
+)
+
+BOX = [8.5, 41.3, 9.6, 43.1]
+SQUARE = [[8, 41], [9, 41], [9, 42], [8, 42], [8, 41]]
+EPSG = "http://www.opengis.net/def/crs/EPSG/0/"
+SCRIPT = """//VERSION=3
+function setup() {{ return {{input: ["B04", "B08"], output: {output}}}; }}
+function evaluatePixel(sample) {{ return [sample.B04]; }}
+"""
+FUSION = """//VERSION=3
+function setup() {
+  return {
+    input: [{datasource: "l1c", bands: ["B04"]}, {datasource: "L2A", bands: ["SCL"]}],
+    output: {bands: 1}
+  };
+}
+function evaluatePixel(samples) { return [samples.l1c[0].B04]; }
+"""
+
+
+def script(**output: Any) -> str:
+    declared = {"id": "default", "bands": 1, "sampleType": "FLOAT32", **output}
+    return SCRIPT.format(output="{" + ", ".join(f"{name}: {value!r}" for name, value in declared.items()) + "}")
+
+
+def polygon(ring: list[list[int]]) -> dict[str, Any]:
+    return {"type": "Polygon", "coordinates": [ring]}
+
+
+def source(start: str, end: str) -> list[dict[str, Any]]:
+    return [{"type": "sentinel-2-l2a", "dataFilter": {"timeRange": {"from": start, "to": end}}}]
+
+
+def tiff(identifier: str) -> dict[str, Any]:
+    return {"identifier": identifier, "format": {"type": "image/tiff"}}
+
+
+def zarr(identifier: str) -> dict[str, Any]:
+    return {"identifier": identifier, "format": {"type": "zarr/array"}}
+
+
+TWO: dict[str, Any] = {
+    "processRequest__output": {"responses": [tiff("result"), tiff("result2")]},
+    "processRequest__evalscript": SCRIPT.format(output='[{id: "result", bands: 1}, {id: "result2", bands: 1}]'),
+}
+COLLECTION: dict[str, Any] = {"output__cogOutput": True, "output__createCollection": True}
+GEOPACKAGE = {"type": "geopackage", "features": {"s3": {"url": "s3://my-bucket/fields.gpkg"}}}
+ZARR: dict[str, Any] = {
+    "input": {"type": "tiling-grid", "id": 6, "resolution": 50},
+    "processRequest__output": {"responses": [zarr("default")]},
+    "output": {
+        "type": "zarr",
+        "delivery": {"s3": {"url": "s3://my-bucket/ndvi/<requestId>"}},
+        "group": {"zarr_format": 2},
+        "arrayParameters": {"dtype": "<f4", "order": "C", "chunks": [1, 1000, 1000], "fill_value": 0},
+    },
+}
+
+
+def request(**changes: Any) -> dict[str, Any]:
+    """A good request; ``a__b=value`` changes ``request["a"]["b"]``, and ``...`` removes it."""
+    from tests.client.client_harness import build_document
+
+    return build_document(**{"processRequest__evalscript": script(), **changes})
+
+
+def _bad(title: str, message: str, changes: dict[str, Any], deployment: str = "") -> BadInput:
+    def provoke(folder: Path) -> None:
+        from airflow_provider_sentinelhub.artifacts.preflight import examine
+        from airflow_provider_sentinelhub.client.batch import BATCH_V2
+        from airflow_provider_sentinelhub.client.deployments import DEPLOYMENTS
+
+        examine(BATCH_V2, request(**changes), DEPLOYMENTS.get(deployment)).accepted()
+
+    return BadInput(title, message, provoke)
+
+
+def _bad_bucket(
+    title: str, message: str, changes: dict[str, Any], answers: Answers | None = None, **connection: str
+) -> BadInput:
+    """Ask a real S3 server, or one that gives certain answers."""
+
+    def provoke(folder: Path) -> None:
+        with ExitStack() as stack:
+            if answers is None:
+                endpoint = stack.enter_context(s3_server(folder))
+            else:
+                endpoint, _ = stack.enter_context(tiny_s3(answers))
+            stack.enter_context(connections(endpoint, **connection))
+            check_buckets(request(**changes))
+
+    return BadInput(title, message, provoke)
+
+
+REQUESTS = (
+    _bad(
+        "A tiling grid that does not exist",
+        "input.id = 5: is not the id of a tiling grid. Choose one of 0 (UTM 20 km); 1 (UTM 10 km); 2 (UTM 100 "
+        "km); 3 (WGS84 1 degree); 6 (LAEA 100 km); 7 (LAEA 20 km).",
+        {"input__id": 5},
+    ),
+    _bad(
+        "A resolution that the grid does not have",
+        "input.resolution = 25: is not a resolution of tiling grid 0 (UTM 20 km). Choose one of 10, 20, 30, 60.",
+        {"input__resolution": 25},
+    ),
+    _bad(
+        "A resolution that the deployment does not have",
+        "input.resolution = 30.0: exists on Copernicus Data Space Ecosystem only, and this goes to AWS EU "
+        "(Frankfurt). Choose one of 10, 20, 60.",
+        {"input__resolution": 30},
+        "aws-eu-central-1",
+    ),
+    _bad(
+        "No area of interest",
+        "processRequest.input.bounds = None: is required with a tiling grid. Add a bbox or a geometry: it chooses"
+        " the tiles.",
+        {"processRequest__input__bounds": ...},
+    ),
+    _bad(
+        "A ring that is not closed",
+        "processRequest.input.bounds.geometry = {'type': 'Polygon', 'coordinates': [[[8, 41], [9, 41], [9, 42], "
+        "[8, 42]]]}: a ring of polygon 0 is open: it starts at [8, 41] and ends at [8, 42]. Repeat its first "
+        "point at its end.",
+        {"processRequest__input__bounds": {"geometry": polygon([[8, 41], [9, 41], [9, 42], [8, 42]])}},
+    ),
+    _bad(
+        "A polygon that crosses itself",
+        "processRequest.input.bounds.geometry = {'type': 'Polygon', 'coordinates': [[[8, 41], [9, 42], [9, 41], "
+        "[8, 42], [8, 41]]]}: is not a valid polygon: Self-intersection[8.5 41.5]. Mend it, e.g. with "
+        "shapely.make_valid, or draw it anew.",
+        {"processRequest__input__bounds": {"geometry": polygon([[8, 41], [9, 42], [9, 41], [8, 42], [8, 41]])}},
+    ),
+    _bad(
+        "A geometry that is no area",
+        "processRequest.input.bounds.geometry = {'type': 'Point', 'coordinates': [8, 41]}: must be a GeoJSON "
+        "Polygon or MultiPolygon with coordinates. Convert or merge other geometries.",
+        {"processRequest__input__bounds": {"geometry": {"type": "Point", "coordinates": [8, 41]}}},
+    ),
+    _bad(
+        "A box in another order",
+        "processRequest.input.bounds.bbox = [9.6, 41.3, 8.5, 43.1]: west must be less than east, and south less "
+        "than north. Write [west, south, east, north].",
+        {"processRequest__input__bounds": {"bbox": [9.6, 41.3, 8.5, 43.1]}},
+    ),
+    _bad(
+        "Metres without their CRS",
+        "processRequest.input.bounds.bbox = [480000.0, 4570000.0, 560000.0, 4770000.0]: reaches beyond 180 "
+        "degrees of longitude or 90 of latitude. Longitude comes first. If these are no degrees, name their CRS "
+        "in processRequest.input.bounds.properties.crs.",
+        {"processRequest__input__bounds": {"bbox": [480000, 4570000, 560000, 4770000]}},
+    ),
+    _bad(
+        "A box and a geometry far from each other",
+        "processRequest.input.bounds.bbox = [1.0, 41.0, 2.0, 42.0]: has nothing in common with the geometry "
+        "beside it, and only what both cover is processed. Give one of the two.",
+        {"processRequest__input__bounds": {"bbox": [1, 41, 2, 42], "geometry": polygon(SQUARE)}},
+    ),
+    _bad(
+        "A CRS written as a code",
+        "processRequest.input.bounds.properties.crs = 'EPSG:4326': must be the address of a CRS. Write "
+        "http://www.opengis.net/def/crs/OGC/1.3/CRS84 or http://www.opengis.net/def/crs/EPSG/0/32633.",
+        {"processRequest__input__bounds": {"bbox": BOX, "properties": {"crs": "EPSG:4326"}}},
+    ),
+    _bad(
+        "A CRS that the service does not know",
+        "processRequest.input.bounds.properties.crs = 'http://www.opengis.net/def/crs/EPSG/0/31287': is not among"
+        " the coordinate reference systems the service knows. Reproject the area, e.g. to longitude and latitude,"
+        " http://www.opengis.net/def/crs/OGC/1.3/CRS84.",
+        {"processRequest__input__bounds": {"bbox": BOX, "properties": {"crs": f"{EPSG}31287"}}},
+    ),
+    _bad(
+        "An area outside the grid",
+        "processRequest.input.bounds = [100.0, 10.0, 101.0, 11.0]: lies where tiling grid 7 (LAEA 20 km) has no "
+        "tiles. Choose another grid, e.g. 3 (WGS84 1 degree), which covers the world.",
+        {
+            "input": {"type": "tiling-grid", "id": 7, "resolution": 10},
+            "processRequest__input__bounds": {"bbox": [100, 10, 101, 11]},
+        },
+    ),
+    _bad(
+        "A period that is empty",
+        "processRequest.input.data.0.dataFilter = {'timeRange': {'from': '2019-06-01T00:00:00Z', 'to': "
+        "'2019-06-01T00:00:00Z'}}: timeRange.from = 2019-06-01T00:00:00Z is not before timeRange.to = "
+        "2019-06-01T00:00:00Z. A schedule that is no interval has data_interval_start equal to data_interval_end;"
+        " take another period.",
+        {"processRequest__input__data": source("2019-06-01T00:00:00Z", "2019-06-01T00:00:00Z")},
+    ),
+    _bad(
+        "A date without a time",
+        "processRequest.input.data.0.dataFilter = {'timeRange': {'from': '2019-04-01', 'to': "
+        "'2019-06-30T23:59:59Z'}}: timeRange.from = '2019-04-01' is a date without a time. Write a moment like "
+        "2019-04-01T00:00:00Z.",
+        {"processRequest__input__data": source("2019-04-01", "2019-06-30T23:59:59Z")},
+    ),
+    _bad(
+        "A filter with a typing mistake",
+        "processRequest.input.data.0.dataFilter = {'maxCloudCover': 20}: maxCloudCover is not a filter, and "
+        "nearly maxCloudCoverage. Write maxCloudCoverage.",
+        {"processRequest__input__data": [{"type": "sentinel-2-l2a", "dataFilter": {"maxCloudCover": 20}}]},
+    ),
+    _bad(
+        "A null in a list",
+        "processRequest.input.data.0.dataFilter.tiles.1 = None: must not be null: the service refuses every null."
+        " Leave it out.",
+        {"processRequest__input__data": [{"type": "sentinel-2-l2a", "dataFilter": {"tiles": ["32TNM", None]}}]},
+    ),
+    _bad(
+        "A number that JSON has no word for",
+        "processRequest.input.data.0.dataFilter.maxCloudCoverage = nan: is not a number that JSON can express. "
+        "Correct the number.",
+        {"processRequest__input__data": [{"type": "sentinel-2-l2a", "dataFilter": {"maxCloudCoverage": float("nan")}}]},
+    ),
+    _bad(
+        "An empty evalscript",
+        "processRequest.evalscript = ' ': is empty. Give the script's text, or a path that ends in .js.",
+        {"processRequest__evalscript": " "},
+    ),
+    _bad(
+        "The path of an evalscript in place of its text",
+        "processRequest.evalscript = 'max_ndvi.js': is the path of a file, and the service takes the text of a "
+        "script. Have the file read, or give the text.",
+        {"processRequest__evalscript": "max_ndvi.js"},
+    ),
+    _bad(
+        "An evalscript of an older version",
+        'processRequest.evalscript = \'function setup() { return {input: ["B04", "B08"], output: {id: \\\'default\\\','
+        " bands: 1, sampleType: \\'FLOAT32\\'}}; }': does not begin with //VERSION=3. Make that its first line.",
+        {"processRequest__evalscript": script().removeprefix("//VERSION=3")},
+    ),
+    _bad(
+        "An evalscript without evaluatePixel()",
+        "processRequest.evalscript = '//VERSION=3': has no function evaluatePixel(). Write a function evaluatePixel.",
+        {"processRequest__evalscript": script().partition("function evaluatePixel")[0]},
+    ),
+    _bad(
+        "A sample type that does not exist",
+        "processRequest.evalscript = 'sampleType: FLOAT64': is not a sample type; it is that of output default in"
+        " setup(). Choose one of AUTO, INT8, UINT8, INT16, UINT16, FLOAT32.",
+        {"processRequest__evalscript": script(sampleType="FLOAT64")},
+    ),
+    _bad(
+        "Two outputs with the same id",
+        "processRequest.evalscript = 'id: ndvi': is the id of 2 outputs in setup(). Give each output an id of its own.",
+        {
+            "processRequest__evalscript": SCRIPT.format(output='[{id: "ndvi", bands: 1}, {id: "ndvi", bands: 2}]'),
+            "processRequest__output": {"responses": [tiff("ndvi")]},
+        },
+    ),
+    _bad(
+        "A datasource that is no data source",
+        "processRequest.evalscript = 'datasource: L2A': is the id of no data source; processRequest.input.data "
+        "has l1c, l2a. Make the two the same.",
+        {
+            "processRequest__evalscript": FUSION,
+            "processRequest__input__data": [
+                {"id": "l1c", "type": "sentinel-2-l1c"},
+                {"id": "l2a", "type": "sentinel-2-l2a"},
+            ],
+        },
+    ),
+    _bad(
+        "A response for an output that the evalscript does not have",
+        "processRequest.output.responses.0.identifier = 'nvdi': is not an output of the evalscript; the "
+        "evalscript's setup() has ndvi. Write ndvi, or correct the evalscript.",
+        {"processRequest__output": {"responses": [tiff("nvdi")]}, "processRequest__evalscript": script(id="ndvi")},
+    ),
+    _bad(
+        "No response, and no default output",
+        "processRequest.output.responses = None: is absent, which asks for the output default, and the "
+        "evalscript's setup() has ndvi. Name a response for each output you want.",
+        {"processRequest__output": ..., "processRequest__evalscript": script(id="ndvi")},
+    ),
+    _bad(
+        "Two responses for one output",
+        "processRequest.output.responses.1.identifier = 'default': is used twice. Name each output once.",
+        {"processRequest__output": {"responses": [tiff("default"), tiff("default")]}},
+    ),
+    _bad(
+        "An image format that a batch does not write",
+        "processRequest.output.responses.0.format.type = 'image/png': batch writes image/tiff, application/json "
+        "and zarr/array only. Choose one of them.",
+        {"processRequest__output": {"responses": [{"format": {"type": "image/png"}}]}},
+    ),
+    _bad(
+        "JSON that is not userdata",
+        "processRequest.output.responses.0.format.type = 'application/json': is the format of the identifier "
+        "userdata only. Write image/tiff, or name it userdata.",
+        {"processRequest__output": {"responses": [{"identifier": "default", "format": {"type": "application/json"}}]}},
+    ),
+    _bad(
+        "A size in pixels",
+        "processRequest.output = {'width': 512, 'height': 512}: a batch takes no height, width. Remove it: the "
+        "tiling grid's resolution, or the GeoPackage's, decides the size.",
+        {"processRequest__output": {"width": 512, "height": 512}},
+    ),
+    _bad(
+        "A field with a typing mistake",
+        "output.skipExisitng = True: is not a field of this part of the request. Check the spelling.",
+        {"output__skipExisitng": True},
+    ),
+    _bad(
+        "A delivery URL of the web",
+        "output.delivery.s3.url = 'https://my-bucket.s3.amazonaws.com/ndvi': must start with s3:// or gs://. "
+        "Write s3://bucket/folder or gs://bucket/folder.",
+        {"output__delivery": {"s3": {"url": "https://my-bucket.s3.amazonaws.com/ndvi"}}},
+    ),
+    _bad(
+        "A bucket whose name was left empty by a template",
+        "output.delivery.s3.url = 's3:///ndvi': the bucket name needs at least 3 letters, digits, dots, hyphens "
+        "or underscores. Write s3://bucket/folder/name, gs://bucket/folder/name or file:///folder/name. A tenant "
+        "is written tenant:bucket.",
+        {"output__delivery": {"s3": {"url": "s3:///ndvi"}}},
+    ),
+    _bad(
+        "A bucket of the other cloud",
+        "output.delivery.s3.url = 'gs://my-bucket/ndvi': is under s3 and must start with s3://. Write "
+        "s3://bucket/folder, or put it under gs.",
+        {"output__delivery": {"s3": {"url": "gs://my-bucket/ndvi"}}},
+    ),
+    _bad(
+        "A template without <tileName>",
+        "output.delivery.s3.url = 's3://my-bucket/<outputId>.tif': a template must hold <tileName>, or tiles "
+        "overwrite each other. Add <tileName>, or remove <outputId> for the default layout.",
+        {"output__delivery": {"s3": {"url": "s3://my-bucket/<outputId>.tif"}}},
+    ),
+    _bad(
+        "Several outputs, and a template without <outputId>",
+        "output.delivery.s3.url = 's3://my-bucket/<tileName>.tif': with 2 outputs a template must hold "
+        "<outputId>, or outputs overwrite each other. Add <outputId>.",
+        {"output__delivery": {"s3": {"url": "s3://my-bucket/<tileName>.tif"}}, **TWO},
+    ),
+    _bad(
+        "A placeholder that does not exist",
+        "output.delivery.s3.url = 's3://my-bucket/<tileID>.tif': <tileID> is not a placeholder the service knows."
+        " Write <tileName> instead.",
+        {"output__delivery": {"s3": {"url": "s3://my-bucket/<tileID>.tif"}}},
+    ),
+    _bad(
+        "Credentials in the request",
+        "output.delivery.s3.secretAccessKey = '***': must not stand in a request, where everybody who can see the"
+        " DAG can read it. Put it in the connection named by aws_conn_id or gcp_conn_id; it is added when the "
+        "request is sent.",
+        {"output__delivery": {"s3": {"url": "s3://my-bucket/ndvi", "secretAccessKey": "wJalrXUtnFEMI"}}},
+    ),
+    _bad(
+        "Google Cloud Storage on the Copernicus deployment",
+        "output.delivery.gs.url = 'gs://my-bucket/ndvi': is on Google Cloud Storage, which Copernicus Data Space "
+        "Ecosystem does not reach. Use a bucket on S3.",
+        {"output__delivery": {"gs": {"url": "gs://my-bucket/ndvi"}}},
+        "cdse",
+    ),
+    _bad(
+        "COG with a response that is no TIFF",
+        "output.cogOutput = True: needs image/tiff in every response, and userdata has another format. Remove "
+        "that response, or leave cogOutput out.",
+        {
+            "output__cogOutput": True,
+            "processRequest__output": {
+                "responses": [tiff("default"), {"identifier": "userdata", "format": {"type": "application/json"}}]
+            },
+        },
+    ),
+    _bad(
+        "COG with INT8",
+        "processRequest.evalscript = 'sampleType: INT8': is not allowed with output.cogOutput; it is that of "
+        "output default in setup(). Use INT16, or leave cogOutput out.",
+        {"output__cogOutput": True, "processRequest__evalscript": script(sampleType="INT8")},
+    ),
+    _bad(
+        "COG with blocks that TIFF does not have",
+        "output.cogParameters.blockxsize = 500: must be a multiple of 16, as TIFF has it. Write e.g. 256, 512 or 1024.",
+        {"output__cogOutput": True, "output__cogParameters": {"blockxsize": 500}},
+    ),
+    _bad(
+        "A collection of files that are no COG",
+        "output.createCollection = True: needs cloud optimised GeoTIFFs. Set output.cogOutput to true.",
+        {"output__createCollection": True},
+    ),
+    _bad(
+        "A collection with a band twice",
+        "output.createCollection = True: would have the band result2 twice: of output result and of output "
+        "result2. Rename one of the outputs.",
+        {
+            **COLLECTION,
+            **TWO,
+            "processRequest__evalscript": SCRIPT.format(output='[{id: "result", bands: 3}, {id: "result2", bands: 1}]'),
+        },
+    ),
+    _bad(
+        "A collection with an id that is none",
+        "output.collectionId = 'byoc-4a2b': is not the id (UUID) of a collection. Write the id alone, without the"
+        " byoc- in front of it.",
+        {"output__cogOutput": True, "output__collectionId": "byoc-4a2b"},
+    ),
+    _bad(
+        "A collection in another region",
+        "output.delivery.s3.region = 'us-west-2': is not eu-central-1, the region of AWS EU (Frankfurt), and "
+        "output.createCollection needs that. Deliver to a bucket in eu-central-1.",
+        {**COLLECTION, "output__delivery": {"s3": {"url": "s3://my-bucket/ndvi", "region": "us-west-2"}}},
+        "aws-eu-central-1",
+    ),
+    _bad(
+        "A collection on Google Cloud Storage",
+        "output.createCollection = True: needs a bucket on S3, in the region of the deployment. Deliver to "
+        "output.delivery.s3.",
+        {**COLLECTION, "output__delivery": {"gs": {"url": "gs://my-bucket/ndvi"}}},
+    ),
+    _bad(
+        "A GeoPackage with a width and no height",
+        "input.defaults = {'width': 512}: width and height go together. Give both, or a resolution instead.",
+        {"input": {**GEOPACKAGE, "defaults": {"width": 512}}},
+    ),
+    _bad(
+        "Features of more than 3500 pixels",
+        "input.defaults.width = 4000: input should be less than or equal to 3500. Correct the value.",
+        {"input": {**GEOPACKAGE, "defaults": {"width": 4000, "height": 3000}}},
+    ),
+    _bad(
+        "A folder in place of a GeoPackage",
+        "input.features.s3.url = 's3://my-bucket/fields/': must name an object, not a folder. Write "
+        "s3://bucket/folder/name, gs://bucket/folder/name or file:///folder/name.",
+        {"input": {"type": "geopackage", "features": {"s3": {"url": "s3://my-bucket/fields/"}}}},
+    ),
+    _bad(
+        "Zarr on a UTM grid",
+        "input.id = 0: is a UTM grid (UTM 20 km), and Zarr works on WGS84 and LAEA grids only. Choose one of 3 "
+        "(WGS84 1 degree), 6 (LAEA 100 km), 7 (LAEA 20 km), or deliver rasters.",
+        {**ZARR, "input": {"type": "tiling-grid", "id": 0, "resolution": 10}},
+    ),
+    _bad(
+        "Zarr of a GeoPackage",
+        "input.type = 'geopackage': cannot be written as Zarr, which works on the service's WGS84 and LAEA grids "
+        "only. Use one of the grids 3 (WGS84 1 degree), 6 (LAEA 100 km), 7 (LAEA 20 km), or deliver rasters.",
+        {**ZARR, "input": GEOPACKAGE},
+    ),
+    _bad(
+        "Zarr with several bands in an output",
+        "processRequest.evalscript = 'bands: 3': is too many for a Zarr, which takes one band per output; it is "
+        "that of output default in setup(). Write an output for each band.",
+        {**ZARR, "processRequest__evalscript": script(bands=3)},
+    ),
+    _bad(
+        "Zarr with userdata",
+        "processRequest.output.responses.1.format.type = 'application/json': cannot be written into a Zarr, which"
+        " takes zarr/array only. Remove this response, or deliver rasters.",
+        {
+            **ZARR,
+            "processRequest__output": {
+                "responses": [zarr("default"), {"identifier": "userdata", "format": {"type": "application/json"}}]
+            },
+        },
+    ),
+    _bad(
+        "Zarr with a placeholder other than <requestId>",
+        "output.delivery.s3.url = 's3://my-bucket/<tileName>': a Zarr path may hold <requestId> only. Remove "
+        "<tileName>.",
+        {**ZARR, "output__delivery": {"s3": {"url": "s3://my-bucket/<tileName>"}}},
+    ),
+    _bad(
+        "Zarr chunks that do not divide a tile",
+        "output.arrayParameters.chunks = [1, 512, 512]: must divide a tile, which has 2000 x 2000 pixels at this "
+        "resolution. Write e.g. [1, 1000, 1000].",
+        {**ZARR, "output__arrayParameters__chunks": [1, 512, 512]},
+    ),
+    _bad(
+        "Zarr with a type too small for the output",
+        "output.arrayParameters.dtype = '|u1': cannot hold the sampleType FLOAT32 of output default. Choose one "
+        "of <f4, >f4, <f8, >f8.",
+        {**ZARR, "output__arrayParameters__dtype": "|u1"},
+    ),
+    _bad(
+        "Zarr with a fill value of another type",
+        "output.arrayParameters.fill_value = -9999.0: cannot be stored as <u2. Choose a value of that type.",
+        {
+            **ZARR,
+            "processRequest__evalscript": script(sampleType="UINT16"),
+            "output__arrayParameters__dtype": "<u2",
+            "output__arrayParameters__fill_value": -9999,
+        },
+    ),
+    _bad(
+        "Zarr without array parameters",
+        "output.arrayParameters = None: lacks dtype, order, chunks, fill_value for the output default. Write e.g."
+        ' {"dtype": "<f4", "order": "C", "chunks": [1, 1000, 1000], "fill_value": 0}.',
+        {**ZARR, "output__arrayParameters": ...},
+    ),
+    _bad(
+        "A Zarr override of an array that does not exist",
+        "output.arrayOverrides.nvdi = 'nvdi': is not the identifier of a response: default. Correct the name.",
+        {**ZARR, "output__arrayOverrides": {"nvdi": {"dtype": "<f8"}}},
+    ),
+    _bad(
+        "Several mistakes: all of them are named",
+        "input.id = 5: is not the id of a tiling grid. Choose one of 0 (UTM 20 km); 1 (UTM 10 km); 2 (UTM 100 "
+        "km); 3 (WGS84 1 degree); 6 (LAEA 100 km); 7 (LAEA 20 km).\n"
+        "output.delivery.s3.url = 's3://my-bucket/<tileID>': <tileID> is not a placeholder the service knows. "
+        "Write <tileName> instead.\n"
+        "processRequest.evalscript = 'sampleType: INT8': is not allowed with output.cogOutput; it is that of "
+        "output default in setup(). Use INT16, or leave cogOutput out.",
+        {
+            "input__id": 5,
+            "output__cogOutput": True,
+            "output__delivery": {"s3": {"url": "s3://my-bucket/<tileID>"}},
+            "processRequest__evalscript": script(sampleType="INT8"),
+        },
+    ),
+)
+
+DELIVERY = {"output__delivery": {"s3": {"url": "s3://my-bucket/ndvi"}}}
+ELSEWHERE: Answers = {"HEAD": (403, {"x-amz-bucket-region": "us-west-2"}, b"")}
+
+BUCKETS = (
+    _bad_bucket(
+        "A bucket that does not exist",
+        "output.delivery.s3.url = 's3://no-such-bucket/ndvi': the bucket says no to connection 'aws_default'. "
+        "Could not write s3://no-such-bucket/ndvi/write-check/request-write-check.json. The storage said: HTTP "
+        "404, NoSuchBucket, The specified bucket does not exist. Check the bucket name, the endpoint URL and the "
+        "tenant; the bucket does not exist there. If the service can reach it and Airflow cannot, switch this "
+        "check off with check_bucket=False.",
+        {"output__delivery": {"s3": {"url": "s3://no-such-bucket/ndvi"}}},
+    ),
+    _bad_bucket(
+        "A secret that does not belong to the key",
+        "output.delivery.s3.url = 's3://my-bucket/ndvi': the bucket says no to connection 'aws_default'. Could "
+        "not write s3://my-bucket/ndvi/write-check/request-write-check.json. The storage said: HTTP 403, "
+        "SignatureDoesNotMatch, The request signature we calculated does not match the signature you provided. "
+        "Check your key and signing method. Check the access key and secret in the connection used for this "
+        "bucket: the secret does not belong to the key. If the service can reach it and Airflow cannot, switch "
+        "this check off with check_bucket=False.",
+        DELIVERY,
+        secret="not-" + SECRET,
+    ),
+    _bad_bucket(
+        "A key that the bucket does not know",
+        "output.delivery.s3.url = 's3://my-bucket/ndvi': the bucket says no to connection 'aws_default'. Could "
+        "not write s3://my-bucket/ndvi/write-check/request-write-check.json. The storage said: HTTP 403, "
+        "InvalidAccessKeyId, The Access Key Id you provided does not exist in our records. Check the access key "
+        "and secret in the connection used for this bucket: this endpoint does not know the key. If the service "
+        "can reach it and Airflow cannot, switch this check off with check_bucket=False.",
+        DELIVERY,
+        key="AKIAIOSFODNN7EXAMPLE",
+    ),
+    _bad_bucket(
+        "A bucket that may not be written to",
+        "output.delivery.s3.url = 's3://my-bucket/ndvi': the bucket says no to connection 'aws_default'. Could "
+        "not write s3://my-bucket/ndvi/write-check/request-write-check.json. The storage said: HTTP 403, "
+        "AccessDenied, Access Denied. Check the access key and secret in the connection used for this bucket, and"
+        " that they allow s3:GetObject, s3:PutObject, s3:DeleteObject and s3:ListBucket; without s3:ListBucket a "
+        "missing object is refused too. If the service can reach it and Airflow cannot, switch this check off "
+        "with check_bucket=False.",
+        DELIVERY,
+        {"PUT": (403, {}, DENIED)},
+    ),
+    _bad_bucket(
+        "A bucket in which nothing may be deleted",
+        "output.delivery.s3.url = 's3://my-bucket/ndvi': the bucket says no to connection 'aws_default'. Could "
+        "not delete s3://my-bucket/ndvi/write-check/request-write-check.json. The storage said: AccessDenied. "
+        "Check the access key and secret in the connection used for this bucket, and that they allow "
+        "s3:GetObject, s3:PutObject, s3:DeleteObject and s3:ListBucket; without s3:ListBucket a missing object is"
+        " refused too. If the service can reach it and Airflow cannot, switch this check off with "
+        "check_bucket=False.",
+        DELIVERY,
+        {"POST": (200, {}, NOT_DELETED)},
+    ),
+    _bad_bucket(
+        "A GeoPackage that does not exist",
+        "input.features.s3.url = 's3://my-bucket/fields.gpkg': does not exist. Write the GeoPackage first, or "
+        "correct the URL.",
+        {**DELIVERY, "input": GEOPACKAGE},
+    ),
+    _bad_bucket(
+        "A bucket in another region than the request says",
+        "output.delivery.s3.region = 'eu-west-1': is not us-west-2, where the bucket is. Write \"region\": "
+        '"us-west-2" beside the url.',
+        {"output__delivery": {"s3": {"url": "s3://my-bucket/ndvi", "region": "eu-west-1"}}},
+        ELSEWHERE,
+        deployment="aws-eu-central-1",
+    ),
+    _bad_bucket(
+        "A bucket in another region, and no word of it in the request",
+        "output.delivery.s3.region = None: is absent, which stands for the deployment's own, and not for "
+        'us-west-2, where the bucket is. Write "region": "us-west-2" beside the url.',
+        DELIVERY,
+        ELSEWHERE,
+        deployment="aws-eu-central-1",
+    ),
+    _bad_bucket(
+        "A collection in a bucket of another region",
+        "output.delivery.s3.region = None: is absent, which stands for the deployment's own, and not for "
+        'us-west-2, where the bucket is. Write "region": "us-west-2" beside the url.\n'
+        "output.delivery.s3.region = 'us-west-2': is not eu-central-1, the region of AWS EU (Frankfurt), and "
+        "output.createCollection needs that. Deliver to a bucket in eu-central-1.",
+        {**COLLECTION, **DELIVERY},
+        ELSEWHERE,
+        deployment="aws-eu-central-1",
+    ),
+    _bad_bucket(
+        "Two buckets that say no",
+        "output.delivery.s3.url = 's3://no-such-bucket/ndvi': the bucket says no to connection 'aws_default'. "
+        "Could not write s3://no-such-bucket/ndvi/write-check/request-write-check.json. The storage said: HTTP "
+        "404, NoSuchBucket, The specified bucket does not exist. Check the bucket name, the endpoint URL and the "
+        "tenant; the bucket does not exist there. If the service can reach it and Airflow cannot, switch this "
+        "check off with check_bucket=False.\n"
+        "input.features.s3.url = 's3://my-bucket/fields.gpkg': does not exist. Write the GeoPackage first, or "
+        "correct the URL.",
+        {"output__delivery": {"s3": {"url": "s3://no-such-bucket/ndvi"}}, "input": GEOPACKAGE},
+    ),
+)
