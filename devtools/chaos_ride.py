@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import threading
 import time
@@ -48,7 +49,7 @@ class Ride:
     :param state: The run's state in the end.
     :param seconds: How long it took.
     :param created: Tasks the service has created for it.
-    :param starts: How often the service was made to start a task, for each map index.
+    :param starts: How often the service was made to start a task, for each map index and restart.
     :param orphans: Started tasks that had not ended when the run had.
     :param faults: What is wrong.
     """
@@ -59,7 +60,7 @@ class Ride:
     state: str = ""
     seconds: float = 0.0
     created: int = 0
-    starts: dict[int, int] = field(default_factory=dict)
+    starts: dict[tuple[int, int], int] = field(default_factory=dict)
     orphans: int = 0
     faults: list[str] = field(default_factory=list)
 
@@ -261,17 +262,22 @@ class Rider:
     def _judge(self, ride: Ride) -> None:
         tasks = tasks_of(self._stack, ride.run)
         ride.created = len(tasks)
-        for index in ride.plan.variant.map_indexes:
-            ride.starts[index] = sum(started(task) for intent, task in tasks if intent.map_index == index)
-            if ride.starts[index] != 1:
-                ride.faults.append(f"started {ride.starts[index]} times, map index {index}")
+        for intended in itertools.product(ride.plan.variant.map_indexes, ride.plan.variant.rounds):
+            starts = sum(started(task) for intent, task in tasks if (intent.map_index, intent.round) == intended)
+            ride.starts[intended] = starts
+            if starts != 1:
+                ride.faults.append(f"started {starts} times, map index {intended[0]}, restart {intended[1]}")
         ride.orphans = sum(is_running(task) for _, task in tasks)
         if ride.orphans:
             ride.faults.append(f"{ride.orphans} orphans")
         if ride.state != "success":
             ride.faults.append(f"the run is {ride.state or 'unknown'} after {ride.seconds:.0f} s")
             return
-        ids = {intent.map_index: {task["id"] for i, task in tasks if i == intent} for intent, _ in tasks}
+        ids = {
+            intent.map_index: {task["id"] for i, task in tasks if i == intent}
+            for intent, _ in tasks
+            if not intent.round
+        }
         for index in ride.plan.variant.map_indexes:
             result = self._result(ride, index)
             if result is None or (result["outcome"], result["delivered"]) != ("DONE", result["total"]):

@@ -42,6 +42,9 @@ TIMING: dict[str, Any] = {
     "visible_after_seconds": 45,
     "status_lag_seconds": 30,
 }
+# In the tasks themselves, and not in the restarts, whose tag goes on.
+FAILS_ONCE = {"outcome": "fatal", "indexes": [0], "task": r"_restart/.*~\d+$"}
+SCRIPT = {"timing": TIMING, "features": [FAILS_ONCE]}
 _TAKEN_OVER_AFTER_S = 5
 _SETTINGS = {
     "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": str(_TAKEN_OVER_AFTER_S),
@@ -212,7 +215,7 @@ class ChaosStack:
         self._exits.__exit__(kind, error, tb)
 
     def _start(self) -> None:
-        self.sim = self._exits.enter_context(Simulator.start(speed=SPEED, script={"timing": TIMING}))
+        self.sim = self._exits.enter_context(Simulator.start(speed=SPEED, script=SCRIPT))
         env = dict(_SETTINGS)
         for number in range(self._count):
             lane = Lane(number, self._gate(self.sim.ready.base_url), self._gate(self.sim.ready.s3_endpoint))

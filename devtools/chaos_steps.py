@@ -20,6 +20,7 @@ _STORE = re.compile(r"/store/ti/[^/]+/sentinelhub_batch$")
 _STATE = re.compile(r"/task-instances/[0-9a-f-]{36}/state$")
 _RUN = re.compile(r"/task-instances/[0-9a-f-]{36}/run$")
 _DATABASE = re.compile(r"/execution-[^/]+\.sqlite$")
+_FEATURES = re.compile(r"/retry-[^/]+\.gpkg$")
 _TABLE = re.compile(r"/report-[^/]+\.parquet$")
 
 Place = Literal["service", "bucket", "airflow"]
@@ -35,6 +36,8 @@ class Variant(StrEnum):
     BLOCKING_MAPPED = "blocking_mapped"
     DEFERRED_ANALYSE = "deferred_analyse"
     BLOCKING_ANALYSE = "blocking_analyse"
+    DEFERRED_RESTART = "deferred_restart"
+    BLOCKING_RESTART = "blocking_restart"
 
     @property
     def dag_id(self) -> str:
@@ -50,6 +53,11 @@ class Variant(StrEnum):
     def analyses(self) -> bool:
         """Whether the analysis is asked for before the start."""
         return self.value.endswith("analyse")
+
+    @property
+    def rounds(self) -> tuple[int, ...]:
+        """The task itself, and each restart of what failed in it."""
+        return (0, 1) if self.value.endswith("restart") else (0,)
 
     @property
     def map_indexes(self) -> tuple[int, ...]:
@@ -103,6 +111,7 @@ class Step:
     :param deferred: Whether it occurs when the wait is deferred.
     :param blocking: Whether it occurs when it is not.
     :param analyse: Whether it occurs only (True), or never (False), when the analysis comes first.
+    :param restart: Whether it occurs only when failed features are run again.
     :param in_trigger: Whether the trigger makes the call, where there is one.
     :param fresh: Whether the service may not know the task's id yet.
     """
@@ -117,6 +126,7 @@ class Step:
     deferred: bool = True
     blocking: bool = True
     analyse: bool | None = None
+    restart: bool = False
     in_trigger: bool = False
     fresh: bool = False
 
@@ -127,6 +137,8 @@ class Step:
         :param variant: How the task is run.
         """
         if self.analyse is not None and self.analyse is not variant.analyses:
+            return False
+        if self.restart and len(variant.rounds) == 1:
             return False
         return self.deferred if variant.deferred else self.blocking
 
@@ -173,6 +185,10 @@ def _status(status: str, action: str | None = None) -> tuple[str, ...]:
     return found if action is None else (*found, f'"userAction":"{action}"')
 
 
+# Only a restart takes its features from a GeoPackage.
+_RESTART = ("geopackage",)
+_REPROCESSING, _REDONE = (*_RESTART, *_status("PROCESSING")), (*_RESTART, *_status("DONE"))
+
 STEPS = (
     Step(1, "looking for an earlier task", "service", "GET", _LIST, "before"),
     Step(2, "create on its way", "service", "POST", _LIST, "before"),
@@ -191,9 +207,17 @@ STEPS = (
     Step(15, "ended, before the event", "service", "GET", _ONE, "after", _status("DONE"), in_trigger=True),
     Step(16, "woken up", "airflow", "PATCH", _RUN, "after", ('"execute_complete"',), blocking=False),
     Step(17, "reading the report", "bucket", "GET", _DATABASE, "before"),
-    Step(18, "table written", "bucket", "PUT", _TABLE, "after"),
-    Step(19, "success on its way", "airflow", "PATCH", _STATE, "before", ('"success"',)),
-    Step(20, "success, answer on its way", "airflow", "PATCH", _STATE, "after", ('"success"',)),
+    Step(18, "lost features on their way", "bucket", "PUT", _FEATURES, "before", restart=True),
+    Step(19, "restart: create on its way", "service", "POST", _LIST, "before", _RESTART, restart=True),
+    Step(20, "restart: created, answer on its way", "service", "POST", _LIST, "after", _RESTART, restart=True),
+    Step(21, "restart: created, before the record", "airflow", "PUT", _STORE, "before", ('["',), restart=True),
+    Step(22, "restart: processing", "service", "GET", _ONE, "after", _REPROCESSING, in_trigger=True, restart=True),
+    Step(
+        23, "restart: ended, before the event", "service", "GET", _ONE, "after", _REDONE, in_trigger=True, restart=True
+    ),
+    Step(24, "table written", "bucket", "PUT", _TABLE, "after"),
+    Step(25, "success on its way", "airflow", "PATCH", _STATE, "before", ('"success"',)),
+    Step(26, "success, answer on its way", "airflow", "PATCH", _STATE, "after", ('"success"',)),
 )
 
 

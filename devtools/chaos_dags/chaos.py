@@ -85,6 +85,8 @@ WAYS: dict[str, dict[str, Any]] = {
     "blocking": {"deferrable": False},
     "deferred_analyse": {"deferrable": True, "analyse_first": True},
     "blocking_analyse": {"deferrable": False, "analyse_first": True},
+    "deferred_restart": {"deferrable": True, "on_partial": "restart"},
+    "blocking_restart": {"deferrable": False, "on_partial": "restart"},
     "deferred_timeout": {"deferrable": True, "timeout": 8},
     "blocking_timeout": {"deferrable": False, "timeout": 8},
 }
