@@ -3,16 +3,18 @@ What the report of a task costs: CPU as a ratio to a bare SQLite scan of the sam
 
 Usage: ``python benchmarks/report_summary.py [features]`` (default 700,000, the service's limit for one task).
 
-Every measurement runs in a process of its own; CPU is the median of five runs (three for the table), imports excluded.
-The scan is ``SELECT max(id), max(name), max(status), max(error), max(delivered)``: every column of every row is read.
+Every measurement runs in a process of its own; CPU is the median of five runs (three for the slow ones), imports
+excluded. The scan is ``SELECT max(id), max(name), max(status), max(error), max(delivered)``: every column of every row
+is read. Where pandas is installed (it is no dependency) it does the same as the summary, and both must give the same
+counts, messages, numbers and names.
 """
 
 from __future__ import annotations
 
+import importlib
 import json
 import multiprocessing
 import random
-import resource
 import sqlite3
 import statistics
 import struct
@@ -90,7 +92,7 @@ def scan(path: Path) -> None:
 
 
 def summary(path: Path) -> None:
-    """Summarise as at the end of a task, if no table is written."""
+    """Summarise, and look for names that occur twice."""
     from airflow_provider_sentinelhub.artifacts.execution_db import read_execution_db
 
     read_execution_db(path)
@@ -124,40 +126,104 @@ def unlisted(path: Path) -> None:
     count_unlisted(path, path.with_suffix(".gpkg"))
 
 
-def pandas_read_sql(path: Path) -> None:
-    """Summarise as a user would with pandas."""
+def merged(path: Path) -> None:
+    """Merge with two restarts of what failed, each of which delivers a half, and summarise."""
+    from airflow_provider_sentinelhub.artifacts.execution_db import read_execution_db
+    from airflow_provider_sentinelhub.artifacts.rounds import merge
+
+    target = path.with_name("merged.sqlite")
+    target.unlink(missing_ok=True)
+    merge({0: path, 1: path.with_name("restart1.sqlite"), 2: path.with_name("restart2.sqlite")}, target)
+    read_execution_db(target, duplicates=False)
+
+
+def write_restarts(path: Path) -> None:
+    """Write the execution databases of two restarts of what failed."""
+    with closing(sqlite3.connect(path)) as database:
+        failed = database.execute("SELECT * FROM features WHERE status = 'FATAL'").fetchall()
+    for number in (1, 2):
+        kept, failed = failed[::2], failed[1::2]
+        with closing(sqlite3.connect(path.with_name(f"restart{number}.sqlite"))) as database:
+            database.execute("CREATE TABLE features (id INTEGER PRIMARY KEY, name, status, error, delivered)")
+            insert = "INSERT INTO features VALUES (?, ?, ?, ?, ?)"
+            database.executemany(insert, ((row[0], row[1], "DONE", None, 1) for row in kept))
+            database.executemany(insert, failed)
+            database.commit()
+
+
+def pandas_summary(path: Path) -> dict[str, Any]:
+    """Summarise as a user would with pandas: counts, what failed by message, names."""
     import pandas as pd  # type: ignore[import-untyped,unused-ignore]
 
     with closing(sqlite3.connect(path)) as database:
         frame = pd.read_sql("SELECT * FROM features", database)
-    frame.groupby(["status", "delivered"]).size()
-    frame[frame.status == "FATAL"].groupby("error").name.agg(["size", "first"])
+    done = frame.status == "DONE"
+    empty = done & (frame.error == "No data")
+    failed = frame[frame.status == "FATAL"]
+    message = failed.error.str.replace(r"parcel-\S+-\d+", "<feature>", regex=True)
+    groups = failed.assign(group=message.str.replace(r"after \d+", "after <n>", regex=True)).groupby("group").name
+    return {
+        "delivered": int((done & (frame.delivered == 1)).sum()),
+        "no_data": int(empty.sum()),
+        "pending": int((frame.status == "PENDING").sum()),
+        "failed": len(failed),
+        "groups": sorted((group, len(names), tuple(names.iloc[:3])) for group, names in groups),
+        "failed_names": tuple(failed.name.iloc[:20]),
+        "no_data_names": tuple(frame.name[empty].iloc[:20]),
+    }
 
 
-def child(action: Callable[[Path], None], path: Path, repeats: int, answer: Any) -> None:
+def our_summary(path: Path) -> dict[str, Any]:
+    """Return what this package says, in the same form."""
+    from airflow_provider_sentinelhub.artifacts.execution_db import read_execution_db
+
+    report = read_execution_db(path, duplicates=False)
+    return {
+        **{name: getattr(report, name) for name in ("delivered", "no_data", "pending", "failed")},
+        "groups": sorted((group.message, group.count, group.examples) for group in report.error_groups),
+        **{name: getattr(report, name) for name in ("failed_names", "no_data_names")},
+    }
+
+
+def resident_mb(field: str) -> float:
+    """Return the resident memory of this process, now (``VmRSS``) or at its highest (``VmHWM``)."""
+    # Not getrusage: its maximum goes on from the parent's, so a large parent would hide what its child takes.
+    for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
+        if line.startswith(field):
+            return int(line.split()[1]) / 1024
+    raise SystemExit("Memory is measured on Linux only")
+
+
+def child(action: Callable[[Path], Any], path: Path, repeats: int, imports: tuple[str, ...], answer: Any) -> None:
     """Repeat an action, and answer with its median CPU and how far memory grew."""
-    if action is table:
-        import pyarrow.parquet  # noqa: F401
-    if action is pandas_read_sql:
-        import pandas as pd  # noqa: F401
-    import airflow_provider_sentinelhub.artifacts.manifest  # noqa: F401
-
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    for name in imports:
+        importlib.import_module(name)
+    before = resident_mb("VmRSS")
     spent = []
     for _ in range(repeats):
         began = time.process_time()
         action(path)
         spent.append(time.process_time() - began)
-    after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    answer.put((statistics.median(spent), after - before))
+    answer.put((statistics.median(spent), resident_mb("VmHWM") - before))
 
 
-def measured(action: Callable[[Path], None], path: Path, repeats: int = 5) -> tuple[float, float]:
-    """Run an action in a process of its own."""
-    # A fresh interpreter, not a copy of this one: a forked child would start with its parent's peak of memory.
+def measured(
+    action: Callable[[Path], Any], path: Path, repeats: int = 5, imports: tuple[str, ...] = ()
+) -> tuple[float, float]:
+    """
+    Run an action in a process of its own.
+
+    :param action: What to run.
+    :param path: Its argument.
+    :param repeats: How often.
+    :param imports: Modules that are there before.
+    :returns: Median CPU in seconds, and by how many MB memory grew.
+    """
+    # A fresh interpreter, not a copy of this one: a forked child would start with its parent's memory.
     context = multiprocessing.get_context("spawn")
     answer: Any = context.Queue()
-    process = context.Process(target=child, args=(action, path, repeats, answer))
+    modules = ("airflow_provider_sentinelhub.artifacts.manifest", *imports)
+    process = context.Process(target=child, args=(action, path, repeats, modules, answer))
     process.start()
     process.join()
     if process.exitcode:
@@ -176,13 +242,15 @@ def main() -> None:
         write_execution_db(unique, count, unique=True)
         write_execution_db(failed, count, all_failed=True)
         write_manifest(plain.with_suffix(".gpkg"), count)
+        write_restarts(plain)
         floor, _ = measured(scan, plain)
-        jobs: list[tuple[str, Callable[[Path], None], Path, int]] = [
-            ("summary", summary, plain, 5),
-            ("summary, names unique in the database", summary, unique, 5),
-            ("summary, every feature failed", summary, failed, 3),
+        jobs: list[tuple[str, Callable[[Path], Any], Path, int]] = [
+            ("summary", bare_summary, plain, 5),
+            ("summary and duplicate names", summary, plain, 5),
+            ("the same, names unique in the database", summary, unique, 5),
+            ("summary, every feature failed", bare_summary, failed, 3),
             ("progress counts", progress, plain, 5),
-            ("summary, duplicates found by the table", bare_summary, plain, 5),
+            ("three rounds merged and summarised", merged, plain, 3),
             ("manifest compared, no table", unlisted, plain, 3),
             ("Parquet table with manifest", table, plain, 3),
         ]
@@ -191,11 +259,14 @@ def main() -> None:
         except ImportError:
             print("pandas is not installed: not compared")
         else:
-            jobs.append(("pandas.read_sql and groupby", pandas_read_sql, plain, 3))
+            if our_summary(plain) != pandas_summary(plain):
+                raise SystemExit("This package and pandas do not agree")
+            jobs.append(("pandas.read_sql and groupby", pandas_summary, plain, 5))
         print(f"{count:,} features; bare scan {floor:.3f} s of CPU")
         print(f"{'':<40}{'CPU s':>8}{'x scan':>8}{'MB over start':>15}")
         for name, action, path, repeats in jobs:
-            spent, memory = measured(action, path, repeats)
+            imports = ("pandas",) if action is pandas_summary else ("pyarrow.parquet",) if action is table else ()
+            spent, memory = measured(action, path, repeats, imports)
             results[name] = {"ratio": round(spent / floor, 2), "memory_mb": round(memory, 1)}
             print(f"{name:<40}{spent:>8.3f}{spent / floor:>8.2f}{memory:>15.1f}")
     print(json.dumps(results))
