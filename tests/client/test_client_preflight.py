@@ -1,0 +1,557 @@
+"""What can be known about a request offline: rules one by one, all of them together, and against the simulator."""
+
+from __future__ import annotations
+
+import copy
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from airflow_provider_sentinelhub.client.api import batch_v2
+from airflow_provider_sentinelhub.client.crs import SUPPORTED_EPSG, epsg_of
+from airflow_provider_sentinelhub.client.deployments import DEPLOYMENTS, Deployment
+from airflow_provider_sentinelhub.client.errors import InvalidParameter
+from airflow_provider_sentinelhub.client.evalscript import read_setup
+from airflow_provider_sentinelhub.client.preflight.findings import Findings
+from airflow_provider_sentinelhub.client.preflight.request import RULES, examine
+from airflow_provider_sentinelhub.simulator.evalscript import parse
+from airflow_provider_sentinelhub.simulator.problems import AnalysisFailed, Problem
+from airflow_provider_sentinelhub.simulator.validation import check as simulator_check
+from tests.client.client_harness import build_document, everything_said
+
+BOUNDS = "processRequest__input__bounds"
+RESPONSES = "processRequest__output"
+SCRIPT = """//VERSION=3
+function setup() {{ return {{input: {input}, output: {output}}}; }}
+function evaluatePixel(s) {{ return [s.B04]; }}
+"""
+EU, US, CDSE = (DEPLOYMENTS[key] for key in ("aws-eu-central-1", "aws-us-west-2", "cdse"))
+TIFF, JSON, ZARR_ARRAY = ({"type": kind} for kind in ("image/tiff", "application/json", "zarr/array"))
+ZARR: dict[str, Any] = {
+    "input": {"type": "tiling-grid", "id": 6, "resolution": 50.0},
+    RESPONSES: {"responses": [{"identifier": "default", "format": ZARR_ARRAY}]},
+    "output": {
+        "type": "zarr",
+        "delivery": {"s3": {"url": "s3://bucket/f"}},
+        "group": {"zarr_format": 2},
+        "arrayParameters": {"dtype": "<f4", "order": "C", "chunks": [1, 1000, 1000], "fill_value": 0.0},
+    },
+}
+
+
+def script(output: str = "{bands: 1}", source: str = '["B04"]') -> str:
+    return SCRIPT.format(input=source, output=output)
+
+
+def look(deployment: Any = None, **changes: Any) -> Findings:
+    document = build_document(**{"processRequest__evalscript": script(), **changes})
+    return examine(document, batch_v2.check, RULES["batch-v2"], deployment).findings
+
+
+def errors(deployment: Any = None, **changes: Any) -> list[str]:
+    return [error.field for error in look(deployment, **changes).errors]
+
+
+def warnings(deployment: Any = None, **changes: Any) -> list[str]:
+    found = look(deployment, **changes)
+    assert found.errors == ()
+    return [str(warning) for warning in found.warnings]
+
+
+def test_nothing_is_said_of_a_good_request() -> None:
+    assert look(EU) == look() == look(**ZARR) == Findings()
+
+
+# --- the area ------------------------------------------------------------------------------------------------------
+
+
+def square(x: float, y: float, side: float = 1.0) -> list[list[float]]:
+    return [[x, y], [x + side, y], [x + side, y + side], [x, y + side], [x, y]]
+
+
+@pytest.mark.parametrize(
+    ("bounds", "field"),
+    [
+        ({"bbox": [8, 41, 181, 42]}, "bbox"),
+        ({"bbox": [8, -91, 9, 42]}, "bbox"),
+        ({"geometry": {"type": "Polygon", "coordinates": [square(41, 100)]}}, "geometry"),
+        ({"geometry": {"type": "MultiPolygon", "coordinates": [[square(8, 41)], [square(8.5, 41)]]}}, "geometry"),
+        ({"geometry": {"type": "Polygon", "coordinates": [square(8, 41), square(10, 41)]}}, "geometry"),
+        ({"geometry": {"type": "Polygon", "coordinates": [[]]}}, "geometry"),
+        ({"geometry": {"type": "MultiPolygon", "coordinates": [[]]}}, "geometry"),
+        ({"geometry": {"type": "Polygon", "coordinates": [[["a", "b"]] * 4]}}, "geometry"),
+        ({"bbox": [8, 41, 9, 42], "geometry": {"type": "Polygon", "coordinates": [square(20, 41)]}}, "bbox"),
+        ({"bbox": [8, 41, 9, 42], "properties": {"crs": "urn:ogc:def:crs:EPSG::27700"}}, "properties.crs"),
+        ({"bbox": [8, 41, 9, 42], "properties": {"crs": "urn:ogc:def:crs:whatever"}}, "properties.crs"),
+    ],
+)
+def test_an_area_that_is_none(bounds: dict[str, Any], field: str) -> None:
+    assert errors(**{BOUNDS: bounds}) == [f"processRequest.input.bounds.{field}"]
+
+
+@pytest.mark.parametrize(
+    ("grid", "resolution", "bbox", "is_there"),
+    [
+        (0, 60.0, [0, 79, 1, 80], True),
+        (0, 60.0, [0, 83, 1, 84], False),
+        (2, 60.0, [0, -90, 1, -85], False),
+        (3, 0.0001, [0, 83, 1, 84], True),
+        (6, 50.0, [-31, 37, -25, 39], True),  # the Azores
+        (6, 50.0, [-18, 27, -13, 29], True),  # the Canary Islands
+        (6, 50.0, [43, 37, 45, 40], True),  # the east of Turkey
+        (7, 20.0, [10, 76, 30, 81], True),  # Svalbard
+        (7, 20.0, [-80, 25, -79, 26], False),  # Florida
+        (7, 20.0, [30, -5, 31, -4], False),
+    ],
+)
+def test_an_area_where_a_grid_has_no_tiles(grid: int, resolution: float, bbox: list[float], is_there: bool) -> None:
+    changes = {"input": {"type": "tiling-grid", "id": grid, "resolution": resolution}, BOUNDS: {"bbox": bbox}}
+    assert errors(**changes) == ([] if is_there else ["processRequest.input.bounds"])
+
+
+def test_metres_are_taken_for_metres() -> None:
+    utm = {"crs": "http://www.opengis.net/def/crs/EPSG/0/32632"}
+    assert warnings(**{BOUNDS: {"bbox": [480000, 4570000, 560000, 4770000], "properties": utm}}) == []
+    (said,) = warnings(**{BOUNDS: {"bbox": [8, 41, 9, 42], "properties": utm}})
+    assert "looks like degrees" in said
+
+
+def test_a_geometry_of_very_many_parts_is_pointed_out() -> None:
+    parts = [[square(8 + n % 40 / 20, 41 + n // 40 / 20, 0.01)] for n in range(1001)]
+    (said,) = warnings(**{BOUNDS: {"geometry": {"type": "MultiPolygon", "coordinates": parts}}})
+    assert "1,001 parts" in said
+
+
+def test_an_area_is_asked_for_beside_other_mistakes() -> None:
+    assert errors(**{BOUNDS: ..., "input__id": 99}) == ["input.id", "processRequest.input.bounds"]
+    assert errors(**{BOUNDS: ..., "input": {"type": "geopackage", "features": {"s3": {"url": "s3://bucket/f"}}}}) == []
+
+
+@pytest.mark.parametrize(
+    ("address", "epsg"),
+    [
+        ("http://www.opengis.net/def/crs/OGC/1.3/CRS84", 4326),
+        ("urn:ogc:def:crs:OGC::CRS84", 4326),
+        ("urn:ogc:def:crs:OGC:1.3:CRS84", 4326),
+        ("http://www.opengis.net/def/crs/EPSG/0/3035", 3035),
+        ("https://www.opengis.net/def/crs/EPSG/0/32760", 32760),
+        ("urn:ogc:def:crs:EPSG::32633", 32633),
+        ("urn:ogc:def:crs:EPSG:9.6:4326", 4326),
+        ("urn:ogc:def:crs:EPSG::", None),
+        ("EPSG:4326 ", None),
+    ],
+)
+def test_the_code_in_the_address_of_a_crs(address: str, epsg: int | None) -> None:
+    assert epsg_of(address) == epsg
+
+
+def test_the_systems_the_service_knows() -> None:
+    assert {4326, 3857, 3035, 32601, 32660, 32701, 32760, 28992} <= SUPPORTED_EPSG
+    assert not {27700, 31287, 32600, 32661, 32700, 32761} & SUPPORTED_EPSG
+    assert len(SUPPORTED_EPSG) == 2 + 60 + 60 + 24
+
+
+# --- outputs and the evalscript ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "evalscript",
+    [
+        script(),
+        "  //VERSION=3\n" + script(),
+        "\ufeff" + script(),
+        script().replace("//VERSION=3", "//VERSION=3 (auto-converted from 1)"),
+        script().replace("//VERSION=3", "// version = 3"),
+        script('{id: "default", bands: ["a", "b"], sampleType: SampleType.FLOAT32}'),
+        script('{bands: 3, sampleType: "uint16"}'),
+    ],
+)
+def test_scripts_the_service_takes(evalscript: str) -> None:
+    assert warnings(processRequest__evalscript=evalscript) == []
+
+
+@pytest.mark.parametrize("evalscript", ["//VERSION=30\n", "// a script\n//VERSION=3\n", "", "//VERSION 3\n"])
+def test_a_script_says_its_version_first(evalscript: str) -> None:
+    found = errors(processRequest__evalscript=script().replace("//VERSION=3\n", evalscript))
+    assert found == ["processRequest.evalscript"]
+
+
+def test_a_script_that_cannot_be_read_is_no_mistake() -> None:
+    computed = "//VERSION=3\nfunction setup() { return make(); }\nfunction evaluatePixel() {}"
+    assert read_setup(computed).outputs is None
+    (said,) = warnings(processRequest__evalscript=computed)
+    assert said.startswith("processRequest.evalscript: setup() is computed")
+    some = script("[{id: name, bands: 1}, {bands: 1}]")
+    (said,) = warnings(processRequest__evalscript=some)
+    assert "setup() is computed" in said
+
+
+def test_an_output_nobody_asked_for_is_pointed_out() -> None:
+    (said,) = warnings(processRequest__evalscript=script('[{bands: 1}, {id: "mask", bands: 1}, {id: "x", bands: 1}]'))
+    assert "evalscript's output mask, x: it is not delivered" in said
+
+
+def test_userdata_nobody_writes_is_pointed_out() -> None:
+    responses = {"responses": [{"format": TIFF}, {"identifier": "userdata", "format": JSON}]}
+    (said,) = warnings(**{RESPONSES: responses})
+    assert "never sets outputMetadata.userData" in said
+    writes = script() + "function updateOutputMetadata(scenes, inp, out) { out.userData = {}; }"
+    assert warnings(**{RESPONSES: responses, "processRequest__evalscript": writes}) == []
+
+
+@pytest.mark.parametrize(
+    ("responses", "fields"),
+    [
+        ([{"format": TIFF}, {"identifier": "default", "format": TIFF}], [".1.identifier"]),
+        ([{"identifier": "userdata", "format": TIFF}], [".0.identifier"]),
+        ([{"format": JSON}], [".0.format.type"]),
+        ([{"format": ZARR_ARRAY}], [".0.format.type"]),
+        (
+            [{"identifier": "b", "format": TIFF}, {"identifier": "a", "format": TIFF}],
+            [".0.identifier", ".1.identifier"],
+        ),
+    ],
+)
+def test_responses_that_cannot_be(responses: list[Any], fields: list[str]) -> None:
+    found = errors(**{RESPONSES: {"responses": responses}})
+    assert found == [f"processRequest.output.responses{field}" for field in fields]
+
+
+def test_inputs_and_data_sources_are_compared_where_there_are_several() -> None:
+    two = [{"id": "a", "type": "sentinel-2-l2a"}, {"id": "b", "type": "sentinel-2-l1c"}]
+    both = script(source='[{datasource: "a", bands: ["B04"]}, {datasource: "b", bands: ["B04"]}]')
+    assert warnings(processRequest__input__data=two, processRequest__evalscript=both) == []
+    unnamed = script(source='[{bands: ["B04"]}, {bands: ["B04"]}]')
+    assert warnings(processRequest__input__data=two, processRequest__evalscript=unnamed) == []
+    (said,) = warnings(processRequest__input__data=two)
+    assert "setup() has 1 inputs for 2 data sources" in said
+
+
+# --- files, collections, Zarr --------------------------------------------------------------------------------------
+
+
+def test_cog_parameters_without_cog_are_pointed_out() -> None:
+    (said,) = warnings(output__cogParameters={"blockxsize": 512})
+    assert "is ignored" in said
+    assert warnings(output__cogOutput=True, output__cogParameters={"blockxsize": 512, "blockysize": 256}) == []
+
+
+@pytest.mark.parametrize(
+    ("output", "names", "clashes"),
+    [
+        ('[{id: "r", bands: 3}, {id: "r2", bands: 1}]', ["r", "r2"], 1),
+        ('[{id: "r2", bands: 1}, {id: "r", bands: 3}]', ["r", "r2"], 1),
+        ('[{id: "r", bands: 1}, {id: "r2", bands: 1}]', ["r", "r2"], 0),
+        ('[{id: "r", bands: 3}, {id: "r2", bands: 2}, {id: "r3", bands: 1}]', ["r", "r2", "r3"], 2),
+        ('[{id: "r", bands: 12}, {id: "r1", bands: 2}]', ["r", "r1"], 1),
+        ('[{id: "r", bands: 3}, {id: "r2", bands: 1}]', ["r"], 0),
+        ('[{id: "r", bands: n}, {id: "r2", bands: 1}]', ["r", "r2"], 0),
+    ],
+)
+def test_bands_of_a_collection_have_names_of_their_own(output: str, names: list[str], clashes: int) -> None:
+    found = look(
+        output__cogOutput=True,
+        output__createCollection=True,
+        processRequest__evalscript=script(output),
+        **{RESPONSES: {"responses": [{"identifier": name, "format": TIFF} for name in names]}},
+    )
+    assert [error.field for error in found.errors] == ["output.createCollection"] * clashes
+
+
+@pytest.mark.parametrize(
+    ("dtype", "sample_type", "fits"),
+    [
+        ("|u1", "UINT8", True),
+        ("|u1", "AUTO", True),
+        ("|u1", "INT8", False),
+        ("|i1", "INT8", True),
+        ("|i1", "AUTO", False),
+        ("<u2", "UINT8", True),
+        (">u2", "INT16", False),
+        ("<i2", "UINT8", True),
+        (">i2", "UINT16", False),
+        ("<f8", "FLOAT32", True),
+        ("<f4", "INT8", True),
+        ("<u2", "FLOAT32", False),
+    ],
+)
+def test_an_array_holds_what_the_script_writes(dtype: str, sample_type: str, fits: bool) -> None:
+    evalscript = script(f'{{bands: 1, sampleType: "{sample_type}"}}')
+    changes = {**ZARR, "processRequest__evalscript": evalscript, "output__arrayParameters__dtype": dtype}
+    assert errors(**changes) == ([] if fits else ["output.arrayParameters.dtype"])
+
+
+@pytest.mark.parametrize(
+    ("grid", "resolution", "chunks", "fits"),
+    [
+        (6, 50.0, [1, 2000, 400], True),
+        (6, 50.0, [1, 2000, 600], False),
+        (6, 100.0, [1, 500, 250], True),
+        (3, 0.0001, [1, 1000, 1000], True),
+        (3, 0.0002, [1, 625, 625], True),
+        (3, 0.0002, [1, 640, 625], False),
+        (7, 10.0, [1, 4000, 4000], False),
+    ],
+)
+def test_chunks_divide_a_tile(grid: int, resolution: float, chunks: list[int], fits: bool) -> None:
+    changes = copy.deepcopy(ZARR)
+    changes["input"] = {"type": "tiling-grid", "id": grid, "resolution": resolution}
+    changes["output"]["arrayParameters"]["chunks"] = chunks
+    assert errors(**changes) == ([] if fits else ["output.arrayParameters.chunks"])
+
+
+def test_overrides_complete_and_correct_the_common_parameters() -> None:
+    array = ZARR["output"]["arrayParameters"]
+    changes = {**ZARR, "output__arrayParameters": ..., "output__arrayOverrides": {"default": array}}
+    assert errors(**changes) == []
+    assert errors(**{**ZARR, "output__arrayOverrides": {"default": {"dtype": "<f2"}}}) == [
+        "output.arrayOverrides.default.dtype"
+    ]
+    assert errors(**{**ZARR, "output__arrayOverrides": {"default": {"fill_value": 0.5}}}) == []
+    assert errors(**{**ZARR, "output__arrayOverrides": {"default": {"dtype": "<i2", "fill_value": 0.5}}}) == [
+        "output.arrayOverrides.default.fill_value"
+    ]
+
+
+# --- places --------------------------------------------------------------------------------------------------------
+
+
+def test_delivery_to_another_region_has_a_price() -> None:
+    there = {"output__delivery": {"s3": {"url": "s3://bucket/f", "region": "us-west-2"}}}
+    (said,) = warnings(EU, **there)
+    assert "0.03 PU for each MB" in said
+    assert "in eu-central-1" in said
+    landsat = {"processRequest__input__data": [{"type": "landsat-ot-l2"}]}
+    assert warnings(US, **there, **landsat) == warnings(None, **there) == warnings(CDSE, **there) == []
+
+
+def test_delivery_to_another_cloud_has_a_price() -> None:
+    there = {"output__delivery": {"gs": {"url": "gs://bucket/f"}}}
+    (said,) = warnings(EU, **there)
+    assert "0.1 PU for each MB" in said
+    assert errors(CDSE, **there) == ["output.delivery.gs.url"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "deployment", "is_there"),
+    [
+        ("sentinel-2-l2a", EU, True),
+        ("S2L2A", US, False),
+        ("sentinel-5p-l2", EU, False),
+        ("sentinel-5p-l2", CDSE, True),
+        ("landsat-ot-l1", CDSE, True),
+        ("landsat-tm-l2", CDSE, False),
+        ("byoc-017aa0ae-33a6-45d3-8548-0f7d1041b40c", US, True),
+        ("dem", US, True),
+        ("sentinel-5p-l2", DEPLOYMENTS["custom"], True),
+    ],
+)
+def test_data_of_another_deployment_is_pointed_out(kind: str, deployment: Deployment, is_there: bool) -> None:
+    said = warnings(deployment, processRequest__input__data=[{"type": kind}])
+    assert bool(said) is not is_there
+
+
+def test_thirty_metres_exist_on_one_deployment() -> None:
+    assert errors(EU, input__resolution=30) == errors(US, input__resolution=30)[:1] == ["input.resolution"]
+    assert errors(CDSE, input__resolution=30) == errors(DEPLOYMENTS["custom"], input__resolution=30) == []
+
+
+# --- the whole -----------------------------------------------------------------------------------------------------
+
+
+def test_a_large_request_is_pointed_out() -> None:
+    ring = [[8 + n / 100_000, 41.0] for n in range(60_000)]
+    geometry = {"type": "Polygon", "coordinates": [[*ring, [8, 42], [8, 41]]]}
+    (said,) = warnings(**{BOUNDS: {"geometry": geometry}})
+    assert said.startswith("request: is 1.")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), [None], [1, {"a": [None]}]])
+def test_what_json_cannot_say_is_not_dropped_silently(value: Any) -> None:
+    (field,) = errors(processRequest__input__data=[{"type": "dem", "dataFilter": {"own": value}}])
+    assert field.startswith("processRequest.input.data.0.dataFilter.own")
+    assert errors(processRequest__input__data=[{"type": "dem", "dataFilter": {"own": None}}]) == []
+
+
+def test_of_many_nulls_a_few_are_named() -> None:
+    assert len(errors(processRequest__input__data=[{"type": "dem", "dataFilter": {"own": [None] * 1000}}])) == 5
+
+
+def test_all_is_said_at_once_whatever_its_kind() -> None:
+    found = errors(
+        EU,
+        input__id=99,
+        output__skipExistin=True,
+        output__cogOutput=True,
+        output__collectionId="mine",
+        processRequest__evalscript=script('{id: "other", bands: 1, sampleType: "INT8"}'),
+        **{BOUNDS: {"bbox": [8, 95, 9, 96]}},
+    )
+    assert found == [
+        "input.id",
+        "output.skipExistin",
+        "processRequest.input.bounds.bbox",
+        "processRequest.output.responses.0.identifier",
+        "output.collectionId",
+    ]
+
+
+def test_what_templating_made_of_a_part_is_read_beside_other_mistakes() -> None:
+    bounds = json.dumps({"bbox": [8, 95, 9, 96]})
+    assert errors(**{BOUNDS: bounds, "input__id": 99}) == ["input.id", "processRequest.input.bounds.bbox"]
+
+
+SECRET = "wJalrXUtnFEMIbPxRfiCY"
+
+
+@pytest.mark.parametrize("changes", [{}, {"input__id": 99}, {"output__type": "rasta"}])
+def test_no_secret_is_shown(changes: dict[str, Any]) -> None:
+    bucket = {"url": "s3://bucket/<x>", "accessKey": SECRET, "secretAccessKey": SECRET, "secretAccesKey": SECRET}
+    found = look(EU, output__delivery={"s3": bucket}, output__createCollection=True, **changes)
+    with pytest.raises(InvalidParameter) as caught:
+        found.raise_errors()
+    assert SECRET not in everything_said(caught.value) + repr(found)
+
+
+KEYS = [
+    "type",
+    "id",
+    "bbox",
+    "geometry",
+    "coordinates",
+    "properties",
+    "crs",
+    "responses",
+    "identifier",
+    "format",
+    "s3",
+    "gs",
+    "url",
+    "region",
+    "chunks",
+    "dtype",
+    "fill_value",
+    "default",
+    "data",
+    "resolution",
+]
+values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-5, 5000)
+    | st.floats()
+    | st.sampled_from(
+        ["zarr", "raster", "tiling-grid", "geopackage", "image/tiff", "<f4", "Polygon", script(), "{", "a"]
+    ),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(
+            st.sampled_from(KEYS),
+            inner,
+            max_size=4,
+        )
+    ),
+    max_leaves=12,
+)
+PATHS = [
+    "processRequest", "processRequest__input", BOUNDS, "processRequest__input__data", RESPONSES,
+    "processRequest__evalscript", "input", "input__id", "input__resolution", "output", "output__delivery",
+    "output__delivery__s3", "output__delivery__s3__region", "output__cogParameters", "output__createCollection",
+    "output__collectionId", "output__arrayParameters", "output__arrayOverrides",
+]  # fmt: skip
+
+
+@given(st.sampled_from(PATHS), values, st.booleans(), st.sampled_from([None, *DEPLOYMENTS.values()]))
+def test_no_request_is_too_odd(path: str, value: Any, zarr: bool, deployment: Deployment | None) -> None:
+    found = look(deployment, **{**(ZARR if zarr else {}), path: value})
+    assert all(error.rule and error.fix for error in found.errors)
+
+
+@given(values)
+def test_no_json_is_too_odd(value: Any) -> None:
+    assert examine(value, batch_v2.check, RULES["batch-v2"]).findings.errors
+
+
+MUTATIONS: dict[str, list[Any]] = {
+    BOUNDS: [
+        ...,
+        {},
+        {"bbox": [9, 41, 8, 42]},
+        {"bbox": [8, 41, 9, 42]},
+        {"geometry": {"type": "Polygon", "coordinates": [[[8, 41], [9, 42], [9, 41], [8, 42], [8, 41]]]}},
+    ],
+    f"{BOUNDS}__bbox": [[8, 41, 9], [8, 41, 9, 42]],
+    f"{BOUNDS}__geometry": [
+        {"type": "Polygon", "coordinates": [square(8, 41)]},
+        {"type": "Polygon", "coordinates": [square(8, 41)[:-1]]},
+    ],
+    "processRequest__input__data": [[], [{}], [{"type": "dem"}]],
+    RESPONSES: [
+        ...,
+        {"width": 5},
+        {"responses": [{"format": JSON}]},
+        {"responses": [{"identifier": "userdata", "format": TIFF}]},
+        {"responses": [{"format": TIFF}, {"format": TIFF}]},
+        {"responses": [{"identifier": "mask", "format": TIFF}, {"format": TIFF}]},
+        {"responses": [{"format": ZARR_ARRAY}]},
+        {"responses": [{"format": {"type": "image/png"}}]},
+    ],
+    "processRequest__evalscript": [
+        "",
+        "function setup() {}",
+        script().replace("setup", "start"),
+        script().replace("evaluatePixel", "evaluate"),
+        script('[{bands: 1}, {id: "mask", bands: 1}]'),
+        script('{id: "mask", bands: 1}'),
+    ],
+    "input": [
+        {"type": "tiling-grid", "id": 5, "resolution": 10},
+        {"type": "tiling-grid", "id": 6, "resolution": 10},
+        {"type": "tiling-grid", "id": 6, "resolution": 50},
+        {"type": "tiling-grid", "id": 0, "resolution": 10, "bufferX": -1},
+        {"type": "geopackage", "features": {"s3": {"url": "s3://bucket/f.gpkg"}}},
+        {"type": "geopackage", "features": {"s3": {"url": "s3://bucket/f.gpkg"}}, "defaults": {"resolution": 0}},
+        {"type": "features"},
+    ],
+    "output": [ZARR["output"], {"type": "zarr"}, {"type": "raster"}],
+    "output__cogOutput": [True],
+    "output__createCollection": [True],
+    "output__cogParameters": [{"resamplingAlgorithm": "best"}],
+    "output__arrayParameters": [..., {"dtype": "<f2"}, {"chunks": [1, 3, 3]}, {"chunks": [2, 10, 10]}],
+}
+mutations = st.lists(
+    st.sampled_from(sorted(MUTATIONS)).flatmap(lambda path: st.tuples(st.just(path), st.sampled_from(MUTATIONS[path]))),
+    max_size=3,
+    # A box and a geometry together are another test's.
+    unique_by=lambda change: BOUNDS if change[0].startswith(BOUNDS) else change[0],
+).map(lambda changes: dict(sorted(changes)))
+
+
+def simulator_refuses(document: dict[str, Any]) -> bool:
+    """Whether the service, as far as the simulator knows it, would refuse a request or fail it for its evalscript."""
+    document = copy.deepcopy(document)
+    for place in (document.get("output", {}).get("delivery"), document.get("input", {}).get("features")):
+        if isinstance(place, dict) and isinstance(place.get("s3"), dict):
+            place["s3"]["iamRoleARN"] = "arn:aws:iam::123456789012:role/somebody"
+    try:
+        filled = simulator_check(document)
+        setup = parse(filled["processRequest"]["evalscript"])
+    except (Problem, AnalysisFailed):
+        return True
+    wanted = {each["identifier"] for each in filled["processRequest"]["output"]["responses"]} - {"userdata"}
+    return not wanted <= set(setup.outputs)
+
+
+@given(mutations, st.booleans())
+def test_what_the_simulator_refuses_is_found_before(changes: dict[str, Any], zarr: bool) -> None:
+    start = {"processRequest__evalscript": script(), **(ZARR if zarr else {})}
+    try:
+        document = build_document(**{**start, **changes})
+    except (KeyError, TypeError):
+        return  # one change took away what another one changes
+    found = examine(document, batch_v2.check, RULES["batch-v2"]).findings
+    if simulator_refuses(document):
+        assert found.errors
