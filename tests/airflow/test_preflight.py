@@ -1,0 +1,78 @@
+"""The hook asks the buckets before a task is created; what it learns decides, or is logged."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import pytest
+
+from airflow_provider_sentinelhub.client.errors import InvalidParameter, StorageUnavailable
+from airflow_provider_sentinelhub.hooks.batch import SentinelHubBatchHook
+from airflow_provider_sentinelhub.hooks.preflight import check_buckets, check_request
+from airflow_provider_sentinelhub.simulator.process import Simulator
+from tests.airflow.airflow_harness import request
+from tests.bad_inputs.buckets import connections, tiny_s3
+from tests.bad_inputs.requests import DELIVERY
+from tests.bad_inputs.requests import request as plain_request
+
+WEST = {"x-amz-bucket-region": "us-west-2"}
+
+
+def test_a_good_request_passes_and_leaves_nothing_in_the_bucket(sim: Simulator) -> None:
+    hook, document = SentinelHubBatchHook(), request(sim.ready)
+    body = check_request(hook, document)
+    assert body == document
+    check_buckets(hook, body)
+    assert list(hook.storage.list(document["output"]["delivery"]["s3"]["url"])) == []
+    assert sim.requests()["total"] == 0
+
+
+def test_features_that_are_there_are_found(sim: Simulator) -> None:
+    hook = SentinelHubBatchHook()
+    url = f"s3://{sim.ready.bucket}/preflight/fields.gpkg"
+    features = {"type": "geopackage", "features": {"s3": {"url": url}}}
+    body = check_request(hook, request(sim.ready, input=features))
+    with pytest.raises(InvalidParameter, match=r"input\.features\.s3\.url = .* does not exist"):
+        check_buckets(hook, body)
+    hook.storage.upload(b"anything", url)
+    check_buckets(hook, body)
+
+
+def test_warnings_are_logged_and_do_not_stand_in_the_way(sim: Simulator, caplog: pytest.LogCaptureFixture) -> None:
+    document = request(sim.ready, processRequest__evalscript=plain_request()["processRequest"]["evalscript"])
+    document["output"]["cogParameters"] = {"blockxsize": 256}
+    with caplog.at_level(logging.WARNING, "airflow_provider_sentinelhub"):
+        assert check_request(SentinelHubBatchHook(), document) == document
+    assert "output.cogParameters: is ignored" in caplog.text
+
+
+def test_the_surcharge_of_a_bucket_elsewhere_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    there = {"output__delivery": {"s3": {"url": "s3://my-bucket/ndvi", "region": "us-west-2"}}}
+    with (
+        tiny_s3({"HEAD": (200, WEST, b"")}) as (endpoint, _),
+        connections(endpoint, deployment="aws-eu-central-1"),
+        caplog.at_level(logging.WARNING, "airflow_provider_sentinelhub"),
+    ):
+        hook = SentinelHubBatchHook()
+        check_buckets(hook, check_request(hook, plain_request(**there)))
+    assert [record.getMessage() for record in caplog.records if "0.03 PU for each MB" in record.getMessage()]
+    assert len([record for record in caplog.records if record.levelname == "WARNING"]) == 1
+
+
+@pytest.mark.parametrize(("deployment", "asked"), [("aws-eu-central-1", 1), ("cdse", 0), ("custom", 0)])
+def test_the_region_is_asked_for_where_the_deployment_has_one(deployment: str, asked: int) -> None:
+    with tiny_s3({}) as (endpoint, seen), connections(endpoint, deployment=deployment):
+        hook = SentinelHubBatchHook()
+        check_buckets(hook, check_request(hook, plain_request(**DELIVERY)))
+    assert len([each for each in seen if each.startswith("HEAD")]) == asked
+    assert len(seen) == 2 + asked
+
+
+def test_a_bucket_that_cannot_be_asked_may_be_asked_again_later(tmp_path: Path) -> None:
+    with connections("http://127.0.0.1:9"):
+        hook = SentinelHubBatchHook()
+        body = check_request(hook, plain_request(**DELIVERY))
+        with pytest.raises(StorageUnavailable) as caught:
+            check_buckets(hook, body)
+    assert caught.value.retryable
