@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-_ROW_GROUP = 16384
+_ROW_GROUP = 8192
 _MAX_INT32 = 2**31
 _MAX_INT64 = 2**63
 # Keys never compare greater than this.

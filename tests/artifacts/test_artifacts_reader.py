@@ -59,6 +59,55 @@ def test_the_whole_report(bucket: Bucket, tmp_path: Path) -> None:
     assert not list((tmp_path / "work").iterdir())
 
 
+def test_everything_out_of_the_ordinary_is_kept_apart(bucket: Bucket) -> None:
+    bucket.execution_db(
+        [
+            (1, "delivered", "DONE", None, 1),
+            (2, "no-data", "DONE", "No data", 0),
+            (3, "undelivered", "DONE", None, 0),
+            (4, "fatal", "FATAL", "boom", 0),
+            (5, "fatal-but-flagged", "FATAL", "boom", 1),
+            (6, "pending-at-the-end", "PENDING", None, 0),
+            (7, "of-an-unknown-status", "RETRYING", None, 1),
+            (8, "without-a-status", None, None, 1),
+            (9, "twice", "DONE", None, 1),
+            (10, "twice", "DONE", None, 1),
+            (11, None, "DONE", None, 1),
+            (12, "", "FATAL", "boom", 0),
+        ]
+    )
+    bucket.manifest("delivered", "fatal", "planned-only")
+    report = read_report(bucket.storage, bucket.root, TASK)
+    assert {outcome.value: count for outcome, count in report.counts().items()} == {
+        "DELIVERED": 3,
+        "NO_DATA": 1,
+        "UNDELIVERED": 1,
+        "FAILED": 3,
+        "PENDING": 2,
+        "UNKNOWN": 2,
+    }
+    assert (report.total, report.unlisted, report.duplicates, report.duplicate_names) == (12, 1, 1, ("twice",))
+    assert dict(report.unknown_statuses) == {"RETRYING": 1, "(no status)": 1}
+    assert (report.failed_names, report.no_data_names) == (("", "fatal", "fatal-but-flagged"), ("no-data",))
+    assert report.report_url is not None
+    found = pq.read_table(io.BytesIO(bucket.storage.read(report.report_url))).to_pylist()
+    assert [(row["name"], row["outcome"]) for row in found] == [
+        ("", "DELIVERED"),
+        ("", "FAILED"),
+        ("delivered", "DELIVERED"),
+        ("fatal", "FAILED"),
+        ("fatal-but-flagged", "FAILED"),
+        ("no-data", "NO_DATA"),
+        ("of-an-unknown-status", "UNKNOWN"),
+        ("pending-at-the-end", "PENDING"),
+        ("planned-only", "PENDING"),
+        ("twice", "DELIVERED"),
+        ("undelivered", "UNDELIVERED"),
+        ("without-a-status", "UNKNOWN"),
+    ]
+    assert outcome_of("DONE", report) is Outcome.PARTIAL
+
+
 def test_without_parquet_the_counts_are_the_same_and_nothing_is_written(bucket: Bucket) -> None:
     bucket.execution_db(ROWS)
     bucket.manifest("a", "b", "c")
@@ -134,6 +183,26 @@ def test_progress_reads_again_only_what_has_changed(counted: tuple[Bucket, Count
     assert second is not None
     assert (second.total, second.failed) == (2, 1)
     assert storage.downloads == 2
+
+
+def test_progress_goes_by_the_etag_not_by_size_or_time(counted: tuple[Bucket, CountingStorage]) -> None:
+    bucket, storage = counted
+    url = execution_db_url(bucket.root, TASK)
+    reader = ProgressReader(storage, url)
+    bucket.execution_db([(1, "a", "DONE", None, 1)])
+    first, content = storage.head(url), storage.read(url)
+    known = reader.read()
+    # Written again with the same content: a new time, the same ETag.
+    storage.upload(content, url)
+    assert reader.read() == known
+    assert storage.downloads == 1
+    # Other content of the same size, at once.
+    bucket.execution_db([(1, "b", "DONE", None, 0)])
+    second = storage.head(url)
+    assert (second.size, second.etag == first.etag) == (first.size, False)
+    found = reader.read()
+    assert found is not None
+    assert (found.delivered, found.undelivered, storage.downloads) == (0, 1, 2)
 
 
 def test_progress_keeps_the_last_counts_when_a_snapshot_is_damaged_or_gone(
