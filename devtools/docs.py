@@ -11,6 +11,8 @@ Markdown cannot include, so what stands between such a comment and ``<!-- end --
     The table in a module's docstring.
 ``<!-- listing of airflow_provider_sentinelhub/client/errors.py -->``
     The literal block in a module's docstring.
+``<!-- messages of tests/bad_inputs/requests.py: REQUESTS -->``
+    A table of bad inputs, and of what users are told about them.
 
 ``tests/test_docs.py`` fails where a page and the code differ.
 """
@@ -18,6 +20,7 @@ Markdown cannot include, so what stands between such a comment and ``<!-- end --
 from __future__ import annotations
 
 import ast
+import importlib
 import inspect
 import re
 import sys
@@ -61,7 +64,13 @@ def refreshed(text: str) -> str:
     :param text: The page.
     :raises DocsError: It asks for something the code does not have.
     """
-    kinds = {"from": _region, "parameters of": _parameters, "table of": _table, "listing of": _listing}
+    kinds = {
+        "from": _region,
+        "parameters of": _parameters,
+        "table of": _table,
+        "listing of": _listing,
+        "messages of": _messages,
+    }
 
     def replace(found: re.Match[str]) -> str:
         if found["kind"] not in kinds:
@@ -160,6 +169,26 @@ def _listing(what: str) -> str:
     if found is None:
         raise DocsError(f"the docstring of {what} has no literal block")
     return _fenced("text", textwrap.dedent(found[1]).strip("\n"))
+
+
+def _messages(what: str) -> str:
+    name, _, constant = what.partition(": ")
+    if not (REPOSITORY / name).is_file():
+        raise DocsError(f"there is no {name}")
+    module = importlib.import_module(name.removesuffix(".py").replace("/", "."))
+    if not hasattr(module, constant):
+        raise DocsError(f"{name} has no {constant}")
+    rows = [f"| {_cell(bad.title)} | {_code_cell(bad.message)} |" for bad in getattr(module, constant)]
+    return "\n".join(["| bad input | message |", "|---|---|", *rows])
+
+
+def _cell(text: str) -> str:
+    return re.sub(r"(<[^>]*>)", r"`\1`", text).replace("|", "\\|")
+
+
+def _code_cell(text: str) -> str:
+    """Return a text as code, line for line; a message may hold anything but a backtick."""
+    return "<br>".join(f"`{line}`" for line in text.replace("|", "\\|").splitlines())
 
 
 def main() -> int:
