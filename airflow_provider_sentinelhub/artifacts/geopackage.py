@@ -1,5 +1,5 @@
 """
-GeoPackages the service takes as input, written and read with nothing but SQLite.
+GeoPackages the service takes as input, written with nothing but SQLite.
 
 One feature table for each coordinate reference system, with the columns ``id``, ``identifier``, ``width``, ``height``,
 ``resolution`` and ``geometry``. Files come out the same, byte by byte, for the same rows.
@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import sqlite3
 import struct
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
 from airflow_provider_sentinelhub.artifacts.crs import crs_name, crs_wkt
-from airflow_provider_sentinelhub.artifacts.sqlite_file import quoted, table_columns
+from airflow_provider_sentinelhub.artifacts.sqlite_file import quoted
 from airflow_provider_sentinelhub.client.errors import StorageUnavailable
 
 if TYPE_CHECKING:
@@ -77,8 +77,9 @@ def new_geopackage(path: Path) -> Iterator[sqlite3.Connection]:
     try:
         with closing(sqlite3.connect(f"{part.absolute().as_uri()}?mode=rwc", uri=True)) as connection:
             connection.text_factory = partial(str, encoding="utf-8", errors="replace")
-            # Whoever reads a half-written file reads a .part, so nothing needs to be undone or synced.
-            connection.execute("PRAGMA journal_mode=OFF")
+            # Whoever reads a half-written file reads a .part, so nothing needs to be synced; but an index that turns
+            # out impossible is undone.
+            connection.execute("PRAGMA journal_mode=MEMORY")
             connection.execute("PRAGMA synchronous=OFF")
             connection.execute("PRAGMA trusted_schema=OFF")
             connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
@@ -133,8 +134,8 @@ def add_layer(connection: sqlite3.Connection, epsg: int) -> Layer:
     _describe(connection, epsg)
     # The geometry comes last: what looks for identifiers then reads no pages that hold nothing but coordinates.
     connection.execute(
-        f"CREATE TABLE {quoted(layer.table)} (id INTEGER PRIMARY KEY NOT NULL, identifier TEXT NOT NULL UNIQUE, "
-        f"width INTEGER, height INTEGER, resolution REAL, {GEOMETRY} GEOMETRY NOT NULL)"
+        f"CREATE TABLE {quoted(layer.table)} (id INTEGER PRIMARY KEY NOT NULL, identifier TEXT NOT NULL, "
+        f"width INTEGER, height INTEGER, resolution REAL, {GEOMETRY} GEOMETRY)"
     )
     connection.execute(
         "INSERT INTO gpkg_contents (table_name, data_type, identifier, last_change, srs_id) "
@@ -148,18 +149,24 @@ def add_layer(connection: sqlite3.Connection, epsg: int) -> Layer:
     return layer
 
 
-def set_extent(connection: sqlite3.Connection, layer: Layer, extent: Extent) -> None:
+def finish_layer(connection: sqlite3.Connection, layer: Layer, extent: Extent | None) -> None:
     """
-    Say where the features of a layer lie; maps zoom there.
+    Say where the features of a layer lie, and index their names.
 
     :param connection: From :func:`new_geopackage`.
-    :param layer: The layer.
-    :param extent: In its coordinates.
+    :param layer: The layer; nothing more is added to it.
+    :param extent: In its coordinates; maps zoom there. ``None`` where no feature has a place.
     """
-    connection.execute(
-        "UPDATE gpkg_contents SET min_x = ?, min_y = ?, max_x = ?, max_y = ? WHERE table_name = ?",
-        (*extent, layer.table),
-    )
+    if extent is not None:
+        connection.execute(
+            "UPDATE gpkg_contents SET min_x = ?, min_y = ?, max_x = ?, max_y = ? WHERE table_name = ?",
+            (*extent, layer.table),
+        )
+    # Where a name stands twice there is no index, and the check says which; sorting all names at the end is faster
+    # than finding the place of each as it comes.
+    with suppress(sqlite3.IntegrityError):
+        index = quoted(f"{layer.table}_identifier")
+        connection.execute(f"CREATE UNIQUE INDEX main.{index} ON {quoted(layer.table)} (identifier)")
 
 
 def _describe(connection: sqlite3.Connection, epsg: int) -> None:
@@ -167,6 +174,15 @@ def _describe(connection: sqlite3.Connection, epsg: int) -> None:
         "INSERT OR IGNORE INTO gpkg_spatial_ref_sys VALUES (?, ?, 'EPSG', ?, ?, NULL)",
         (crs_name(epsg), epsg, epsg, crs_wkt(epsg)),
     )
+
+
+def blob_header(epsg: int) -> bytes:
+    """
+    Return what a geometry begins with; its bounding box follows, then little-endian WKB.
+
+    :param epsg: EPSG code of its coordinates.
+    """
+    return struct.pack("<2sBBi", b"GP", 0, _XY_ENVELOPE | 1, epsg)
 
 
 def geometry_blob(wkb: bytes, epsg: int, extent: Extent) -> bytes:
@@ -178,7 +194,7 @@ def geometry_blob(wkb: bytes, epsg: int, extent: Extent) -> bytes:
     :param extent: Its bounding box.
     """
     west, south, east, north = extent
-    return struct.pack("<2sBBi4d", b"GP", 0, _XY_ENVELOPE | 1, epsg, west, east, south, north) + wkb
+    return blob_header(epsg) + struct.pack("<4d", west, east, south, north) + wkb
 
 
 def blob_extent(blob: bytes) -> Extent | None:
@@ -218,54 +234,3 @@ def joined(first: Extent | None, second: Extent) -> Extent:
     if first is None:
         return second
     return min(first[0], second[0]), min(first[1], second[1]), max(first[2], second[2]), max(first[3], second[3])
-
-
-@dataclass(frozen=True, slots=True)
-class FeatureTable:
-    """
-    A feature table of a GeoPackage that exists, unchecked.
-
-    :param name: Its name.
-    :param columns: Its columns: lower-case name to real name.
-    :param geometry: Name of the geometry column.
-    :param organization: Who numbers the coordinate reference system, e.g. ``EPSG``; empty where nothing is said.
-    :param code: Its number there.
-    """
-
-    name: str
-    columns: dict[str, str]
-    geometry: str
-    organization: str
-    code: int
-
-    @property
-    def epsg(self) -> int | None:
-        """EPSG code of its coordinates; ``None`` where it has none."""
-        return self.code if self.organization.upper() == "EPSG" and self.code > 0 else None
-
-    def column(self, name: str) -> str:
-        """
-        Return a column for SQL; ``NULL`` where the table has none of that name.
-
-        :param name: In lower case.
-        """
-        return quoted(self.columns[name]) if name in self.columns else "NULL"
-
-
-def feature_tables(connection: sqlite3.Connection) -> tuple[FeatureTable, ...]:
-    """
-    Find the feature tables of an open GeoPackage, in order of name; empty where it is none, or has none.
-
-    :param connection: The open file.
-    """
-    if not all(table_columns(connection, name) for name in ("gpkg_geometry_columns", "gpkg_spatial_ref_sys")):
-        return ()
-    rows = connection.execute(
-        "SELECT g.table_name, g.column_name, coalesce(s.organization, ''), "
-        "coalesce(CAST(s.organization_coordsys_id AS INTEGER), 0) "
-        "FROM gpkg_geometry_columns g LEFT JOIN gpkg_spatial_ref_sys s ON s.srs_id = g.srs_id ORDER BY 1, 2"
-    ).fetchall()
-    return tuple(
-        FeatureTable(str(name), table_columns(connection, str(name)), str(geometry), str(organization), int(code))
-        for name, geometry, organization, code in rows
-    )

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from airflow_provider_sentinelhub.artifacts.execution_db import OUTCOMES, FeaturesTable
 from airflow_provider_sentinelhub.artifacts.execution_db import WHAT as EXECUTION_DB
+from airflow_provider_sentinelhub.artifacts.feature_tables import feature_tables
 from airflow_provider_sentinelhub.artifacts.geopackage import (
     WHAT,
     Extent,
@@ -23,11 +24,10 @@ from airflow_provider_sentinelhub.artifacts.geopackage import (
     add_layer,
     blob_extent,
     blob_of_crs,
-    feature_tables,
+    finish_layer,
     geometry_blob,
     joined,
     new_geopackage,
-    set_extent,
 )
 from airflow_provider_sentinelhub.artifacts.manifest import WHAT as MANIFEST
 from airflow_provider_sentinelhub.artifacts.manifest import attach, geometry_wkb, manifest_tables
@@ -239,8 +239,8 @@ def _write(output: sqlite3.Connection, sources: list[_Source]) -> tuple[int, tup
             blob, extent = found
             extents[source.epsg] = joined(extents.get(source.epsg), extent)
             output.execute(layers[source.epsg].insert, (written, name, width, height, resolution, blob))
-    for epsg, extent in extents.items():
-        set_extent(output, layers[epsg], extent)
+    for epsg, layer in layers.items():
+        finish_layer(output, layer, extents[epsg])
     return written, tuple(sorted(layers))
 
 

@@ -9,14 +9,14 @@ import shapely
 from pyproj import CRS
 
 from airflow_provider_sentinelhub.artifacts.crs import crs_name, crs_wkt
+from airflow_provider_sentinelhub.artifacts.feature_tables import feature_tables
 from airflow_provider_sentinelhub.artifacts.geopackage import (
     add_layer,
     blob_extent,
     blob_of_crs,
-    feature_tables,
+    finish_layer,
     geometry_blob,
     new_geopackage,
-    set_extent,
 )
 from airflow_provider_sentinelhub.client.errors import StorageUnavailable
 from airflow_provider_sentinelhub.simulator import geopackage as simulator
@@ -34,7 +34,7 @@ def write(path: Path, *codes: int) -> None:
             layer = add_layer(connection, epsg)
             blob = geometry_blob(BOX.wkb, epsg, BOX.bounds)
             connection.execute(layer.insert, (number, f"feature {number}", 10, 20, None, blob))
-            set_extent(connection, layer, BOX.bounds)
+            finish_layer(connection, layer, BOX.bounds)
 
 
 def test_the_header_is_that_of_a_geopackage(tmp_path: Path) -> None:

@@ -1,0 +1,121 @@
+"""The part of the check that reads geometries: polygons, valid, in their place, and not too large."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_sentinelhub.artifacts.feature_problems import MAX_PIXELS, Findings, Rule
+from airflow_provider_sentinelhub.artifacts.feature_tables import feature_name
+from airflow_provider_sentinelhub.artifacts.feature_writer import pixels
+from airflow_provider_sentinelhub.artifacts.features import BATCH
+from airflow_provider_sentinelhub.artifacts.geopackage import ENVELOPE_BYTES, HEADER_BYTES
+from airflow_provider_sentinelhub.artifacts.sqlite_file import quoted
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Callable
+
+    from airflow_provider_sentinelhub.artifacts.feature_tables import FeatureTable
+    from airflow_provider_sentinelhub.artifacts.feature_writer import Size
+
+_WGS84 = 4326
+_WORLD = (180.0, 90.0)
+_POLYGONS = (3, 6)
+# Where the WKB begins, by the byte of flags; an unknown kind of bounding box leaves nothing to read.
+_START = tuple(
+    HEADER_BYTES + ENVELOPE_BYTES[flags >> 1 & 0b111] if flags >> 1 & 0b111 < len(ENVELOPE_BYTES) else 1 << 40
+    for flags in range(256)
+)
+
+
+def check_geometries(connection: sqlite3.Connection, table: FeatureTable, defaults: Size, findings: Findings) -> None:
+    """
+    Read all geometries of a table, a batch at a time.
+
+    :param connection: The open GeoPackage.
+    :param table: The table.
+    :param defaults: What features without a size get.
+    :param findings: Where problems are noted.
+    """
+    geometry = table.column(table.geometry.lower())
+    width, height, resolution = (table.column(name) for name in ("width", "height", "resolution"))
+    default = "NULL" if defaults.resolution is None else repr(float(defaults.resolution))
+    # A width and height of its own win over a resolution, and its own resolution over any default.
+    query = (
+        f"SELECT rowid, {geometry}, CASE WHEN {width} > 0 AND {height} > 0 THEN NULL "  # noqa: S608 - quoted
+        f"WHEN {resolution} > 0 THEN {resolution} ELSE {default} END FROM {quoted(table.name)} NOT INDEXED "
+        f"WHERE typeof({geometry}) = 'blob' AND length({geometry}) >= {HEADER_BYTES} "
+        f"AND substr({geometry}, 1, 2) = x'4750'"
+    )
+    rows = connection.execute(query)
+    while some := rows.fetchmany(BATCH):
+        rowids, blobs, steps = zip(*some, strict=True)
+        _Check(connection, table, findings, rowids).run([blob[_START[blob[3]] :] for blob in blobs], steps)
+
+
+@dataclass(frozen=True, slots=True)
+class _Check:
+    connection: sqlite3.Connection
+    table: FeatureTable
+    findings: Findings
+    rowids: tuple[int, ...]
+
+    def run(self, wkbs: list[bytes], steps: tuple[float | None, ...]) -> None:
+        import numpy as np
+        import shapely
+
+        values = np.empty(len(wkbs), dtype=object)
+        values[:] = wkbs
+        shapes = shapely.from_wkb(values, on_invalid="ignore")
+        is_there = ~shapely.is_missing(shapes)
+        if not is_there.all():
+            self._unreadable(values, np.flatnonzero(~is_there))
+        is_empty = shapely.is_empty(shapes)
+        self._note(Rule.GEOMETRY, is_empty)
+        is_there &= ~is_empty
+        is_polygon = np.isin(shapely.get_type_id(shapes), _POLYGONS)
+        self._note(Rule.POLYGON, is_there & ~is_polygon, lambda row: shapes[row].geom_type)
+        is_there &= is_polygon
+        self._note(Rule.VALID, is_there & ~shapely.is_valid(shapes), lambda row: shapely.is_valid_reason(shapes[row]))
+        self._measure(shapely.bounds(shapes), is_there, steps)
+
+    def _measure(self, bounds: Any, is_there: Any, steps: tuple[float | None, ...]) -> None:
+        import numpy as np
+
+        if self.table.epsg is not None:
+            beyond = (np.abs(bounds) > np.array(_WORLD * 2)).any(axis=1)
+            # All other systems the service knows count in metres, and none has anything of use that near its origin.
+            wrong = beyond if self.table.epsg == _WGS84 else ~beyond
+            self._note(Rule.PLACE, is_there & wrong, lambda row: f"at {bounds[row][0]:.10g}, {bounds[row][1]:.10g}")
+        if any(steps):
+            across, down = bounds[:, 2] - bounds[:, 0], bounds[:, 3] - bounds[:, 1]
+            # Without a resolution: divided by infinity everything is small enough.
+            step = np.array([value or np.inf for value in steps])
+            limit = MAX_PIXELS * step
+            self._note(
+                Rule.PIXELS,
+                is_there & ((across > limit) | (down > limit)) & ~np.isinf(step),
+                lambda row: f"{pixels(across[row], step[row])} x {pixels(down[row], step[row])}",
+            )
+
+    def _unreadable(self, wkbs: Any, rows: Any) -> None:
+        import shapely
+
+        for row in rows.tolist():
+            try:
+                shapely.from_wkb(wkbs[row])
+                reason = "no geometry"
+            except (shapely.errors.ShapelyError, ValueError) as error:
+                reason = str(error).rpartition(": ")[2]
+            is_closable = shapely.from_wkb(wkbs[row], on_invalid="fix") is not None
+            self.findings.add(Rule.CLOSED if is_closable else Rule.READABLE, [f"{self._name(row)} ({reason})"])
+
+    def _note(self, rule: Rule, is_broken: Any, found: Callable[[int], str] | None = None) -> None:
+        if is_broken.any():
+            rows = is_broken.nonzero()[0].tolist()
+            names = (self._name(row) + (f" ({found(row)})" if found else "") for row in rows)
+            self.findings.add(rule, names, len(rows))
+
+    def _name(self, row: int) -> str:
+        return feature_name(self.connection, self.table, self.rowids[row])

@@ -1,0 +1,119 @@
+"""
+Mend what can be mended in input GeoPackages, in a copy.
+
+Rings are closed, invalid polygons made valid, features without a name or with another one's get one of their own,
+columns that are missing are added, and what is too much for one file goes into another.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from dataclasses import replace
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_sentinelhub.artifacts.feature_check import check_geopackage
+from airflow_provider_sentinelhub.artifacts.feature_problems import error_of
+from airflow_provider_sentinelhub.artifacts.feature_sources import from_file
+from airflow_provider_sentinelhub.artifacts.feature_tables import feature_tables
+from airflow_provider_sentinelhub.artifacts.feature_writer import Size, write_geopackages
+from airflow_provider_sentinelhub.artifacts.geopackage import MAX_FEATURES, WHAT
+from airflow_provider_sentinelhub.artifacts.manifest import attach
+from airflow_provider_sentinelhub.artifacts.sqlite_file import open_sqlite, quoted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from pathlib import Path
+
+    from airflow_provider_sentinelhub.artifacts.feature_writer import WrittenGeoPackage
+    from airflow_provider_sentinelhub.artifacts.features import Batch
+
+
+def repair_geopackages(
+    paths: Sequence[Path], target: Path, *, size: Size | None = None, max_features: int = MAX_FEATURES
+) -> tuple[WrittenGeoPackage, ...]:
+    """
+    Write a mended copy of GeoPackages.
+
+    Names that are in order are kept, so outputs that were delivered before lie where they did. Where two features
+    share a name the first keeps it, and the others are called ``name-2``, ``name-3`` and so on; features without a
+    name become ``feature-1``, ``feature-2`` and so on.
+
+    :param paths: The GeoPackages, as one: identifiers will differ over all of them.
+    :param target: File to write, see :func:`.write_geopackages`; none of ``paths``.
+    :param size: Written for features that have no size. Default: none is written.
+    :param max_features: Features in one file. Default: the service's limit of 700,000.
+    :returns: The files written; they pass the check.
+    :raises InvalidParameter: Something is wrong that cannot be mended: all of that, with names.
+    :raises StorageUnavailable: This machine has no room for the copy.
+    """
+    for path in paths:
+        problems = check_geopackage(path, defaults=size)
+        if hopeless := [problem for problem in problems if not problem.is_mendable]:
+            raise error_of(path, hopeless)
+    with closing(_taken_names(paths)) as names:
+        batches = chain.from_iterable(from_file(path) for path in paths)
+        written = write_geopackages(_mended(batches, names), target, size=size, max_features=max_features)
+    for file in written:
+        if left := check_geopackage(file.path):
+            raise error_of(file.path, left)
+    return written
+
+
+def _mended(batches: Iterable[Batch], names: sqlite3.Connection) -> Iterator[Batch]:
+    for batch in batches:
+        identifiers = [None] * len(batch.geometries) if batch.identifiers is None else batch.identifiers
+        yield replace(
+            batch, geometries=_valid(batch.geometries), identifiers=[_own_name(value, names) for value in identifiers]
+        )
+
+
+def _valid(shapes: Any) -> Any:
+    import shapely
+
+    invalid = (~shapely.is_valid(shapes)).nonzero()[0]
+    if not len(invalid):
+        return shapes
+    shapes = shapes.copy()
+    made = shapely.make_valid(shapes[invalid], method="structure", keep_collapsed=False)
+    for row, shape in zip(invalid.tolist(), made, strict=True):
+        parts = [part for part in shapely.get_parts(shape).tolist() if part.geom_type in {"Polygon", "MultiPolygon"}]
+        # What leaves no area behind stays as it was, and the check of the copy names it.
+        if parts and not shape.is_empty:
+            shapes[row] = parts[0] if len(parts) == 1 else shapely.union_all(parts)
+    return shapes
+
+
+def _taken_names(paths: Sequence[Path]) -> sqlite3.Connection:
+    """List the names there are in a file of its own on disk, each with how often it was given out."""
+    names = sqlite3.connect("", uri=True, isolation_level=None)
+    names.execute("PRAGMA journal_mode=OFF")
+    names.execute("CREATE TABLE names (name TEXT PRIMARY KEY, given INTEGER NOT NULL) WITHOUT ROWID")
+    for path in paths:
+        with open_sqlite(path, WHAT) as connection:
+            tables = [table for table in feature_tables(connection) if "identifier" in table.columns]
+        attach(names, path, "source")
+        for table in tables:
+            identifier = f"CAST({table.column('identifier')} AS TEXT)"
+            names.execute(
+                f"INSERT OR IGNORE INTO names SELECT {identifier}, 0 FROM source.{quoted(table.name)} "  # noqa: S608
+                f"WHERE length({identifier}) > 0 ORDER BY 1"
+            )
+        names.execute("DETACH source")
+    names.execute("BEGIN")
+    return names
+
+
+def _own_name(value: Any, names: sqlite3.Connection) -> str:
+    name = "" if value is None else str(value)
+    (given,) = names.execute("SELECT given FROM names WHERE name = ?", (name,)).fetchone() or (0,)
+    if name and not given:
+        names.execute("INSERT OR REPLACE INTO names VALUES (?, 1)", (name,))
+        return name
+    # What was tried for this name before is not tried again: a million features may share one.
+    number = given + 1
+    while not names.execute("INSERT OR IGNORE INTO names VALUES (?, 1)", (f"{name or 'feature'}-{number}",)).rowcount:
+        number += 1
+    names.execute("INSERT OR REPLACE INTO names VALUES (?, ?)", (name, number))
+    return f"{name or 'feature'}-{number}"

@@ -1,0 +1,79 @@
+"""
+The feature tables of a GeoPackage that somebody wrote, found and read with nothing but SQLite.
+
+Source: https://www.geopackage.org/spec130/ (geometry columns).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from airflow_provider_sentinelhub.artifacts.sqlite_file import quoted, table_columns
+
+if TYPE_CHECKING:
+    import sqlite3
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureTable:
+    """
+    A feature table of a GeoPackage that exists, unchecked.
+
+    :param name: Its name.
+    :param columns: Its columns: lower-case name to real name.
+    :param geometry: Name of the geometry column.
+    :param organization: Who numbers the coordinate reference system, e.g. ``EPSG``; empty where nothing is said.
+    :param code: Its number there.
+    """
+
+    name: str
+    columns: dict[str, str]
+    geometry: str
+    organization: str
+    code: int
+
+    @property
+    def epsg(self) -> int | None:
+        """EPSG code of its coordinates; ``None`` where it has none."""
+        return self.code if self.organization.upper() == "EPSG" and self.code > 0 else None
+
+    def column(self, name: str) -> str:
+        """
+        Return a column for SQL; ``NULL`` where the table has none of that name.
+
+        :param name: In lower case.
+        """
+        return quoted(self.columns[name]) if name in self.columns else "NULL"
+
+
+def feature_tables(connection: sqlite3.Connection) -> tuple[FeatureTable, ...]:
+    """
+    Find the feature tables of an open GeoPackage, in order of name; empty where it is none, or has none.
+
+    :param connection: The open file.
+    """
+    if not all(table_columns(connection, name) for name in ("gpkg_geometry_columns", "gpkg_spatial_ref_sys")):
+        return ()
+    rows = connection.execute(
+        "SELECT g.table_name, g.column_name, coalesce(s.organization, ''), "
+        "coalesce(CAST(s.organization_coordsys_id AS INTEGER), 0) "
+        "FROM gpkg_geometry_columns g LEFT JOIN gpkg_spatial_ref_sys s ON s.srs_id = g.srs_id ORDER BY 1, 2"
+    ).fetchall()
+    return tuple(
+        FeatureTable(str(name), table_columns(connection, str(name)), str(geometry), str(organization), int(code))
+        for name, geometry, organization, code in rows
+    )
+
+
+def feature_name(connection: sqlite3.Connection, table: FeatureTable, rowid: int) -> str:
+    """
+    Return what to call a feature in a message.
+
+    :param connection: The open GeoPackage.
+    :param table: Its table.
+    :param rowid: Its row.
+    """
+    query = f"SELECT {table.column('identifier')} FROM {quoted(table.name)} WHERE rowid = ?"  # noqa: S608 - quoted
+    (identifier,) = connection.execute(query, (rowid,)).fetchone()
+    return identifier if isinstance(identifier, str) and identifier else f"row {rowid} of {table.name!r}"

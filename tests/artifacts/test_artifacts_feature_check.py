@@ -1,0 +1,196 @@
+"""The check of an input GeoPackage, and what it mends. The messages are in tests/bad_inputs."""
+
+from __future__ import annotations
+
+import sqlite3
+import tracemalloc
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import shapely
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from airflow_provider_sentinelhub.artifacts.feature_check import check_geopackage, check_names_across
+from airflow_provider_sentinelhub.artifacts.feature_problems import Problem, Rule
+from airflow_provider_sentinelhub.artifacts.feature_repair import repair_geopackages
+from airflow_provider_sentinelhub.artifacts.feature_sources import from_geometries
+from airflow_provider_sentinelhub.artifacts.feature_writer import Size, write_geopackages
+from airflow_provider_sentinelhub.artifacts.geopackage import add_layer, finish_layer, new_geopackage
+from airflow_provider_sentinelhub.client.errors import InvalidParameter
+from airflow_provider_sentinelhub.simulator import features as simulated
+from airflow_provider_sentinelhub.simulator import geopackage as simulator
+from airflow_provider_sentinelhub.simulator.problems import AnalysisFailed
+from tests.artifacts.artifact_files import gpkg_blob
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+BOX = shapely.box(500_000, 4_600_000, 500_500, 4_600_500)
+BOWTIE = shapely.Polygon([(500_000, 4_600_000), (500_500, 4_600_500), (500_500, 4_600_000), (500_000, 4_600_500)])
+FLAT = shapely.Polygon([(500_000, 4_600_000), (500_500, 4_600_000), (500_100, 4_600_000)])
+
+
+def write(path: Path, *rows: tuple[Any, ...]) -> Path:
+    """Rows are identifier, width, height, resolution and geometry."""
+    with new_geopackage(path) as connection:
+        layer = add_layer(connection, 32632)
+        connection.executemany(layer.insert, ((number, *row) for number, row in enumerate(rows, 1)))
+        finish_layer(connection, layer, None)
+    return path
+
+
+def names(path: Path, *tables: str) -> list[str]:
+    with closing(sqlite3.connect(path)) as database:
+        return [
+            name
+            for table in tables or ("features_32632",)
+            for (name,) in database.execute(f"SELECT identifier FROM {table} ORDER BY id")  # noqa: S608
+        ]
+
+
+def blob(geometry: Any = BOX) -> bytes:
+    return simulator.blob(geometry, 32632)
+
+
+def test_a_good_file_has_no_problems(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.gpkg", ("a", 10, 10, None, blob()), ("b", None, None, 10.0, blob()))
+    assert check_geopackage(path) == ()
+    assert len(simulated.from_geopackage(path, {}, None)) == 2
+
+
+def test_a_missing_size_may_come_from_the_request(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.gpkg", ("a", None, None, None, blob()))
+    assert [problem.rule for problem in check_geopackage(path)] == [Rule.SIZE]
+    assert check_geopackage(path, defaults=Size(5, 5)) == ()
+    assert check_geopackage(path, defaults=Size(resolution=10)) == ()
+    assert check_geopackage(path, defaults=Size(resolution=0.1)) == (Problem(Rule.PIXELS, 1, ("a (5000 x 5000)",)),)
+
+
+@pytest.mark.parametrize("little", [True, False])
+@pytest.mark.parametrize("envelope", [0, 1, 2, 3, 4])
+def test_geometries_are_read_behind_any_envelope(tmp_path: Path, envelope: int, little: bool) -> None:
+    for geometry, rules in ((BOX, []), (BOWTIE, [Rule.VALID])):
+        wkb = shapely.to_wkb(geometry, byte_order=1 if little else 0)
+        given = gpkg_blob(wkb, 32632, envelope=envelope, little=little)
+        path = write(tmp_path / "a.gpkg", ("a", 10, 10, None, given))
+        assert [problem.rule for problem in check_geopackage(path)] == rules
+
+
+def test_all_problems_are_counted_and_some_features_named(tmp_path: Path) -> None:
+    rows = [(f"bowtie {n}", 10, 10, None, blob(BOWTIE)) for n in range(12_000)]
+    rows += [(f"large {n}", 9_999, 10, None, blob()) for n in range(7)]
+    rows += [("good", 10, 10, None, blob())]
+    found = check_geopackage(write(tmp_path / "a.gpkg", *rows))
+    reason = "Self-intersection[500250 4600250]"
+    assert found == (
+        Problem(Rule.PIXELS, 7, tuple(f"large {n}" for n in range(5))),
+        Problem(Rule.VALID, 12_000, tuple(f"bowtie {n} ({reason})" for n in range(5))),
+    )
+
+
+def test_names_are_compared_over_layers_and_files(tmp_path: Path) -> None:
+    here = [*from_geometries({"a": BOX, "b": BOX}, epsg=32632), *from_geometries({"c": BOX}, epsg=32633)]
+    there = [*from_geometries({"d": BOX, "a": BOX}, epsg=32632), *from_geometries({"c": BOX, "ä": BOX}, epsg=32633)]
+    for name, batches in (("a.gpkg", here), ("b.gpkg", there)):
+        write_geopackages(batches, tmp_path / name, size=Size(5, 5))
+        assert check_geopackage(tmp_path / name) == ()
+    expected = Problem(Rule.IDENTIFIER_UNIQUE, 2, ("a (2 times)", "c (2 times)"))
+    assert check_names_across([tmp_path / "a.gpkg", tmp_path / "b.gpkg"]) == (expected,)
+    assert check_names_across([tmp_path / "a.gpkg"]) == ()
+
+
+GEOMETRIES = st.sampled_from([BOX, BOWTIE, shapely.MultiPolygon([BOX]), BOX.boundary, BOX.centroid, shapely.Polygon()])
+SIZES = st.sampled_from([None, 0, 1, 3500, 3501, -1])
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["", "a", "b", "c"]),
+            SIZES,
+            SIZES,
+            st.sampled_from([None, 10.0, 0.01]),
+            GEOMETRIES.map(lambda shape: None if shape.is_empty else blob(shape)),
+        ),
+        min_size=1,
+        max_size=5,
+    )
+)
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_what_passes_is_taken_by_the_simulated_service(tmp_path: Path, rows: list[tuple[Any, ...]]) -> None:
+    path = write(tmp_path / "a.gpkg", *rows)
+    if not check_geopackage(path):
+        assert len(simulated.from_geopackage(path, {}, None)) == len(rows)
+
+
+@given(st.lists(st.tuples(st.sampled_from(["", "a", "b"]), SIZES, SIZES), min_size=1, max_size=4))
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_what_the_simulated_service_refuses_does_not_pass(tmp_path: Path, rows: list[tuple[Any, ...]]) -> None:
+    path = write(tmp_path / "a.gpkg", *((*row, None, blob()) for row in rows))
+    try:
+        simulated.from_geopackage(path, {}, None)
+    except AnalysisFailed:
+        assert check_geopackage(path)
+
+
+def test_what_is_mendable_is_mended(tmp_path: Path) -> None:
+    rows = [
+        ("a", 10, 10, None, blob()),
+        ("a", 10, 10, None, blob(BOWTIE)),
+        ("a-2", 10, 10, None, blob()),
+        ("", None, None, None, blob()),
+        ("a", 10, 10, None, blob()),
+        ("", 10, 10, None, blob(shapely.MultiPolygon([BOX, BOX]))),
+    ]
+    (written,) = repair_geopackages([write(tmp_path / "a.gpkg", *rows)], tmp_path / "b.gpkg", size=Size(7, 7))
+    assert names(written.path) == ["a", "a-3", "a-2", "feature-1", "a-4", "feature-2"]
+    assert check_geopackage(written.path) == ()
+    found = {each.name: each for each in simulated.from_geopackage(written.path, {}, None)}
+    mended = found["a-3"].geometry
+    assert mended is not None
+    assert (mended.geom_type, mended.area) == ("MultiPolygon", 125_000.0)
+    assert (found["feature-1"].width, found["a"].width) == (7, 10)
+
+
+def test_names_differ_over_all_layers_and_files_after_a_repair(tmp_path: Path) -> None:
+    for name in ("a.gpkg", "b.gpkg"):
+        batches = [*from_geometries({"x": BOX, "y": BOX}, epsg=32632), *from_geometries({"x": BOX}, epsg=32633)]
+        write_geopackages(batches, tmp_path / name, size=Size(5, 5))
+    files = repair_geopackages([tmp_path / "a.gpkg", tmp_path / "b.gpkg"], tmp_path / "c.gpkg", max_features=4)
+    assert [file.path.name for file in files] == ["c.gpkg", "c-2.gpkg"]
+    assert names(files[0].path, "features_32632", "features_32633") == ["x", "y", "x-3", "x-2"]
+    assert names(files[1].path, "features_32632", "features_32633") == ["y-2", "x-4"]
+    assert check_names_across([file.path for file in files]) == ()
+
+
+def test_missing_columns_are_added(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.gpkg", ("a", 10, 10, None, blob()), ("b", 10, 10, None, blob()))
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute("DROP INDEX features_32632_identifier")
+        database.execute("ALTER TABLE features_32632 RENAME identifier TO title")
+        database.execute("ALTER TABLE features_32632 RENAME id TO fid")
+    assert [problem.rule for problem in check_geopackage(path)] == [Rule.ID_COLUMN, Rule.IDENTIFIER_COLUMN]
+    (written,) = repair_geopackages([path], tmp_path / "b.gpkg")
+    assert names(written.path) == ["feature-1", "feature-2"]
+
+
+def test_what_leaves_no_area_cannot_be_mended(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.gpkg", ("flat", 10, 10, None, blob(FLAT)), ("good", 10, 10, None, blob()))
+    with pytest.raises(InvalidParameter, match=r"b\.gpkg, geometry = \['flat \("):
+        repair_geopackages([path], tmp_path / "b.gpkg")
+
+
+def test_memory_does_not_grow_with_the_number_of_features(tmp_path: Path) -> None:
+    def peak(count: int) -> int:
+        path = write(tmp_path / "a.gpkg", *((f"p{n}", 10, 10, None, blob()) for n in range(count)))
+        tracemalloc.start()
+        try:
+            assert check_geopackage(path) == ()
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    peak(10)
+    assert peak(60_000) < 1.2 * peak(20_000)

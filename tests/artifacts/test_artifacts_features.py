@@ -1,0 +1,280 @@
+"""Features from where users have them into GeoPackages the service takes."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import sys
+import tracemalloc
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import shapely
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from airflow_provider_sentinelhub.artifacts.feature_check import check_geopackage
+from airflow_provider_sentinelhub.artifacts.feature_sources import from_file, from_geometries, from_rows
+from airflow_provider_sentinelhub.artifacts.feature_writer import Size, WrittenGeoPackage, write_geopackages
+from airflow_provider_sentinelhub.artifacts.features import Columns
+from airflow_provider_sentinelhub.client.errors import InvalidConfiguration, InvalidParameter
+from airflow_provider_sentinelhub.simulator import features as simulated
+from airflow_provider_sentinelhub.simulator import geopackage as simulator
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+BOX = shapely.box(500_000, 4_600_000, 500_500, 4_600_250)
+PAIR = shapely.MultiPolygon([BOX, shapely.box(500_600, 4_600_000, 500_700, 4_600_100)])
+DEGREES = shapely.box(9, 42, 9.01, 42.01)
+
+
+def moved(number: int) -> shapely.Polygon:
+    return shapely.box(500_000 + number, 4_600_000, 500_100 + number, 4_600_100)
+
+
+def rows(path: Path, table: str = "features_32632") -> list[tuple[Any, ...]]:
+    with closing(sqlite3.connect(path)) as database:
+        found = database.execute(
+            f"SELECT id, identifier, width, height, resolution, geometry FROM {table} ORDER BY id"  # noqa: S608
+        )
+        return [(*row, simulator.unblob(blob)) for *row, blob in found]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        BOX,
+        BOX.wkt,
+        f" srid=32632; {BOX.wkt}",
+        BOX.wkb,
+        BOX.wkb_hex,
+        f"\\x{BOX.wkb_hex}",
+        bytearray(BOX.wkb),
+        memoryview(BOX.wkb),
+        simulator.blob(BOX, 32632),
+        shapely.to_wkb(shapely.set_srid(BOX, 32632), include_srid=True),
+        shapely.to_wkb(shapely.set_srid(BOX, 32632), include_srid=True, hex=True),
+        shapely.to_wkb(BOX, byte_order=0),
+        json.loads(shapely.to_geojson(BOX)),
+        shapely.force_3d(BOX, 7.0),
+    ],
+    ids=lambda given: type(given).__name__,
+)
+def test_a_geometry_may_come_in_any_form(tmp_path: Path, given: Any) -> None:
+    # Beside another form, and alone: the two are read in different ways.
+    for geometries in ([given], [given, PAIR.wkt]):
+        write_geopackages(from_geometries(geometries, epsg=32632), tmp_path / "a.gpkg", size=Size(resolution=10))
+        assert rows(tmp_path / "a.gpkg")[0] == (1, "0000001", None, None, 10.0, BOX)
+        assert check_geopackage(tmp_path / "a.gpkg") == ()
+
+
+def test_geometries_say_themselves_where_they_are(tmp_path: Path) -> None:
+    geometries = {
+        "ewkt": f"SRID=32633;{BOX.wkt}",
+        "ewkb": shapely.to_wkb(shapely.set_srid(DEGREES, 4326), include_srid=True),
+        "plain": BOX.wkt,
+    }
+    (written,) = write_geopackages(from_geometries(geometries, epsg=32632), tmp_path / "a.gpkg")
+    assert written == WrittenGeoPackage(tmp_path / "a.gpkg", 3, (4326, 32632, 32633))
+    assert [rows(written.path, f"features_{epsg}")[0][:2] for epsg in written.layers] == [
+        (1, "ewkb"),
+        (2, "plain"),
+        (3, "ewkt"),
+    ]
+    found = simulated.from_geopackage(written.path, {"width": 5, "height": 5}, None)
+    assert {each.name: each.crs for each in found} == {"ewkt": 32633, "ewkb": 4326, "plain": 32632}
+
+
+def test_polygons_and_multipolygons_stay_what_they_are(tmp_path: Path) -> None:
+    write_geopackages(from_geometries([BOX, PAIR], epsg=32632), tmp_path / "a.gpkg", size=Size(5, 5))
+    assert [row[-1] for row in rows(tmp_path / "a.gpkg")] == [BOX, PAIR]
+    assert check_geopackage(tmp_path / "a.gpkg") == ()
+
+
+@pytest.mark.parametrize(
+    ("row", "size", "expected"),
+    [
+        ((None, None, None), Size(), (None, None, None)),
+        ((None, None, None), Size(width=7, height=8), (7, 8, None)),
+        ((None, None, None), Size(resolution=20), (None, None, 20.0)),
+        ((None, None, None), Size(resolution=20, in_pixels=True), (25, 13, None)),
+        ((None, None, None), Size(resolution=250 / 3, in_pixels=True), (6, 3, None)),
+        ((None, None, None), Size(resolution=9999, in_pixels=True), (1, 1, None)),
+        ((3.0, 4.0, float("nan")), Size(resolution=20), (3, 4, None)),
+        ((None, None, 50), Size(width=7, height=8), (None, None, 50.0)),
+        ((None, None, 50), Size(resolution=20, in_pixels=True), (10, 5, None)),
+    ],
+)
+def test_a_feature_has_its_own_size_or_the_one_given(
+    tmp_path: Path, row: tuple[Any, ...], size: Size, expected: tuple[Any, ...]
+) -> None:
+    batches = from_rows([("a", BOX.wkb, *row)], ("identifier", "geom", "Width", "height", "RESOLUTION"), epsg=32632)
+    write_geopackages(batches, tmp_path / "a.gpkg", size=size)
+    assert rows(tmp_path / "a.gpkg")[0][2:5] == expected
+
+
+@pytest.mark.parametrize(
+    "size",
+    [{"width": 5}, {"height": 5}, {"width": 5, "height": 5, "resolution": 1}, {"resolution": 0}, {"resolution": -1}],
+)
+def test_a_size_that_contradicts_itself_is_refused(size: dict[str, Any]) -> None:
+    with pytest.raises(InvalidParameter):
+        Size(**size)
+
+
+@pytest.mark.parametrize(
+    ("value", "name"), [(7, "7"), (7.0, "7"), (7.5, "7.5"), ("a/b", "a/b"), (True, "True"), ("ü", "ü")]
+)
+def test_names_become_text(tmp_path: Path, value: Any, name: str) -> None:
+    write_geopackages(from_geometries({value: BOX}, epsg=32632), tmp_path / "a.gpkg", size=Size(5, 5))
+    assert rows(tmp_path / "a.gpkg")[0][1] == name
+
+
+def test_columns_are_found_by_the_names_given(tmp_path: Path) -> None:
+    columns = Columns(identifier="Parcel", geometry="shape", width="w", height="h", epsg="srid")
+    names = ("parcel", "identifier", "SHAPE", "geometry", "w", "h", "srid")
+    given = [(f"p{n}", "no", moved(n).wkb, "no", 10 + n, 20, 32632 + n % 2) for n in range(4)]
+    write_geopackages(from_rows(given, names, columns=columns), tmp_path / "a.gpkg")
+    assert rows(tmp_path / "a.gpkg") == [(1, "p0", 10, 20, None, moved(0)), (2, "p2", 12, 20, None, moved(2))]
+    assert rows(tmp_path / "a.gpkg", "features_32633")[0][:4] == (3, "p1", 11, 20)
+
+
+def test_a_cursor_is_read_to_the_end(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(":memory:")) as database:
+        database.execute("CREATE TABLE parcels (name TEXT, wkt TEXT)")
+        database.executemany("INSERT INTO parcels VALUES (?, ?)", ((f"p{n}", moved(n).wkt) for n in range(25_000)))
+        cursor = database.execute("SELECT name AS identifier, wkt FROM parcels")
+        batches = from_rows(cursor, [column[0] for column in cursor.description], epsg=32632)
+        (written,) = write_geopackages(batches, tmp_path / "a.gpkg", size=Size(resolution=10))
+    assert written.features == 25_000
+    assert rows(written.path)[-1] == (25_000, "p24999", None, None, 10.0, moved(24_999))
+    assert check_geopackage(written.path) == ()
+
+
+def test_what_is_too_much_for_one_file_goes_into_the_next(tmp_path: Path) -> None:
+    def batches() -> Iterator[Any]:
+        yield from from_geometries((moved(n) for n in range(12)), epsg=32632)
+        yield from from_geometries([moved(12)], epsg=32633)
+
+    written = write_geopackages(batches(), tmp_path / "a.gpkg", size=Size(5, 5), max_features=5)
+    assert [(file.path.name, file.features, file.layers) for file in written] == [
+        ("a.gpkg", 5, (32632,)),
+        ("a-2.gpkg", 5, (32632,)),
+        ("a-3.gpkg", 3, (32632, 32633)),
+    ]
+    assert [row[1] for file in written for row in rows(file.path)] == [f"{n:07d}" for n in range(1, 13)]
+    assert rows(written[2].path, "features_32633") == [(3, "0000013", 5, 5, None, moved(12))]
+
+
+@given(st.lists(st.integers(0, 7), max_size=8), st.integers(1, 9))
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_no_feature_is_lost_between_files(tmp_path: Path, sizes: list[int], most: int) -> None:
+    names = iter(range(10_000))
+    parts = [{str(next(names)): moved(n) for n in range(size)} for size in sizes]
+    batches = (batch for part in parts for batch in from_geometries(part, epsg=32632))
+    written = write_geopackages(batches, tmp_path / "a.gpkg", size=Size(5, 5), max_features=most)
+    found = [(row[1], row[-1]) for file in written for row in rows(file.path)]
+    assert found == [item for part in parts for item in part.items()]
+    assert all(file.features == most for file in written[:-1])
+
+
+def test_no_features_make_no_file(tmp_path: Path) -> None:
+    assert write_geopackages(from_geometries([]), tmp_path / "a.gpkg") == ()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_geopackage_is_read_layer_by_layer(tmp_path: Path) -> None:
+    batches = [*from_geometries({"a": BOX}, epsg=32632), *from_geometries({"b": DEGREES}, epsg=4326)]
+    write_geopackages(batches, tmp_path / "a.gpkg", size=Size(5, 5))
+    write_geopackages(from_file(tmp_path / "a.gpkg"), tmp_path / "b.gpkg")
+    assert rows(tmp_path / "b.gpkg") == [(1, "a", 5, 5, None, BOX)]
+    assert rows(tmp_path / "b.gpkg", "features_4326") == [(2, "b", 5, 5, None, DEGREES)]
+    (written,) = write_geopackages(from_file(tmp_path / "a.gpkg", layer="features_4326"), tmp_path / "c.gpkg")
+    assert (written.features, written.layers) == (1, (4326,))
+
+
+CRS84 = {"id": {"authority": "OGC", "code": "CRS84"}}
+
+
+@pytest.mark.parametrize(
+    ("described", "epsg"),
+    [
+        ({"crs": {"id": {"authority": "EPSG", "code": 32632}}}, 32632),
+        ({"crs": CRS84}, 4326),
+        ({}, 4326),
+        (None, 3035),
+    ],
+    ids=["EPSG", "CRS84", "absent", "given"],
+)
+def test_a_geoparquet_says_where_it_is(tmp_path: Path, described: dict[str, Any] | None, epsg: int) -> None:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    table = pa.table({"where": [BOX.wkb, PAIR.wkb], "Field": ["a", "b"], "crop": [1, 2], "resolution": [10.0, None]})
+    if described is not None:
+        geo = {"version": "1.1.0", "primary_column": "where", "columns": {"where": {"encoding": "WKB", **described}}}
+        table = table.replace_schema_metadata({"geo": json.dumps(geo)})
+    parquet.write_table(table, tmp_path / "a.parquet")
+    columns = Columns(identifier="field", geometry=None if described is not None else "where")
+    batches = from_file(tmp_path / "a.parquet", columns=columns, epsg=None if described is not None else 3035)
+    (written,) = write_geopackages(batches, tmp_path / "a.gpkg", size=Size(resolution=20))
+    assert written.layers == (epsg,)
+    assert rows(written.path, f"features_{epsg}") == [(1, "a", None, None, 10.0, BOX), (2, "b", None, None, 20.0, PAIR)]
+
+
+def test_without_gdal_the_user_is_told_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pyogrio", None)
+    with pytest.raises(InvalidConfiguration, match=r"needs pyogrio.*airflow-provider-sentinelhub\[geo\]"):
+        list(from_file(tmp_path / "a.geojson"))
+
+
+def test_geojson(tmp_path: Path) -> None:
+    pytest.importorskip("pyogrio")
+    features = [
+        {"type": "Feature", "geometry": json.loads(shapely.to_geojson(DEGREES)), "properties": {"name": n, "width": 5}}
+        for n in ("a", "b")
+    ]
+    (tmp_path / "a.geojson").write_text(json.dumps({"type": "FeatureCollection", "features": features}))
+    batches = from_file(tmp_path / "a.geojson", columns=Columns(identifier="name"))
+    write_geopackages(batches, tmp_path / "a.gpkg")
+    assert [row[:5] for row in rows(tmp_path / "a.gpkg", "features_4326")] == [
+        (1, "a", 5, None, None),
+        (2, "b", 5, None, None),
+    ]
+    assert rows(tmp_path / "a.gpkg", "features_4326")[0][-1].equals(DEGREES)
+
+
+@pytest.mark.parametrize("crs", ["EPSG:32632", None])
+def test_shapefile(tmp_path: Path, crs: str | None) -> None:
+    pyogrio = pytest.importorskip("pyogrio")
+    np = pytest.importorskip("numpy")
+    pyogrio.raw.write(
+        tmp_path / "a.shp",
+        np.array([BOX.wkb], dtype=object),
+        [np.array([12])],
+        ["number"],
+        geometry_type="Polygon",
+        crs=crs,
+        driver="ESRI Shapefile",
+    )
+    batches = from_file(tmp_path / "a.shp", columns=Columns(identifier="number"), epsg=None if crs else 32632)
+    write_geopackages(batches, tmp_path / "a.gpkg", size=Size(5, 5))
+    assert rows(tmp_path / "a.gpkg")[0][:5] == (1, "12", 5, 5, None)
+    assert rows(tmp_path / "a.gpkg")[0][-1].equals(BOX)
+
+
+def test_memory_does_not_grow_with_the_number_of_features(tmp_path: Path) -> None:
+    def peak(count: int) -> int:
+        tracemalloc.start()
+        try:
+            batches = from_rows(((f"p{n}", moved(n).wkb) for n in range(count)), ("identifier", "wkb"), epsg=32632)
+            write_geopackages(batches, tmp_path / "a.gpkg", size=Size(5, 5))
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    peak(10)
+    assert peak(60_000) < 1.2 * peak(20_000)

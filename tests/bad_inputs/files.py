@@ -1,0 +1,365 @@
+"""Files that cannot be used as input features, each made for real."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import shapely
+
+from airflow_provider_sentinelhub.artifacts.feature_check import check_geopackage, check_names_across
+from airflow_provider_sentinelhub.artifacts.feature_problems import error_of
+from airflow_provider_sentinelhub.artifacts.feature_repair import repair_geopackages
+from airflow_provider_sentinelhub.artifacts.feature_sources import from_file, from_geometries
+from airflow_provider_sentinelhub.artifacts.feature_writer import Size, write_geopackages
+from airflow_provider_sentinelhub.artifacts.features import Columns
+from airflow_provider_sentinelhub.artifacts.geopackage import add_layer, finish_layer, new_geopackage
+from airflow_provider_sentinelhub.simulator.geopackage import blob
+from tests.bad_inputs import BadInput
+
+BOX = shapely.box(500_000, 4_600_000, 500_500, 4_600_500)
+BOWTIE = shapely.Polygon(
+    [(500_000, 4_600_000), (500_500, 4_600_500), (500_500, 4_600_000), (500_000, 4_600_500), (500_000, 4_600_000)]
+)
+COLUMNS = Columns(identifier="parcel")
+Row = tuple[Any, ...]
+Change = Callable[[sqlite3.Connection], object]
+
+
+def good(number: int = 1, name: str = "a", **more: Any) -> Row:
+    given = {"width": 10, "height": 10, "resolution": None, "geometry": blob(BOX, 32632), **more}
+    return (number, name, given["width"], given["height"], given["resolution"], given["geometry"])
+
+
+def write(path: Path, *rows: Row, epsg: int = 32632, change: Change | None = None) -> Path:
+    with new_geopackage(path) as connection:
+        layer = add_layer(connection, epsg)
+        connection.executemany(layer.insert, rows)
+        finish_layer(connection, layer, None)
+        if change:
+            change(connection)
+    return path
+
+
+def check(path: Path, defaults: Size | None = None) -> None:
+    if problems := check_geopackage(path, defaults=defaults):
+        raise error_of(path, problems)
+
+
+def checked(*rows: Row, epsg: int = 32632, change: Change | None = None) -> Callable[[Path], None]:
+    return lambda folder: check(write(folder / "fields.gpkg", *rows, epsg=epsg, change=change))
+
+
+def sql(*statements: str) -> Change:
+    return lambda connection: [connection.execute(statement) for statement in statements]
+
+
+def read(path: Path, **more: Any) -> None:
+    write_geopackages(from_file(path, **more), path.with_name("out.gpkg"))
+
+
+def wkt(*texts: str, epsg: int | None = None) -> Callable[[Path], None]:
+    def use(folder: Path) -> None:
+        write_geopackages(from_geometries(texts, epsg=epsg), folder / "out.gpkg")
+
+    return use
+
+
+def geoparquet(path: Path, metadata: dict[str, Any] | None, **columns: list[Any]) -> Path:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    table = pa.table(columns)
+    if metadata is not None:
+        table = table.replace_schema_metadata({"geo": json.dumps(metadata)})
+    parquet.write_table(table, path)
+    return path
+
+
+def geo(**column: Any) -> dict[str, Any]:
+    return {"version": "1.1.0", "primary_column": "geometry", "columns": {"geometry": {"encoding": "WKB", **column}}}
+
+
+def cut_off(folder: Path) -> None:
+    path = write(folder / "fields.gpkg", good())
+    path.write_bytes(path.read_bytes()[:-5000])
+    check(path)
+
+
+def written(folder: Path, name: str, content: bytes) -> Path:
+    (folder / name).write_bytes(content)
+    return folder / name
+
+
+def two_files(folder: Path) -> None:
+    paths = [write(folder / "north.gpkg", good()), write(folder / "south.gpkg", good(), good(2, "b"))]
+    if problems := check_names_across(paths):
+        raise error_of(paths[-1], problems)
+
+
+def hopeless_repair(folder: Path) -> None:
+    rows = [good(), good(2, "a"), good(3, "line", geometry=blob(shapely.LineString([(0, 0), (900, 900)]), 32632))]
+    repair_geopackages([write(folder / "fields.gpkg", *rows)], folder / "mended.gpkg")
+
+
+def no_tables(folder: Path) -> None:
+    path = folder / "fields.gpkg"
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute("CREATE TABLE parcels (id INTEGER PRIMARY KEY)")
+    check(path)
+
+
+def unclosed() -> bytes:
+    whole = blob(BOX, 32632)
+    # One point less than the ring had, and so not the first one again.
+    points = whole.index((5).to_bytes(4, "little"), 40)
+    return whole[:points] + (4).to_bytes(4, "little") + whole[points + 4 : -16]
+
+
+FILES: list[BadInput] = [
+    BadInput(
+        "an empty file",
+        "fields.gpkg, file = ['it is empty']: cannot be read as a GeoPackage. Write it again, or choose another file.",
+        lambda folder: check(written(folder, "fields.gpkg", b"")),
+    ),
+    BadInput(
+        "a GeoJSON that is called a GeoPackage",
+        "fields.gpkg, file = ['it starts with b\\'{\"type\": \"Featur\\', so it is no SQLite file']: cannot "
+        "be read as a GeoPackage. Write it again, or choose another file.",
+        lambda folder: check(written(folder, "fields.gpkg", b'{"type": "FeatureCollection", "features": []}')),
+    ),
+    BadInput(
+        "a download that was cut off",
+        "fields.gpkg, file = ['it has 35960 bytes where its header promises 40960']: cannot be read as a "
+        "GeoPackage. Write it again, or choose another file.",
+        cut_off,
+    ),
+    BadInput(
+        "a SQLite file that is no GeoPackage",
+        "fields.gpkg, layers = 0: no feature table is registered in gpkg_geometry_columns. Write it with a "
+        "GIS, or with SentinelHubInputFeaturesOperator.",
+        no_tables,
+    ),
+    BadInput(
+        "a layer without features",
+        "fields.gpkg, features = 0: there are none. Check what the file was made from.",
+        checked(),
+    ),
+    BadInput(
+        "a coordinate reference system of somebody's own",
+        "fields.gpkg, coordinate reference system = [\"layer 'features_32632': ESRI:32632\"]: 1 layer has none "
+        "with an EPSG code. Assign one in a GIS, or write the file again and give its code.",
+        checked(good(), change=sql("UPDATE gpkg_spatial_ref_sys SET organization = 'ESRI' WHERE srs_id = 32632")),
+    ),
+    BadInput(
+        "a coordinate reference system the service does not know",
+        "fields.gpkg, coordinate reference system = [\"layer 'features_31287': EPSG:31287\"]: 1 layer has one "
+        "the service does not know. Reproject to EPSG:4326, EPSG:3857, EPSG:3035, a UTM zone (EPSG:326xx, "
+        "EPSG:327xx) or another one it knows.",
+        checked(good(geometry=blob(BOX, 31287)), epsg=31287),
+    ),
+    BadInput(
+        "no column identifier",
+        "fields.gpkg, identifier = [\"layer 'features_32632' has id, name, width, height, resolution, "
+        'geometry"]: 1 layer lacks a column identifier. Add it, or have it done with repair=True: then the '
+        "features are numbered.",
+        checked(
+            good(),
+            change=sql("DROP INDEX features_32632_identifier", "ALTER TABLE features_32632 RENAME identifier TO name"),
+        ),
+    ),
+    BadInput(
+        "no column id",
+        "fields.gpkg, id = [\"layer 'features_32632'\"]: 1 layer lacks a column id with a different integer in "
+        "each row. Add it, or have it done with repair=True.",
+        checked(good(), change=sql("ALTER TABLE features_32632 RENAME id TO fid")),
+    ),
+    BadInput(
+        "a geometry column that is registered but not there",
+        "fields.gpkg, geometry = [\"layer 'features_32632' has id, identifier, width, height, resolution, "
+        'geometry"]: 1 layer lacks the table or column registered for it. Write the file again.',
+        checked(good(), change=sql("UPDATE gpkg_geometry_columns SET column_name = 'geom'")),
+    ),
+    BadInput(
+        "a table that is registered but not there",
+        "fields.gpkg, features = 0: there are none. Check what the file was made from.\n"
+        "fields.gpkg, geometry = [\"table 'features_32632' does not exist\"]: 1 layer lacks the table or "
+        "column registered for it. Write the file again.",
+        checked(good(), change=sql("DROP TABLE features_32632")),
+    ),
+    BadInput(
+        "a feature without a name",
+        "fields.gpkg, identifier = [\"row 2 of 'features_32632'\"]: 1 feature has none. Name them, or have it "
+        "done with repair=True: then they are numbered.",
+        checked(good(), good(2, "")),
+    ),
+    BadInput(
+        "two features of one name",
+        "fields.gpkg, identifier = ['a (2 times)']: 1 name is used more than once, over all layers, and the "
+        "output of one feature would replace the other's. Make them differ, or have it done with repair=True: "
+        "then a number is added.",
+        checked(good(), good(2, "b"), good(3, "a")),
+    ),
+    BadInput(
+        "one name in two layers",
+        "fields.gpkg, identifier = ['b (2 times)']: 1 name is used more than once, over all layers, and the "
+        "output of one feature would replace the other's. Make them differ, or have it done with repair=True: "
+        "then a number is added.",
+        checked(
+            good(1, "b"),
+            change=lambda connection: connection.execute(add_layer(connection, 32633).insert, good(1, "b")),
+        ),
+    ),
+    BadInput(
+        "one name in two files for one place",
+        "south.gpkg, identifier = ['a (2 times)']: 1 name is used more than once, over all layers, and the "
+        "output of one feature would replace the other's. Make them differ, or have it done with repair=True: "
+        "then a number is added.",
+        two_files,
+    ),
+    BadInput(
+        "no size",
+        "fields.gpkg, size = ['b']: 1 feature has neither width and height nor resolution, and there is no "
+        "default. Add the columns, or give width and height, or a resolution, for all.",
+        checked(good(), good(2, "b", width=None, height=None)),
+    ),
+    BadInput(
+        "a width without a height",
+        "fields.gpkg, size = ['a']: 1 feature has a width without a height, or the reverse. Give both, or a "
+        "resolution instead.",
+        checked(good(height=None)),
+    ),
+    BadInput(
+        "a width of nothing",
+        "fields.gpkg, size = ['a', 'b']: 2 features have a width or height that is not a whole number above 0. "
+        "Correct it, or leave out both and give a resolution.",
+        checked(good(width=0), good(2, "b", height=12.5)),
+    ),
+    BadInput(
+        "a resolution below nothing",
+        "fields.gpkg, resolution = ['a']: 1 feature has one that is not a number above 0. Correct it, or give "
+        "width and height.",
+        checked(good(width=None, height=None, resolution=-10.0)),
+    ),
+    BadInput(
+        "too many pixels",
+        "fields.gpkg, size = ['a', 'b']: 2 features have more than 3500 x 3500 pixels. Cut them into parts, or "
+        "choose a coarser resolution; its unit is that of the CRS, degrees in EPSG:4326.",
+        checked(good(width=3501), good(2, "b", height=9000)),
+    ),
+    BadInput(
+        "too fine a resolution",
+        "fields.gpkg, size = ['a (5000 x 5000)']: 1 feature has more than 3500 x 3500 pixels. Cut them into "
+        "parts, or choose a coarser resolution; its unit is that of the CRS, degrees in EPSG:4326.",
+        checked(good(width=None, height=None, resolution=0.1)),
+    ),
+    BadInput(
+        "no geometry",
+        "fields.gpkg, geometry = ['a']: 1 feature has none, or an empty one. Draw them, or leave them out.",
+        checked(good(geometry=None)),
+    ),
+    BadInput(
+        "WKB without the header of a GeoPackage",
+        "fields.gpkg, geometry = ['a']: 1 feature has one that cannot be read as a GeoPackage geometry. Write "
+        "the file with a GIS.",
+        checked(good(geometry=BOX.wkb)),
+    ),
+    BadInput(
+        "a ring that does not close",
+        "fields.gpkg, geometry = ['a (Points of LinearRing do not form a closed linestring)']: 1 feature has a "
+        "ring that does not end where it begins. Close the rings, or have it done with repair=True.",
+        checked(good(geometry=unclosed())),
+    ),
+    BadInput(
+        "a point",
+        "fields.gpkg, geometry = ['a (Point)']: 1 feature is neither POLYGON nor MULTIPOLYGON. Buffer points "
+        "and lines, or leave them out.",
+        checked(good(geometry=blob(BOX.centroid.buffer(0).union(BOX.centroid), 32632))),
+    ),
+    BadInput(
+        "a polygon that crosses itself",
+        "fields.gpkg, geometry = ['a (Self-intersection[500250 4600250])']: 1 feature is not valid. Mend them "
+        "in a GIS, or have it done with repair=True.",
+        checked(good(geometry=blob(BOWTIE, 32632))),
+    ),
+    BadInput(
+        "degrees where metres are declared",
+        "fields.gpkg, geometry = ['a (at 9, 42)']: 1 feature lies where the coordinate reference system has no "
+        "place, so it is another one. Assign the one the coordinates are in; degrees are EPSG:4326, longitude "
+        "first.",
+        checked(good(geometry=blob(shapely.box(9, 42, 9.1, 42.1), 32632))),
+    ),
+    BadInput(
+        "metres where degrees are declared",
+        "fields.gpkg, geometry = ['a (at 500000, 4600000)']: 1 feature lies where the coordinate reference "
+        "system has no place, so it is another one. Assign the one the coordinates are in; degrees are "
+        "EPSG:4326, longitude first.",
+        checked(good(geometry=blob(BOX, 4326)), epsg=4326),
+    ),
+    BadInput(
+        "several problems at once, some beyond repair",
+        "fields.gpkg, geometry = ['line (LineString)']: 1 feature is neither POLYGON nor MULTIPOLYGON. Buffer "
+        "points and lines, or leave them out.",
+        hopeless_repair,
+    ),
+    BadInput(
+        "a GeoParquet that nobody knows the coordinates of",
+        "epsg = None: row 1 of fields.parquet does not say in which coordinate reference system it is. Give "
+        "the EPSG code of the source, e.g. epsg=32633.",
+        lambda folder: read(geoparquet(folder / "fields.parquet", geo(crs=None), geometry=[BOX.wkb])),
+    ),
+    BadInput(
+        "a GeoParquet without the column named",
+        "columns.identifier = 'parcel': fields.parquet has no such column, only ['field_id', 'geometry']. Name "
+        "the column to read.",
+        lambda folder: read(
+            geoparquet(folder / "fields.parquet", geo(), geometry=[BOX.wkb], field_id=[1]), columns=COLUMNS
+        ),
+    ),
+    BadInput(
+        "a GeoParquet in another encoding",
+        "source = 'fields.parquet': its geometries are encoded as polygon. Write them as WKB, which is the default.",
+        lambda folder: read(geoparquet(folder / "fields.parquet", geo(encoding="polygon"), geometry=[BOX.wkb])),
+    ),
+    BadInput(
+        "a Parquet without geometries",
+        "columns.geometry = None: fields.parquet has no such column, only ['crop']. Name the column to read.",
+        lambda folder: read(geoparquet(folder / "fields.parquet", None, crop=["wheat"])),
+    ),
+    BadInput(
+        "a Parquet that is none",
+        "source = 'fields.parquet': cannot be read (Parquet magic bytes not found in footer. Either the file "
+        "is corrupted or this is not a parquet file). Kinds that can be read: GeoPackage (.gpkg), GeoParquet "
+        "(.parquet), GeoJSON (.geojson), Shapefile (.shp, or zipped .shp.zip).",
+        lambda folder: read(written(folder, "fields.parquet", b"crop,area\nwheat,12\n")),
+    ),
+    BadInput(
+        "a feature without a name among named ones",
+        "identifier = None: other features have a name, but not feature number 2. Name them, or choose another "
+        "column; without one the features are numbered.",
+        lambda folder: read(
+            geoparquet(folder / "fields.parquet", geo(), geometry=[BOX.wkb] * 3, identifier=["a", None, "c"])
+        ),
+    ),
+    BadInput(
+        "WKT that is none",
+        "geometry = 'POLYGON of mine': the list holds 1 that cannot be read: row 2: 'POLYGON of mine' is "
+        "neither WKB nor WKT. Mend them, or leave them out.",
+        wkt("POLYGON((0 0, 1 0, 1 1, 0 0))", "POLYGON of mine", epsg=4326),
+    ),
+    BadInput(
+        "WKT of no known coordinates",
+        "epsg = None: row 1 of the list does not say in which coordinate reference system it is. Give the EPSG "
+        "code of the source, e.g. epsg=32633.",
+        wkt(BOX.wkt),
+    ),
+    BadInput(
+        "a layer that is not there",
+        "layer = 'parcels': fields.gpkg has no such layer, only ['features_32632']. Choose one of them.",
+        lambda folder: read(write(folder / "fields.gpkg", good()), layer="parcels"),
+    ),
+]
