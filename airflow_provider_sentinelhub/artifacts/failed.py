@@ -87,7 +87,8 @@ def _matching(table: pq.ParquetFile, outcomes: pa.Array) -> Iterator[pa.Table]:
 def _described(rows: pa.Table) -> Iterator[dict[str, Any]]:
     import shapely
 
-    bounds = shapely.bounds(shapely.from_wkb(rows["geometry"].to_pylist(), on_invalid="ignore")).tolist()
+    # "fix" closes rings that are open; what is not even WKB becomes None.
+    bounds = shapely.bounds(shapely.from_wkb(rows["geometry"].to_pylist(), on_invalid="fix")).tolist()
     for row, box in zip(rows.drop_columns(["geometry"]).to_pylist(), bounds, strict=True):
         error = row["error"]
         yield {

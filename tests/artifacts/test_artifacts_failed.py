@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import struct
 from pathlib import Path
 
 import pyarrow as pa
@@ -65,6 +66,13 @@ def test_failed_features_are_listed_with_cause_place_and_size(tmp_path: Path) ->
         ("e", "PENDING", None),
         ("f", "UNDELIVERED", None),
     ]
+
+
+def test_an_open_ring_still_has_bounds(tmp_path: Path) -> None:
+    corners = struct.pack("<8d", 1, 2, 5, 2, 5, 9, 1, 9)
+    blob = gpkg_blob(struct.pack("<BIII", 1, 3, 1, 4) + corners, 32633)
+    url = report(tmp_path, [(1, "a", "FATAL", None, 0)], [ManifestEntry("a", geometry=blob)])
+    assert failed_features(Storage(), url)[0]["bbox"] == [1, 2, 5, 9]
 
 
 def test_no_more_is_read_than_is_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
