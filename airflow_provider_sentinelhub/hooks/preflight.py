@@ -6,9 +6,15 @@ import logging
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_sentinelhub.client.errors import ArtifactMissing, InvalidParameter, StorageUnavailable
+from airflow_provider_sentinelhub.client.errors import (
+    ArtifactMissing,
+    InvalidConfiguration,
+    InvalidParameter,
+    StorageUnavailable,
+)
 
 if TYPE_CHECKING:
+    from airflow_provider_sentinelhub.artifacts.storage import Storage
     from airflow_provider_sentinelhub.client.preflight.findings import Finding
     from airflow_provider_sentinelhub.hooks.batch import SentinelHubBatchHook
 
@@ -44,6 +50,7 @@ def check_buckets(hook: SentinelHubBatchHook, body: Mapping[str, Any]) -> None:
     :param hook: Reaches the buckets, with the connections the service is given as well.
     :param body: What :func:`check_request` returned.
     :raises InvalidParameter: Names each bucket that said no, what it said, and what to do.
+    :raises InvalidConfiguration: Airflow itself may not use the connection.
     :raises StorageUnavailable: A bucket could not be asked; that may pass.
     """
     from airflow_provider_sentinelhub.client.preflight.findings import Findings
@@ -58,19 +65,42 @@ def _ask(hook: SentinelHubBatchHook, body: Mapping[str, Any]) -> Iterator[Findin
     from airflow_provider_sentinelhub.artifacts.bucket_probe import probe_write
     from airflow_provider_sentinelhub.client.preflight.findings import mapping
 
+    storage = _storage(hook)
     for path in hook.api.storages:
         for kind, bucket in mapping(body, *path).items():
             field, url = ".".join((*path, kind, "url")), bucket["url"]
             conn_id = hook.aws_conn_id if kind == "s3" else hook.gcp_conn_id
             try:
                 if path[0] == "output":
-                    probe_write(hook.storage, url)
+                    probe_write(storage, url)
                 else:
-                    hook.storage.head(url)
+                    storage.head(url)
             except (StorageUnavailable, ArtifactMissing) as e:
                 yield _refusal(field, url, conn_id, e)
             if path[0] == "output" and kind == "s3":
                 yield from _check_region(hook, body, url, bucket.get("region"))
+
+
+def _storage(hook: SentinelHubBatchHook) -> Storage:
+    """
+    Return the buckets as the connections reach them; for a role, AWS is asked first.
+
+    :raises InvalidConfiguration: Airflow may not assume the role.
+    :raises StorageUnavailable: AWS could not be asked; that may pass.
+    """
+    from botocore.exceptions import BotoCoreError, ClientError  # type: ignore[import-untyped]  # ships no types
+
+    try:
+        return hook.storage
+    except ClientError as e:
+        raise InvalidConfiguration(
+            f"AWS connection {hook.aws_conn_id!r}: Airflow cannot use it to look at the bucket ({e}). Let the "
+            f"connection's own identity assume its role. {OPT_OUT}"
+        ) from e
+    except BotoCoreError as e:
+        raise StorageUnavailable(
+            f"AWS connection {hook.aws_conn_id!r}: AWS could not be asked for credentials ({e}). Try again later."
+        ) from e
 
 
 def _refusal(

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import logging
-from pathlib import Path
 
 import pytest
 
-from airflow_provider_sentinelhub.client.errors import InvalidParameter, StorageUnavailable
+from airflow_provider_sentinelhub.client.errors import InvalidConfiguration, InvalidParameter, StorageUnavailable
 from airflow_provider_sentinelhub.hooks.batch import SentinelHubBatchHook
 from airflow_provider_sentinelhub.hooks.preflight import check_buckets, check_request
 from airflow_provider_sentinelhub.simulator.process import Simulator
@@ -69,10 +69,37 @@ def test_the_region_is_asked_for_where_the_deployment_has_one(deployment: str, a
     assert len(seen) == 2 + asked
 
 
-def test_a_bucket_that_cannot_be_asked_may_be_asked_again_later(tmp_path: Path) -> None:
+def test_a_bucket_that_cannot_be_asked_may_be_asked_again_later() -> None:
     with connections("http://127.0.0.1:9"):
         hook = SentinelHubBatchHook()
         body = check_request(hook, plain_request(**DELIVERY))
         with pytest.raises(StorageUnavailable) as caught:
             check_buckets(hook, body)
     assert caught.value.retryable
+
+
+def role(sts: str, **config: object) -> str:
+    extra = {
+        "role_arn": "arn:aws:iam::123456789012:role/sentinelhub",
+        "region_name": "eu-central-1",
+        "service_config": {"sts": {"endpoint_url": sts}},
+        "config_kwargs": config,
+    }
+    return json.dumps({"conn_type": "aws", "login": "a-key-of-airflow", "password": "its-secret", "extra": extra})
+
+
+def test_a_role_that_airflow_may_not_assume(monkeypatch: pytest.MonkeyPatch) -> None:
+    denied = b"<ErrorResponse><Error><Code>AccessDenied</Code><Message>Not you</Message></Error></ErrorResponse>"
+    with tiny_s3({"POST": (403, {}, denied)}) as (endpoint, _), connections(endpoint):
+        monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", role(endpoint))
+        hook = SentinelHubBatchHook()
+        with pytest.raises(InvalidConfiguration, match=r"'aws_default': Airflow cannot use it .*Not you.*check_bucket"):
+            check_buckets(hook, check_request(hook, plain_request(**DELIVERY)))
+
+
+def test_a_role_that_cannot_be_asked_for_now(monkeypatch: pytest.MonkeyPatch) -> None:
+    with connections("http://127.0.0.1:9"):
+        monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", role("http://127.0.0.1:9", retries={"max_attempts": 0}))
+        hook = SentinelHubBatchHook()
+        with pytest.raises(StorageUnavailable, match="AWS could not be asked for credentials"):
+            check_buckets(hook, check_request(hook, plain_request(**DELIVERY)))
