@@ -90,7 +90,7 @@ def retried(folder: Path) -> None:
     from airflow_provider_sentinelhub.artifacts.retry import write_retry_geopackage
 
     execution_db = folder / "execution.sqlite"
-    report = read_execution_db(execution_db, duplicates=False)
+    report = read_execution_db(execution_db)
     write_retry_geopackage(
         execution_db, folder / "manifest.gpkg", folder / "retry.gpkg", is_permanent=lambda _: False, report=report
     )

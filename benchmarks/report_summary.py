@@ -92,17 +92,10 @@ def scan(path: Path) -> None:
 
 
 def summary(path: Path) -> None:
-    """Summarise, and look for names that occur twice."""
+    """Summarise as at the end of a task."""
     from airflow_provider_sentinelhub.artifacts.execution_db import read_execution_db
 
     read_execution_db(path)
-
-
-def bare_summary(path: Path) -> None:
-    """Summarise as at the end of a task; duplicates are found while the table is written."""
-    from airflow_provider_sentinelhub.artifacts.execution_db import read_execution_db
-
-    read_execution_db(path, duplicates=False)
 
 
 def progress(path: Path) -> None:
@@ -119,13 +112,6 @@ def table(path: Path) -> None:
     write_parquet(path, path.with_suffix(".gpkg"), path.with_suffix(".parquet"))
 
 
-def unlisted(path: Path) -> None:
-    """Compare with the manifest without writing a table."""
-    from airflow_provider_sentinelhub.artifacts.manifest import count_unlisted
-
-    count_unlisted(path, path.with_suffix(".gpkg"))
-
-
 def merged(path: Path) -> None:
     """Merge with two restarts of what failed, each of which delivers a half, and summarise."""
     from airflow_provider_sentinelhub.artifacts.execution_db import read_execution_db
@@ -134,7 +120,7 @@ def merged(path: Path) -> None:
     target = path.with_name("merged.sqlite")
     target.unlink(missing_ok=True)
     merge({0: path, 1: path.with_name("restart1.sqlite"), 2: path.with_name("restart2.sqlite")}, target)
-    read_execution_db(target, duplicates=False)
+    read_execution_db(target)
 
 
 def write_restarts(path: Path) -> None:
@@ -177,7 +163,7 @@ def our_summary(path: Path) -> dict[str, Any]:
     """Return what this package says, in the same form."""
     from airflow_provider_sentinelhub.artifacts.execution_db import read_execution_db
 
-    report = read_execution_db(path, duplicates=False)
+    report = read_execution_db(path)
     return {
         **{name: getattr(report, name) for name in ("delivered", "no_data", "pending", "failed")},
         "groups": sorted((group.message, group.count, group.examples) for group in report.error_groups),
@@ -245,13 +231,11 @@ def main() -> None:
         write_restarts(plain)
         floor, _ = measured(scan, plain)
         jobs: list[tuple[str, Callable[[Path], Any], Path, int]] = [
-            ("summary", bare_summary, plain, 5),
-            ("summary and duplicate names", summary, plain, 5),
-            ("the same, names unique in the database", summary, unique, 5),
-            ("summary, every feature failed", bare_summary, failed, 3),
+            ("summary", summary, plain, 5),
+            ("summary, names unique in the database", summary, unique, 5),
+            ("summary, every feature failed", summary, failed, 3),
             ("progress counts", progress, plain, 5),
             ("three rounds merged and summarised", merged, plain, 3),
-            ("manifest compared, no table", unlisted, plain, 3),
             ("Parquet table with manifest", table, plain, 3),
         ]
         try:

@@ -112,14 +112,12 @@ class FeaturesTable:
         )
 
 
-def read_execution_db(path: Path, *, counts_only: bool = False, duplicates: bool = True) -> FeatureReport:
+def read_execution_db(path: Path, *, counts_only: bool = False) -> FeatureReport:
     """
-    Summarise an execution database in bounded memory.
+    Summarise an execution database in bounded memory. Every row counts, also where a name occurs more than once.
 
     :param path: The file; it must not change meanwhile.
-    :param counts_only: Leave out duplicates, error groups and names: cheaper, for progress. Default ``False``.
-    :param duplicates: Whether to look for names that occur more than once: costs more than all the rest, unless the
-        database itself keeps names apart. Default ``True``.
+    :param counts_only: Leave out error groups and names: cheaper, for progress. Default ``False``.
     :raises ArtifactCorrupt: It is damaged, cut off, or does not have the table and columns it should have.
     """
     with open_sqlite(path, WHAT) as connection:
@@ -148,7 +146,6 @@ def read_execution_db(path: Path, *, counts_only: bool = False, duplicates: bool
         return _report(
             counts,
             _unknown_statuses(connection, features) if counts[-1] else (),
-            duplicates=_duplicates(connection, features) if duplicates and not features.unique else (0, ()),
             error_groups=error_groups,
             other_errors=other_errors,
             failed_names=tuple(failed_names),
@@ -186,19 +183,6 @@ def _unknown_statuses(connection: sqlite3.Connection, features: FeaturesTable) -
     return tuple((NO_STATUS if status is None else status, count) for status, count in rows)
 
 
-def _duplicates(connection: sqlite3.Connection, features: FeaturesTable) -> tuple[int, tuple[str, ...]]:
-    # Grouping sorts, mostly on disk; count(DISTINCT) would fill an index in random order, five times as slow.
-    repeated = (
-        "FROM (SELECT {name_text} AS text FROM {table} WHERE length(CAST({name} AS BLOB)) > 0 "
-        "GROUP BY CAST({name} AS BLOB) HAVING count(*) > 1)"
-    )
-    (count,) = connection.execute(features.sql(f"SELECT count(*) {repeated}")).fetchone()
-    if not count:
-        return 0, ()
-    rows = connection.execute(features.sql(f"SELECT text {repeated} ORDER BY text LIMIT {MAX_NAMES}"))
-    return count, tuple(name for (name,) in rows)
-
-
 def _names_are_unique(connection: sqlite3.Connection, table: str, column: str) -> bool:
     indexes = connection.execute(
         'SELECT name FROM pragma_index_list(?) WHERE "unique" = 1 AND partial = 0', (table,)
@@ -211,7 +195,6 @@ def _report(
     counts: list[int],
     unknown_statuses: tuple[tuple[str, int], ...],
     *,
-    duplicates: tuple[int, tuple[str, ...]] = (0, ()),
     error_groups: tuple[ErrorGroup, ...] = (),
     other_errors: int = 0,
     failed_names: tuple[str, ...] = (),
@@ -222,8 +205,6 @@ def _report(
         total=sum(counts),
         **found,
         unknown_statuses=unknown_statuses,
-        duplicates=duplicates[0],
-        duplicate_names=duplicates[1],
         error_groups=error_groups,
         other_errors=other_errors,
         failed_names=failed_names,

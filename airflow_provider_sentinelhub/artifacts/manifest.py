@@ -13,8 +13,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from airflow_provider_sentinelhub.artifacts.execution_db import WHAT as EXECUTION_DB
-from airflow_provider_sentinelhub.artifacts.execution_db import FeaturesTable
 from airflow_provider_sentinelhub.artifacts.sqlite_file import (
     check_header,
     corrupt,
@@ -106,32 +104,6 @@ def attach(connection: sqlite3.Connection, path: Path, schema: str) -> None:
     """
     check_header(path, "SQLite file")
     connection.execute(f"ATTACH ? AS {quoted(schema)}", (file_uri(path),))
-
-
-def count_unlisted(execution_db: Path, manifest: Path) -> int:
-    """
-    Count the features of a manifest that the execution database does not mention.
-
-    :param execution_db: The execution database.
-    :param manifest: The manifest.
-    :raises ArtifactCorrupt: One of them cannot be read.
-    """
-    with open_sqlite(manifest, WHAT) as connection:
-        tables = manifest_tables(connection, manifest)
-        with open_sqlite(execution_db, EXECUTION_DB) as other:
-            features = FeaturesTable.find(other, execution_db)
-        attach(connection, execution_db, "execution")
-        names = [
-            *(_select((_key(quoted(t.columns["identifier"])), "0"), quoted(t.name)) for t in tables),
-            _select((_key(features.names["name"]), "1"), f"execution.{features.table}"),
-        ]
-        # Grouping sorts both lists together; EXCEPT would fill an index in random order, four times as slow.
-        query = (
-            "SELECT count(*) FROM (SELECT 1 FROM (SELECT NULL AS key, NULL AS executed WHERE 0 UNION ALL {names}) "
-            "GROUP BY key HAVING max(executed) = 0)"
-        )
-        (count,) = connection.execute(query.format_map({"names": " UNION ALL ".join(names)})).fetchone()
-    return int(count)
 
 
 def pixel_counts(path: Path) -> Iterator[tuple[int, int, int]]:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from airflow_provider_sentinelhub.artifacts.execution_db import read_execution_db
 from airflow_provider_sentinelhub.artifacts.layout import execution_db_url, manifest_url, report_url
-from airflow_provider_sentinelhub.artifacts.manifest import count_unlisted
 from airflow_provider_sentinelhub.artifacts.report import RoundCounts
 from airflow_provider_sentinelhub.artifacts.rounds import MergeFacts, Round, merge
 from airflow_provider_sentinelhub.client.errors import ArtifactCorrupt, ArtifactMissing, InvalidParameter
@@ -24,26 +23,11 @@ if TYPE_CHECKING:
 MAX_PROGRESS_BYTES = 64 * 1024 * 1024
 
 
-def read_report(
-    storage: Storage, root: str, task_id: str, *, write_parquet: bool = True, workdir: Path | None = None
-) -> FeatureReport:
-    """
-    Answer for every feature of a task that has no restarts: :func:`read_merged_report` of one round.
-
-    :param storage: Where the bucket is.
-    :param root: Root folder of the task, see :func:`~.layout.root_folder`.
-    :param task_id: Id of the task.
-    :param write_parquet: Whether to write the table of all features beside the service's files. Default ``True``.
-    :param workdir: Folder for temporary files. Default: the system's.
-    """
-    return read_merged_report(storage, (Round(root, task_id),), write_parquet=write_parquet, workdir=workdir)
-
-
-def read_merged_report(
-    storage: Storage, rounds: Sequence[Round], *, write_parquet: bool = True, workdir: Path | None = None
-) -> FeatureReport:
+def read_merged_report(storage: Storage, rounds: Sequence[Round], *, workdir: Path | None = None) -> FeatureReport:
     """
     Answer for every feature of a task and of the tasks that ran again what was lost: each feature once.
+
+    Writes the table of all features beside the original task's files.
 
     :mod:`~.rounds` says which task has the last word on a feature. Features that only the original task's manifest
     knows are counted as pending. A missing or damaged manifest, and a missing or damaged execution database of a
@@ -51,8 +35,6 @@ def read_merged_report(
 
     :param storage: Where the bucket is.
     :param rounds: The original task, then the restarts in the order in which they ran.
-    :param write_parquet: Whether to write the table of all features beside the original task's files. Default
-        ``True``.
     :param workdir: Folder for temporary files; needs room for twice the execution databases, manifest and table.
         Default: the system's.
     :raises ArtifactMissing: The original task has no execution database.
@@ -65,8 +47,7 @@ def read_merged_report(
         rule = "must name the original task and then each restart once"
         raise InvalidParameter("rounds", repeated or rounds, rule, "Give every task once, in the order they ran.")
     with tempfile.TemporaryDirectory(prefix="sentinelhub-report-", dir=workdir) as folder:
-        reading = _Reading(storage, rounds, Path(folder))
-        return reading.with_table() if write_parquet else reading.without_table()
+        return _Reading(storage, rounds, Path(folder)).report()
 
 
 @dataclass(slots=True)
@@ -79,7 +60,7 @@ class _Reading:
     notes: tuple[str, ...] = ()
     counts: dict[int, FeatureReport] = field(default_factory=dict)
 
-    def with_table(self) -> FeatureReport:
+    def report(self) -> FeatureReport:
         from airflow_provider_sentinelhub.artifacts.parquet import write_parquet
 
         execution_db, facts = self._execution_db()
@@ -87,7 +68,7 @@ class _Reading:
         table = self.folder / "report.parquet"
         ids = [one.task_id for one in self.rounds]
         while True:
-            report = read_execution_db(execution_db, duplicates=False)
+            report = read_execution_db(execution_db)
             try:
                 found = write_parquet(execution_db, manifest, table, ids)
             except ArtifactCorrupt as error:
@@ -104,20 +85,6 @@ class _Reading:
         self.storage.upload(table, url)
         return replace(self._whole(report, facts, found.unlisted), report_url=url)
 
-    def without_table(self) -> FeatureReport:
-        execution_db, facts = self._execution_db()
-        report = read_execution_db(execution_db, duplicates=facts is None)
-        if report.duplicates:
-            execution_db, facts = self._merged({0: execution_db})
-            report = read_execution_db(execution_db, duplicates=False)
-        manifest, unlisted = self._manifest(), 0
-        if manifest is not None:
-            try:
-                unlisted = count_unlisted(execution_db, manifest)
-            except ArtifactCorrupt as error:
-                self._do_without_manifest(error)
-        return self._whole(report, facts, unlisted)
-
     def _execution_db(self) -> tuple[Path, MergeFacts | None]:
         found = {}
         for number, one in enumerate(self.rounds):
@@ -125,7 +92,7 @@ class _Reading:
             try:
                 self.storage.download(execution_db_url(one.root, one.task_id), path)
                 if number:
-                    read_execution_db(path, duplicates=False)
+                    read_execution_db(path)
                 found[number] = path
             except (ArtifactMissing, ArtifactCorrupt) as error:
                 if not number:

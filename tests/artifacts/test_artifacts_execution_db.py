@@ -78,8 +78,6 @@ def test_any_content_is_counted_as_the_rules_say(tmp_path: Path, rows: list[Row]
     assert sum(group.count for group in report.error_groups) + report.other_errors == len(problems)
     assert read_execution_db(path, counts_only=True).counts() == report.counts()
     assert read_execution_db(path) == report
-    stored = Counter(str(row[1]) for row in rows if row[1] not in {None, ""})
-    assert report.duplicates == sum(count > 1 for count in stored.values())
     assert sum(count for _, count in report.unknown_statuses) == report.unknown
 
 
@@ -127,14 +125,7 @@ def test_columns_are_found_by_name_in_any_order_and_case(tmp_path: Path) -> None
 def test_columns_that_compare_without_case_do_not_change_the_statuses(tmp_path: Path) -> None:
     columns = "id INTEGER, name TEXT COLLATE NOCASE, status TEXT COLLATE NOCASE, error TEXT, delivered BOOLEAN"
     report = read(tmp_path, [(1, "a", "done", None, 1), (2, "A", "DONE", None, 1)], columns=columns)
-    assert (report.delivered, report.unknown, report.duplicates) == (1, 1, 0)
-
-
-def test_duplicate_names_are_reported_and_every_row_is_counted(tmp_path: Path) -> None:
-    rows = [(i, f"n{i % 25:02}", "DONE", None, 1) for i in range(60)]
-    report = read(tmp_path, rows)
-    assert (report.total, report.duplicates) == (60, 25)
-    assert report.duplicate_names == tuple(f"n{i:02}" for i in range(20))
+    assert (report.delivered, report.unknown) == (1, 1)
 
 
 @pytest.mark.parametrize("columns", ["id, name TEXT UNIQUE, status, error, delivered", None])
@@ -144,7 +135,7 @@ def test_an_index_changes_nothing(tmp_path: Path, columns: str | None) -> None:
     with closing(sqlite3.connect(path)) as database:
         database.execute("CREATE INDEX by_status ON features (status DESC, name DESC, error, delivered)")
     report = read_execution_db(path)
-    assert (report.delivered, report.failed, report.duplicates) == (25, 25, 0)
+    assert (report.delivered, report.failed) == (25, 25)
     assert report.failed_names[:2] == ("n1", "n3")
 
 

@@ -7,8 +7,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from airflow_provider_sentinelhub.artifacts.layout import execution_db_url, manifest_url, report_url, root_folder
-from airflow_provider_sentinelhub.artifacts.reader import ProgressReader, read_report
-from airflow_provider_sentinelhub.artifacts.report import Outcome, outcome_of
+from airflow_provider_sentinelhub.artifacts.reader import ProgressReader, read_merged_report
+from airflow_provider_sentinelhub.artifacts.report import FeatureReport, Outcome, outcome_of
+from airflow_provider_sentinelhub.artifacts.rounds import Round
 from airflow_provider_sentinelhub.artifacts.storage import ObjectMeta, Storage
 from airflow_provider_sentinelhub.client.errors import ArtifactCorrupt, ArtifactMissing, StorageUnavailable
 from tests.artifacts.artifact_files import TASK, ManifestEntry, Row, write_execution_db, write_manifest
@@ -34,6 +35,9 @@ class Bucket:
         path.unlink(missing_ok=True)
         self.storage.upload(write_execution_db(path, rows), execution_db_url(self.root, TASK))
 
+    def report(self, **options: Any) -> FeatureReport:
+        return read_merged_report(self.storage, [Round(self.root, TASK)], **options)
+
     def manifest(self, *names: str) -> None:
         path = write_manifest(self.folder / "m.gpkg", [ManifestEntry(name) for name in names])
         self.storage.upload(path, manifest_url(self.root, TASK))
@@ -48,7 +52,7 @@ def test_the_whole_report(bucket: Bucket, tmp_path: Path) -> None:
     (tmp_path / "work").mkdir()
     bucket.execution_db(ROWS)
     bucket.manifest("a", "b", "c")
-    report = read_report(bucket.storage, bucket.root, TASK, workdir=tmp_path / "work")
+    report = bucket.report(workdir=tmp_path / "work")
     assert (report.total, report.delivered, report.failed, report.pending, report.unlisted) == (3, 1, 1, 1, 1)
     assert report.failed_names == ("b",)
     assert report.notes == ()
@@ -77,7 +81,7 @@ def test_everything_out_of_the_ordinary_is_kept_apart(bucket: Bucket) -> None:
         ]
     )
     bucket.manifest("delivered", "fatal", "planned-only")
-    report = read_report(bucket.storage, bucket.root, TASK)
+    report = bucket.report()
     assert {outcome.value: count for outcome, count in report.counts().items()} == {
         "DELIVERED": 3,
         "NO_DATA": 1,
@@ -108,44 +112,33 @@ def test_everything_out_of_the_ordinary_is_kept_apart(bucket: Bucket) -> None:
     assert outcome_of("DONE", report) is Outcome.PARTIAL
 
 
-def test_without_parquet_the_counts_are_the_same_and_nothing_is_written(bucket: Bucket) -> None:
-    bucket.execution_db(ROWS)
-    bucket.manifest("a", "b", "c")
-    report = read_report(bucket.storage, bucket.root, TASK, write_parquet=False)
-    assert (report.total, report.pending, report.unlisted, report.report_url) == (3, 1, 1, None)
-    assert not bucket.storage.exists(report_url(bucket.root, TASK))
-
-
-@pytest.mark.parametrize("write_parquet", [True, False])
 @pytest.mark.parametrize("manifest", [None, b"not a GeoPackage"])
-def test_a_missing_or_damaged_manifest_does_not_hide_the_report(
-    bucket: Bucket, manifest: bytes | None, *, write_parquet: bool
-) -> None:
+def test_a_missing_or_damaged_manifest_does_not_hide_the_report(bucket: Bucket, manifest: bytes | None) -> None:
     bucket.execution_db(ROWS)
     if manifest:
         bucket.storage.upload(manifest, manifest_url(bucket.root, TASK))
-    report = read_report(bucket.storage, bucket.root, TASK, write_parquet=write_parquet)
+    report = bucket.report()
     assert (report.total, report.delivered, report.failed) == (2, 1, 1)
     assert "Without the manifest" in report.notes[0]
     assert f"featureManifest-{TASK}.gpkg" in report.notes[0]
-    assert bool(report.report_url) == write_parquet
+    assert report.report_url
 
 
 def test_a_missing_execution_database_is_missing(bucket: Bucket) -> None:
     with pytest.raises(ArtifactMissing, match=f"execution-{TASK}"):
-        read_report(bucket.storage, bucket.root, TASK)
+        bucket.report()
 
 
 def test_a_damaged_execution_database_gives_no_report(bucket: Bucket) -> None:
     bucket.storage.upload(b"half", execution_db_url(bucket.root, TASK))
     with pytest.raises(ArtifactCorrupt, match=f"execution-{TASK}"):
-        read_report(bucket.storage, bucket.root, TASK)
+        bucket.report()
 
 
 def test_a_mirror_on_disk_is_read_like_a_bucket(tmp_path: Path) -> None:
     bucket = Bucket(Storage(), f"{tmp_path.as_uri()}/mirror", tmp_path / "sources")
     bucket.execution_db(ROWS)
-    report = read_report(bucket.storage, bucket.root, TASK)
+    report = bucket.report()
     assert report.report_url == f"{tmp_path.as_uri()}/mirror/report-{TASK}.parquet"
     assert (tmp_path / "mirror" / f"report-{TASK}.parquet").is_file()
 
