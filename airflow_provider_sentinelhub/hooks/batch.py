@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_sentinelhub.client.errors import InvalidRequest
-from airflow_provider_sentinelhub.hooks import payload
+from airflow_provider_sentinelhub.hooks import credentials
 from airflow_provider_sentinelhub.hooks.sentinel_hub import SentinelHubHook
 
 if TYPE_CHECKING:
@@ -71,10 +71,26 @@ class SentinelHubBatchHook(SentinelHubHook):
         """
         Check a request before anything is sent, and return the JSON to send, without credentials.
 
+        Asks nobody. What is worth knowing is logged.
+
         :param request: The service's own request as a dict, or as JSON text.
         :raises InvalidParameter: Names each field that is wrong, its value, its rule and its fix.
         """
-        return payload.prepare(self.api, request)
+        from airflow_provider_sentinelhub.hooks.preflight import check_request
+
+        return check_request(self, request)
+
+    def check_buckets(self, body: Mapping[str, Any]) -> None:
+        """
+        Ask the buckets of a request whether they are there, take results and hold the features.
+
+        :param body: What :meth:`prepare` returned.
+        :raises InvalidParameter: Names each bucket that said no, what it said, and what to do.
+        :raises StorageUnavailable: A bucket could not be asked; that may pass.
+        """
+        from airflow_provider_sentinelhub.hooks.preflight import check_buckets
+
+        check_buckets(self, body)
 
     def with_credentials(self, body: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
         """
@@ -83,7 +99,7 @@ class SentinelHubBatchHook(SentinelHubHook):
         :param body: What :meth:`prepare` returned.
         :raises InvalidConfiguration: A connection is missing or holds nothing that the service could use.
         """
-        return payload.with_credentials(self.api, body, self.aws_conn_id, self.gcp_conn_id, self.address.deployment)
+        return credentials.with_credentials(self.api, body, self.aws_conn_id, self.gcp_conn_id, self.address.deployment)
 
     def obtain(
         self,
@@ -203,7 +219,7 @@ class SentinelHubBatchHook(SentinelHubHook):
         if self.gcp_conn_id is not None:
             facts = connections.ConnectionFacts.read(self.gcp_conn_id)
             return Storage(connections.gcs_storage_options(facts))
-        facts = connections.ConnectionFacts.read(payload.needed(self.aws_conn_id, "aws_conn_id"))
+        facts = connections.ConnectionFacts.read(credentials.needed(self.aws_conn_id, "aws_conn_id"))
         return Storage(connections.aws_storage_options(facts))
 
     def report(self, task: BatchTask, earlier: tuple[str, ...] = ()) -> FeatureReport:

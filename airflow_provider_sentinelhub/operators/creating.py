@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_provider_sentinelhub.hooks.checks import one_of
@@ -23,6 +24,8 @@ class CreatesBatchTask(RequestTemplating, BatchTaskOperator):
     :param on_clear: What a user's clear means for the remote task there was: ``stop`` it and create a new one, or
         ``adopt`` it if it has not failed and was not stopped. Clearing a task that is deferred stops the remote task
         all the same, unless ``stop_on_kill`` is off.
+    :param check_bucket: Whether to ask the bucket, before a task is created, if it takes results (a small object is
+        written and deleted again), holds the features, and where it is.
     :param request: The service's own request: ``processRequest``, ``input``, ``output`` and, if you like,
         ``description``; as a dict, or as the path of a ``.json`` file. Templated. Without credentials: those come
         from ``aws_conn_id`` when the request is sent. An ``evalscript`` may be the path of a ``.js`` file.
@@ -33,11 +36,22 @@ class CreatesBatchTask(RequestTemplating, BatchTaskOperator):
     ui_color = "#d4e7c5"
 
     def __init__(
-        self, *, request: Mapping[str, Any] | str, on_clear: Literal["stop", "adopt"] = "stop", **kwargs: Any
+        self,
+        *,
+        request: Mapping[str, Any] | str,
+        on_clear: Literal["stop", "adopt"] = "stop",
+        check_bucket: bool = True,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.request = request
         self.on_clear = on_clear
+        self.check_bucket = check_bucket
+
+    @cached_property
+    def body(self) -> Mapping[str, Any]:
+        """The request as JSON, checked, without credentials."""
+        return self.hook.prepare(self.with_files(self.request))
 
     def obtain(self, context: Context, deadline: float | None = None) -> tuple[BatchTask, float | None]:
         """
@@ -47,13 +61,15 @@ class CreatesBatchTask(RequestTemplating, BatchTaskOperator):
         :param deadline: The deadline of a new one, in seconds since the epoch; ``None`` for none.
         """
         one_of("on_clear", self.on_clear, ("stop", "adopt"))
-        body = self.hook.prepare(self.with_files(self.request))
+        body = self.body
         intent = intent_of(context, body)
         record = TaskRecord.read(context)
         if record:
             # A kill from here on is meant for this one.
             self._remote_id = record.id
         ours = record is not None and (record.digest, record.max_tries) == (intent.digest, intent.generation)
+        if self.check_bucket and not ours:
+            self.hook.check_buckets(body)
         task = self.hook.obtain(
             intent,
             body,

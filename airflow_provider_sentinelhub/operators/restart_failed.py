@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_sentinelhub.hooks.checks import number, one_of
@@ -70,7 +71,7 @@ class SentinelHubRestartFailedOperator(RestartsFailedFeatures):
             return result
 
     def _record(self, context: Context) -> TaskRecord:
-        record, wanted = TaskRecord.read(context), intent_of(context, self.body())
+        record, wanted = TaskRecord.read(context), intent_of(context, self.body)
         if record is None or (record.digest, record.max_tries) != (wanted.digest, wanted.generation):
             record = self.found(context, self.hook.get(self.batch_task_id))
             record = replace(record, inherited=len(record.earlier))
@@ -89,9 +90,10 @@ class SentinelHubRestartFailedOperator(RestartsFailedFeatures):
         """
         return True
 
+    @cached_property
     def body(self) -> Mapping[str, Any]:
-        """Return the request of the given task as the service describes it, without credentials."""
-        from airflow_provider_sentinelhub.hooks.payload import without_credentials
+        """The request of the given task as the service describes it, without credentials."""
+        from airflow_provider_sentinelhub.hooks.credentials import without_credentials
         from airflow_provider_sentinelhub.hooks.restart import check_can_restart
 
         body = without_credentials(self.hook.api, self.hook.get(self.batch_task_id).request)

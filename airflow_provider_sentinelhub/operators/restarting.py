@@ -40,8 +40,9 @@ class RestartsFailedFeatures(WaitsForBatchTask):
         self.spent_pu = 0.0
         self._is_resuming = False
 
+    @property
     def body(self) -> Mapping[str, Any]:
-        """Return the request the original task was created with, without credentials."""
+        """The request the original task was created with, without credentials."""
         raise NotImplementedError
 
     def deadline_of(self, context: Context) -> float | None:
@@ -134,7 +135,7 @@ class RestartsFailedFeatures(WaitsForBatchTask):
         intent = Intent.found_in(task.description)
         original = self.hook.get(intent.original) if intent and intent.round else task
         *earlier, last = (original.id, *(restart.id for restart in self.hook.restarts_of(original)))
-        wanted = intent_of(context, self.body())
+        wanted = intent_of(context, self.body)
         return TaskRecord(last, wanted.digest, wanted.generation, earlier=tuple(earlier), deadline=self.new_deadline())
 
     def _earlier(self, context: Context, task: BatchTask) -> tuple[str, ...]:
@@ -145,7 +146,7 @@ class RestartsFailedFeatures(WaitsForBatchTask):
         from airflow_provider_sentinelhub.hooks.restart import request_for_failed
 
         is_own = len(record.earlier) > record.inherited
-        return request_for_failed(self.hook, task, self.body(), record.earlier, only_after_progress=is_own)
+        return request_for_failed(self.hook, task, self.body, record.earlier, only_after_progress=is_own)
 
     def _restart(self, context: Context, task: BatchTask, body: dict[str, Any], record: TaskRecord) -> Any:
         earlier = (*record.earlier, task.id)

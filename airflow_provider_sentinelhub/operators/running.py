@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_provider_sentinelhub.hooks.budget import check_budget
@@ -60,7 +60,7 @@ class RunsBatchTask(CreatesBatchTask, RestartsFailedFeatures):
             if self.restarts():
                 from airflow_provider_sentinelhub.hooks.restart import check_can_restart
 
-                check_can_restart(self.body())
+                check_can_restart(self.body)
             task, deadline = self.obtain(context, self.new_deadline())
             result: dict[str, Any] = self.carry_on(context, task, deadline)
             return result
@@ -72,10 +72,6 @@ class RunsBatchTask(CreatesBatchTask, RestartsFailedFeatures):
         number("max_restarts", self.max_restarts, at_least=0)
         number("poll_interval", self.poll_interval, at_least=0)
         number("progress_interval", self.progress_interval, at_least=0)
-
-    def body(self) -> Mapping[str, Any]:
-        """Return the request the original task was created with, without credentials."""
-        return self.hook.prepare(self.with_files(self.request))
 
     def plan(self, task: BatchTask) -> str:
         """

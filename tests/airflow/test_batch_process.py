@@ -251,9 +251,11 @@ def test_role_is_handed_to_the_service(
     connection = json.loads(os.environ["AIRFLOW_CONN_AWS_DEFAULT"])
     connection["extra"]["role_arn"] = sim.ready.role_arn
     monkeypatch.setenv("AIRFLOW_CONN_AWS_ROLE", json.dumps(connection))
-    run = run_task(
-        SentinelHubCreateBatchProcessOperator(task_id="t", request=request(sim.ready), aws_conn_id="aws_role")
+    # Nobody here can assume the role, so the bucket is not asked.
+    op = SentinelHubCreateBatchProcessOperator(
+        task_id="t", request=request(sim.ready), aws_conn_id="aws_role", check_bucket=False
     )
+    run = run_task(op)
     assert run.state == "success", run.error
     log = seen(sim, comms.xcoms["return_value"])["request"]["output"]["delivery"]["s3"]
     assert log.get("iamRoleARN") == sim.ready.role_arn
@@ -440,3 +442,11 @@ class TestSteps:
         task_id = start(sim, comms)
         run.ti.task.on_kill()
         assert seen(sim, task_id)["userAction"] == "STOP"
+
+
+def test_bucket_that_says_no_is_found_before_the_create(sim: Simulator, run_task: RunTask, comms: Comms) -> None:
+    body = request(sim.ready, output__delivery__s3__url="s3://no-such-bucket/results")
+    run = run_task(operator(sim, request=body))
+    assert "output.delivery.s3.url = 's3://no-such-bucket/results'" in str(run.error)
+    assert "check_bucket=False" in str(run.error)
+    assert sim.requests()["counts"].get("POST /batch/v2/process", 0) == 0

@@ -222,7 +222,8 @@ def two_layers(folder: Path) -> Path:
 def test_zarr_is_refused_before_anything_is_sent(sim: Simulator, run_task: RunTask) -> None:
     body = request(sim.ready, input={"type": "tiling-grid", "id": 6, "resolution": 100})
     body["processRequest"]["output"]["responses"][0]["format"]["type"] = "zarr/array"
-    body["output"] |= {"type": "zarr", "group": {"zarr_format": 2}}
+    array = {"dtype": "|u1", "order": "C", "chunks": [1, 1000, 1000], "fill_value": 0}
+    body["output"] |= {"type": "zarr", "group": {"zarr_format": 2}, "arrayParameters": array}
     run = run_task(operator(sim, request=body))
     assert "on_partial = 'restart': works with raster output only" in str(run.error)
     assert calls(sim) == 0
