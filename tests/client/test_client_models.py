@@ -45,18 +45,6 @@ def refusal(**changes: Any) -> str:
             ),
         ),
         (
-            {
-                BOUNDS: {},
-                "input__id": 0,
-                "description": "d",
-                "output": {"type": "raster", "delivery": {"s3": {"url": "u"}}},
-            },
-            (
-                "processRequest.input.bounds = None: is required with a tiling grid. "
-                "Add a bbox or a geometry: it chooses the tiles."
-            ),
-        ),
-        (
             {BOUNDS: {"geometry": OPEN_RING}},
             (
                 "processRequest.input.bounds.geometry = {'type': 'Polygon', 'coordinates': [[[8, 41], [9, 41], "
@@ -224,7 +212,6 @@ KEYS = {"url": "s3://b", "accessKey": SECRET, "secretAccessKey": SECRET}
         {"output__delivery": {"gs": {"url": "gs://b", "Credentials": SECRET}}},
         {"output__delivery": [KEYS]},
         {"input__delivery": {"s3": KEYS}},
-        {BOUNDS: {}, "output__delivery": {"s3": KEYS}},
     ],
 )
 def test_no_message_shows_a_secret(changes: dict[str, Any]) -> None:
@@ -232,11 +219,6 @@ def test_no_message_shows_a_secret(changes: dict[str, Any]) -> None:
         batch_v2.check(build_document(**changes))
     assert SECRET not in everything_said(caught.value)
     assert SECRET not in repr([vars(other) for other in caught.value.others])
-
-
-def test_a_tile_area_is_not_needed_for_features() -> None:
-    document = build_document(input=GEOPACKAGE, processRequest__input__bounds=...)
-    assert batch_v2.check(document) == document
 
 
 # --- what templating makes of lists and dicts ---------------------------------------------------------------------

@@ -22,7 +22,9 @@ _SERVICE = Service.BATCH_V2
 
 def check(request: Any) -> dict[str, Any]:
     """
-    Check a request before anything is sent, and return the JSON to send.
+    Check the shape of a request, and return the JSON to send.
+
+    What else can be known about it before it is sent, :mod:`airflow_provider_sentinelhub.client.preflight` knows.
 
     :param request: The service's own request as a dict, or as the JSON text of one.
     :raises InvalidParameter: Names each field that is wrong, its value, its rule and its fix.

@@ -280,16 +280,6 @@ class BatchV2Request(RequestModel):
     description: str | None = None
     instance_type: Literal["normal", "large"] | None = None
 
-    @model_validator(mode="after")
-    def _area(self) -> BatchV2Request:
-        if isinstance(self.input, TilingGridInput) and self.process_request.input.bounds.is_empty:
-            broken(
-                "is required with a tiling grid",
-                "Add a bbox or a geometry: it chooses the tiles.",
-                field="processRequest.input.bounds",
-            )
-        return self
-
     def body(self) -> dict[str, Any]:
         """Return the JSON to send: only what was given, and no nulls, which the service refuses."""
         given: dict[str, Any] = without_nulls(self.model_dump(mode="json", by_alias=True, exclude_unset=True))

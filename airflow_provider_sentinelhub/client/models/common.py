@@ -37,15 +37,14 @@ class AnswerModel(BaseModel):
     model_config = ConfigDict(extra="allow", frozen=True, alias_generator=to_camel, validate_by_name=True)
 
 
-def broken(rule: str, fix: str, *, field: str = "") -> NoReturn:
+def broken(rule: str, fix: str) -> NoReturn:
     """
     Fail a validator with a rule and a fix.
 
     :param rule: What the field must satisfy.
     :param fix: What to write instead.
-    :param field: Path of the field, where a whole request is checked and one of its fields is missing.
     """
-    raise PydanticCustomError(_RULE, "{rule}", {"rule": rule, "fix": fix, "field": field})
+    raise PydanticCustomError(_RULE, "{rule}", {"rule": rule, "fix": fix})
 
 
 def from_text(value: Any) -> Any:
@@ -104,8 +103,7 @@ def _problem(error: Any, where: str) -> InvalidParameter:
     value = "***" if steps and _SECRET.search(steps[-1]) else _masked(error["input"])
     kind, context = error["type"], error.get("ctx", {})
     if kind == _RULE:
-        missing = context["field"]
-        return InvalidParameter(missing or field, None if missing else value, context["rule"], context["fix"])
+        return InvalidParameter(field, value, context["rule"], context["fix"])
     if kind == "missing":
         return InvalidParameter(field, None, "is required", "Add it.")
     if kind == "extra_forbidden":

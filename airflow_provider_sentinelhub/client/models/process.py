@@ -83,11 +83,6 @@ class Bounds(RequestModel):
                 _check_ring(ring, number)
         return geometry
 
-    @property
-    def is_empty(self) -> bool:
-        """Whether no area was given."""
-        return self.bbox is None and self.geometry is None
-
 
 def _check_ring(ring: Any, polygon: int) -> None:
     if not isinstance(ring, (list, tuple)) or len(ring) < _MIN_RING:
