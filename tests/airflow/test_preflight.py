@@ -78,6 +78,27 @@ def test_a_bucket_that_cannot_be_asked_may_be_asked_again_later() -> None:
     assert caught.value.retryable
 
 
+@pytest.mark.parametrize(
+    ("status", "code", "said"), [(403, b"AccessDenied", "the bucket says no to connection 'google'"), (200, b"", "")]
+)
+def test_google_cloud_storage(monkeypatch: pytest.MonkeyPatch, status: int, code: bytes, said: str) -> None:
+    answer = (status, {"ETag": '"1"'}, b"<Error><Code>%b</Code></Error>" % code)
+    with tiny_s3({"PUT": answer, "DELETE": (204, {}, b"")}) as (endpoint, seen), connections(endpoint):
+        key = {"gcs_base_url": endpoint, "disable_oauth": True}
+        key |= dict.fromkeys(("client_email", "private_key", "private_key_id"), "")
+        google = {"conn_type": "google_cloud_platform", "extra": {"keyfile_dict": key}}
+        monkeypatch.setenv("AIRFLOW_CONN_GOOGLE", json.dumps(google))
+        hook = SentinelHubBatchHook(aws_conn_id=None, gcp_conn_id="google")
+        body = check_request(hook, plain_request(output__delivery={"gs": {"url": "gs://my-bucket/ndvi"}}))
+        if said:
+            with pytest.raises(InvalidParameter, match=said):
+                check_buckets(hook, body)
+        else:
+            check_buckets(hook, body)
+    methods = [each.split()[0] for each in seen]
+    assert methods == (["PUT"] if said else ["PUT", "DELETE"])
+
+
 def role(sts: str, **config: object) -> str:
     extra = {
         "role_arn": "arn:aws:iam::123456789012:role/sentinelhub",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -122,6 +123,19 @@ def test_what_airflow_will_render_is_not_judged(tmp_path: Path, capsys: pytest.C
         "output.delivery.s3.url",
         "processRequest.evalscript",
     ]
+
+
+def test_the_page_shows_what_it_prints(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "preflight.md").read_text()
+    (shown,) = re.findall(r"```text\n(.*?)```", page, re.DOTALL)
+    (tmp_path / "requests").mkdir()
+    delivery = {"s3": {"url": "s3://my-bucket/ndvi", "region": "us-west-2"}}
+    written(tmp_path, "requests/ndvi.json", input__resolution=25, output__delivery=delivery)
+    monkeypatch.chdir(tmp_path)
+    lines, status = run(capsys, Path("requests/ndvi.json"), deployment="aws-eu-central-1")
+    assert (lines, status) == (shown.splitlines(), 1)
 
 
 def test_airflow_offers_it(tmp_path: Path) -> None:
