@@ -61,9 +61,16 @@ def arguments(given: Sequence[str] | None) -> argparse.Namespace:
     """
     parser = argparse.ArgumentParser(prog="python -m devtools.demo", description="The main job on a real Airflow.")
     parser.add_argument("--ui", action="store_true", help="leave the Airflow UI up afterwards, until Ctrl-C")
-    parser.add_argument("--on-partial", choices=["fail", "warn"], default="warn", help="if only some features fail")
+    parser.add_argument(
+        "--on-partial",
+        choices=["fail", "warn", "restart", "restart_then_warn"],
+        default="warn",
+        help="if only some features fail",
+    )
     simulator = parser.add_argument_group("simulated service only")
     simulator.add_argument("--fatal", metavar="N|NAMES", help="how many features fail, or which (a,b,c)")
+    simulator.add_argument("--fatal-once", metavar="N|NAMES", help="the same, but in the first task only")
+    simulator.add_argument("--fatal-twice", metavar="N|NAMES", help="the same, but in the first two tasks only")
     simulator.add_argument("--no-data", metavar="N|NAMES", help="how many features have no data, or which")
     simulator.add_argument("--speed", type=float, help="simulated seconds per real second (default: 100)")
     options = parser.parse_args(given)
@@ -82,8 +89,8 @@ def main(given: Sequence[str] | None = None) -> int:
     options = arguments(given)
     real = is_configured(os.environ)
     refused = complaints(os.environ) if real else []
-    if real and any(value is not None for value in (options.fatal, options.no_data, options.speed)):
-        refused.append("--fatal, --no-data and --speed are for the simulated service; the real one decides by itself.")
+    if real and any(which is not None for which in (*_wrong(options), options.speed)):
+        refused.append("--fatal..., --no-data and --speed are for the simulated service; the real one decides itself.")
     if refused:
         for sentence in refused:
             print(sentence, file=sys.stderr)
@@ -103,6 +110,10 @@ def main(given: Sequence[str] | None = None) -> int:
         return FAILED
 
 
+def _wrong(options: argparse.Namespace) -> tuple[str | None, ...]:
+    return options.fatal, options.no_data, options.fatal_once, options.fatal_twice
+
+
 def _interrupt(number: int, _frame: FrameType | None) -> None:
     # A second one must not disturb the cleaning up.
     signal.signal(number, signal.SIG_IGN)
@@ -120,7 +131,10 @@ def _run(screen: Screen, options: argparse.Namespace, *, real: bool) -> int:
             screen.say(_REAL.format(url=service.delivery_url))
         else:
             screen.say(_SIMULATED)
-            instructions = script(options.fatal or "0", options.no_data or "0")
+            fatal, no_data, once, twice = (which or "0" for which in _wrong(options))
+            instructions = script(
+                [("fatal", None, fatal), ("no_data", None, no_data), ("fatal", 1, once), ("fatal", 2, twice)]
+            )
             guard = stack.enter_context(Guard())
             with screen.begin("Starting a simulated Sentinel Hub"):
                 service = simulated_service(guard, options.speed or 100.0, instructions)
@@ -134,8 +148,9 @@ def _run(screen: Screen, options: argparse.Namespace, *, real: bool) -> int:
         if options.ui:
             _keep_up(screen, airflow)
     screen.say("Nothing is left running.")
-    if not real and options.fatal is None:
+    if not real and not any(_wrong(options)):
         screen.say('To see features fail: make demo ARGS="--fatal 3 --no-data 2"')
+        screen.say('To see them mended: make demo ARGS="--fatal 1 --fatal-once 12 --on-partial restart_then_warn"')
     return OK if succeeded else FAILED
 
 

@@ -29,6 +29,9 @@ _DEPLOYMENT = "SENTINELHUB_DEPLOYMENT"
 _DEFAULT_DEPLOYMENT = "aws-eu-central-1"
 _START_TIMEOUT_S = 60.0
 
+# The area of the example DAG.
+BBOX = (8.44, 41.31, 9.66, 43.1)
+
 
 @dataclass(frozen=True, slots=True)
 class Service:
@@ -102,23 +105,26 @@ def real_service(environ: Mapping[str, str]) -> Service:
     return Service(env, f"{environ['SENTINELHUB_S3_URL'].rstrip('/')}/corsica", poll_interval=60)
 
 
-def script(fatal: str, no_data: str) -> dict[str, Any]:
+def script(wanted: Sequence[tuple[str, int | None, str]]) -> dict[str, Any]:
     """
     Return a script for the simulator that lets features go wrong.
 
-    :param fatal: How many features fail, or which: names separated by commas.
-    :param no_data: The same for features without data.
+    :param wanted: What becomes of features, in how many tasks (``None``: in all), and of how many, or of which: names
+        separated by commas.
     """
+    from shapely.geometry import box
+
+    from airflow_provider_sentinelhub.simulator.grids import GRIDS, tiles
+
+    unused = [tile.name for tile in tiles(GRIDS[0], box(*BBOX))]
     rules: list[dict[str, Any]] = []
-    first = 0
-    for outcome, wanted in (("fatal", fatal), ("no_data", no_data)):
-        if wanted == "0":
-            continue
-        if wanted.isdigit():
-            rules.append({"outcome": outcome, "indexes": list(range(first, first + int(wanted)))})
-            first += int(wanted)
+    for outcome, tasks, which in wanted:
+        if which.isdigit():
+            names, unused = unused[: int(which)], unused[int(which) :]
         else:
-            rules.append({"outcome": outcome, "names": [name.strip() for name in wanted.split(",")]})
+            names = [name.strip() for name in which.split(",")]
+        if names:
+            rules.append({"outcome": outcome, "names": names, "first_tasks": tasks})
     return {"features": rules}
 
 
