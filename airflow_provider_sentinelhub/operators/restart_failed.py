@@ -60,7 +60,8 @@ class SentinelHubRestartFailedOperator(RestartsFailedFeatures):
             number("max_restarts", self.max_restarts, at_least=1)
             record = self._record(context)
             task = self.hook.get(record.id)
-            if len(record.earlier) == record.inherited and not self.hook.api.is_over(task):
+            # A restart that goes on is waited for, whoever has begun it.
+            if not record.earlier and not self.hook.api.is_over(task):
                 raise InvalidParameter(
                     "batch_task_id",
                     task.id,

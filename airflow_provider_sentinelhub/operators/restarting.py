@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_provider_sentinelhub.hooks.outcome import conclude
 from airflow_provider_sentinelhub.operators.outlets import announce
@@ -32,6 +32,9 @@ class RestartsFailedFeatures(WaitsForBatchTask):
     :param max_restarts: How often failed features are run again at most. No restart follows one that has mended
         nothing, and features whose error says that they would fail again are left out. Templated.
     """
+
+    # What was mended is not paid for twice, unless an operator that creates tasks says otherwise.
+    on_clear: Literal["stop", "adopt"] = "adopt"
 
     def __init__(self, *, on_partial: str = "fail", max_restarts: int | str = 3, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -151,7 +154,9 @@ class RestartsFailedFeatures(WaitsForBatchTask):
     def _restart(self, context: Context, task: BatchTask, body: dict[str, Any], record: TaskRecord) -> Any:
         earlier = (*record.earlier, task.id)
         intent = replace(intent_of(context, body), round=len(earlier), original=earlier[0])
-        restarted = self.hook.obtain(intent, body, recorded=None, since=created_since(context))
+        restarted = self.hook.obtain(
+            intent, body, recorded=None, since=created_since(context), adopt_older=self.on_clear == "adopt"
+        )
         self.log.info("Restart %d of task %s: task %s", len(earlier), earlier[0], restarted.id)
         replace(record, id=restarted.id, earlier=earlier, resumes=0).write(context)
         return self.carry_on(context, restarted, record.deadline)

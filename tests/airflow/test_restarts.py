@@ -173,6 +173,16 @@ def test_store_emptied_while_a_restart_is_waited_for(
     assert len(comms.xcoms["return_value"]["task_ids"]) == 3
 
 
+@pytest.mark.parametrize(("on_clear", "starts"), [("adopt", 2), ("stop", 4)])
+def test_clear(sim: Simulator, run_task: RunTask, comms: Comms, names: list[str], on_clear: str, starts: int) -> None:
+    sim.set_script({"features": [fatal(names[:2], 1)]})
+    op = operator(sim, on_clear=on_clear)
+    assert run_task(op).state == "success"
+    assert run_task(op, try_number=2, max_tries=2).state == "success"
+    assert comms.xcoms["return_value"]["delivered"] == 4
+    assert calls(sim, "start") == starts
+
+
 def test_max_pu_holds_over_all_restarts(sim: Simulator, run_task: RunTask, comms: Comms, names: list[str]) -> None:
     sim.set_script({"features": [fatal(names[:2], 1)]})
     run = run_task(operator(sim, max_pu=150))
@@ -291,6 +301,20 @@ class TestRestartFailedOperator:
         task_id = self.partial(sim, run_task, comms, [])
         assert self.restart(run_task, task_id).state == "success"
         assert calls(sim) == calls(sim, "start") == 0
+
+    def test_clear_goes_on_with_what_was_begun(
+        self, sim: Simulator, run_task: RunTask, comms: Comms, names: list[str]
+    ) -> None:
+        task_id = self.partial(sim, run_task, comms, [fatal(names[:2], 2), fatal(names[2:3], 3)])
+        op = SentinelHubRestartFailedOperator(
+            task_id="again", batch_task_id=task_id, deferrable=True, poll_interval=0.05, progress_interval=0
+        )
+        run = run_task(op)
+        assert run.state == "deferred"
+        before = comms.xcoms["sentinelhub_task_id"]
+        assert run_task(op, try_number=2, max_tries=1).state == "deferred"
+        assert comms.xcoms["sentinelhub_task_id"] == before
+        assert calls(sim) == 1
 
     def test_a_task_that_goes_on_is_left_alone(
         self, sim: Simulator, run_task: RunTask, comms: Comms, names: list[str]
