@@ -12,7 +12,8 @@ processing units. So patterns of permanent causes are narrow.
 Sources: the error codes of https://docs.planet.com/develop/apis/batch-processing/reference , messages in
 https://github.com/Open-EO/openeo-geopyspark-driver/issues/350 and pull/741,
 https://github.com/sentinel-hub/sentinelhub-py/issues/27 and issues/152,
-https://github.com/sentinel-hub/custom-scripts/issues/3,
+https://github.com/sentinel-hub/custom-scripts/issues/3, the retries of
+https://github.com/Open-EO/openeo-geotrellis-extensions (geotrellis-sentinelhub),
 https://community.planet.com/sentinel-hub-81/trying-to-get-data-from-multiple-tiles-in-process-api-as-bands-of-an-output-file-3373
 """
 
@@ -60,6 +61,11 @@ CAUSES: tuple[tuple[str, CauseKind, str], ...] = (
         _P,
         "The evalscript fails on this feature's data. Correct it; try it on this feature with the Process API.",
     ),
+    (
+        r"Request body should be non-empty|Missing grant_type parameter",
+        _T,
+        "The service lost a part of a request within itself. Repeat it.",
+    ),
     # A source that cannot be read is told with an outer status of 500 and, inside, the status of its storage.
     (
         r"Illegal request to .{0,500}?HTTP Status: '?(5\d\d|408|429)",
@@ -95,7 +101,10 @@ CAUSES: tuple[tuple[str, CauseKind, str], ...] = (
         "Credentials ended meanwhile. A repetition brings new ones.",
     ),
     (
-        r"Access ?Denied|not authorized|INSUFFICIENT_PERMISSIONS|NoSuchBucket|InvalidAccessKeyId|SignatureDoesNotMatch",
+        (
+            r"Access ?Denied|not authorized|INSUFFICIENT_PERMISSIONS|Service: Amazon S|"
+            r"NoSuchBucket|InvalidAccessKeyId|SignatureDoesNotMatch"
+        ),
         _U,
         "A bucket or an account refused access. Check the rights of role or keys on the delivery folder, then repeat.",
     ),
@@ -105,7 +114,7 @@ CAUSES: tuple[tuple[str, CauseKind, str], ...] = (
         "It took the service too long. Repeat it; if that does not help, use smaller features or a shorter timeRange.",
     ),
     (
-        r"out ?of ?memory|OutOfMemoryError|heap space|memory limit",
+        r"out ?of ?memory|OutOfMemoryError|heap space|memory (limit|exceeded)",
         _U,
         "It took too much memory. If it fails again, use smaller features, fewer bands or a shorter timeRange.",
     ),
@@ -116,7 +125,9 @@ CAUSES: tuple[tuple[str, CauseKind, str], ...] = (
     ),
     (
         (
-            r"\b(band|bands) .{1,80}(is|are) (missing|unknown|invalid|not (available|found|supported|present|defined))|"
+            # No slash or colon between: a file of a band that is missing may come back.
+            r"\bbands? [\w', \[\]<>-]{1,60} "
+            r"((is|are) (missing|unknown|invalid|not (available|found|supported|present))|do(es)? not exist)|"
             r"\b(no such|unknown|invalid|unsupported|nonexistent) (input )?bands?\b|has no band\b"
         ),
         _P,
@@ -140,14 +151,14 @@ CAUSES: tuple[tuple[str, CauseKind, str], ...] = (
     ),
     (
         (
-            r"Dataset with id.{1,100}(not found|does not exist)|Collection .{1,100}(not found|does not exist)|"
+            r"Dataset with id.{1,100}(not found|does not exist)|Collection [^/]{1,100}(not found|does not exist)|"
             r"No collection found"
         ),
         _P,
         "There is no such collection on this deployment. Correct the type in input.data.",
     ),
     (
-        r"(is|are) larger than allowed|exceeds the (maximum|limit)|must not exceed",
+        r"(is|are) larger than allowed|\b(resolution|width|height|area|pixels?)\b.{0,60}(exceeds?|must not exceed)\b",
         _P,
         "The request is over one of the service's limits. Use smaller features or a coarser resolution.",
     ),
@@ -158,8 +169,8 @@ CAUSES: tuple[tuple[str, CauseKind, str], ...] = (
     ),
     (
         r"\b(files?|objects?|outputs?|results?) .{0,200}already exists?\b",
-        _P,
-        "Results are there already. Set skipExisting or overwrite, or deliver to another folder.",
+        _T,
+        "Results are there already. Set overwrite or skipExisting; a restart overwrites them.",
     ),
     (
         r"COMMON_BAD_PAYLOAD|\bBad Request\b|\bHTTP(/\d(\.\d)?)?\b\D{0,12}400\b|\"status\": ?400\b",

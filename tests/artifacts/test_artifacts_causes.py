@@ -30,6 +30,8 @@ TRANSIENT = [
     "Insufficient processing units or requests available in your account.",
     "The provided token has expired.",
     "Connection reset by peer",
+    '{"error":{"status":400,"reason":"Bad Request","message":"Request body should be non-empty."}}',
+    "Output files of this feature already exist in the folder.",
     "Reading of SSL record failed: unexpected EOF",
 ]
 PERMANENT = [
@@ -41,6 +43,9 @@ PERMANENT = [
     "Script must return an array.",
     "The script can only use one product type at once! Instead it uses: [CO, O3].",
     "Band B99 is missing.",
+    "Band B99 does not exist",
+    "bands [B98, B99] are not available",
+    "Requested resolution of 1 m exceeds the maximum.",
     "Output ndvi requested but missing from function setup()",
     "Dataset with id: 7f3a not found.",
     "`width = 2624`, calculated from resx, is larger than allowed 2500.\n",
@@ -58,6 +63,9 @@ UNKNOWN = [
     "You are not authorized to perform this action.",
     "java.lang.OutOfMemoryError: Java heap space",
     "No data for B04",
+    "Band file s3://sentinel-s2-l2a/tiles/33/T/WM/B04.jp2 is missing",
+    "Bad Request (Service: Amazon S3; Status Code: 400; Error Code: 400 Bad Request)",
+    "The memory exceeds the limit",
     "Writing failed: no space",
 ]
 MESSAGES = [*TRANSIENT, *PERMANENT, *(message for message in UNKNOWN if message)]
@@ -79,7 +87,6 @@ def test_what_the_service_is_known_to_say(message: str | None, kind: CauseKind) 
 @pytest.mark.parametrize(("pattern", "hint"), [(pattern, hint) for pattern, _, hint in CAUSES])
 def test_every_row_of_the_table_is_the_first_for_some_message(pattern: str, hint: str) -> None:
     extra = [
-        "files in the folder already exist",
         "The polygon has a self-intersection",
         "InvalidAccessKeyId",
         "units are not supported",
