@@ -295,6 +295,20 @@ def test_the_merged_database_is_one_as_the_service_writes_it(tmp_path: Path) -> 
         assert database.execute("SELECT name, merged_round FROM features").fetchall() == [("a", 0), ("b", 1)]
 
 
+def test_databases_of_any_page_size_and_journal_merge_and_stay_untouched(tmp_path: Path) -> None:
+    paths = {}
+    for number, page_size in enumerate((512, 4096, 65536)):
+        rows = words(*((f"t{i}", "delivered" if i < 10 * number else "failed") for i in range(40)))
+        paths[number] = write_execution_db(tmp_path / f"e?{number}#.sqlite", rows, page_size=page_size)
+        with closing(sqlite3.connect(paths[number])) as database:
+            database.execute("PRAGMA journal_mode=WAL")
+    before = {path: path.read_bytes() for path in paths.values()}
+    assert merge(paths, tmp_path / "merged.sqlite").last_words == {2: 40}
+    assert read_execution_db(tmp_path / "merged.sqlite").delivered == 20
+    assert {path: path.read_bytes() for path in paths.values()} == before
+    assert set(tmp_path.iterdir()) == {*before, tmp_path / "merged.sqlite"}
+
+
 def test_many_restarts_fit_into_a_result(tmp_path: Path) -> None:
     bucket = Rounds(tmp_path).add(words(("a", "failed")))
     for _ in range(30):
