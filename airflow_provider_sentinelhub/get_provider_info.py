@@ -28,7 +28,12 @@ def get_provider_info() -> dict[str, Any]:
                 "python-modules": [f"{_PACKAGE}.hooks.sentinel_hub", f"{_PACKAGE}.hooks.batch"],
             }
         ],
-        "operators": [{"integration-name": _NAME, "python-modules": [f"{_PACKAGE}.operators.batch_process"]}],
+        "operators": [
+            {
+                "integration-name": _NAME,
+                "python-modules": [f"{_PACKAGE}.operators.batch_process", f"{_PACKAGE}.operators.input_features"],
+            }
+        ],
         "sensors": [{"integration-name": _NAME, "python-modules": [f"{_PACKAGE}.sensors.batch_process"]}],
         "triggers": [{"integration-name": _NAME, "python-modules": [f"{_PACKAGE}.triggers.batch"]}],
         "cli": [f"{_PACKAGE}.cli.definition.get_commands"],

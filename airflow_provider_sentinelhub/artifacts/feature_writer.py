@@ -16,7 +16,6 @@ from dataclasses import dataclass, field
 from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_sentinelhub.artifacts.features import EXAMPLES
 from airflow_provider_sentinelhub.artifacts.geopackage import (
     MAX_FEATURES,
     Extent,
@@ -102,7 +101,7 @@ def write_geopackages(
     :param size: Size of features that bring none. Default: none is written, the request's ``input.defaults`` apply.
     :param max_features: Features in one file. Default: the service's limit of 700,000.
     :returns: The files, none where there are no features.
-    :raises InvalidParameter: A feature has no name though others have, or the source cannot be read.
+    :raises InvalidParameter: The source cannot be read.
     :raises StorageUnavailable: This machine has no room for them.
     """
     written: list[WrittenGeoPackage] = []
@@ -185,16 +184,7 @@ class _File:
         if batch.identifiers is None:
             # Names become folders, which people like to see in order.
             return [f"{number:07d}" for number in range(first, first + len(batch.geometries))]
-        names = [_name(value) for value in batch.identifiers]
-        if missing := [first + index for index, name in enumerate(names) if not name]:
-            raise InvalidParameter(
-                "identifier",
-                None,
-                f"other features have a name, but not feature number {', '.join(map(str, missing[:EXAMPLES]))}"
-                f"{' and others' if len(missing) > EXAMPLES else ''}",
-                "Name them, or choose another column; without one the features are numbered.",
-            )
-        return names
+        return [_name(value) for value in batch.identifiers]
 
 
 def _name(value: Any) -> str:

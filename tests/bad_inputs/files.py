@@ -59,7 +59,8 @@ def sql(*statements: str) -> Change:
 
 
 def read(path: Path, **more: Any) -> None:
-    write_geopackages(from_file(path, **more), path.with_name("out.gpkg"))
+    for file in write_geopackages(from_file(path, **more), path.with_name("out.gpkg"), size=Size(5, 5)):
+        check(file.path)
 
 
 def wkt(*texts: str, epsg: int | None = None) -> Callable[[Path], None]:
@@ -339,10 +340,15 @@ FILES: list[BadInput] = [
     ),
     BadInput(
         "a feature without a name among named ones",
-        "identifier = None: other features have a name, but not feature number 2. Name them, or choose another "
-        "column; without one the features are numbered.",
+        "out.gpkg, identifier = [\"row 2 of 'features_4326'\"]: 1 feature has none. Name them, or have it done "
+        "with repair=True: then they are numbered.",
         lambda folder: read(
-            geoparquet(folder / "fields.parquet", geo(), geometry=[BOX.wkb] * 3, identifier=["a", None, "c"])
+            geoparquet(
+                folder / "fields.parquet",
+                geo(),
+                geometry=[shapely.box(9, 42, 9.1, 42.1).wkb] * 3,
+                identifier=["a", None, "c"],
+            )
         ),
     ),
     BadInput(

@@ -1,0 +1,254 @@
+"""Input features by URL and by Airflow connection: made, checked, and put where the service reads them."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_sentinelhub.client.errors import ArtifactMissing, InvalidConfiguration, InvalidParameter
+
+if TYPE_CHECKING:
+    from airflow_provider_sentinelhub.artifacts.feature_writer import Size, WrittenGeoPackage
+    from airflow_provider_sentinelhub.artifacts.features import Batch, Columns
+    from airflow_provider_sentinelhub.artifacts.storage import Storage
+
+_ROWS = 10_000
+# A Shapefile is several files; without the last two it can be read, but names and places may be lost.
+_SHAPEFILE = (".shx", ".dbf", ".prj", ".cpg")
+
+
+@dataclass(slots=True)
+class Buckets:
+    """
+    Opens buckets with the credentials of connections, each kind of storage once.
+
+    :param aws_conn_id: The AWS connection, for ``s3://``.
+    :param gcp_conn_id: The Google Cloud connection, for ``gs://``.
+    """
+
+    aws_conn_id: str | None = "aws_default"
+    gcp_conn_id: str | None = None
+    _open: dict[str, Storage] = field(default_factory=dict, init=False, repr=False)
+
+    def of(self, url: str) -> Storage:
+        """
+        Return what reads and writes a URL.
+
+        :param url: The URL.
+        :raises InvalidConfiguration: There is no connection for its kind.
+        """
+        scheme = url.partition("://")[0]
+        if scheme not in self._open:
+            self._open[scheme] = self._opened(scheme)
+        return self._open[scheme]
+
+    def _opened(self, scheme: str) -> Storage:
+        from airflow_provider_sentinelhub.artifacts.storage import Storage
+        from airflow_provider_sentinelhub.hooks import connections
+
+        if scheme not in {"s3", "gs"}:
+            return Storage()
+        conn_id, name = (self.aws_conn_id, "aws_conn_id") if scheme == "s3" else (self.gcp_conn_id, "gcp_conn_id")
+        if conn_id is None:
+            raise InvalidConfiguration(f"{name} is needed to reach the bucket. Name a connection there.")
+        facts = connections.ConnectionFacts.read(conn_id)
+        options = connections.aws_storage_options if scheme == "s3" else connections.gcs_storage_options
+        return Storage(options(facts))
+
+
+@dataclass(frozen=True, slots=True)
+class MadeGeoPackage:
+    """
+    An input GeoPackage in the bucket.
+
+    :param url: Where it lies.
+    :param features: How many it holds.
+    :param layers: EPSG codes of its layers.
+    """
+
+    url: str
+    features: int
+    layers: tuple[int, ...]
+
+
+def check_input(storage: Storage, body: Mapping[str, Any]) -> None:
+    """
+    Check the GeoPackage a request names, before anything is sent; a request without one passes.
+
+    The file is downloaded, and read as a whole.
+
+    :param storage: Where the bucket is.
+    :param body: The request.
+    :raises InvalidParameter: Everything that is wrong with it, with the names of features.
+    :raises StorageUnavailable: The bucket cannot be read.
+    """
+    from airflow_provider_sentinelhub.artifacts.feature_check import check_geopackage
+    from airflow_provider_sentinelhub.artifacts.feature_problems import error_of
+    from airflow_provider_sentinelhub.artifacts.feature_writer import Size
+
+    given = body["input"]
+    if given.get("type") != "geopackage":
+        return
+    kind, bucket = next(iter(given["features"].items()))
+    url = bucket["url"]
+    # A width and height win over a resolution; the request may hold both.
+    defaults = given.get("defaults", {})
+    width, height = defaults.get("width"), defaults.get("height")
+    size = Size(width, height, None if width else defaults.get("resolution"))
+    with tempfile.TemporaryDirectory(prefix="sentinelhub-check-") as folder:
+        path = Path(folder) / url.rpartition("/")[2]
+        try:
+            storage.download(url, path)
+        except ArtifactMissing:
+            raise InvalidParameter(
+                f"input.features.{kind}.url", url, "there is no such object", "Check the path, or make the file first."
+            ) from None
+        if problems := check_geopackage(path, defaults=size):
+            raise error_of(path, problems)
+
+
+def make_input(
+    batches: Iterator[Batch], url: str, *, buckets: Buckets, size: Size | None = None, repair: bool = False
+) -> tuple[MadeGeoPackage, ...]:
+    """
+    Write features into GeoPackages, check them, and upload those that pass.
+
+    The same features give the same files, byte by byte.
+
+    :param batches: The features.
+    :param url: Where to write; where there are too many features for one file, further ones are ``<name>-2.gpkg``,
+        ``<name>-3.gpkg`` and so on, beside it.
+    :param buckets: Opens the bucket.
+    :param size: Size of features that bring none.
+    :param repair: Mend what can be mended. Default: whatever is wrong is an error.
+    :returns: The files, in order.
+    :raises InvalidParameter: Everything that is wrong with the features, with their names; nothing is uploaded then.
+    :raises StorageUnavailable: The bucket cannot be written, or this machine has no room.
+    """
+    from airflow_provider_sentinelhub.artifacts.feature_writer import write_geopackages
+    from airflow_provider_sentinelhub.artifacts.location import Location
+
+    location = Location.parse(url)
+    name = location.key.rpartition("/")[2]
+    if not name.endswith(".gpkg"):
+        raise InvalidParameter("url", url, "must end in .gpkg", "Write e.g. s3://bucket/input/fields.gpkg.")
+    with tempfile.TemporaryDirectory(prefix="sentinelhub-features-") as folder:
+        written = write_geopackages(batches, Path(folder) / name, size=size)
+        if not written:
+            raise InvalidParameter("source", 0, "there are no features in it", "Check the source, or its query.")
+        if problem := _problem(written):
+            if not repair:
+                raise problem
+            written = _repaired(written, Path(folder), name, size)
+        made = []
+        for file in written:
+            target = location.with_key(location.key.removesuffix(name) + file.path.name)
+            buckets.of(url).upload(file.path, str(target))
+            made.append(MadeGeoPackage(str(target), file.features, file.layers))
+    return tuple(made)
+
+
+def _problem(written: tuple[WrittenGeoPackage, ...]) -> InvalidParameter | None:
+    from airflow_provider_sentinelhub.artifacts.feature_check import check_geopackage, check_names_across
+    from airflow_provider_sentinelhub.artifacts.feature_problems import error_of
+
+    for file in written:
+        if problems := check_geopackage(file.path):
+            return error_of(file.path, problems)
+    if len(written) > 1 and (problems := check_names_across([file.path for file in written])):
+        return error_of(written[0].path, problems)
+    return None
+
+
+def _repaired(
+    written: tuple[WrittenGeoPackage, ...], folder: Path, name: str, size: Size | None
+) -> tuple[WrittenGeoPackage, ...]:
+    from airflow_provider_sentinelhub.artifacts.feature_repair import repair_geopackages
+
+    mended = folder / "mended"
+    mended.mkdir()
+    return repair_geopackages([file.path for file in written], mended / name, size=size)
+
+
+def from_urls(
+    urls: Sequence[str], *, buckets: Buckets, columns: Columns, epsg: int | None = None, layer: str | None = None
+) -> Iterator[Batch]:
+    """
+    Read files by URL, one after the other.
+
+    :param urls: ``s3://``, ``gs://``, ``file://``, or absolute paths.
+    :param buckets: Opens the buckets.
+    :param columns: What their columns are called.
+    :param epsg: EPSG code of their coordinates, where they do not say it.
+    :param layer: Layer to read of files that have several.
+    """
+    from airflow_provider_sentinelhub.artifacts.feature_sources import from_file
+
+    for given in urls:
+        url = Path(given).as_uri() if given.startswith("/") else given
+        storage = buckets.of(url)
+        with tempfile.TemporaryDirectory(prefix="sentinelhub-source-") as folder:
+            path = Path(folder) / url.rpartition("/")[2]
+            storage.download(url, path)
+            if path.suffix.lower() == ".shp":
+                for suffix in _SHAPEFILE:
+                    _download_if_there(storage, url[: -len(path.suffix)] + suffix, path.with_suffix(suffix))
+            yield from from_file(path, columns=columns, epsg=epsg, layer=layer)
+
+
+def _download_if_there(storage: Storage, url: str, target: Path) -> None:
+    from contextlib import suppress
+
+    with suppress(ArtifactMissing):
+        storage.download(url, target)
+
+
+def from_sql(
+    sql: str, conn_id: str, *, parameters: Any = None, columns: Columns, epsg: int | None = None
+) -> Iterator[Batch]:
+    """
+    Read the rows of a query, a batch at a time.
+
+    :param sql: The query. Geometries may be WKB, EWKB or hexadecimal, as PostGIS returns them, or WKT.
+    :param conn_id: Connection of a database whose Airflow provider is installed.
+    :param parameters: Its parameters, in the style of the database's driver.
+    :param columns: What its columns are called.
+    :param epsg: EPSG code of geometries that carry none.
+    """
+    from airflow.sdk import BaseHook
+
+    from airflow_provider_sentinelhub.artifacts.feature_sources import from_rows
+
+    hook = BaseHook.get_hook(conn_id)
+    if not hasattr(hook, "get_conn"):
+        raise InvalidConfiguration(
+            f"Connection {conn_id!r} is not that of a database. Name one that is, e.g. of type postgres."
+        )
+    with closing(hook.get_conn()) as connection, _cursor(connection) as cursor:
+        cursor.arraysize = _ROWS
+        cursor.execute(sql, *([] if parameters is None else [parameters]))
+        # A cursor of the server knows its columns only once something was fetched.
+        first = cursor.fetchmany(_ROWS)
+        if cursor.description is None:
+            raise InvalidParameter("sql", sql, "returns no rows", "Write a SELECT.")
+        names = [column[0] for column in cursor.description]
+        yield from from_rows(_rows(cursor, first), names, columns=columns, epsg=epsg, source="the query")
+
+
+@contextmanager
+def _cursor(connection: Any) -> Iterator[Any]:
+    # psycopg's ordinary cursor fetches everything at once; one with a name leaves the rows on the server.
+    is_psycopg = type(connection).__module__.partition(".")[0] in {"psycopg", "psycopg2"}
+    with closing(connection.cursor("sentinelhub") if is_psycopg else connection.cursor()) as cursor:
+        yield cursor
+
+
+def _rows(cursor: Any, first: list[Any]) -> Iterator[Any]:
+    rows = first
+    while rows:
+        yield from rows
+        rows = cursor.fetchmany(_ROWS)

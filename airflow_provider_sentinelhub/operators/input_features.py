@@ -1,0 +1,179 @@
+"""Makes the GeoPackage that a batch over features of one's own takes as input."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseOperator
+
+from airflow_provider_sentinelhub.client.errors import InvalidParameter
+from airflow_provider_sentinelhub.hooks.failures import airflow_failures
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context, XComArg
+
+    from airflow_provider_sentinelhub.artifacts.feature_writer import Size
+    from airflow_provider_sentinelhub.artifacts.features import Batch, Columns
+    from airflow_provider_sentinelhub.hooks.input_features import Buckets
+
+_COLUMNS = ("identifier", "geometry", "width", "height", "resolution", "epsg")
+
+
+class SentinelHubInputFeaturesOperator(BaseOperator):
+    """
+    Turn features into GeoPackages the service takes as input, check them, and put them into a bucket.
+
+    The features come from ``source``, ``sql`` or ``geometries``. Returns a small dict: ``url`` and ``urls`` of the
+    GeoPackages (several where there are more than 700,000 features), ``features`` and ``layers``. The same features
+    give the same files, so a retry changes nothing.
+
+    .. seealso:: ``docs/howto/input_features.md``
+
+    :param url: Where to write, ``s3://`` or ``gs://``, ending in ``.gpkg``. Templated.
+    :param source: URL of a GeoPackage, GeoParquet, GeoJSON or Shapefile, or a list of them. Templated.
+    :param sql: A query whose rows are the features. Templated.
+    :param sql_conn_id: Connection of its database. Templated.
+    :param parameters: Parameters of the query. Templated.
+    :param geometries: Geometries by name, or a list of them, as WKT or GeoJSON. Templated.
+    :param columns: What columns are called: a dict with the keys ``identifier``, ``geometry``, ``width``, ``height``,
+        ``resolution`` and ``epsg``. Without an identifier features are numbered. Templated.
+    :param epsg: EPSG code of the coordinates, where the source does not say it. Templated.
+    :param layer: Layer to read of a file that has several. All of them where absent. Templated.
+    :param width: Pixels, for features that have no size of their own. Templated.
+    :param height: Pixels, for features that have no size of their own. Templated.
+    :param resolution: The same in units of the coordinate reference system, in place of width and height. Templated.
+    :param in_pixels: Write the width and height that follow from the resolution, rounded up, in place of it.
+    :param repair: Mend what can be mended: close rings, make polygons valid, make identifiers differ. Else whatever is
+        wrong is an error that names it all.
+    :param aws_conn_id: The AWS connection of ``s3://`` URLs. Templated.
+    :param gcp_conn_id: The Google Cloud connection of ``gs://`` URLs. Templated.
+    """
+
+    template_fields: Sequence[str] = (
+        "url",
+        "source",
+        "sql",
+        "sql_conn_id",
+        "parameters",
+        "geometries",
+        "columns",
+        "epsg",
+        "layer",
+        "width",
+        "height",
+        "resolution",
+        "aws_conn_id",
+        "gcp_conn_id",
+    )
+    template_ext: Sequence[str] = (".sql",)
+    template_fields_renderers = {"sql": "sql", "columns": "json"}  # noqa: RUF012 - Airflow's own convention
+    ui_color = "#e3edd8"
+
+    def __init__(
+        self,
+        *,
+        url: str,
+        source: str | Sequence[str] | XComArg | None = None,
+        sql: str | None = None,
+        sql_conn_id: str | None = None,
+        parameters: Any = None,
+        geometries: Mapping[str, Any] | Sequence[Any] | XComArg | None = None,
+        columns: Mapping[str, str] | None = None,
+        epsg: int | str | None = None,
+        layer: str | None = None,
+        width: int | str | None = None,
+        height: int | str | None = None,
+        resolution: float | str | None = None,
+        in_pixels: bool = False,
+        repair: bool = False,
+        aws_conn_id: str | None = "aws_default",
+        gcp_conn_id: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.url = url
+        self.source = source
+        self.sql = sql
+        self.sql_conn_id = sql_conn_id
+        self.parameters = parameters
+        self.geometries = geometries
+        self.columns = columns
+        self.epsg = epsg
+        self.layer = layer
+        self.width = width
+        self.height = height
+        self.resolution = resolution
+        self.in_pixels = in_pixels
+        self.repair = repair
+        self.aws_conn_id = aws_conn_id
+        self.gcp_conn_id = gcp_conn_id
+
+    def execute(self, context: Context) -> dict[str, Any]:  # noqa: ARG002 - Airflow's signature
+        """
+        Make the GeoPackages.
+
+        :param context: The task's context.
+        """
+        from airflow_provider_sentinelhub.hooks.input_features import Buckets, make_input
+
+        with airflow_failures():
+            buckets = Buckets(self.aws_conn_id, self.gcp_conn_id)
+            files = make_input(self._batches(buckets), self.url, buckets=buckets, size=self._size(), repair=self.repair)
+            for file in files:
+                self.log.info("%s: %d features, EPSG %s", file.url, file.features, file.layers)
+            return {
+                "url": files[0].url,
+                "urls": [file.url for file in files],
+                "features": sum(file.features for file in files),
+                "layers": sorted({epsg for file in files for epsg in file.layers}),
+            }
+
+    def _batches(self, buckets: Buckets) -> Iterator[Batch]:
+        from airflow_provider_sentinelhub.artifacts.feature_sources import from_geometries
+        from airflow_provider_sentinelhub.hooks.input_features import from_sql, from_urls
+
+        given = {"source": self.source, "sql": self.sql, "geometries": self.geometries}
+        named = [name for name, value in given.items() if value is not None]
+        if len(named) != 1:
+            raise InvalidParameter(
+                "source", named, "exactly one of source, sql and geometries is needed", "Give one of them."
+            )
+        epsg = _number("epsg", self.epsg, int)
+        if self.sql is not None:
+            if self.sql_conn_id is None:
+                raise InvalidParameter("sql_conn_id", None, "is needed with sql", "Name the database's connection.")
+            return from_sql(self.sql, self.sql_conn_id, parameters=self.parameters, columns=self._columns(), epsg=epsg)
+        if self.geometries is not None:
+            return from_geometries(self.geometries, epsg=epsg)  # type: ignore[arg-type]  # rendered by now
+        urls = [self.source] if isinstance(self.source, str) else list(self.source)  # type: ignore[arg-type]
+        return from_urls(urls, buckets=buckets, columns=self._columns(), epsg=epsg, layer=self.layer)
+
+    def _columns(self) -> Columns:
+        from airflow_provider_sentinelhub.artifacts.features import Columns
+
+        given = dict(self.columns or {})
+        if unknown := sorted(set(given) - set(_COLUMNS)):
+            raise InvalidParameter("columns", unknown, "no such column is read", f"Choose from {', '.join(_COLUMNS)}.")
+        return Columns(**given)
+
+    def _size(self) -> Size:
+        from airflow_provider_sentinelhub.artifacts.feature_writer import Size
+
+        return Size(
+            _number("width", self.width, int),
+            _number("height", self.height, int),
+            _number("resolution", self.resolution, float),
+            in_pixels=self.in_pixels,
+        )
+
+
+def _number(name: str, value: Any, kind: Any) -> Any:
+    """Return a number, which a template may have left as text."""
+    if value is None or value == "":
+        return None
+    try:
+        return kind(value)
+    except (TypeError, ValueError):
+        whole = "a whole number" if kind is int else "a number"
+        raise InvalidParameter(name, value, f"must be {whole}", "Correct the operator's parameter.") from None

@@ -1,0 +1,207 @@
+"""Features from where users have them to a GeoPackage in the bucket, as Airflow runs it."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import uuid
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import shapely
+
+from airflow_provider_sentinelhub.artifacts.feature_sources import from_geometries
+from airflow_provider_sentinelhub.artifacts.feature_writer import Size
+from airflow_provider_sentinelhub.artifacts.features import Columns
+from airflow_provider_sentinelhub.client.errors import InvalidConfiguration, InvalidParameter
+from airflow_provider_sentinelhub.hooks.batch import SentinelHubBatchHook
+from airflow_provider_sentinelhub.hooks.input_features import Buckets, check_input, from_sql, make_input
+from airflow_provider_sentinelhub.operators.batch_process import SentinelHubBatchProcessOperator
+from airflow_provider_sentinelhub.operators.input_features import SentinelHubInputFeaturesOperator
+from airflow_provider_sentinelhub.simulator import features as simulated
+from tests.airflow.airflow_harness import Run, RunTask, request
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from airflow_provider_sentinelhub.simulator.process import Simulator
+
+FIELDS = {
+    "north": shapely.box(520_000, 4_661_000, 520_600, 4_661_600),
+    "south": shapely.box(520_000, 4_660_000, 520_600, 4_660_600),
+}
+WKT = {name: shape.wkt for name, shape in FIELDS.items()}
+COLUMNS = ("identifier", "geometry", "width", "height", "resolution", "epsg")
+BOWTIE = "POLYGON((520000 4660000, 520600 4660600, 520600 4660000, 520000 4660600, 520000 4660000))"
+
+
+@pytest.fixture
+def url(sim: Simulator) -> str:
+    return f"s3://{sim.ready.bucket}/{uuid.uuid4()}/fields.gpkg"
+
+
+@pytest.fixture
+def make(run_task: RunTask, url: str) -> Callable[..., Run]:
+    def run(**parameters: Any) -> Run:
+        return run_task(SentinelHubInputFeaturesOperator(**{"task_id": "features", "url": url, **parameters}))
+
+    return run
+
+
+def in_bucket(sim: Simulator, url: str) -> Path:
+    return sim.bucket_folder / url.removeprefix(f"s3://{sim.ready.bucket}/")
+
+
+def names(path: Path) -> set[str]:
+    return {feature.name for feature in simulated.from_geopackage(path, {"width": 5, "height": 5}, None)}
+
+
+def test_geometries_become_a_batch(
+    make: Callable[..., Run], run_task: RunTask, sim: Simulator, comms: Any, url: str
+) -> None:
+    assert make(geometries=WKT, epsg="32632", resolution="60").state == "success"
+    made = comms.xcoms["return_value"]
+    assert made == {"url": url, "urls": [url], "features": 2, "layers": [32632]}
+    body = request(sim.ready, input={"type": "geopackage", "features": {"s3": {"url": made["url"]}}})
+    del body["processRequest"]["input"]["bounds"]
+    batch = SentinelHubBatchProcessOperator(task_id="t", request=body, poll_interval=0.05)
+    assert run_task(batch).state == "success"
+    result = comms.xcoms["return_value"]
+    assert (result["outcome"], result["delivered"]) == ("DONE", 2)
+
+
+def test_a_retry_writes_the_same(make: Callable[..., Run], sim: Simulator, url: str) -> None:
+    for _ in range(2):
+        make(geometries=WKT, epsg=32632, resolution=60)
+        first = in_bucket(sim, url).read_bytes()
+    assert in_bucket(sim, url).read_bytes() == first
+
+
+def test_files_are_read_by_url(make: Callable[..., Run], sim: Simulator, url: str, tmp_path: Path, comms: Any) -> None:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    described = {"encoding": "WKB", "crs": {"id": {"authority": "EPSG", "code": 32632}}}
+    geo = json.dumps({"version": "1.1.0", "primary_column": "geometry", "columns": {"geometry": described}})
+    sources = []
+    for name, shape in FIELDS.items():
+        table = pa.table({"field": [name], "geometry": [shape.wkb]}).replace_schema_metadata({"geo": geo})
+        parquet.write_table(table, tmp_path / f"{name}.parquet")
+        source = url.replace("fields.gpkg", f"{name}.parquet")
+        Buckets().of(source).upload(tmp_path / f"{name}.parquet", source)
+        sources.append(source)
+    sources[1] = str(tmp_path / "south.parquet")
+    assert make(source=sources, columns={"identifier": "field"}, width=10, height=10).state == "success"
+    assert names(in_bucket(sim, url)) == set(FIELDS)
+
+
+def test_nothing_is_uploaded_that_the_service_would_refuse(make: Callable[..., Run], sim: Simulator, url: str) -> None:
+    run = make(geometries={**WKT, "bowtie": BOWTIE, "point": "POINT(520000 4660000)"}, epsg=32632, width=5, height=5)
+    assert run.state == "failed"
+    assert str(run.error) == (
+        "fields.gpkg, geometry = ['point (Point)']: 1 feature is neither POLYGON nor MULTIPOLYGON. Buffer points and "
+        "lines, or leave them out.\n"
+        "fields.gpkg, geometry = ['bowtie (Self-intersection[520300 4660300])']: 1 feature is not valid. Mend them in "
+        "a GIS, or have it done with repair=True."
+    )
+    assert not in_bucket(sim, url).exists()
+
+
+def test_what_can_be_mended_is(make: Callable[..., Run], sim: Simulator, url: str) -> None:
+    geometries = [BOWTIE, BOWTIE]
+    assert make(geometries=geometries, epsg=32632, width=5, height=5).state == "failed"
+    assert make(geometries=geometries, epsg=32632, width=5, height=5, repair=True).state == "success"
+    assert names(in_bucket(sim, url)) == {"0000001", "0000002"}
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({}, "source = []: exactly one of source, sql and geometries is needed. Give one of them."),
+        ({"sql": "SELECT 1"}, "sql_conn_id = None: is needed with sql. Name the database's connection."),
+        ({"geometries": WKT, "epsg": "UTM"}, "epsg = 'UTM': must be a whole number. Correct the operator's parameter."),
+        ({"geometries": []}, "source = 0: there are no features in it. Check the source, or its query."),
+        (
+            {"geometries": WKT, "epsg": 32632, "url": "s3://bucket/fields"},
+            "url = 's3://bucket/fields': must end in .gpkg. Write e.g. s3://bucket/input/fields.gpkg.",
+        ),
+        (
+            {"source": "s3://bucket/x.parquet", "columns": {"n": "field"}},
+            f"columns = ['n']: no such column is read. Choose from {', '.join(COLUMNS)}.",
+        ),
+        (
+            {"source": "gs://bucket/x.parquet"},
+            "gcp_conn_id is needed to reach the bucket. Name a connection there.",
+        ),
+    ],
+)
+def test_wrong_parameters_are_named(make: Callable[..., Run], parameters: dict[str, Any], message: str) -> None:
+    run = make(**parameters)
+    assert (run.state, str(run.error)) == ("failed", message)
+
+
+class Database:
+    """What a provider's hook of a database is to its users: something that connects."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def get_conn(self) -> sqlite3.Connection:
+        return sqlite3.connect(self.path)
+
+
+@pytest.fixture
+def database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Database:
+    """A database with 25,000 parcels, and a connection to it; its provider is not installed here."""
+    from airflow.sdk import BaseHook
+
+    found = Database(tmp_path / "parcels.sqlite")
+    with closing(found.get_conn()) as connection, connection:
+        connection.execute("CREATE TABLE parcels (name TEXT, shape TEXT, county INTEGER)")
+        rows = ((f"p{n}", FIELDS["north"].wkb_hex, n % 2) for n in range(25_000))
+        connection.executemany("INSERT INTO parcels VALUES (?, ?, ?)", rows)
+    monkeypatch.setattr(BaseHook, "get_hook", lambda conn_id: {"parcels": found, "http": object()}[conn_id])
+    return found
+
+
+def test_a_query_is_read_row_by_row(
+    make: Callable[..., Run], sim: Simulator, url: str, comms: Any, database: Database
+) -> None:
+    run = make(
+        sql="SELECT name, shape FROM parcels WHERE county = ?",
+        parameters=[1],
+        sql_conn_id="parcels",
+        columns={"identifier": "name", "geometry": "shape"},
+        epsg=32632,
+        resolution=60,
+    )
+    assert run.state == "success"
+    assert comms.xcoms["return_value"]["features"] == 12_500
+    with closing(sqlite3.connect(in_bucket(sim, url))) as made:
+        assert made.execute("SELECT max(identifier) FROM features_32632").fetchone() == ("p9999",)
+
+
+def test_a_statement_without_rows_is_no_source(database: Database) -> None:
+    with pytest.raises(InvalidParameter, match="returns no rows"):
+        list(from_sql("DELETE FROM parcels", "parcels", columns=Columns()))
+    with pytest.raises(InvalidConfiguration, match="'http' is not that of a database"):
+        list(from_sql("SELECT 1", "http", columns=Columns()))
+
+
+def test_the_file_of_a_request_is_checked(sim: Simulator, url: str) -> None:
+    storage = SentinelHubBatchHook().storage
+    body = request(sim.ready, input={"type": "geopackage", "features": {"s3": {"url": url}}})
+    with pytest.raises(InvalidParameter, match=r"input\.features\.s3\.url = .*: there is no such object"):
+        check_input(storage, body)
+    with pytest.raises(InvalidParameter, match="2 features have neither width and height nor resolution"):
+        make_input(from_geometries(WKT, epsg=32632), url, buckets=Buckets())
+    make_input(from_geometries(WKT, epsg=32632), url, buckets=Buckets(), size=Size(10, 10))
+    check_input(storage, body)
+    with closing(sqlite3.connect(in_bucket(sim, url))) as database, database:
+        database.execute("UPDATE features_32632 SET width = NULL, height = NULL")
+    with pytest.raises(InvalidParameter, match=r"fields\.gpkg, size = .*: 2 features have neither"):
+        check_input(storage, body)
+    check_input(storage, {**body, "input": {**body["input"], "defaults": {"resolution": 60}}})
+    check_input(storage, request(sim.ready))
