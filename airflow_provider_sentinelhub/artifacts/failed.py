@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_sentinelhub.artifacts.causes import cause_of
+from airflow_provider_sentinelhub.artifacts.messages import without_name
 from airflow_provider_sentinelhub.artifacts.report import FeatureOutcome
 from airflow_provider_sentinelhub.client.errors import ArtifactCorrupt, InvalidParameter
 
@@ -78,10 +79,12 @@ def failed_features(
 def _matching(table: pq.ParquetFile, outcomes: pa.Array) -> Iterator[pa.Table]:
     import pyarrow.compute as pc
 
+    # A row group is so small that threads would cost more than they save.
     for group in range(table.num_row_groups):
-        mask = pc.is_in(table.read_row_group(group, columns=["outcome"])["outcome"], value_set=outcomes)
+        found = table.read_row_group(group, columns=["outcome"], use_threads=False)["outcome"]
+        mask = pc.is_in(found, value_set=outcomes)
         if pc.any(mask).as_py():
-            yield table.read_row_group(group, columns=_COLUMNS).filter(mask)
+            yield table.read_row_group(group, columns=_COLUMNS, use_threads=False).filter(mask)
 
 
 def _described(rows: pa.Table) -> Iterator[dict[str, Any]]:
@@ -90,12 +93,13 @@ def _described(rows: pa.Table) -> Iterator[dict[str, Any]]:
     # "fix" closes rings that are open; what is not even WKB becomes None.
     bounds = shapely.bounds(shapely.from_wkb(rows["geometry"].to_pylist(), on_invalid="fix")).tolist()
     for row, box in zip(rows.drop_columns(["geometry"]).to_pylist(), bounds, strict=True):
-        error = row["error"]
+        name, error = row["name"], row["error"]
         yield {
-            "name": row["name"],
+            "name": name,
             "outcome": row["outcome"],
             "error": error if error is None or len(error) <= _MAX_ERROR else f"{error[: _MAX_ERROR - 3]}...",
-            "kind": cause_of(error).kind.value,
+            # As in a report's groups; and a message that differs in the name only is judged once.
+            "kind": cause_of(without_name(error, name) if error else None).kind.value,
             "epsg": row["epsg"],
             # An outline that is missing, empty or broken has bounds that are no numbers.
             "bbox": box if all(edge == edge for edge in box) else None,  # noqa: PLR0124

@@ -46,10 +46,17 @@ def normalised(message: str, name: str = "") -> str:
     :param message: The service's message.
     :param name: Name of the feature; names shorter than four characters are not looked for.
     """
-    text = message[:_MAX_MESSAGE]
-    if len(name) >= _SHORTEST_NAME:
-        text = text.replace(name, _FEATURE)
-    return " ".join(_VARIABLE.sub(_place, text).split())
+    return " ".join(_VARIABLE.sub(_place, without_name(message[:_MAX_MESSAGE], name)).split())
+
+
+def without_name(message: str, name: str) -> str:
+    """
+    Take the feature's name out of a message.
+
+    :param message: The service's message.
+    :param name: Name of the feature; names shorter than four characters are not looked for.
+    """
+    return message.replace(name, _FEATURE) if len(name) >= _SHORTEST_NAME else message
 
 
 def _place(found: re.Match[str]) -> str:
@@ -88,7 +95,7 @@ class ErrorGroups:
             if len(self._groups) >= _MAX_OPEN_GROUPS:
                 self._rest += 1
                 return
-            self._groups[key] = _Group(1, [name], text or NO_MESSAGE, cause_of(text))
+            self._groups[key] = _Group(1, [name], text or NO_MESSAGE, cause_of(without_name(text, name)))
             return
         group.count += 1
         if len(group.examples) < MAX_EXAMPLES:
@@ -113,8 +120,7 @@ class ErrorGroups:
         return shown, self._rest + sum(group.count for _, group in ranked[MAX_GROUPS:])
 
     def _normalised(self, message: str, name: str) -> str:
-        if len(name) >= _SHORTEST_NAME:
-            message = message.replace(name, _FEATURE)
+        message = without_name(message, name)
         known = self._cache.get(message)
         if known is None:
             known = normalised(message)

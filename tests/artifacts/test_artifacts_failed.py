@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import struct
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -84,9 +85,9 @@ def test_no_more_is_read_than_is_listed(tmp_path: Path, monkeypatch: pytest.Monk
     read: list[tuple[int, int]] = []
     original = pq.ParquetFile.read_row_group
 
-    def counted(self: pq.ParquetFile, group: int, columns: list[str]) -> pa.Table:
+    def counted(self: pq.ParquetFile, group: int, columns: list[str], **options: Any) -> pa.Table:
         read.append((group, len(columns)))
-        return original(self, group, columns=columns)
+        return original(self, group, columns=columns, **options)
 
     monkeypatch.setattr(pq.ParquetFile, "read_row_group", counted)
     assert [feature["name"] for feature in failed_features(Storage(), url)] == [f"n{i:03}" for i in sorted(failed)]
