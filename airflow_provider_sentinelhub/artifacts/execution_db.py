@@ -9,6 +9,7 @@ Source: https://docs.planet.com/develop/apis/batch-processing/ (execution databa
 
 from __future__ import annotations
 
+import sqlite3
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,6 @@ from airflow_provider_sentinelhub.artifacts.report import MAX_NAMES, FeatureOutc
 from airflow_provider_sentinelhub.artifacts.sqlite_file import corrupt, open_sqlite, quoted, table_columns
 
 if TYPE_CHECKING:
-    import sqlite3
     from pathlib import Path
 
     from airflow_provider_sentinelhub.artifacts.report import ErrorGroup
@@ -125,32 +125,42 @@ def read_execution_db(path: Path, *, counts_only: bool = False) -> FeatureReport
         if counts_only:
             counts = _counts(connection, features, path)
             return _report(counts, _unknown_statuses(connection, features) if counts[-1] else ())
-        (total,) = connection.execute(features.sql("SELECT count(*) FROM {table} NOT INDEXED")).fetchone()
-        groups, failed_names, no_data_names = ErrorGroups(), list[str](), list[str]()
-        counts = [0] * len(OUTCOMES)
-        query = "SELECT {outcome}, {name_text}, {error_text} FROM {table} NOT INDEXED WHERE NOT {plain}"
-        for code, name, error in connection.execute(features.sql(query)):
-            counts[code] += 1
-            if code >= _FIRST_PROBLEM:
-                groups.add(OUTCOMES[code], name, error)
-                if code == _FIRST_PROBLEM and len(failed_names) < MAX_NAMES:
-                    failed_names.append(name)
-            elif code == _NO_DATA_CODE and len(no_data_names) < MAX_NAMES:
-                no_data_names.append(name)
-        # A row is plain or it is not: the plain ones need no second look, and no way through Python.
-        plain = total - sum(counts)
-        if plain < 0:
-            raise corrupt(path, WHAT, f"it has {total} features, of which {sum(counts)} are out of the ordinary")
-        counts[0] += plain
-        error_groups, other_errors = groups.result()
-        return _report(
-            counts,
-            _unknown_statuses(connection, features) if counts[-1] else (),
-            error_groups=error_groups,
-            other_errors=other_errors,
-            failed_names=tuple(failed_names),
-            no_data_names=tuple(no_data_names),
-        )
+        lenient, connection.text_factory = connection.text_factory, str
+        try:
+            return _summary(connection, features, path)
+        except sqlite3.OperationalError:
+            # A text in a broken encoding is rare, and reading every text so that one may occur takes twice as long.
+            connection.text_factory = lenient
+            return _summary(connection, features, path)
+
+
+def _summary(connection: sqlite3.Connection, features: FeaturesTable, path: Path) -> FeatureReport:
+    (total,) = connection.execute(features.sql("SELECT count(*) FROM {table} NOT INDEXED")).fetchone()
+    groups, failed_names, no_data_names = ErrorGroups(), list[str](), list[str]()
+    counts = [0] * len(OUTCOMES)
+    query = "SELECT {outcome}, {name_text}, {error_text} FROM {table} NOT INDEXED WHERE NOT {plain}"
+    for code, name, error in connection.execute(features.sql(query)):
+        counts[code] += 1
+        if code >= _FIRST_PROBLEM:
+            groups.add(OUTCOMES[code], name, error)
+            if code == _FIRST_PROBLEM and len(failed_names) < MAX_NAMES:
+                failed_names.append(name)
+        elif code == _NO_DATA_CODE and len(no_data_names) < MAX_NAMES:
+            no_data_names.append(name)
+    # A row is plain or it is not: the plain ones need no second look, and no way through Python.
+    plain = total - sum(counts)
+    if plain < 0:
+        raise corrupt(path, WHAT, f"it has {total} features, of which {sum(counts)} are out of the ordinary")
+    counts[0] += plain
+    error_groups, other_errors = groups.result()
+    return _report(
+        counts,
+        _unknown_statuses(connection, features) if counts[-1] else (),
+        error_groups=error_groups,
+        other_errors=other_errors,
+        failed_names=tuple(failed_names),
+        no_data_names=tuple(no_data_names),
+    )
 
 
 def _counts(connection: sqlite3.Connection, features: FeaturesTable, path: Path) -> list[int]:
