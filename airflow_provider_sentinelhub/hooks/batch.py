@@ -241,7 +241,7 @@ class SentinelHubBatchHook(SentinelHubHook):
 
         root = root_folder(task.delivery_url, task.id)
         if task.status == "DONE":
-            self._await_final_database(root, task.id)
+            self.await_final_database(root, task.id)
         return read_merged_report(self.storage, [Round(root, each) for each in (*earlier, task.id)])
 
     def failed_features(self, report_url: str, *, limit: int = 1000) -> list[dict[str, Any]]:
@@ -256,7 +256,13 @@ class SentinelHubBatchHook(SentinelHubHook):
 
         return failed_features(self.storage, report_url, limit=limit)
 
-    def _await_final_database(self, root: str, task_id: str) -> None:
+    def await_final_database(self, root: str, task_id: str) -> None:
+        """
+        Wait, for a while, until the execution database of a task that is DONE calls no feature PENDING any more.
+
+        :param root: Root folder of the task.
+        :param task_id: Its id.
+        """
         from airflow_provider_sentinelhub.artifacts.layout import execution_db_url
         from airflow_provider_sentinelhub.artifacts.reader import ProgressReader
 

@@ -10,6 +10,17 @@ ON_PARTIAL = ("fail", "warn")
 ON_PARTIAL_WITH_RESTART = (*ON_PARTIAL, "restart", "restart_then_warn")
 
 
+def is_literal(value: object) -> bool:
+    """
+    Whether a parameter is known when the DAG is parsed: no template, and no other task's output.
+
+    :param value: What was given.
+    """
+    if isinstance(value, str):
+        return "{{" not in value and "{%" not in value
+    return value is None or isinstance(value, (int, float))
+
+
 def one_of(name: str, value: object, choices: Sequence[str]) -> None:
     """
     Check that a parameter is one of a few words.

@@ -42,7 +42,7 @@ def conclude(
     from airflow_provider_sentinelhub.artifacts.report import Outcome, outcome_of
 
     before = [hook.get(each) for each in earlier]
-    if task.status == "DONE" and _was_skipped(task):
+    if task.status == "DONE" and was_skipped(task):
         return _result([task], Outcome.DONE, None)
     report = _report(hook, task, earlier)
     if report is not None:
@@ -96,7 +96,12 @@ def _report(hook: SentinelHubBatchHook, task: BatchTask, earlier: tuple[str, ...
         return None
 
 
-def _was_skipped(task: BatchTask) -> bool:
+def was_skipped(task: BatchTask) -> bool:
+    """
+    Whether a task had nothing to do, because all its results were there already.
+
+    :param task: A task that is DONE.
+    """
     # With skipExisting, a task whose results all exist is DONE after the analysis: it costs nothing and leaves no
     # execution database.
     skips = task.request.get("output", {}).get("skipExisting") is True

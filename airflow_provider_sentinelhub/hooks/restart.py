@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_sentinelhub.client.errors import ArtifactError, InvalidParameter
+from airflow_provider_sentinelhub.client.errors import ArtifactError, ArtifactMissing, InvalidParameter
 
 if TYPE_CHECKING:
     from airflow_provider_sentinelhub.client.models.answers import BatchTask
@@ -55,8 +55,10 @@ def request_for_failed(
     :param earlier: The tasks before it, the original first, whose failed features it has run again.
     :param only_after_progress: Whether the task is a restart that must have mended something, or no further one makes
         sense.
+    :raises ArtifactMissing: What lies in the bucket is older than the task's end.
     :raises StorageUnavailable: The bucket cannot be read or written.
     """
+    from airflow_provider_sentinelhub.artifacts.execution_db import read_execution_db
     from airflow_provider_sentinelhub.artifacts.layout import (
         execution_db_url,
         manifest_url,
@@ -64,6 +66,7 @@ def request_for_failed(
         root_folder,
         settled_delivery_url,
     )
+    from airflow_provider_sentinelhub.artifacts.staleness import is_stale
 
     original = (*earlier, task.id)[0]
     number = len(earlier) + 1
@@ -73,27 +76,29 @@ def request_for_failed(
         manifest = Path(folder) / f"featureManifest-{task.id}.gpkg"
         features = Path(folder) / f"retry-{original}-{number}.gpkg"
         try:
+            hook.await_final_database(root, task.id)
             hook.storage.download(execution_db_url(root, task.id), execution_db)
             hook.storage.download(manifest_url(root, task.id), manifest)
-            if only_after_progress and not _has_helped(execution_db):
+            counts = read_execution_db(execution_db, counts_only=True)
+            stale = counts.pending > 0 and is_stale(hook.storage, execution_db, manifest, task.created)
+            if only_after_progress and not counts.delivered + counts.no_data:
                 log.warning("Task %s has mended nothing: no further restart", task.id)
                 return None
-            if not _write(execution_db, manifest, features):
+            if not stale and not _write(execution_db, manifest, features):
                 return None
         except ArtifactError as error:
             log.warning("Features cannot be run again: %s", error)
             return None
+        if stale:
+            raise ArtifactMissing(
+                f"The execution database of task {task.id} is older than the task's end: it calls {counts.pending} "
+                "features PENDING, and files of some of them are in the bucket. Nothing is run again on its word; it "
+                "is read again at the next attempt."
+            )
         url = retry_features_url(root, original, number)
         if not hook.storage.exists(url):
             hook.storage.upload(features, url)
     return hook.api.retry(body, url, settled_delivery_url(task.delivery_url, original))
-
-
-def _has_helped(execution_db: Path) -> bool:
-    from airflow_provider_sentinelhub.artifacts.execution_db import read_execution_db
-
-    counts = read_execution_db(execution_db, counts_only=True)
-    return counts.delivered + counts.no_data > 0
 
 
 def _write(execution_db: Path, manifest: Path, target: Path) -> bool:

@@ -44,6 +44,7 @@ class CreatesBatchTask(RequestTemplating, BatchTaskOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        one_of("on_clear", on_clear, ("stop", "adopt"))
         self.request = request
         self.on_clear = on_clear
         self.check_bucket = check_bucket
@@ -60,7 +61,6 @@ class CreatesBatchTask(RequestTemplating, BatchTaskOperator):
         :param context: The task's context.
         :param deadline: The deadline of a new one, in seconds since the epoch; ``None`` for none.
         """
-        one_of("on_clear", self.on_clear, ("stop", "adopt"))
         body = self.body
         intent = intent_of(context, body)
         record = TaskRecord.read(context)

@@ -83,13 +83,15 @@ class SentinelHubRestartFailedOperator(RestartsFailedFeatures):
         """Whether failed features are run again: that is what it is for."""
         return True
 
-    def may_resume(self, task: BatchTask) -> bool:  # noqa: ARG002 - the base's signature
+    def may_resume(self, task: BatchTask, record: TaskRecord) -> bool:
         """
-        Whether a stopped task may be started again: the user of this operator says so.
+        Whether a stopped task may be started again: the user of this operator says so of what he found stopped.
 
         :param task: The remote task.
+        :param record: What is remembered of it.
         """
-        return True
+        is_as_found = not record.resumes and len(record.earlier) == record.inherited
+        return is_as_found or super().may_resume(task, record)
 
     @cached_property
     def body(self) -> Mapping[str, Any]:

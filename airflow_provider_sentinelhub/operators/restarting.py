@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from airflow_provider_sentinelhub.hooks.outcome import conclude
+from airflow_provider_sentinelhub.hooks.outcome import conclude, was_skipped
 from airflow_provider_sentinelhub.operators.outlets import announce
 from airflow_provider_sentinelhub.operators.record import TaskRecord, created_since, intent_of
 from airflow_provider_sentinelhub.operators.waiting import WaitsForBatchTask
@@ -91,9 +91,13 @@ class RestartsFailedFeatures(WaitsForBatchTask):
             if record.id != task.id:
                 return self.carry_on(context, self.hook.get(record.id), record.deadline)
         if self.restarts():
-            if task.status == "STOPPED" and self.may_resume(task) and record.resumes < int(self.max_restarts):
+            if task.status == "STOPPED" and self.may_resume(task, record) and record.resumes < int(self.max_restarts):
                 return self.resume(context, task, record)
-            if task.status == "DONE" and len(record.earlier) - record.inherited < int(self.max_restarts):
+            if (
+                task.status == "DONE"
+                and not was_skipped(task)
+                and len(record.earlier) - record.inherited < int(self.max_restarts)
+            ):
                 body = self._body_for_failed(task, record)
                 if body is not None:
                     return self._restart(context, task, body, record)
@@ -105,11 +109,12 @@ class RestartsFailedFeatures(WaitsForBatchTask):
         """Whether failed features are run again."""
         return self.on_partial.startswith("restart")
 
-    def may_resume(self, task: BatchTask) -> bool:
+    def may_resume(self, task: BatchTask, record: TaskRecord) -> bool:  # noqa: ARG002 - operators that know more use it
         """
         Whether a stopped task may be started again: not where a user has stopped it.
 
         :param task: The remote task.
+        :param record: What is remembered of it.
         """
         return task.stopped_status_reason in {"UNHEALTHY", "OUT_OF_PU"}
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_provider_sentinelhub.hooks.budget import check_budget
-from airflow_provider_sentinelhub.hooks.checks import ON_PARTIAL_WITH_RESTART, number, one_of
+from airflow_provider_sentinelhub.hooks.checks import ON_PARTIAL_WITH_RESTART, is_literal, number, one_of
 from airflow_provider_sentinelhub.operators.creating import CreatesBatchTask
 from airflow_provider_sentinelhub.operators.restarting import RestartsFailedFeatures
 
@@ -48,6 +48,8 @@ class RunsBatchTask(CreatesBatchTask, RestartsFailedFeatures):
         self.analyse_first = analyse_first
         self.max_pu = max_pu
         self.on_out_of_pu = on_out_of_pu
+        one_of("on_out_of_pu", on_out_of_pu, ("fail", "wait"))
+        self._check(parsing=True)
 
     def execute(self, context: Context) -> dict[str, Any]:
         """
@@ -56,7 +58,7 @@ class RunsBatchTask(CreatesBatchTask, RestartsFailedFeatures):
         :param context: The task's context.
         """
         with self.at_work(context):
-            self._check()
+            self._check(parsing=False)
             if self.restarts():
                 from airflow_provider_sentinelhub.hooks.restart import check_can_restart
 
@@ -65,13 +67,17 @@ class RunsBatchTask(CreatesBatchTask, RestartsFailedFeatures):
             result: dict[str, Any] = self.carry_on(context, task, deadline)
             return result
 
-    def _check(self) -> None:
-        one_of("on_partial", self.on_partial, ON_PARTIAL_WITH_RESTART)
-        one_of("on_out_of_pu", self.on_out_of_pu, ("fail", "wait"))
-        number("max_pu", self.max_pu, at_least=1)
-        number("max_restarts", self.max_restarts, at_least=0)
-        number("poll_interval", self.poll_interval, at_least=0)
-        number("progress_interval", self.progress_interval, at_least=0)
+    def _check(self, *, parsing: bool) -> None:
+        """Check the operator's own parameters; while the DAG is parsed, those that are known by then."""
+
+        def is_known(name: str) -> bool:
+            return not parsing or is_literal(getattr(self, name))
+
+        if is_known("on_partial"):
+            one_of("on_partial", self.on_partial, ON_PARTIAL_WITH_RESTART)
+        for name, least in (("max_pu", 1), ("max_restarts", 0), ("poll_interval", 0), ("progress_interval", 0)):
+            if is_known(name):
+                number(name, getattr(self, name), at_least=least)
 
     def plan(self, task: BatchTask) -> str:
         """

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import Any
 
 import pytest
 
+from airflow_provider_sentinelhub.client.errors import InvalidParameter
 from airflow_provider_sentinelhub.operators.batch_process import (
     SentinelHubBatchProcessOperator,
     SentinelHubCreateBatchProcessOperator,
@@ -156,10 +158,24 @@ def test_unhealthy_task_fails_with_its_feature_errors(sim: Simulator, run_task: 
         ({"poll_interval": "often"}, "poll_interval = 'often': must be a number"),
     ],
 )
-def test_bad_option_is_refused_before_anything_is_sent(
+def test_bad_option_is_refused_when_the_dag_is_parsed(sim: Simulator, option: dict[str, Any], message: str) -> None:
+    with pytest.raises(InvalidParameter, match=re.escape(message)):
+        operator(sim, **option)
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ({"on_partial": "explode"}, "on_partial = 'explode': must be one of fail, warn"),
+        ({"max_pu": "lots"}, "max_pu = 'lots': must be a number"),
+        ({"max_restarts": -1}, "max_restarts = '-1': must be at least 0"),
+    ],
+)
+def test_bad_templated_option_is_refused_before_anything_is_sent(
     sim: Simulator, run_task: RunTask, option: dict[str, Any], message: str
 ) -> None:
-    run = run_task(operator(sim, **option))
+    ((name, value),) = option.items()
+    run = run_task(operator(sim, **{name: "{{ params.given }}"}), params={"given": value})
     assert run.state == "failed"
     assert message in str(run.error)
     assert sim.requests()["total"] == 0

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import uuid
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,9 @@ from airflow.sdk import Asset, AssetAlias
 
 from airflow_provider_sentinelhub.artifacts.geopackage import add_layer, finish_layer, geometry_blob, new_geopackage
 from airflow_provider_sentinelhub.artifacts.storage import Storage
+from airflow_provider_sentinelhub.client.errors import ArtifactMissing
 from airflow_provider_sentinelhub.hooks.batch import SentinelHubBatchHook
+from airflow_provider_sentinelhub.hooks.restart import request_for_failed
 from airflow_provider_sentinelhub.operators.batch_process import SentinelHubBatchProcessOperator
 from airflow_provider_sentinelhub.operators.restart_failed import SentinelHubRestartFailedOperator
 from airflow_provider_sentinelhub.simulator.process import Simulator
@@ -227,6 +231,47 @@ def two_layers(folder: Path) -> Path:
             west, south, east, north = shapely.union_all(shapes).bounds
             finish_layer(connection, layer, (west, south, east, north))
     return path
+
+
+def test_nothing_is_run_again_on_the_word_of_an_old_execution_database(
+    sim: Simulator, run_task: RunTask, comms: Comms, names: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("airflow_provider_sentinelhub.hooks.batch.PATIENCE_S", 0.0)
+    sim.set_script({})
+    op = operator(sim)
+    assert run_task(op).state == "success"
+    result = comms.xcoms["return_value"]
+    # As an upload that was made while the last feature was being processed.
+    execution = result["report_url"].replace("/report-", "/execution-").replace(".parquet", ".sqlite")
+    storage = SentinelHubBatchHook().storage
+    storage.download(execution, path := tmp_path / "execution.sqlite")
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE features SET status = 'PENDING', delivered = 0 WHERE name = ?", names[:1])
+    storage.upload(path, execution)
+    before = datetime(2026, 1, 1, tzinfo=UTC)
+    hook = SentinelHubBatchHook()
+    task = hook.get(result["task_id"]).model_copy(update={"created": before})
+    with pytest.raises(ArtifactMissing, match="calls 1 features PENDING, and files of some of them are in the bucket"):
+        request_for_failed(hook, task, op.body, (), only_after_progress=False)
+
+    # Where the files are of an earlier run, the feature is lost.
+    later = task.model_copy(update={"created": datetime(2100, 1, 1, tzinfo=UTC)})
+    body = request_for_failed(hook, later, op.body, (), only_after_progress=False)
+    assert body is not None
+    assert body["input"]["features"]["s3"]["url"].endswith(f"retry-{task.id}-1.gpkg")
+
+
+def test_results_that_were_there_already_are_not_run_again(
+    sim: Simulator, run_task: RunTask, comms: Comms, names: list[str]
+) -> None:
+    url = f"s3://{sim.ready.bucket}/{uuid.uuid4()}/<tileName>.tif"
+    body = request(sim.ready, output__delivery__s3__url=url, output__skipExisting=True)
+    assert run_task(operator(sim, request=body)).state == "success"
+    comms.state.clear()
+    again = run_task(operator(sim, request={**body, "description": "again"}), max_tries=1)
+    assert again.state == "success", again.error
+    assert comms.xcoms["return_value"]["outcome"] == "DONE"
+    assert calls(sim) == 2
 
 
 def test_zarr_is_refused_before_anything_is_sent(sim: Simulator, run_task: RunTask) -> None:
