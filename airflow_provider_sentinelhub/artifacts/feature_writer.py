@@ -184,7 +184,7 @@ class _File:
         if batch.identifiers is None:
             # Names become folders, which people like to see in order.
             return [f"{number:07d}" for number in range(first, first + len(batch.geometries))]
-        return [_name(value) for value in batch.identifiers]
+        return [value if type(value) is str else _name(value) for value in batch.identifiers]
 
 
 def _name(value: Any) -> str:
@@ -193,16 +193,17 @@ def _name(value: Any) -> str:
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
-def _blobs(batch: Batch, bounds: Any) -> Iterator[bytes | None]:
+def _blobs(batch: Batch, bounds: Any) -> list[bytes | None]:
     import numpy as np
     import shapely
 
-    header = blob_header(batch.epsg)
-    envelopes = np.ascontiguousarray(bounds[:, [0, 2, 1, 3]], dtype="<f8").tobytes()
-    wkbs = shapely.to_wkb(batch.geometries, byte_order=1, output_dimension=2)
-    step = 32
-    for number, wkb in enumerate(wkbs):
-        yield None if wkb is None else header + envelopes[number * step : number * step + step] + wkb
+    start = blob_header(batch.epsg)
+    heads = np.empty((len(bounds), len(start) + 32), dtype=np.uint8)
+    heads[:, : len(start)] = np.frombuffer(start, dtype=np.uint8)
+    heads[:, len(start) :] = np.ascontiguousarray(bounds[:, [0, 2, 1, 3]], dtype="<f8").view(np.uint8)
+    wkbs = shapely.to_wkb(batch.geometries, byte_order=1, output_dimension=2).tolist()
+    whole = heads.view(f"V{heads.shape[1]}").ravel().tolist()
+    return [None if wkb is None else head + wkb for head, wkb in zip(whole, wkbs, strict=True)]
 
 
 def _sizes(batch: Batch, size: Size, bounds: Any) -> tuple[Iterable[Any], Iterable[Any], Iterable[Any]]:

@@ -17,8 +17,8 @@ from airflow_provider_sentinelhub.client.errors import InvalidParameter
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-BATCH = 10_000
-"""Features that are in memory at a time."""
+BATCH = 2_000
+"""Features that are in memory at a time. More would not fit into the caches of a processor, and take longer."""
 EXAMPLES = 5
 """How many of the features with the same problem a message names."""
 

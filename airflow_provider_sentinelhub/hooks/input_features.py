@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from airflow_provider_sentinelhub.artifacts.features import Batch, Columns
     from airflow_provider_sentinelhub.artifacts.storage import Storage
 
-_ROWS = 10_000
+_ROWS = 2_000
 # A Shapefile is several files; without the last two it can be read, but names and places may be lost.
 _SHAPEFILE = (".shx", ".dbf", ".prj", ".cpg")
 
@@ -75,13 +75,13 @@ class MadeGeoPackage:
     layers: tuple[int, ...]
 
 
-def check_input(storage: Storage, body: Mapping[str, Any]) -> None:
+def check_input(buckets: Buckets, body: Mapping[str, Any]) -> None:
     """
     Check the GeoPackage a request names, before anything is sent; a request without one passes.
 
     The file is downloaded, and read as a whole.
 
-    :param storage: Where the bucket is.
+    :param buckets: Opens the bucket.
     :param body: The request.
     :raises InvalidParameter: Everything that is wrong with it, with the names of features.
     :raises StorageUnavailable: The bucket cannot be read.
@@ -102,7 +102,7 @@ def check_input(storage: Storage, body: Mapping[str, Any]) -> None:
     with tempfile.TemporaryDirectory(prefix="sentinelhub-check-") as folder:
         path = Path(folder) / url.rpartition("/")[2]
         try:
-            storage.download(url, path)
+            buckets.of(url).download(url, path)
         except ArtifactMissing:
             raise InvalidParameter(
                 f"input.features.{kind}.url", url, "there is no such object", "Check the path, or make the file first."

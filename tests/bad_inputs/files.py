@@ -135,7 +135,7 @@ FILES: list[BadInput] = [
     ),
     BadInput(
         "a download that was cut off",
-        "fields.gpkg, file = ['it has 35960 bytes where its header promises 40960']: cannot be read as a "
+        "fields.gpkg, file = ['it has 158840 bytes where its header promises 163840']: cannot be read as a "
         "GeoPackage. Write it again, or choose another file.",
         cut_off,
     ),

@@ -1,0 +1,214 @@
+"""
+What a GeoPackage of the features to try again costs: CPU as a ratio to geopandas doing the same in the same run.
+
+Usage: ``python benchmarks/retry_geopackage.py [features]`` (default 700,000, of which 3 % are lost: 20,000).
+
+Compared with: pandas reads the execution database, geopandas the manifest, both find what failed and what is missing,
+and geopandas writes it. Needs geopandas and pyogrio, ``pip install geopandas pyogrio``; without them only ours runs.
+
+Every measurement runs in a process of its own; CPU is the median of three runs, imports excluded. Rows are compared
+one by one: identifier, width, height and the bytes of the geometry's WKB.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import random
+import resource
+import sqlite3
+import statistics
+import struct
+import sys
+import tempfile
+import time
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+CORNERS = 10
+FORBIDDEN = "no such band"
+
+
+def rows(count: int) -> Iterator[tuple[Any, ...]]:
+    """Make up features: 3 % to be tried again, 1 % that would fail again, the rest delivered; names in random order."""
+    chance = random.Random(1)
+    for number in range(count):
+        name = f"parcel-{chance.randrange(1 << 40):011x}-{number:06d}"
+        kind = chance.random()
+        if kind < 0.03:
+            yield number, name, "FATAL", f"Timeout after {chance.randrange(600)} s", 0
+        elif kind < 0.04:
+            yield number, name, "FATAL", FORBIDDEN, 0
+        else:
+            yield number, name, "DONE", None, 1
+
+
+def write_execution_db(path: Path, count: int) -> None:
+    """Write an execution database."""
+    with closing(sqlite3.connect(path)) as database:
+        database.execute(
+            "CREATE TABLE features (id INTEGER PRIMARY KEY, name TEXT, status TEXT, error TEXT, delivered BOOLEAN)"
+        )
+        database.executemany("INSERT INTO features VALUES (?, ?, ?, ?, ?)", rows(count))
+        database.commit()
+
+
+def write_manifest(path: Path, count: int) -> None:
+    """Write a feature manifest of the same features, each with its own polygon."""
+    from airflow_provider_sentinelhub.artifacts.geopackage import add_layer, new_geopackage
+
+    with new_geopackage(path) as database:
+        # The header tables of ours, and the feature table the service writes.
+        add_layer(database, 32633)
+        database.execute("DROP TABLE features_32633")
+        for table in ("gpkg_contents", "gpkg_geometry_columns"):
+            database.execute(f"UPDATE {table} SET table_name = 'feature_32633'")  # noqa: S608 - one of two
+        database.execute("UPDATE gpkg_contents SET identifier = 'feature_32633'")
+        database.execute(
+            "CREATE TABLE feature_32633 (fid INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL, outputId TEXT, "
+            "identifier TEXT, path TEXT, width INTEGER, height INTEGER, geometry GEOMETRY)"
+        )
+        database.executemany(
+            "INSERT INTO feature_32633 VALUES (NULL, 'default', ?, ?, 20, 30, ?)",
+            ((row[1], f"s3://bucket/f/{row[1]}/default.tif", polygon(row[0])) for row in rows(count)),
+        )
+
+
+def polygon(number: int) -> bytes:
+    """Return a polygon of ten corners, as a GeoPackage geometry."""
+    x, y = 300_000.0 + number % 1000 * 300, 4_000_000.0 + number // 1000 * 300
+    ring = [(x + 20 * corner, y + corner * (CORNERS - corner) * 5) for corner in range(CORNERS)]
+    points = struct.pack(f"<{2 * CORNERS + 2}d", *(value for point in [*ring, ring[0]] for value in point))
+    xs, ys = [point[0] for point in ring], [point[1] for point in ring]
+    envelope = struct.pack("<4d", min(xs), max(xs), min(ys), max(ys))
+    return struct.pack("<2sBBi", b"GP", 0, 3, 32633) + envelope + struct.pack("<BIII", 1, 3, 1, CORNERS + 1) + points
+
+
+def is_permanent(message: str) -> bool:
+    """Say whether another try would fail as well."""
+    return message == FORBIDDEN
+
+
+def ours(folder: Path) -> None:
+    """Write the GeoPackage, looking for duplicates and for what only the manifest lists."""
+    from airflow_provider_sentinelhub.artifacts.retry import write_retry_geopackage
+
+    write_retry_geopackage(folder / "e.sqlite", folder / "m.gpkg", folder / "ours.gpkg", is_permanent=is_permanent)
+
+
+def ours_with_report(folder: Path) -> None:
+    """Write the GeoPackage as after a report, which has looked for those."""
+    from airflow_provider_sentinelhub.artifacts.report import FeatureReport
+    from airflow_provider_sentinelhub.artifacts.retry import write_retry_geopackage
+
+    clean = FeatureReport(total=0, delivered=0, no_data=0, undelivered=0, failed=0, pending=0, unknown=0)
+    write_retry_geopackage(
+        folder / "e.sqlite", folder / "m.gpkg", folder / "ours.gpkg", is_permanent=is_permanent, report=clean
+    )
+
+
+def scan(folder: Path) -> None:
+    """Read every column of both files, in SQLite's own code."""
+    with closing(sqlite3.connect(folder / "e.sqlite")) as database:
+        database.execute("SELECT max(id), max(name), max(status), max(error), max(delivered) FROM features").fetchone()
+    with closing(sqlite3.connect(folder / "m.gpkg")) as database:
+        columns = ", ".join(
+            f"max({name})" for name in ("outputId", "identifier", "path", "width", "height", "geometry")
+        )
+        database.execute(f"SELECT {columns} FROM feature_32633").fetchone()  # noqa: S608 - named above
+
+
+def with_geopandas(folder: Path) -> None:
+    """Do the same as a user would with geopandas."""
+    import geopandas  # type: ignore[import-not-found,import-untyped,unused-ignore]
+    import pandas as pd  # type: ignore[import-untyped,unused-ignore]
+
+    with closing(sqlite3.connect(folder / "e.sqlite")) as database:
+        executed = pd.read_sql("SELECT * FROM features", database)
+    listed = geopandas.read_file(folder / "m.gpkg", layer="feature_32633").drop_duplicates("identifier")
+    fatal = executed[(executed.status == "FATAL") & (executed.error != FORBIDDEN)]
+    lost = listed[listed.identifier.isin(fatal.name) | ~listed.identifier.isin(executed.name)]
+    chosen = lost[["identifier", "width", "height", "geometry"]]
+    chosen.to_file(folder / "theirs.gpkg", layer="features_32633", driver="GPKG", promote_to_multi=False)
+
+
+def compared(folder: Path) -> str:
+    """Compare what both wrote, row by row."""
+    from airflow_provider_sentinelhub.artifacts.manifest import geometry_wkb
+
+    found = []
+    for name, geometry in (("ours", "geometry"), ("theirs", "geom")):
+        with closing(sqlite3.connect(folder / f"{name}.gpkg")) as database:
+            query = f"SELECT identifier, width, height, {geometry} FROM features_32633 ORDER BY identifier"  # noqa: S608
+            found.append([(*row, geometry_wkb(blob)) for *row, blob in database.execute(query)])
+    if found[0] != found[1]:
+        raise SystemExit(f"ours has {len(found[0])} rows, geopandas {len(found[1])}, and they differ")
+    return f"{len(found[0]):,} rows compared with geopandas' one by one: equal"
+
+
+def child(action: Callable[[Path], None], folder: Path, repeats: int, answer: Any) -> None:
+    """Repeat an action, and answer with its median CPU and how far memory grew."""
+    import shapely  # noqa: F401
+
+    import airflow_provider_sentinelhub.artifacts.retry  # noqa: F401
+
+    if action is with_geopandas:
+        import geopandas  # noqa: F401
+        import pyogrio  # type: ignore[import-not-found,import-untyped,unused-ignore]  # noqa: F401
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    spent = []
+    for _ in range(repeats):
+        began = time.process_time()
+        action(folder)
+        spent.append(time.process_time() - began)
+    after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    answer.put((statistics.median(spent), after - before))
+
+
+def measured(action: Callable[[Path], None], folder: Path, repeats: int = 3) -> tuple[float, float]:
+    """Run an action in a process of its own."""
+    # A fresh interpreter, not a copy of this one: a forked child would start with its parent's peak of memory.
+    context = multiprocessing.get_context("spawn")
+    answer: Any = context.Queue()
+    process = context.Process(target=child, args=(action, folder, repeats, answer))
+    process.start()
+    process.join()
+    if process.exitcode:
+        raise SystemExit(f"{action.__name__} failed")
+    found: tuple[float, float] = answer.get()
+    return found
+
+
+def main() -> None:
+    """Print the figures."""
+    count = int(sys.argv[1]) if len(sys.argv) > 1 else 700_000
+    actions = [scan, ours, ours_with_report]
+    try:
+        import geopandas  # noqa: F401
+        import pyogrio  # noqa: F401
+    except ImportError:
+        print("geopandas and pyogrio are not installed: not compared")
+    else:
+        actions.append(with_geopandas)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write_execution_db(folder / "e.sqlite", count)
+        write_manifest(folder / "m.gpkg", count)
+        found = {action.__name__: measured(action, folder) for action in actions}
+        base = found.get("with_geopandas", found["scan"])[0]
+        against = "geopandas" if "with_geopandas" in found else "scan"
+        print(f"{count:,} features")
+        print(f"{'':<24}{'CPU s':>8}{'x ' + against:>14}{'MB over start':>15}")
+        for key, (spent, memory) in found.items():
+            print(f"{key:<24}{spent:>8.3f}{spent / base:>14.3f}{memory:>15.1f}")
+        if "with_geopandas" in found:
+            print(compared(folder))
+    print(json.dumps({key: {"cpu_s": round(cpu, 3), "memory_mb": round(mb, 1)} for key, (cpu, mb) in found.items()}))
+
+
+if __name__ == "__main__":
+    main()
