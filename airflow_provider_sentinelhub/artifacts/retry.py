@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 
 from airflow_provider_sentinelhub.artifacts.execution_db import OUTCOMES, FeaturesTable
 from airflow_provider_sentinelhub.artifacts.execution_db import WHAT as EXECUTION_DB
-from airflow_provider_sentinelhub.artifacts.feature_tables import feature_tables
 from airflow_provider_sentinelhub.artifacts.geopackage import (
     WHAT,
     Extent,
@@ -30,9 +29,10 @@ from airflow_provider_sentinelhub.artifacts.geopackage import (
     new_geopackage,
 )
 from airflow_provider_sentinelhub.artifacts.manifest import WHAT as MANIFEST
-from airflow_provider_sentinelhub.artifacts.manifest import attach, geometry_wkb, manifest_tables
+from airflow_provider_sentinelhub.artifacts.manifest import attach, geometry_wkb
 from airflow_provider_sentinelhub.artifacts.report import FeatureOutcome
-from airflow_provider_sentinelhub.artifacts.sqlite_file import open_sqlite, quoted
+from airflow_provider_sentinelhub.artifacts.retry_sources import Source, key_of, manifest_sources, original_sources
+from airflow_provider_sentinelhub.artifacts.sqlite_file import open_sqlite
 
 if TYPE_CHECKING:
     import sqlite3
@@ -64,20 +64,6 @@ class RetryFeatures:
     permanent: int
     unknown: int
     layers: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class _Source:
-    """A table that lists features; SQL for what is read of it. ``is_sized``: rows without a size are of no use."""
-
-    table: str
-    epsg: int
-    identifier: str
-    width: str
-    height: str
-    resolution: str
-    geometry: str
-    is_sized: bool
 
 
 def write_retry_geopackage(
@@ -112,10 +98,10 @@ def write_retry_geopackage(
     sources = []
     if original is not None:
         with open_sqlite(original, WHAT) as connection:
-            sources += _original_sources(connection)
+            sources += original_sources(connection)
     # Everything is read within this block, so what goes wrong is reported as it is elsewhere.
     with open_sqlite(manifest, MANIFEST) as connection:
-        of_manifest = _manifest_sources(connection, manifest)
+        of_manifest = manifest_sources(connection, manifest)
         sources += of_manifest
         with new_geopackage(target) as output:
             attach(output, manifest, "manifest")
@@ -128,35 +114,10 @@ def write_retry_geopackage(
                 _forget_kept(output, features)
             if not (report and not report.unlisted):
                 _find_unlisted(output, features, of_manifest)
-            _pick(output, sources)
+            _pick(output, features, sources)
             written, layers = _write(output, sources)
             lost, permanent = output.execute("SELECT count(*), coalesce(sum(permanent), 0) FROM lost").fetchone()
     return RetryFeatures(written, permanent, lost - permanent - written + nameless, layers)
-
-
-def _manifest_sources(connection: sqlite3.Connection, manifest: Path) -> list[_Source]:
-    sources = []
-    for table in manifest_tables(connection, manifest):
-        if table.epsg is not None and table.geometry is not None:
-            identifier, width, height, geometry = (
-                quoted(table.columns[name.lower()]) if name.lower() in table.columns else "NULL"
-                for name in ("identifier", "width", "height", table.geometry)
-            )
-            name = f"manifest.{quoted(table.name)}"
-            sources.append(_Source(name, table.epsg, identifier, width, height, "NULL", geometry, is_sized=True))
-    return sources
-
-
-def _original_sources(connection: sqlite3.Connection) -> list[_Source]:
-    sources = []
-    for table in feature_tables(connection):
-        if table.epsg is not None and "identifier" in table.columns and table.geometry.lower() in table.columns:
-            identifier, width, height, resolution, geometry = (
-                table.column(name) for name in ("identifier", "width", "height", "resolution", table.geometry.lower())
-            )
-            name = f"original.{quoted(table.name)}"
-            sources.append(_Source(name, table.epsg, identifier, width, height, resolution, geometry, is_sized=False))
-    return sources
 
 
 def _find_lost(output: sqlite3.Connection, features: FeaturesTable, is_permanent: Callable[[str], bool]) -> int:
@@ -164,21 +125,23 @@ def _find_lost(output: sqlite3.Connection, features: FeaturesTable, is_permanent
     nameless = 0
     judge = lru_cache(_MESSAGES_REMEMBERED)(is_permanent)
 
-    def rows() -> Iterator[tuple[bytes, bool]]:
+    def rows() -> Iterator[tuple[bytes, bool, int]]:
         nonlocal nameless
         query = (
-            f"SELECT {_key('{name}')}, {{outcome}}, {{error_text}} FROM execution.{{table}} NOT INDEXED "  # noqa: S608
+            f"SELECT {key_of('{name}')}, {{outcome}}, {{error_text}}, rowid FROM execution.{{table}} NOT INDEXED "  # noqa: S608
             f"WHERE NOT {{plain}} AND {{outcome}} IN {_LOST}"
         )
-        for key, outcome, error in output.execute(features.sql(query)):
+        for key, outcome, error, place in output.execute(features.sql(query)):
             if key:
-                yield key, outcome == _FATAL and judge(error or "")
+                yield key, outcome == _FATAL and judge(error or ""), place
             else:
                 nameless += 1
 
-    output.execute("CREATE TEMP TABLE lost (key BLOB PRIMARY KEY, permanent INTEGER NOT NULL) WITHOUT ROWID")
+    output.execute(
+        "CREATE TEMP TABLE lost (key BLOB PRIMARY KEY, permanent INTEGER NOT NULL, place INTEGER) WITHOUT ROWID"
+    )
     output.executemany(
-        "INSERT INTO lost VALUES (?, ?) ON CONFLICT DO UPDATE SET permanent = min(permanent, excluded.permanent)",
+        "INSERT INTO lost VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET permanent = min(permanent, excluded.permanent)",
         rows(),
     )
     return nameless
@@ -186,28 +149,37 @@ def _find_lost(output: sqlite3.Connection, features: FeaturesTable, is_permanent
 
 def _forget_kept(output: sqlite3.Connection, features: FeaturesTable) -> None:
     query = (
-        f"SELECT {_key('{name}')} FROM execution.{{table}} NOT INDEXED WHERE ({{plain}} OR {{outcome}} IN {_KEPT}) "  # noqa: S608
-        f"AND EXISTS (SELECT 1 FROM lost WHERE key = {_key('{name}')})"
+        f"SELECT {key_of('{name}')} FROM execution.{{table}} NOT INDEXED WHERE ({{plain}} OR {{outcome}} IN {_KEPT}) "  # noqa: S608
+        f"AND EXISTS (SELECT 1 FROM lost WHERE key = {key_of('{name}')})"
     )
     # Collected first: a statement must not delete what another one is looking through.
     output.executemany("DELETE FROM lost WHERE key = ?", output.execute(features.sql(query)).fetchall())
 
 
-def _find_unlisted(output: sqlite3.Connection, features: FeaturesTable, sources: list[_Source]) -> None:
-    names = [f"SELECT {_key(source.identifier)}, 0 FROM {source.table}" for source in sources]  # noqa: S608
-    names.append(f"SELECT {_key(features.names['name'])}, 1 FROM execution.{features.table}")  # noqa: S608
+def _find_unlisted(output: sqlite3.Connection, features: FeaturesTable, sources: list[Source]) -> None:
+    if all(_is_in_step(output, features, source) for source in sources):
+        return
+    names = [f"SELECT {key_of(source.identifier)}, 0 FROM {source.table}" for source in sources]  # noqa: S608
+    names.append(f"SELECT {key_of(features.names['name'])}, 1 FROM execution.{features.table}")  # noqa: S608
     # Grouping sorts both lists together; looking each name up would fill an index in random order, far more slowly.
     output.execute(
-        "INSERT INTO lost SELECT key, 0 FROM (SELECT NULL AS key, NULL AS executed WHERE 0 "  # noqa: S608
+        "INSERT INTO lost SELECT key, 0, NULL FROM (SELECT NULL AS key, NULL AS executed WHERE 0 "  # noqa: S608
         f"UNION ALL {' UNION ALL '.join(names)}) WHERE length(key) > 0 GROUP BY key HAVING max(executed) = 0"
     )
 
 
-def _pick(output: sqlite3.Connection, sources: list[_Source]) -> None:
+def _pick(output: sqlite3.Connection, features: FeaturesTable, sources: list[Source]) -> None:
     """Choose one row for each feature: it has one for each output, and the original's comes before the manifest's."""
     output.execute("CREATE TEMP TABLE picked (key BLOB PRIMARY KEY, source INTEGER, place INTEGER)")
+    if all(source.is_sized for source in sources):
+        for number, source in enumerate(sources):
+            _pick_in_step(output, features, number, source)
+    (wanted,) = output.execute("SELECT count(*) FROM lost WHERE NOT permanent").fetchone()
     for number, source in enumerate(sources):
-        key = _key(source.identifier)
+        (found,) = output.execute("SELECT count(*) FROM picked").fetchone()
+        if found == wanted:
+            break
+        key = key_of(source.identifier)
         output.execute(
             f"INSERT OR IGNORE INTO picked SELECT {key}, ?, rowid FROM {source.table} NOT INDEXED "  # noqa: S608
             f"WHERE EXISTS (SELECT 1 FROM lost WHERE key = {key} AND NOT permanent)",
@@ -216,15 +188,61 @@ def _pick(output: sqlite3.Connection, sources: list[_Source]) -> None:
     output.execute("CREATE INDEX temp.picked_in_order ON picked (source, place)")
 
 
-def _write(output: sqlite3.Connection, sources: list[_Source]) -> tuple[int, tuple[int, ...]]:
+def _pick_in_step(output: sqlite3.Connection, features: FeaturesTable, number: int, source: Source) -> None:
+    """Look for features where they are if both files are in step; those not found are looked for among all."""
+    step = _step(output, features, source)
+    if step:
+        output.execute(
+            f"INSERT OR IGNORE INTO picked SELECT lost.key, {number}, there.rowid FROM lost "  # noqa: S608
+            f"CROSS JOIN {source.table} AS there ON there.rowid = (lost.place - :start) * :outputs + :first "
+            f"WHERE NOT lost.permanent AND {key_of(source.of('there', source.identifier))} = lost.key",
+            step,
+        )
+
+
+def _is_in_step(output: sqlite3.Connection, features: FeaturesTable, source: Source) -> bool:
+    """Say whether every row of the manifest stands for the feature at the same place of the execution database."""
+    step = _step(output, features, source)
+    if step is None:
+        return False
+    (rows,) = output.execute(f"SELECT count(*) FROM {source.table}").fetchone()  # noqa: S608
+    (found,) = output.execute(
+        f"SELECT count(*) FROM {source.table} AS there CROSS JOIN execution.{features.table} AS here "  # noqa: S608
+        "ON here.rowid = (there.rowid - :first) / :outputs + :start "
+        f"WHERE here.{features.names['name']} = {source.of('there', source.identifier)}",
+        step,
+    ).fetchone()
+    return bool(rows == found)
+
+
+def _step(output: sqlite3.Connection, features: FeaturesTable, source: Source) -> dict[str, int] | None:
+    """
+    Guess how the rows of a manifest follow those of the execution database, if both list features in the same order.
+
+    Whatever comes of it is compared by name: a wrong guess costs next to nothing, and a right one spares searching
+    all names.
+    """
+    key = key_of(source.identifier)
+    head = output.execute(f"SELECT rowid, {key} FROM {source.table} ORDER BY rowid LIMIT 100").fetchall()  # noqa: S608
+    if not head:
+        return None
+    first, name = head[0]
+    query = f"SELECT rowid FROM execution.{{table}} WHERE {key_of('{name}')} = ? LIMIT 1"  # noqa: S608
+    found = output.execute(features.sql(query), (name,)).fetchone()
+    outputs = sum(1 for _, each in head if each == name)
+    return {"first": first, "outputs": outputs, "start": found[0]} if found else None
+
+
+def _write(output: sqlite3.Connection, sources: list[Source]) -> tuple[int, tuple[int, ...]]:
     """Write what was picked, in the order of the files, and return how many it was and the EPSG codes of the layers."""
     written = 0
     layers: dict[int, Layer] = {}
     extents: dict[int, Extent] = {}
     for number, source in enumerate(sources):
         rows = output.execute(
-            f"SELECT CAST({_of('there', source.identifier)} AS TEXT), {_of('there', source.width)}, "  # noqa: S608
-            f"{_of('there', source.height)}, {_of('there', source.resolution)}, {_of('there', source.geometry)} "
+            f"SELECT CAST({source.of('there', source.identifier)} AS TEXT), {source.of('there', source.width)}, "  # noqa: S608
+            f"{source.of('there', source.height)}, {source.of('there', source.resolution)}, "
+            f"{source.of('there', source.geometry)} "
             f"FROM picked CROSS JOIN {source.table} AS there ON there.rowid = picked.place "
             "WHERE picked.source = ? ORDER BY picked.place",
             (number,),
@@ -263,13 +281,5 @@ def _geometry(value: object, epsg: int) -> tuple[bytes, Extent] | None:
     return geometry_blob(shapely.to_wkb(shape, byte_order=1, output_dimension=2), epsg, shape.bounds), shape.bounds
 
 
-def _of(table: str, column: str) -> str:
-    return column if column == "NULL" else f"{table}.{column}"
-
-
 def _is_size(value: object) -> bool:
     return isinstance(value, int) and value > 0
-
-
-def _key(column: str) -> str:
-    return f"coalesce(CAST({column} AS BLOB), x'')"

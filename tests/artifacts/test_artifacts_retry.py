@@ -111,8 +111,7 @@ def test_a_report_of_the_same_files_changes_nothing_but_the_work(tmp_path: Path)
 
 
 def test_the_same_files_give_the_same_bytes(tmp_path: Path) -> None:
-    _, target = retry(tmp_path, EXECUTED, LISTED)
-    before = target.read_bytes()
+    before = retry(tmp_path, EXECUTED, LISTED)[1].read_bytes()
     _, target = retry(tmp_path, list(reversed(EXECUTED)), LISTED)
     assert target.read_bytes() == before
 
@@ -209,6 +208,25 @@ def test_rows_come_from_the_original_where_it_has_them(tmp_path: Path) -> None:
     ]
     # Five pixels of 7.5 m reach beyond the 31 m of the polygon, which no width of the manifest could say.
     assert simulated.from_geopackage(target, {}, None)[0].transform[0] == 7.5
+
+
+@pytest.mark.parametrize("outputs", [("default",), ("default", "mask", "userdata")])
+@pytest.mark.parametrize("codes", [[32633] * 12, [32633] * 7 + [32634] * 5, [32633, 32634] * 6])
+@pytest.mark.parametrize("unlisted", [set(), {0}, {4}, {11}])
+@pytest.mark.parametrize("is_reversed", [False, True])
+def test_the_order_of_the_files_does_not_matter(
+    tmp_path: Path, outputs: tuple[str, ...], codes: list[int], unlisted: set[int], is_reversed: bool
+) -> None:
+    listed = [entry(f"f{n}", output=output, crs=codes[n]) for n in range(12) for output in outputs]
+    executed = [
+        (n, f"f{n}", *(("FATAL", "HTTP 500", 0) if n in {3, 8} else ("DONE", None, 1)))
+        for n in range(12)
+        if n not in unlisted
+    ]
+    result, target = retry(tmp_path, executed[:: -1 if is_reversed else 1], listed)
+    assert (result.features, result.unknown) == (2 + len(unlisted), 0)
+    written = {row[1] for crs in result.layers for row in rows(target, f"features_{crs}")}
+    assert written == {f"f{n}" for n in {3, 8} | unlisted}
 
 
 NAMES = st.text("abcd", min_size=1, max_size=2)

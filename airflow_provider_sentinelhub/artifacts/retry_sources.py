@@ -1,0 +1,94 @@
+"""The tables that know features: those of a feature manifest, and those of an input GeoPackage, spoken of alike."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from airflow_provider_sentinelhub.artifacts.feature_tables import feature_tables
+from airflow_provider_sentinelhub.artifacts.manifest import manifest_tables
+from airflow_provider_sentinelhub.artifacts.sqlite_file import quoted
+
+if TYPE_CHECKING:
+    import sqlite3
+    from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """
+    A table that lists features; SQL for what is read of it.
+
+    :param table: Its quoted name, with the name its file is attached under.
+    :param epsg: EPSG code of its coordinates.
+    :param identifier: Quoted column, as the next four; ``NULL`` where there is none.
+    :param width: Pixels.
+    :param height: Pixels.
+    :param resolution: Units of the coordinate reference system.
+    :param geometry: GeoPackage geometry.
+    :param is_sized: Whether rows without a width and height are of no use.
+    """
+
+    table: str
+    epsg: int
+    identifier: str
+    width: str
+    height: str
+    resolution: str
+    geometry: str
+    is_sized: bool
+
+    @staticmethod
+    def of(alias: str, column: str) -> str:
+        """
+        Name a column of the table under an alias.
+
+        :param alias: The alias.
+        :param column: The column, or ``NULL``.
+        """
+        return column if column == "NULL" else f"{alias}.{column}"
+
+
+def manifest_sources(connection: sqlite3.Connection, manifest: Path) -> list[Source]:
+    """
+    Find the tables of a feature manifest, to be attached as ``manifest``.
+
+    :param connection: The open file.
+    :param manifest: The file, for the error message.
+    """
+    sources = []
+    for table in manifest_tables(connection, manifest):
+        if table.epsg is not None and table.geometry is not None:
+            identifier, width, height, geometry = (
+                quoted(table.columns[name.lower()]) if name.lower() in table.columns else "NULL"
+                for name in ("identifier", "width", "height", table.geometry)
+            )
+            name = f"manifest.{quoted(table.name)}"
+            sources.append(Source(name, table.epsg, identifier, width, height, "NULL", geometry, is_sized=True))
+    return sources
+
+
+def original_sources(connection: sqlite3.Connection) -> list[Source]:
+    """
+    Find the tables of an input GeoPackage, to be attached as ``original``.
+
+    :param connection: The open file.
+    """
+    sources = []
+    for table in feature_tables(connection):
+        if table.epsg is not None and "identifier" in table.columns and table.geometry.lower() in table.columns:
+            identifier, width, height, resolution, geometry = (
+                table.column(name) for name in ("identifier", "width", "height", "resolution", table.geometry.lower())
+            )
+            name = f"original.{quoted(table.name)}"
+            sources.append(Source(name, table.epsg, identifier, width, height, resolution, geometry, is_sized=False))
+    return sources
+
+
+def key_of(column: str) -> str:
+    """
+    Return SQL for a name as bytes, which compare alike whatever their encoding; empty where there is none.
+
+    :param column: The column.
+    """
+    return f"coalesce(CAST({column} AS BLOB), x'')"
