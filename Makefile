@@ -52,7 +52,7 @@ lock: $(INSTALLED) ## resolve all dependencies again
 	@$(BIN)/uv pip compile -q --upgrade --universal --python-version 3.11 --no-emit-index-url --generate-hashes \
 	  --no-header requirements/uv.in -o requirements/uv.lock
 	@$(BIN)/uv pip compile -q --upgrade --universal --python-version 3.11 --no-emit-index-url --generate-hashes \
-	  --no-header pyproject.toml --extra simulator --group dev -o requirements/dev.lock
+	  --no-header pyproject.toml --extra simulator --extra geo --group dev -o requirements/dev.lock
 
 clean: ## remove everything that was installed or built
 	@rm -rf $(VENV) .demo build dist

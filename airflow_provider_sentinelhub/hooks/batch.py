@@ -92,6 +92,18 @@ class SentinelHubBatchHook(SentinelHubHook):
 
         check_buckets(self, body)
 
+    def check_features(self, body: Mapping[str, Any]) -> None:
+        """
+        Read the GeoPackage a request names as its input, if it names one, and refuse what the service would refuse.
+
+        :param body: What :meth:`prepare` returned.
+        :raises InvalidParameter: Everything that is wrong with it, with the names of features.
+        :raises StorageUnavailable: The bucket cannot be read.
+        """
+        from airflow_provider_sentinelhub.hooks.input_features import Buckets, check_input
+
+        check_input(Buckets(self.aws_conn_id, self.gcp_conn_id), body)
+
     def with_credentials(self, body: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
         """
         Return a copy of a request with the credentials of the connections in it, and those credentials.

@@ -124,7 +124,8 @@ def _features_message(task: BatchTask, report: FeatureReport, earlier: tuple[str
 
 def _groups(report: FeatureReport) -> str:
     return "\n".join(
-        f"  {group.count} x {group.message} (e.g. {', '.join(group.examples)})" for group in report.error_groups
+        f"  {group.count} x {group.message} (e.g. {', '.join(group.examples)}). {group.hint}".rstrip()
+        for group in report.error_groups
     )
 
 

@@ -26,6 +26,8 @@ class CreatesBatchTask(RequestTemplating, BatchTaskOperator):
         all the same, unless ``stop_on_kill`` is off.
     :param check_bucket: Whether to ask the bucket, before a task is created, if it takes results (a small object is
         written and deleted again), holds the features, and where it is.
+    :param check_features: Whether to read the GeoPackage a request names as its input, before a task is created, and
+        refuse what the service would refuse. It is downloaded for that.
     :param request: The service's own request: ``processRequest``, ``input``, ``output`` and, if you like,
         ``description``; as a dict, or as the path of a ``.json`` file. Templated. Without credentials: those come
         from ``aws_conn_id`` when the request is sent. An ``evalscript`` may be the path of a ``.js`` file.
@@ -41,6 +43,7 @@ class CreatesBatchTask(RequestTemplating, BatchTaskOperator):
         request: Mapping[str, Any] | str,
         on_clear: Literal["stop", "adopt"] = "stop",
         check_bucket: bool = True,
+        check_features: bool = True,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -48,6 +51,7 @@ class CreatesBatchTask(RequestTemplating, BatchTaskOperator):
         self.request = request
         self.on_clear = on_clear
         self.check_bucket = check_bucket
+        self.check_features = check_features
 
     @cached_property
     def body(self) -> Mapping[str, Any]:
@@ -70,6 +74,8 @@ class CreatesBatchTask(RequestTemplating, BatchTaskOperator):
         ours = record is not None and (record.digest, record.max_tries) == (intent.digest, intent.generation)
         if self.check_bucket and not ours:
             self.hook.check_buckets(body)
+        if self.check_features and not ours:
+            self.hook.check_features(body)
         task = self.hook.obtain(
             intent,
             body,

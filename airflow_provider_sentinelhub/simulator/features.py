@@ -74,10 +74,12 @@ def area_of(bounds: dict[str, Any] | None) -> BaseGeometry | None:
     outline = box(*(float(each) for each in bounds["bbox"])) if "bbox" in bounds else None
     if "geometry" in bounds:
         geometry = shape(bounds["geometry"])
+        if not geometry.is_valid:
+            raise ValueError("the geometry is invalid")
         # Where both are given the area is what they have in common.
         outline = geometry if outline is None else outline.intersection(geometry)
-    if outline is None or outline.is_empty or not outline.is_valid:
-        raise ValueError("the geometry is empty or invalid")
+    if outline is None or outline.is_empty:
+        raise ValueError("the geometry is empty")
     if source == WGS84:
         return outline
     longest = max(outline.bounds[2] - outline.bounds[0], outline.bounds[3] - outline.bounds[1])

@@ -1,12 +1,16 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
 from pathlib import Path
 from typing import Any
 
 import pytest
+import shapely
 from airflow.sdk.definitions._internal.mixins import ResolveMixin
 
+from airflow_provider_sentinelhub.artifacts.geopackage import add_layer, finish_layer, geometry_blob, new_geopackage
+from airflow_provider_sentinelhub.hooks.batch import SentinelHubBatchHook
 from airflow_provider_sentinelhub.operators.batch_process import (
     SentinelHubAnalyseBatchProcessOperator,
     SentinelHubBatchProcessOperator,
@@ -449,4 +453,22 @@ def test_bucket_that_says_no_is_found_before_the_create(sim: Simulator, run_task
     run = run_task(operator(sim, request=body))
     assert "output.delivery.s3.url = 's3://no-such-bucket/results'" in str(run.error)
     assert "check_bucket=False" in str(run.error)
+    assert sim.requests()["counts"].get("POST /batch/v2/process", 0) == 0
+
+
+def test_features_the_service_would_refuse_are_found_before_the_create(
+    sim: Simulator, run_task: RunTask, comms: Comms, tmp_path: Path
+) -> None:
+    url = f"s3://{sim.ready.bucket}/{uuid.uuid4()}/fields.gpkg"
+    with new_geopackage(tmp_path / "fields.gpkg") as connection:
+        layer = add_layer(connection, 32632)
+        shape = shapely.box(500_000, 4_600_000, 550_000, 4_650_000)
+        blob = geometry_blob(shape.wkb, 32632, shape.bounds)
+        connection.execute(layer.insert, (1, "too large", 5000, 5000, None, blob))
+        finish_layer(connection, layer, (500_000, 4_600_000, 550_000, 4_650_000))
+    SentinelHubBatchHook().storage.upload(tmp_path / "fields.gpkg", url)
+    body = request(sim.ready, input={"type": "geopackage", "features": {"s3": {"url": url}}})
+    run = run_task(operator(sim, request=body))
+    assert "fields.gpkg, size = ['too large" in str(run.error)
+    assert "1 feature has more than 3500 x 3500 pixels" in str(run.error)
     assert sim.requests()["counts"].get("POST /batch/v2/process", 0) == 0

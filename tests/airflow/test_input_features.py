@@ -15,7 +15,6 @@ from airflow_provider_sentinelhub.artifacts.feature_sources import from_geometri
 from airflow_provider_sentinelhub.artifacts.feature_writer import Size
 from airflow_provider_sentinelhub.artifacts.features import Columns
 from airflow_provider_sentinelhub.client.errors import InvalidConfiguration, InvalidParameter
-from airflow_provider_sentinelhub.hooks.batch import SentinelHubBatchHook
 from airflow_provider_sentinelhub.hooks.input_features import Buckets, check_input, from_sql, make_input
 from airflow_provider_sentinelhub.operators.batch_process import SentinelHubBatchProcessOperator
 from airflow_provider_sentinelhub.operators.input_features import SentinelHubInputFeaturesOperator
@@ -191,17 +190,17 @@ def test_a_statement_without_rows_is_no_source(database: Database) -> None:
 
 
 def test_the_file_of_a_request_is_checked(sim: Simulator, url: str) -> None:
-    storage = SentinelHubBatchHook().storage
+    buckets = Buckets()
     body = request(sim.ready, input={"type": "geopackage", "features": {"s3": {"url": url}}})
     with pytest.raises(InvalidParameter, match=r"input\.features\.s3\.url = .*: there is no such object"):
-        check_input(storage, body)
+        check_input(buckets, body)
     with pytest.raises(InvalidParameter, match="2 features have neither width and height nor resolution"):
         make_input(from_geometries(WKT, epsg=32632), url, buckets=Buckets())
     make_input(from_geometries(WKT, epsg=32632), url, buckets=Buckets(), size=Size(10, 10))
-    check_input(storage, body)
+    check_input(buckets, body)
     with closing(sqlite3.connect(in_bucket(sim, url))) as database, database:
         database.execute("UPDATE features_32632 SET width = NULL, height = NULL")
     with pytest.raises(InvalidParameter, match=r"fields\.gpkg, size = .*: 2 features have neither"):
-        check_input(storage, body)
-    check_input(storage, {**body, "input": {**body["input"], "defaults": {"resolution": 60}}})
-    check_input(storage, request(sim.ready))
+        check_input(buckets, body)
+    check_input(buckets, {**body, "input": {**body["input"], "defaults": {"resolution": 60}}})
+    check_input(buckets, request(sim.ready))
