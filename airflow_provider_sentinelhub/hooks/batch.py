@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Mapping
 from datetime import datetime
@@ -21,9 +20,6 @@ if TYPE_CHECKING:
     from airflow_provider_sentinelhub.client.intent import Intent
     from airflow_provider_sentinelhub.client.models.answers import BatchTask
     from airflow_provider_sentinelhub.client.watch import Watch
-
-# How long the final execution database of a task that is DONE is waited for.
-PATIENCE_S = 120.0
 
 
 class SentinelHubBatchHook(SentinelHubHook):
@@ -250,10 +246,11 @@ class SentinelHubBatchHook(SentinelHubHook):
         from airflow_provider_sentinelhub.artifacts.layout import root_folder
         from airflow_provider_sentinelhub.artifacts.reader import read_merged_report
         from airflow_provider_sentinelhub.artifacts.rounds import Round
+        from airflow_provider_sentinelhub.hooks.final_database import await_final_database
 
         root = root_folder(task.delivery_url, task.id)
         if task.status == "DONE":
-            self.await_final_database(root, task.id)
+            await_final_database(self.storage, root, task.id)
         return read_merged_report(self.storage, [Round(root, each) for each in (*earlier, task.id)])
 
     def failed_features(self, report_url: str, *, limit: int = 1000) -> list[dict[str, Any]]:
@@ -267,31 +264,6 @@ class SentinelHubBatchHook(SentinelHubHook):
         from airflow_provider_sentinelhub.artifacts.failed import failed_features
 
         return failed_features(self.storage, report_url, limit=limit)
-
-    def await_final_database(self, root: str, task_id: str) -> None:
-        """
-        Wait, for a while, until the execution database of a task that is DONE calls no feature PENDING any more.
-
-        :param root: Root folder of the task.
-        :param task_id: Its id.
-        """
-        from airflow_provider_sentinelhub.artifacts.layout import execution_db_url
-        from airflow_provider_sentinelhub.artifacts.reader import ProgressReader
-
-        reader = ProgressReader(self.storage, execution_db_url(root, task_id), max_bytes=sys.maxsize)
-        give_up_at, pause = time.monotonic() + PATIENCE_S, 0.5
-        while True:
-            counts = reader.read()
-            if counts is not None and not counts.pending:
-                return
-            if time.monotonic() + pause > give_up_at:
-                return  # whatever is wrong with it is said by the one who reads it next
-            self.log.info(
-                "The execution database is not final yet: %s",
-                "it cannot be read" if counts is None else f"{counts.pending} features are pending",
-            )
-            time.sleep(pause)
-            pause = min(pause * 2, 20.0)
 
     def estimate(self, task: BatchTask) -> Estimate:
         """

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_sentinelhub.client.errors import ArtifactError, ArtifactMissing, InvalidParameter
+from airflow_provider_sentinelhub.hooks.final_database import await_final_database
 
 if TYPE_CHECKING:
     from airflow_provider_sentinelhub.client.models.answers import BatchTask
@@ -76,7 +77,7 @@ def request_for_failed(
         manifest = Path(folder) / f"featureManifest-{task.id}.gpkg"
         features = Path(folder) / f"retry-{original}-{number}.gpkg"
         try:
-            hook.await_final_database(root, task.id)
+            await_final_database(hook.storage, root, task.id)
             hook.storage.download(execution_db_url(root, task.id), execution_db)
             hook.storage.download(manifest_url(root, task.id), manifest)
             counts = read_execution_db(execution_db, counts_only=True)

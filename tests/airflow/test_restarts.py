@@ -236,7 +236,7 @@ def two_layers(folder: Path) -> Path:
 def test_nothing_is_run_again_on_the_word_of_an_old_execution_database(
     sim: Simulator, run_task: RunTask, comms: Comms, names: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("airflow_provider_sentinelhub.hooks.batch.PATIENCE_S", 0.0)
+    monkeypatch.setattr("airflow_provider_sentinelhub.hooks.final_database.PATIENCE_S", 0.0)
     sim.set_script({})
     op = operator(sim)
     assert run_task(op).state == "success"
