@@ -84,4 +84,4 @@ def show(found: dict[str, tuple[float, float]], base: str) -> None:
     print(f"{'':<28}{'CPU s':>8}{'ratio':>8}{'MB at most':>15}{'ratio':>8}")
     for name, (spent, memory) in found.items():
         shares = (spent / found[base][0], memory / found[base][1])
-        print(f"{name:<28}{spent:>8.3f}{shares[0]:>8.2f}{memory:>15.1f}{shares[1]:>8.2f}")
+        print(f"{name:<28}{spent:>8.3f}{shares[0]:>8.3f}{memory:>15.1f}{shares[1]:>8.2f}")

@@ -12,22 +12,19 @@ one by one: identifier, width, height and the bytes of the geometry's WKB.
 
 from __future__ import annotations
 
-import json
-import multiprocessing
 import random
-import resource
 import sqlite3
-import statistics
 import struct
 import sys
 import tempfile
-import time
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from feature_data import in_process, measured, show
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
 CORNERS = 10
 FORBIDDEN = "no such band"
@@ -93,14 +90,14 @@ def is_permanent(message: str) -> bool:
     return message == FORBIDDEN
 
 
-def ours(folder: Path) -> None:
+def ours(nothing: None, folder: Path) -> None:  # noqa: ARG001 - as others are called
     """Write the GeoPackage, looking for duplicates and for what only the manifest lists."""
     from airflow_provider_sentinelhub.artifacts.retry import write_retry_geopackage
 
     write_retry_geopackage(folder / "e.sqlite", folder / "m.gpkg", folder / "ours.gpkg", is_permanent=is_permanent)
 
 
-def ours_with_report(folder: Path) -> None:
+def ours_with_report(nothing: None, folder: Path) -> None:  # noqa: ARG001 - as others are called
     """Write the GeoPackage as after a report, which has looked for those."""
     from airflow_provider_sentinelhub.artifacts.report import FeatureReport
     from airflow_provider_sentinelhub.artifacts.retry import write_retry_geopackage
@@ -111,7 +108,7 @@ def ours_with_report(folder: Path) -> None:
     )
 
 
-def scan(folder: Path) -> None:
+def scan(nothing: None, folder: Path) -> None:  # noqa: ARG001 - as others are called
     """Read every column of both files, in SQLite's own code."""
     with closing(sqlite3.connect(folder / "e.sqlite")) as database:
         database.execute("SELECT max(id), max(name), max(status), max(error), max(delivered) FROM features").fetchone()
@@ -122,7 +119,7 @@ def scan(folder: Path) -> None:
         database.execute(f"SELECT {columns} FROM feature_32633").fetchone()  # noqa: S608 - named above
 
 
-def with_geopandas(folder: Path) -> None:
+def with_geopandas(nothing: None, folder: Path) -> None:  # noqa: ARG001 - as others are called
     """Do the same as a user would with geopandas."""
     import geopandas  # type: ignore[import-not-found,import-untyped,unused-ignore]
     import pandas as pd  # type: ignore[import-untyped,unused-ignore]
@@ -150,64 +147,43 @@ def compared(folder: Path) -> str:
     return f"{len(found[0]):,} rows compared with geopandas' one by one: equal"
 
 
-def child(action: Callable[[Path], None], folder: Path, repeats: int, answer: Any) -> None:
-    """Repeat an action, and answer with its median CPU and how far memory grew."""
+def imports(folder: Path, count: int) -> None:  # noqa: ARG001 - as others are called
+    """Import what is needed."""
     import shapely  # noqa: F401
 
     import airflow_provider_sentinelhub.artifacts.retry  # noqa: F401
 
-    if action is with_geopandas:
-        import geopandas  # noqa: F401
-        import pyogrio  # type: ignore[import-not-found,import-untyped,unused-ignore]  # noqa: F401
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    spent = []
-    for _ in range(repeats):
-        began = time.process_time()
-        action(folder)
-        spent.append(time.process_time() - began)
-    after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    answer.put((statistics.median(spent), after - before))
 
-
-def measured(action: Callable[[Path], None], folder: Path, repeats: int = 3) -> tuple[float, float]:
-    """Run an action in a process of its own."""
-    # A fresh interpreter, not a copy of this one: a forked child would start with its parent's peak of memory.
-    context = multiprocessing.get_context("spawn")
-    answer: Any = context.Queue()
-    process = context.Process(target=child, args=(action, folder, repeats, answer))
-    process.start()
-    process.join()
-    if process.exitcode:
-        raise SystemExit(f"{action.__name__} failed")
-    found: tuple[float, float] = answer.get()
-    return found
+def imports_of_geopandas(folder: Path, count: int) -> None:  # noqa: ARG001 - as others are called
+    """Import what is needed."""
+    import geopandas  # noqa: F401
+    import pyogrio  # type: ignore[import-not-found,import-untyped,unused-ignore]  # noqa: F401
 
 
 def main() -> None:
     """Print the figures."""
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 700_000
-    actions = [scan, ours, ours_with_report]
-    try:
-        import geopandas  # noqa: F401
-        import pyogrio  # noqa: F401
-    except ImportError:
-        print("geopandas and pyogrio are not installed: not compared")
-    else:
-        actions.append(with_geopandas)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        write_execution_db(folder / "e.sqlite", count)
-        write_manifest(folder / "m.gpkg", count)
-        found = {action.__name__: measured(action, folder) for action in actions}
-        base = found.get("with_geopandas", found["scan"])[0]
-        against = "geopandas" if "with_geopandas" in found else "scan"
+        # Not here: a process hands its peak of memory on to those it starts.
+        in_process(write_execution_db, folder / "e.sqlite", count)
+        in_process(write_manifest, folder / "m.gpkg", count)
         print(f"{count:,} features")
-        print(f"{'':<24}{'CPU s':>8}{'x ' + against:>14}{'MB over start':>15}")
-        for key, (spent, memory) in found.items():
-            print(f"{key:<24}{spent:>8.3f}{spent / base:>14.3f}{memory:>15.1f}")
-        if "with_geopandas" in found:
+        found = {
+            "scan by SQLite": measured(imports, scan, folder, count),
+            "ours": measured(imports, ours, folder, count),
+            "ours, after a report": measured(imports, ours_with_report, folder, count),
+        }
+        try:
+            import geopandas  # noqa: F401
+            import pyogrio  # noqa: F401
+        except ImportError:
+            print("geopandas and pyogrio are not installed: not compared")
+            show(found, "scan by SQLite")
+        else:
+            found["geopandas"] = measured(imports_of_geopandas, with_geopandas, folder, count)
+            show(found, "geopandas")
             print(compared(folder))
-    print(json.dumps({key: {"cpu_s": round(cpu, 3), "memory_mb": round(mb, 1)} for key, (cpu, mb) in found.items()}))
 
 
 if __name__ == "__main__":
