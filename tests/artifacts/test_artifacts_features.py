@@ -9,6 +9,8 @@ import tracemalloc
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import pyogrio  # type: ignore[import-untyped,unused-ignore]
 import pytest
 import shapely
 from hypothesis import HealthCheck, given, settings
@@ -232,7 +234,6 @@ def test_without_gdal_the_user_is_told_what_to_install(tmp_path: Path, monkeypat
 
 
 def test_geojson(tmp_path: Path) -> None:
-    pytest.importorskip("pyogrio")
     features = [
         {"type": "Feature", "geometry": json.loads(shapely.to_geojson(DEGREES)), "properties": {"name": n, "width": 5}}
         for n in ("a", "b")
@@ -247,10 +248,9 @@ def test_geojson(tmp_path: Path) -> None:
     assert rows(tmp_path / "a.gpkg", "features_4326")[0][-1].equals(DEGREES)
 
 
+@pytest.mark.filterwarnings("ignore:'crs' was not provided")
 @pytest.mark.parametrize("crs", ["EPSG:32632", None])
 def test_shapefile(tmp_path: Path, crs: str | None) -> None:
-    pyogrio = pytest.importorskip("pyogrio")
-    np = pytest.importorskip("numpy")
     pyogrio.raw.write(
         tmp_path / "a.shp",
         np.array([BOX.wkb], dtype=object),

@@ -4,6 +4,7 @@ import sqlite3
 from contextlib import closing, suppress
 from typing import TYPE_CHECKING
 
+import pyogrio  # type: ignore[import-untyped,unused-ignore]
 import pytest
 import shapely
 from pyproj import CRS
@@ -52,7 +53,6 @@ def test_the_header_is_that_of_a_geopackage(tmp_path: Path) -> None:
 
 
 def test_gdal_opens_it(tmp_path: Path) -> None:
-    pyogrio = pytest.importorskip("pyogrio")
     write(tmp_path / "a.gpkg", 32633, 3035)
     assert [name for name, _ in pyogrio.list_layers(tmp_path / "a.gpkg")] == ["features_32633", "features_3035"]
     for epsg in (32633, 3035):
