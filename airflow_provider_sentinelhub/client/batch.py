@@ -61,6 +61,7 @@ class BatchApi:
     :param check: Checks what a user wrote and returns the JSON to send, without credentials.
     :param retry: Returns the request that runs some features of another one again, from that one, the URL of a
         GeoPackage of the features and a delivery URL.
+    :param features_url: Returns where the GeoPackage lies that a task takes its features from, if there is one.
     :param storages: Paths in that JSON of the places that need credentials.
     :param create: Builds the Call that creates a task from a body and the secrets in it.
     :param get: Builds the Call that reads a task.
@@ -76,6 +77,7 @@ class BatchApi:
     title: str
     check: Callable[[Any], dict[str, Any]]
     retry: Callable[[Mapping[str, Any], str, str], dict[str, Any]]
+    features_url: Callable[[BatchTask], str | None]
     storages: tuple[tuple[str, ...], ...]
     create: Callable[[Mapping[str, Any], tuple[str, ...]], Call[BatchTask]]
     get: Callable[[str], Call[BatchTask]]
@@ -131,6 +133,7 @@ BATCH_V2 = BatchApi(
     title="batch task",
     check=batch_v2.check,
     retry=batch_v2.retry,
+    features_url=batch_v2.features_url,
     storages=(("output", "delivery"), ("input", "features")),
     create=batch_v2.create,
     get=batch_v2.get,

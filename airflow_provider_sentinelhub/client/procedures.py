@@ -63,8 +63,8 @@ def stop(api: BatchApi, task_id: str, *, action_on_its_way: bool = False) -> Pro
     """
     Stop a task; an ended one, one that was never started and one that is gone need no stopping.
 
-    What was read may be older than a start: so a task that looks unstarted, or unknown, is asked to stop as well, and
-    the refusal is believed. The service also refuses to stop a task that was asked to start and has not been picked
+    What was read may be older than a start: so a task that looks unstarted, stopped or unknown is asked to stop as
+    well, and the refusal is believed. The service also refuses to stop a task that was asked to start and has not been picked
     up: then it is asked again until it can be stopped.
 
     :param api: The task's API.
@@ -77,7 +77,8 @@ def stop(api: BatchApi, task_id: str, *, action_on_its_way: bool = False) -> Pro
             task = yield api.get(task_id)
         except NotFound:
             task = None
-        if task is not None and (api.is_over(task) or task.user_action == "STOP"):
+        may_run_again = task is not None and task.status == "STOPPED"
+        if task is not None and not may_run_again and (api.is_over(task) or task.user_action == "STOP"):
             return task
         try:
             yield api.stop(task_id)
@@ -85,7 +86,7 @@ def stop(api: BatchApi, task_id: str, *, action_on_its_way: bool = False) -> Pro
             return None
         except IllegalAction as refusal:
             # The service's own words are newer than any reading; without them a few readings have to do.
-            believed = _NOTHING_ASKED in str(refusal) or look + 1 >= _LOOKS
+            believed = may_run_again or _NOTHING_ASKED in str(refusal) or look + 1 >= _LOOKS
             if action_on_its_way:
                 believed = look + 1 >= _AWAITED_LOOKS
             if task is not None and not api.can_stop(task) and believed:

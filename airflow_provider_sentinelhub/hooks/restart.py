@@ -85,7 +85,8 @@ def request_for_failed(
             if only_after_progress and not counts.delivered + counts.no_data:
                 log.warning("Task %s has mended nothing: no further restart", task.id)
                 return None
-            if not stale and not _write(execution_db, manifest, features):
+            source = _source(hook, task, Path(folder) / "original.gpkg")
+            if not stale and not _write(execution_db, manifest, features, source):
                 return None
         except ArtifactError as error:
             log.warning("Features cannot be run again: %s", error)
@@ -102,11 +103,24 @@ def request_for_failed(
     return hook.api.retry(body, url, settled_delivery_url(task.delivery_url, original))
 
 
-def _write(execution_db: Path, manifest: Path, target: Path) -> bool:
+def _source(hook: SentinelHubBatchHook, task: BatchTask, target: Path) -> Path | None:
+    """Fetch the GeoPackage a task took its features from: sizes given as a resolution are not in the manifest."""
+    url = hook.api.features_url(task)
+    if url is None:
+        return None
+    try:
+        hook.storage.download(url, target)
+    except ArtifactMissing as e:
+        log.warning("Sizes of features come from the manifest: %s", e)
+        return None
+    return target
+
+
+def _write(execution_db: Path, manifest: Path, target: Path, original: Path | None) -> bool:
     from airflow_provider_sentinelhub.artifacts.causes import is_permanent
     from airflow_provider_sentinelhub.artifacts.retry import write_retry_geopackage
 
-    found = write_retry_geopackage(execution_db, manifest, target, is_permanent=is_permanent)
+    found = write_retry_geopackage(execution_db, manifest, target, is_permanent=is_permanent, original=original)
     if found.permanent:
         log.warning("%d features failed for reasons that would make them fail again: not repeated", found.permanent)
     if found.unknown:

@@ -168,7 +168,8 @@ class Service:
         locked = task.status == "STOPPED" and self.now < task.since + RESTART_LOCK_S
         if locked or action not in LEGAL.get((task.status, task.action), set()):
             raise errors.IllegalAction(f"Illegal to change userAction from {task.action} to {action}", status=400)
-        task.starts += action == "START"
+        # Started again after a stop, it is paid for once more only because somebody wanted that.
+        task.starts = (0 if task.status == "STOPPED" else task.starts) + (action == "START")
         task.since = self.now
         self._note(task, self.now, "ANALYSIS_DONE" if task.status == "STOPPED" else task.status, action)
 

@@ -89,16 +89,19 @@ class Model(RuleBasedStateMachine):
         if goal is Goal.ANALYSE:
             assert not any(entry.endswith("/start") for entry in written)
         if then_stop:
-            self.stop(which, [])
+            self._stop(which, [], interrupted=killed_after is not None)
 
     @rule(which=st.integers(0, 2), faults=faults)
     def stop(self, which: int, faults: list[str]) -> None:
+        self._stop(which, faults, interrupted=False)
+
+    def _stop(self, which: int, faults: list[str], *, interrupted: bool) -> None:
         task_id = self.recorded.get(which)
         if task_id is None:
             return
         self.service.faults = list(faults)
         try:
-            carry_out(self.service, procedures.stop(BATCH_V2, task_id))
+            carry_out(self.service, procedures.stop(BATCH_V2, task_id, action_on_its_way=interrupted))
         except errors.ServiceUnavailable:
             return
         truth = self.service.tasks[task_id]

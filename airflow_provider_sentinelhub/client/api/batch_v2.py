@@ -52,8 +52,21 @@ def retry(body: Mapping[str, Any], features_url: str, delivery_url: str) -> dict
     output["overwrite"] = True
     for name in ("skipExisting", "createCollection"):
         output.pop(name, None)
-    again["input"] = {"type": "geopackage", "features": {kind: {"url": features_url, **place}}}
+    # A GeoPackage's rows are repeated as they are; what they lack came from here.
+    given = again["input"].get("defaults") if again["input"].get("type") == "geopackage" else None
+    defaults = {"defaults": given} if given else {}
+    again["input"] = {"type": "geopackage", "features": {kind: {"url": features_url, **place}}, **defaults}
     return again
+
+
+def features_url(task: BatchTask) -> str | None:
+    """
+    Return where the GeoPackage lies that a task takes its features from; ``None`` for a task on a tiling grid.
+
+    :param task: The task.
+    """
+    buckets = task.request.get("input", {}).get("features", {})
+    return next((str(bucket["url"]) for bucket in buckets.values()), None)
 
 
 def create(body: Mapping[str, Any], secrets: tuple[str, ...] = ()) -> Call[BatchTask]:
