@@ -64,8 +64,8 @@ def stop(api: BatchApi, task_id: str, *, action_on_its_way: bool = False) -> Pro
     Stop a task; an ended one, one that was never started and one that is gone need no stopping.
 
     What was read may be older than a start: so a task that looks unstarted, stopped or unknown is asked to stop as
-    well, and the refusal is believed. The service also refuses to stop a task that was asked to start and has not been picked
-    up: then it is asked again until it can be stopped.
+    well, and the refusal is believed. The service also refuses to stop a task that was asked to start and has not
+    been picked up: then it is asked again until it can be stopped.
 
     :param api: The task's API.
     :param task_id: Its id.
