@@ -269,7 +269,7 @@ async def test_what_goes_over_the_wire(sending: Sending, limits: RetryLimits) ->
     with service(lambda _seen, _handler: (200, {}, answer)) as (plan, tokens):
         async with sending(plan.address, tokens, limits) as send:
             await send(batch_v2.page("a+b/c=", count=5))
-            await send(batch_v2.update_description("a/b?c d", "déjà vu"))
+            await send(batch_v2.update_description("a-1", "déjà vu"))
             await send(batch_v2.page())
         listed, updated, _ = api_calls(plan)
     assert (listed.method, listed.body) == ("GET", b"")
@@ -281,9 +281,32 @@ async def test_what_goes_over_the_wire(sending: Sending, limits: RetryLimits) ->
         "viewtoken=a%2Bb%2Fc%3D",
     ]
     assert listed.headers["authorization"] == f"Bearer {PLAIN}"
-    assert (updated.method, updated.path) == ("PUT", f"{PROCESS}/a%2Fb%3Fc%20d")
+    assert (updated.method, updated.path) == ("PUT", f"{PROCESS}/a-1")
     assert json.loads(updated.body) == {"description": "déjà vu"}
     assert updated.headers["content-type"] == "application/json"
+
+
+@pytest.mark.parametrize(
+    "task_id", ["", " ", "None", "../../oauth", "a/b", "a b", "a?b", "a%2Fb", "a\n", "{{ params.id }}"]
+)
+@pytest.mark.parametrize(
+    "build",
+    [
+        batch_v2.get,
+        batch_v2.analyse,
+        batch_v2.start,
+        batch_v2.stop,
+        lambda task_id: batch_v2.update_description(task_id, "text"),
+    ],
+    ids=["get", "analyse", "start", "stop", "update_description"],
+)
+def test_what_cannot_be_an_id_is_refused_before_anything_is_sent(
+    build: Callable[[str], Call[Any]], task_id: str
+) -> None:
+    with pytest.raises(errors.InvalidParameter) as caught:
+        build(task_id)
+    assert str(caught.value).startswith(f"batch_task_id = {task_id!r}: is not the id of a batch task")
+    assert caught.value.fix
 
 
 async def test_netrc_does_not_displace_the_token(

@@ -7,17 +7,19 @@ Source: https://docs.planet.com/develop/apis/batch-processing/reference/
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import quote
 
 from airflow_provider_sentinelhub.client.call import Call, Repeat, nothing
 from airflow_provider_sentinelhub.client.deployments import Service
+from airflow_provider_sentinelhub.client.errors import InvalidParameter
 from airflow_provider_sentinelhub.client.models.answers import BatchTask, GridDescription, GridPage, TaskPage
 from airflow_provider_sentinelhub.client.models.batch_v2 import BatchV2Request
 from airflow_provider_sentinelhub.client.models.common import from_text, validated
 
 _SERVICE = Service.BATCH_V2
+_ID = re.compile("[A-Za-z0-9-]+")
 
 
 def check(request: Any) -> dict[str, Any]:
@@ -109,6 +111,7 @@ def get(task_id: str) -> Call[BatchTask]:
     Read a task.
 
     :param task_id: Its id.
+    :raises InvalidParameter: The id cannot be one; nothing is sent.
     """
     return Call("GET", _SERVICE, _path(task_id), BatchTask.model_validate, f"read batch task {task_id}")
 
@@ -119,6 +122,7 @@ def update_description(task_id: str, description: str) -> Call[dict[str, Any]]:
 
     :param task_id: Its id.
     :param description: The new text.
+    :raises InvalidParameter: The id cannot be one; nothing is sent.
     """
     return Call(
         "PUT", _SERVICE, _path(task_id), dict, f"update batch task {task_id}", body={"description": description}
@@ -130,6 +134,7 @@ def analyse(task_id: str) -> Call[None]:
     Have a created task analysed without starting it.
 
     :param task_id: Its id.
+    :raises InvalidParameter: The id cannot be one; nothing is sent.
     """
     return _action(task_id, "analyse")
 
@@ -139,6 +144,7 @@ def start(task_id: str) -> Call[None]:
     Start a task; from then on it costs processing units. A created task is analysed first.
 
     :param task_id: Its id.
+    :raises InvalidParameter: The id cannot be one; nothing is sent.
     """
     return _action(task_id, "start")
 
@@ -148,6 +154,7 @@ def stop(task_id: str) -> Call[None]:
     Stop a task; features already processed, or being processed, are charged.
 
     :param task_id: Its id.
+    :raises InvalidParameter: The id cannot be one; nothing is sent.
     """
     return _action(task_id, "stop")
 
@@ -182,5 +189,13 @@ def _action(task_id: str, action: str) -> Call[None]:
 
 
 def _path(task_id: str) -> str:
-    # An id may come from a template: it must not lead anywhere else.
-    return f"/process/{quote(task_id, safe='')}"
+    # An id may come from a template: nothing at all asks for the list, and a slash would lead anywhere else.
+    if not _ID.fullmatch(task_id) or task_id == "None":
+        raise InvalidParameter(
+            "batch_task_id",
+            task_id,
+            "is not the id of a batch task, which has letters, digits and hyphens only",
+            "Give the id as the service shows it, e.g. 2e0d4c5f-6a3b-4e57-9c6d-0f1a2b3c4d5e; "
+            "where a template makes it, look at what it makes.",
+        )
+    return f"/process/{task_id}"
