@@ -57,7 +57,10 @@ _T, _P, _U = CauseKind.TRANSIENT, CauseKind.PERMANENT, CauseKind.UNKNOWN
 CAUSES: tuple[tuple[str, CauseKind, str], ...] = (
     # The names of JavaScript's errors come first: what follows them is the user's own words, e.g. of a variable.
     (
-        r"\b(Reference|Type|Syntax|Range|Eval)Error\b",
+        (
+            r"\b(Reference|Type|Syntax|Range|Eval)Error\b|"
+            r"Cannot read propert(y|ies)\b.{0,60} of (undefined|null)\b|\bis not a function\b"
+        ),
         _P,
         "The evalscript fails on this feature's data. Correct it; try it on this feature with the Process API.",
     ),
@@ -86,12 +89,19 @@ CAUSES: tuple[tuple[str, CauseKind, str], ...] = (
         "One feature costs more than your rate limit can ever hold. Use smaller features or ask for a higher limit.",
     ),
     (
-        r"RATE_LIMIT_|exceeded your rate limit|too many requests|Maximum number of concurrent|SlowDown",
+        (
+            r"RATE_LIMIT_|\brate[- ]?limit|too many (concurrent )?(requests|connections)|"
+            r"Maximum number of concurrent|SlowDown|\bthrottl|\bquota\b.{0,30}\bexceeded\b|"
+            r"\bHTTP(/\d(\.\d)?)?\b\D{0,12}429\b|\bstatus\b\D{0,12}429\b"
+        ),
         _T,
         "A rate limit was reached. Repeat it later, or with less running beside it.",
     ),
     (
-        r"ACCESS_INSUFFICIENT_PROCESSING_UNITS|Insufficient processing units|SENTINEL_ACCOUNT_EXPIRED",
+        (
+            r"ACCESS_INSUFFICIENT_PROCESSING_UNITS|(Insufficient|not enough|no|out of) processing units|OUT_OF_PU\b|"
+            r"SENTINEL_ACCOUNT_EXPIRED"
+        ),
         _T,
         "The account has no processing units left or has expired. Top it up, then repeat.",
     ),
@@ -126,9 +136,14 @@ CAUSES: tuple[tuple[str, CauseKind, str], ...] = (
     (
         (
             # No slash or colon between: a file of a band that is missing may come back.
-            r"\bbands? [\w', \[\]<>-]{1,60} "
-            r"((is|are) (missing|unknown|invalid|not (available|found|supported|present))|do(es)? not exist)|"
-            r"\b(no such|unknown|invalid|unsupported|nonexistent) (input )?bands?\b|has no band\b"
+            r"\bbands?:? [\w', \[\]<>\"`-]{1,60} "
+            r"((is|are|was|were) (missing|unknown|invalid)|((is|are|was|were) )?not "
+            r"(available|found|supported|present|defined)|could not be found|do(es)?(n't| not) exist)\b|"
+            r"\b(no such|unknown|unrecogni[sz]ed|invalid|unsupported|nonexistent) (input )?bands?\b|"
+            r"\bno band (named|called)\b|\bis not a (valid |known )?(input )?band\b|"
+            # No slash before: that would be the file of one image.
+            r"^[^/]*\b(has no|(does not|doesn't|do not) (contain|have|include|provide|support)( (the|a|any))?) "
+            r"(input |requested |such )?bands?\b(?! (data|file)s?\b)"
         ),
         _P,
         "The collection has no such band. Correct the evalscript's input bands.",
@@ -180,7 +195,7 @@ CAUSES: tuple[tuple[str, CauseKind, str], ...] = (
     (
         (
             r"\binternal (server )?error|\bHTTP(/\d(\.\d)?)?\b\D{0,12}5\d\d\b|\bstatus\b\D{0,12}5\d\d\b|"
-            r"\b50[0234] \w+|service unavailable|bad gateway|temporarily|try again|COMMON_DATABASE_ERROR|"
+            r"\b50[0234] \w+|service unavailable|bad gateway|overloaded|temporarily|try again|COMMON_DATABASE_ERROR|"
             r"COMMON_ELASTICSEARCH_ERROR|EXECUTION_ERROR"
         ),
         _T,
@@ -188,8 +203,8 @@ CAUSES: tuple[tuple[str, CauseKind, str], ...] = (
     ),
     (
         (
-            r"connection (was )?(reset|refused|closed|aborted|lost)|broken pipe|\bEOF\b|no route to host|"
-            r"UnknownHost|name resolution|\bSSL\b|\bsocket\b"
+            r"connection (was )?(reset|refused|closed|aborted|lost)|broken pipe|\bEOF\b|end of stream|ECONNRESET|"
+            r"no route to host|UnknownHost|name resolution|\bSSL\b|\bsocket\b"
         ),
         _T,
         "A connection broke. Repeat it.",
