@@ -114,6 +114,8 @@ def _from_geoparquet(path: Path, columns: Columns, epsg: int | None) -> Iterator
         with parquet.ParquetFile(path) as file:
             geometry, code = _geoparquet_crs(file.schema_arrow, columns, epsg, path.name)
             wanted = _wanted(file.schema_arrow.names, geometry, columns, path.name)
+            if not geometry and not any(name.lower() in columns.geometry_candidates for name in wanted):
+                raise missing_column("geometry", None, file.schema_arrow.names, path.name)
             batches = file.iter_batches(batch_size=BATCH, columns=wanted)
             yield from _from_arrow(batches, geometry, columns, code, path.name)
     except pa.ArrowException as error:
@@ -154,10 +156,8 @@ def _wanted(there: Sequence[str], geometry: str, columns: Columns, source: str) 
             raise missing_column(what, name, there, source)
     asked = {name.lower() for name in (columns.width, columns.height, columns.resolution, geometry, "identifier")}
     asked |= {name.lower() for name in (columns.identifier, columns.epsg) if name}
-    found = [name for name in there if name.lower() in asked or (not geometry and name in columns.geometry_candidates)]
-    if not found and not geometry:
-        raise missing_column("geometry", None, there, source)
-    return found
+    asked |= set() if geometry else set(columns.geometry_candidates)
+    return [name for name in there if name.lower() in asked]
 
 
 def _from_arrow(

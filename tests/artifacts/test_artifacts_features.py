@@ -248,6 +248,20 @@ def test_geojson(tmp_path: Path) -> None:
     assert rows(tmp_path / "a.gpkg", "features_4326")[0][-1].equals(DEGREES)
 
 
+@pytest.mark.parametrize("properties", [{}, {"field_id": 7}])
+def test_geojson_needs_no_columns(tmp_path: Path, properties: dict[str, Any]) -> None:
+    geometry = json.loads(shapely.to_geojson(DEGREES))
+    feature = {"type": "Feature", "geometry": geometry, "properties": properties}
+    (tmp_path / "a.geojson").write_text(json.dumps({"type": "FeatureCollection", "features": [feature] * 2}))
+    write_geopackages(from_file(tmp_path / "a.geojson"), tmp_path / "a.gpkg", size=Size(5, 5))
+    assert [row[:4] for row in rows(tmp_path / "a.gpkg", "features_4326")] == [
+        (1, "0000001", 5, 5),
+        (2, "0000002", 5, 5),
+    ]
+    (tmp_path / "empty.geojson").write_text(json.dumps({"type": "FeatureCollection", "features": []}))
+    assert list(from_file(tmp_path / "empty.geojson")) == []
+
+
 @pytest.mark.filterwarnings("ignore:'crs' was not provided")
 @pytest.mark.parametrize("crs", ["EPSG:32632", None])
 def test_shapefile(tmp_path: Path, crs: str | None) -> None:
