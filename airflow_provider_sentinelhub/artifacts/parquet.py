@@ -20,8 +20,9 @@ round      int32                         0 for the original task, then one for e
 =========  ============================  ===============================================================
 
 A feature that the manifest lists and the execution database does not is PENDING with a null status: nothing says that
-it was processed. A feature that only the execution database knows has no outputs and no geometry. Rows are in order of
-name (by its bytes), then id, so that the same two files always give the same table.
+it was processed. It is DELIVERED where the task skipped features whose results existed. A feature that only the
+execution database knows has no outputs and no geometry. Rows are in order of name (by its bytes), then id, so that the
+same two files always give the same table.
 """
 
 from __future__ import annotations
@@ -77,7 +78,12 @@ class TableFacts:
 
 
 def write_parquet(
-    execution_db: Path, manifest: Path | None, target: Path, task_ids: Sequence[str] = ("",)
+    execution_db: Path,
+    manifest: Path | None,
+    target: Path,
+    task_ids: Sequence[str] = ("",),
+    *,
+    unlisted: FeatureOutcome = FeatureOutcome.PENDING,
 ) -> TableFacts:
     """
     Write the table of all features, in bounded memory.
@@ -86,13 +92,14 @@ def write_parquet(
     :param manifest: The feature manifest, if there is one.
     :param target: File to write.
     :param task_ids: Ids of the tasks by round. Default: one without an id.
+    :param unlisted: What became of features that only the manifest lists. Default ``PENDING``.
     :returns: What was learnt on the way.
     :raises ArtifactCorrupt: One of the files cannot be read.
     """
     import pyarrow.parquet as pq
 
     facts = TableFacts()
-    batch = _Batch(task_ids)
+    batch = _Batch(task_ids, unlisted)
     with pq.ParquetWriter(target, _schema(), compression="zstd") as writer:
         for feature, outputs in _joined(execution_db, manifest, facts):
             facts.unlisted += feature is None
@@ -132,6 +139,7 @@ class _Batch:
     """Rows of one row group; outputs are kept flat, because lists of structs are slow to build row by row."""
 
     task_ids: Sequence[str]
+    unlisted: FeatureOutcome
     rows: list[tuple[Any, ...]] = field(default_factory=list)
     ids: list[str | None] = field(default_factory=list)
     paths: list[str | None] = field(default_factory=list)
@@ -140,7 +148,7 @@ class _Batch:
     def add(self, feature: tuple[Any, ...] | None, outputs: list[tuple[Any, ...]]) -> None:
         first = outputs[0] if outputs else (b"", None, None, None, None, None, None)
         if feature is None:
-            feature = (first[0], None, None, OUTCOMES.index(FeatureOutcome.PENDING), None, None, 0)
+            feature = (first[0], None, None, OUTCOMES.index(self.unlisted), None, None, 0)
         key, number, status, code, error, delivered, in_round = feature
         self.ids.extend(output[1] for output in outputs)
         self.paths.extend(output[2] for output in outputs)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from airflow_provider_sentinelhub.artifacts.execution_db import read_execution_db
 from airflow_provider_sentinelhub.artifacts.layout import execution_db_url, manifest_url, report_url
-from airflow_provider_sentinelhub.artifacts.report import RoundCounts
+from airflow_provider_sentinelhub.artifacts.report import FeatureOutcome, RoundCounts
 from airflow_provider_sentinelhub.artifacts.rounds import MergeFacts, Round, merge
 from airflow_provider_sentinelhub.client.errors import ArtifactCorrupt, ArtifactMissing, InvalidParameter
 
@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 MAX_PROGRESS_BYTES = 64 * 1024 * 1024
 
 
-def read_merged_report(storage: Storage, rounds: Sequence[Round], *, workdir: Path | None = None) -> FeatureReport:
+def read_merged_report(
+    storage: Storage, rounds: Sequence[Round], *, skips_existing: bool = False, workdir: Path | None = None
+) -> FeatureReport:
     """
     Answer for every feature of a task and of the tasks that ran again what was lost: each feature once.
 
@@ -35,6 +37,8 @@ def read_merged_report(storage: Storage, rounds: Sequence[Round], *, workdir: Pa
 
     :param storage: Where the bucket is.
     :param rounds: The original task, then the restarts in the order in which they ran.
+    :param skips_existing: Whether the original task skipped features whose results existed. The service does not
+        process them, so only the manifest lists them; they are counted as delivered. Default ``False``.
     :param workdir: Folder for temporary files; needs room for twice the execution databases, manifest and table.
         Default: the system's.
     :raises ArtifactMissing: The original task has no execution database.
@@ -47,7 +51,7 @@ def read_merged_report(storage: Storage, rounds: Sequence[Round], *, workdir: Pa
         rule = "must name the original task and then each restart once"
         raise InvalidParameter("rounds", repeated or rounds, rule, "Give every task once, in the order they ran.")
     with tempfile.TemporaryDirectory(prefix="sentinelhub-report-", dir=workdir) as folder:
-        return _Reading(storage, rounds, Path(folder)).report()
+        return _Reading(storage, rounds, Path(folder), skips_existing).report()
 
 
 @dataclass(slots=True)
@@ -57,6 +61,7 @@ class _Reading:
     storage: Storage
     rounds: Sequence[Round]
     folder: Path
+    skips_existing: bool
     notes: tuple[str, ...] = ()
     counts: dict[int, FeatureReport] = field(default_factory=dict)
 
@@ -70,7 +75,8 @@ class _Reading:
         while True:
             report = read_execution_db(execution_db)
             try:
-                found = write_parquet(execution_db, manifest, table, ids)
+                unlisted = FeatureOutcome.DELIVERED if self.skips_existing else FeatureOutcome.PENDING
+                found = write_parquet(execution_db, manifest, table, ids, unlisted=unlisted)
             except ArtifactCorrupt as error:
                 if manifest is None:
                     raise
@@ -123,6 +129,8 @@ class _Reading:
         counts = self.counts or {0: report}
         last_words = Counter(facts.last_words if facts else {0: report.total})
         last_words[0] += unlisted
+        if self.skips_existing and unlisted:
+            self.notes += (f"{unlisted} features were not processed: their results were there before (skipExisting).",)
         tasks = tuple(
             RoundCounts(one.task_id, found.total, found.delivered, found.no_data, last_words[number])
             if (found := counts.get(number))
@@ -132,8 +140,9 @@ class _Reading:
         return replace(
             report,
             total=report.total + unlisted,
-            pending=report.pending + unlisted,
-            unlisted=unlisted,
+            delivered=report.delivered + (unlisted if self.skips_existing else 0),
+            pending=report.pending + (0 if self.skips_existing else unlisted),
+            unlisted=0 if self.skips_existing else unlisted,
             duplicates=facts.duplicates if facts else report.duplicates,
             duplicate_names=facts.duplicate_names if facts else report.duplicate_names,
             notes=self.notes,

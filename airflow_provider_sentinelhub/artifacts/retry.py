@@ -74,6 +74,7 @@ def write_retry_geopackage(
     is_permanent: Callable[[str], bool],
     original: Path | None = None,
     report: FeatureReport | None = None,
+    skips_existing: bool = False,
 ) -> RetryFeatures:
     """
     Write the features a task lost into a GeoPackage the service accepts, in bounded memory.
@@ -90,6 +91,8 @@ def write_retry_geopackage(
         what it lacks comes from the manifest. Default: everything comes from the manifest.
     :param report: What was read of the same two files: where it counts no duplicates, and none that only the manifest
         lists, neither is looked for again, which is most of the work. Default: both are looked for.
+    :param skips_existing: Whether the task skipped features whose results existed: those are listed in the manifest
+        only, and are not lost. Default ``False``.
     :raises ArtifactCorrupt: One of the files cannot be read.
     :raises StorageUnavailable: This machine has no room to read or write them.
     """
@@ -112,7 +115,7 @@ def write_retry_geopackage(
             nameless = _find_lost(output, features, is_permanent)
             if not (features.unique or (report and not report.duplicates)):
                 _forget_kept(output, features)
-            if not (report and not report.unlisted):
+            if not skips_existing and not (report and not report.unlisted):
                 _find_unlisted(output, features, of_manifest)
             _pick(output, features, sources)
             written, layers = _write(output, sources)

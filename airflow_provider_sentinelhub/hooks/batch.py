@@ -251,7 +251,9 @@ class SentinelHubBatchHook(SentinelHubHook):
         root = root_folder(task.delivery_url, task.id)
         if task.status == "DONE":
             await_final_database(self.storage, root, task.id)
-        return read_merged_report(self.storage, [Round(root, each) for each in (*earlier, task.id)])
+        rounds = [Round(root, each) for each in (*earlier, task.id)]
+        original = self.get(earlier[0]) if earlier else task
+        return read_merged_report(self.storage, rounds, skips_existing=original.skips_existing)
 
     def failed_features(self, report_url: str, *, limit: int = 1000) -> list[dict[str, Any]]:
         """

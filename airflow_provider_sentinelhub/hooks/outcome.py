@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_sentinelhub.client.errors import ArtifactError, FeaturesFailed, TaskFailed, TaskStopped
@@ -22,8 +23,26 @@ _STOPPED_BECAUSE = {
 _NAMED = 10
 
 
+@dataclass(frozen=True, slots=True)
+class GivenUp:
+    """
+    A restart that was not carried through.
+
+    :param task_id: Its id.
+    :param why: What stood in its way.
+    """
+
+    task_id: str
+    why: str
+
+
 def conclude(
-    hook: SentinelHubBatchHook, task: BatchTask, *, on_partial: str, earlier: tuple[str, ...] = ()
+    hook: SentinelHubBatchHook,
+    task: BatchTask,
+    *,
+    on_partial: str,
+    earlier: tuple[str, ...] = (),
+    given_up: GivenUp | None = None,
 ) -> dict[str, Any]:
     """
     Say what came out of a task, or fail with the reasons.
@@ -33,6 +52,7 @@ def conclude(
     :param on_partial: ``fail`` or ``warn`` when the task is DONE but some features failed; ``restart`` is ``fail``
         here, and ``restart_then_warn`` is ``warn``: it is asked for when restarts are over.
     :param earlier: The tasks whose failed features it has run again, the original first.
+    :param given_up: A restart after it that was not carried through; what it delivered counts.
     :returns: ``task_id`` of the original, ``task_ids`` of all, ``outcome``, ``status``, ``cost_pu`` and what
         :meth:`~airflow_provider_sentinelhub.artifacts.report.FeatureReport.to_dict` says.
     :raises TaskFailed: The service gave the task up.
@@ -41,22 +61,24 @@ def conclude(
     """
     from airflow_provider_sentinelhub.artifacts.report import Outcome, outcome_of
 
-    before = [hook.get(each) for each in earlier]
+    tasks = [*(hook.get(each) for each in earlier), task]
     if task.status == "DONE" and was_skipped(task):
-        return _result([task], Outcome.DONE, None)
-    report = _report(hook, task, earlier)
+        return _result(tasks, Outcome.DONE, None)
+    if given_up is not None:
+        tasks.append(hook.get(given_up.task_id))
+    report = _report(hook, tasks[-1], tuple(each.id for each in tasks[:-1]), is_done=task.status == "DONE")
     if report is not None:
         log.info("Task %s is %s\n%s", task.id, task.status, report.text())
     check_not_failed(task, report)
     if not hook.api.is_over(task):
-        return _result([*before, task], task.status, report)
+        return _result(tasks, task.status, report)
     outcome = outcome_of(task.status, report)
     if report is not None and outcome is not Outcome.DONE:
-        message = _features_message(task, report, earlier)
+        message = _features_message(tasks, report, given_up)
         if on_partial in {"fail", "restart"} or outcome is Outcome.FAILED:
             raise FeaturesFailed(message)
         log.warning(message)
-    return _result([*before, task], outcome, report)
+    return _result(tasks, outcome, report)
 
 
 def check_not_failed(task: BatchTask, report: FeatureReport | None = None) -> None:
@@ -86,12 +108,14 @@ def check_not_failed(task: BatchTask, report: FeatureReport | None = None) -> No
         )
 
 
-def _report(hook: SentinelHubBatchHook, task: BatchTask, earlier: tuple[str, ...]) -> FeatureReport | None:
+def _report(
+    hook: SentinelHubBatchHook, task: BatchTask, earlier: tuple[str, ...], *, is_done: bool
+) -> FeatureReport | None:
     try:
         return hook.report(task, earlier)
     except ArtifactError:
         # Only DONE promises an execution database: a task that failed or stopped early left none.
-        if task.status == "DONE":
+        if is_done:
             raise
         return None
 
@@ -104,18 +128,22 @@ def was_skipped(task: BatchTask) -> bool:
     """
     # With skipExisting, a task whose results all exist is DONE after the analysis: it costs nothing and leaves no
     # execution database.
-    skips = task.request.get("output", {}).get("skipExisting") is True
-    return skips and not task.cost_pu and task.user_action in {"ANALYSE", "START"}
+    return task.skips_existing and not task.cost_pu and task.user_action in {"ANALYSE", "START"}
 
 
-def _features_message(task: BatchTask, report: FeatureReport, earlier: tuple[str, ...]) -> str:
+def _features_message(tasks: list[BatchTask], report: FeatureReport, given_up: GivenUp | None) -> str:
     lost = report.total - report.delivered - report.no_data
     names = ", ".join(report.failed_names[:_NAMED])
     more = f" and {report.failed - _NAMED} more" if report.failed > _NAMED else ""
-    restarts = f" after {len(earlier)} restarts" if earlier else ""
-    fix = "" if earlier else " Set on_partial='restart' to run them again, or 'warn' to go on with what was delivered."
+    restarts = f" after {len(tasks) - 1} restarts" if len(tasks) > 1 else ""
+    if given_up is not None:
+        fix = f"\nThe last restart was given up: {given_up.why}\nSentinelHubRestartFailedOperator goes on from there."
+    elif restarts:
+        fix = ""
+    else:
+        fix = " Set on_partial='restart' to run them again, or 'warn' to go on with what was delivered."
     return (
-        f"Task {(*earlier, task.id)[0]} is DONE, but{restarts} {lost} of {report.total} features were not delivered "
+        f"Task {tasks[0].id} is DONE, but{restarts} {lost} of {report.total} features were not delivered "
         f"({report.failed} failed, {report.undelivered} undelivered, {report.pending} pending, "
         f"{report.unknown} unknown){': ' + names + more if names else ''}.\n{_groups(report)}\n"
         f"All features: {report.report_url}.{fix}"

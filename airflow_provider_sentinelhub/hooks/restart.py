@@ -86,7 +86,7 @@ def request_for_failed(
                 log.warning("Task %s has mended nothing: no further restart", task.id)
                 return None
             source = _source(hook, task, Path(folder) / "original.gpkg")
-            if not stale and not _write(execution_db, manifest, features, source):
+            if not stale and not _write(execution_db, manifest, features, source, skips_existing=task.skips_existing):
                 return None
         except ArtifactError as error:
             log.warning("Features cannot be run again: %s", error)
@@ -116,11 +116,18 @@ def _source(hook: SentinelHubBatchHook, task: BatchTask, target: Path) -> Path |
     return target
 
 
-def _write(execution_db: Path, manifest: Path, target: Path, original: Path | None) -> bool:
+def _write(execution_db: Path, manifest: Path, target: Path, original: Path | None, *, skips_existing: bool) -> bool:
     from airflow_provider_sentinelhub.artifacts.causes import is_permanent
     from airflow_provider_sentinelhub.artifacts.retry import write_retry_geopackage
 
-    found = write_retry_geopackage(execution_db, manifest, target, is_permanent=is_permanent, original=original)
+    found = write_retry_geopackage(
+        execution_db,
+        manifest,
+        target,
+        is_permanent=is_permanent,
+        original=original,
+        skips_existing=skips_existing,
+    )
     if found.permanent:
         log.warning("%d features failed for reasons that would make them fail again: not repeated", found.permanent)
     if found.unknown:

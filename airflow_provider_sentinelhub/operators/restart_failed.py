@@ -35,13 +35,9 @@ class SentinelHubRestartFailedOperator(RestartsFailedFeatures):
     :param on_partial: What to do when features are still missing afterwards: ``fail`` or ``warn``. Templated.
     """
 
-    template_fields: Sequence[str] = (
-        "batch_task_id",
-        *RestartsFailedFeatures.template_fields,
-        "on_partial",
-        "max_restarts",
-    )
+    template_fields: Sequence[str] = ("batch_task_id", *RestartsFailedFeatures.template_fields)
     ui_color = "#e3edd8"
+    owns_original = False
 
     def __init__(self, *, batch_task_id: str | XComArg, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -58,6 +54,7 @@ class SentinelHubRestartFailedOperator(RestartsFailedFeatures):
         with self.at_work(context):
             one_of("on_partial", self.on_partial, _AFTERWARDS)
             number("max_restarts", self.max_restarts, at_least=1)
+            number("max_pu", self.max_pu, at_least=1)
             record = self._record(context)
             task = self.hook.get(record.id)
             # A restart that goes on is waited for, whoever has begun it.

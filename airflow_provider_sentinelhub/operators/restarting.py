@@ -8,11 +8,12 @@ and comes by the same steps to the same restart.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from airflow_provider_sentinelhub.hooks.outcome import conclude, was_skipped
+from airflow_provider_sentinelhub.hooks.budget import check_budget
+from airflow_provider_sentinelhub.hooks.outcome import GivenUp, conclude, was_skipped
 from airflow_provider_sentinelhub.operators.outlets import announce
 from airflow_provider_sentinelhub.operators.record import TaskRecord, created_since, intent_of
 from airflow_provider_sentinelhub.operators.waiting import WaitsForBatchTask
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_provider_sentinelhub.client.models.answers import BatchTask
+    from airflow_provider_sentinelhub.triggers.events import BatchEvent
+
+# What the service bills for any task.
+MINIMUM_PU = 100.0
 
 
 class RestartsFailedFeatures(WaitsForBatchTask):
@@ -31,15 +36,29 @@ class RestartsFailedFeatures(WaitsForBatchTask):
         them again, alone, then ``fail`` if some are still missing) or ``restart_then_warn``. Templated.
     :param max_restarts: How often failed features are run again at most. No restart follows one that has mended
         nothing, and features whose error says that they would fail again are left out. Templated.
+    :param max_pu: Processing units all that is started here may cost at most, restarts included. Before a start, the
+        cost is estimated from the analysed features, and a task that would cost more is not started; while it runs,
+        one that has spent more is stopped. ``None`` for any. Templated.
     """
+
+    template_fields: Sequence[str] = (*WaitsForBatchTask.template_fields, "on_partial", "max_restarts", "max_pu")
+    owns_original = True
 
     # What was mended is not paid for twice, unless an operator that creates tasks says otherwise.
     on_clear: Literal["stop", "adopt"] = "adopt"
 
-    def __init__(self, *, on_partial: str = "fail", max_restarts: int | str = 3, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *,
+        on_partial: str = "fail",
+        max_restarts: int | str = 3,
+        max_pu: float | str | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.on_partial = on_partial
         self.max_restarts = max_restarts
+        self.max_pu = max_pu
         self.spent_pu = 0.0
         self._is_resuming = False
 
@@ -65,17 +84,57 @@ class RestartsFailedFeatures(WaitsForBatchTask):
         :param task: The remote task as last seen.
         :param deadline: Moment at which the wait is over, in seconds since the epoch; ``None`` for never.
         """
-        self.spent_pu = sum(self.hook.get(each).cost_pu or 0.0 for each in self._earlier(context, task))
-        return super().carry_on(context, task, deadline)
+        record = TaskRecord.read(context)
+        own = record.earlier[record.inherited + (not self.owns_original) :] if record and record.id == task.id else ()
+        self.spent_pu = sum(self.hook.get(each).cost_pu or 0.0 for each in own)
+        return self._or_what_there_is(
+            context, lambda: super(RestartsFailedFeatures, self).carry_on(context, task, deadline)
+        )
+
+    def woken(self, context: Context, happened: BatchEvent) -> Any:
+        """
+        Look at the task, and go on with it.
+
+        :param context: The task's context.
+        :param happened: What the trigger said.
+        """
+        woken = super().woken
+        return self._or_what_there_is(context, lambda: woken(context, happened))
+
+    def _or_what_there_is(self, context: Context, work: Callable[[], Any]) -> Any:
+        """Do some work; where a restart has no money or time left, report on what the tasks before it delivered."""
+        from airflow_provider_sentinelhub.client.errors import BudgetExceeded, TaskTimedOut
+
+        try:
+            return work()
+        except (BudgetExceeded, TaskTimedOut) as error:
+            record = TaskRecord.read(context)
+            if record is None or not record.earlier:
+                raise
+            self.log.warning("The restart is given up: %s", error)
+            *earlier, last = record.earlier
+            return self._conclude(context, self.hook.get(last), tuple(earlier), GivenUp(record.id, str(error)))
 
     def plan(self, task: BatchTask) -> str:
         """
         Return what is wanted of the remote task now.
 
         :param task: The remote task as last seen.
+        :raises BudgetExceeded: It is analysed, and starting it would cost too much.
         """
         self._is_resuming = self._is_resuming and task.status == "STOPPED"
-        return "resume" if self._is_resuming else super().plan(task)
+        if self._is_resuming:
+            return "resume"
+        if self.max_pu is not None and task.user_action != "START":
+            if task.status in {"CREATED", "ANALYSING"}:
+                return "analyse"
+            if task.status == "ANALYSIS_DONE":
+                check_budget(self.hook, task, float(self.max_pu), self.spent_pu)
+        return super().plan(task)
+
+    def budget(self) -> float | None:
+        """Return the processing units the remote task may spend; ``None`` for any."""
+        return None if self.max_pu is None else float(self.max_pu) - self.spent_pu
 
     def finish(self, context: Context, task: BatchTask) -> Any:
         """
@@ -93,17 +152,28 @@ class RestartsFailedFeatures(WaitsForBatchTask):
         if self.restarts():
             if task.status == "STOPPED" and self.may_resume(task, record) and record.resumes < int(self.max_restarts):
                 return self.resume(context, task, record)
-            if (
-                task.status == "DONE"
-                and not was_skipped(task)
-                and len(record.earlier) - record.inherited < int(self.max_restarts)
-            ):
+            if task.status == "DONE" and not was_skipped(task) and self._may_restart(task, record):
                 body = self._body_for_failed(task, record)
                 if body is not None:
                     return self._restart(context, task, body, record)
-        result = conclude(self.hook, task, earlier=record.earlier, on_partial=self.on_partial)
+        return self._conclude(context, task, record.earlier)
+
+    def _conclude(
+        self, context: Context, task: BatchTask, earlier: tuple[str, ...], given_up: GivenUp | None = None
+    ) -> Any:
+        result = conclude(self.hook, task, earlier=earlier, on_partial=self.on_partial, given_up=given_up)
         announce(context, self.outlets, task, result)
         return result
+
+    def _may_restart(self, task: BatchTask, record: TaskRecord) -> bool:
+        if len(record.earlier) - record.inherited >= int(self.max_restarts):
+            return False
+        is_own = self.owns_original or len(record.earlier) > record.inherited
+        spent = self.spent_pu + (task.cost_pu or 0.0 if is_own else 0.0)
+        if self.max_pu is not None and float(self.max_pu) - spent < MINIMUM_PU:
+            self.log.warning("No restart: a task costs %g PU at least, and %.1f of max_pu are spent", MINIMUM_PU, spent)
+            return False
+        return True
 
     def restarts(self) -> bool:
         """Whether failed features are run again."""
@@ -145,10 +215,6 @@ class RestartsFailedFeatures(WaitsForBatchTask):
         *earlier, last = (original.id, *(restart.id for restart in self.hook.restarts_of(original)))
         wanted = intent_of(context, self.body)
         return TaskRecord(last, wanted.digest, wanted.generation, earlier=tuple(earlier), deadline=self.new_deadline())
-
-    def _earlier(self, context: Context, task: BatchTask) -> tuple[str, ...]:
-        record = TaskRecord.read(context)
-        return record.earlier if record and record.id == task.id else ()
 
     def _body_for_failed(self, task: BatchTask, record: TaskRecord) -> dict[str, Any] | None:
         from airflow_provider_sentinelhub.hooks.restart import request_for_failed

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from airflow_provider_sentinelhub.hooks.budget import check_budget
 from airflow_provider_sentinelhub.hooks.checks import ON_PARTIAL_WITH_RESTART, is_literal, number, one_of
 from airflow_provider_sentinelhub.operators.creating import CreatesBatchTask
 from airflow_provider_sentinelhub.operators.restarting import RestartsFailedFeatures
@@ -21,32 +20,21 @@ class RunsBatchTask(CreatesBatchTask, RestartsFailedFeatures):
     Base of the operators that take a task the whole way.
 
     :param analyse_first: Have the task analysed, and start it only then.
-    :param max_pu: Processing units it may cost at most, restarts included. Before the start, the cost is estimated
-        from the analysed features, and a task that would cost more is not started; while it runs, one that has spent
-        more is stopped. ``None`` for any. Templated.
     :param on_out_of_pu: What to do when the service stops the task because the account ran out of processing units:
         ``fail``, or ``wait`` and start it again when the service's lock of 60 minutes is over and units are back.
     """
 
-    template_fields: Sequence[str] = (
-        "request",
-        *RestartsFailedFeatures.template_fields,
-        "on_partial",
-        "max_restarts",
-        "max_pu",
-    )
+    template_fields: Sequence[str] = ("request", *RestartsFailedFeatures.template_fields)
 
     def __init__(
         self,
         *,
         analyse_first: bool = False,
-        max_pu: float | str | None = None,
         on_out_of_pu: Literal["fail", "wait"] = "fail",
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.analyse_first = analyse_first
-        self.max_pu = max_pu
         self.on_out_of_pu = on_out_of_pu
         one_of("on_out_of_pu", on_out_of_pu, ("fail", "wait"))
         self._check(parsing=True)
@@ -84,20 +72,9 @@ class RunsBatchTask(CreatesBatchTask, RestartsFailedFeatures):
         Return what is wanted of the remote task now.
 
         :param task: The remote task as last seen.
-        :raises BudgetExceeded: It is analysed, and starting it would cost too much.
         """
-        if (goal := super().plan(task)) == "resume":
+        if (goal := super().plan(task)) != self.goal:
             return goal
-        is_started = task.user_action == "START"
-        if self.max_pu is not None and not is_started:
-            if task.status in {"CREATED", "ANALYSING"}:
-                return "analyse"
-            if task.status == "ANALYSIS_DONE":
-                check_budget(self.hook, task, float(self.max_pu), self.spent_pu)
         if self.analyse_first and task.status == "CREATED":
             return "analyse_then_run"
         return "run_through" if self.on_out_of_pu == "wait" else goal
-
-    def budget(self) -> float | None:
-        """Return the processing units the remote task may spend; ``None`` for any."""
-        return None if self.max_pu is None else float(self.max_pu) - self.spent_pu

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_provider_sentinelhub.client.models.answers import BatchTask
+    from airflow_provider_sentinelhub.triggers.events import BatchEvent
 
 _TRIGGER_MARGIN_S = 120.0
 _CRASHES_XCOM = "sentinelhub_trigger_crashes"
@@ -166,28 +167,38 @@ class WaitsForBatchTask(BatchTaskOperator):
         :param context: The task's context.
         :param event: What the trigger said.
         """
-        from airflow_provider_sentinelhub.client.errors import api_error
-        from airflow_provider_sentinelhub.triggers.events import BatchEvent, EventKind
+        from airflow_provider_sentinelhub.triggers.events import BatchEvent
 
-        happened = BatchEvent.from_payload(event)
         with self.at_work(context):
-            own = self._recalled(context)
-            self._remote_id = own or happened.batch_task_id
-            if own and own != happened.batch_task_id:
-                # SQLite gives a trigger's id out again, and a late event of the old one then wakes the wrong task.
-                self.log.warning("Woken by an event about task %s: looking at %s", happened.batch_task_id, own)
-                return self.carry_on(context, self.hook.get(own), self.deadline_of(context))
-            if happened.kind is EventKind.REFUSED:
-                raise api_error(happened.error, happened.message)
-            if happened.kind is EventKind.LOST:
-                self.log.error("Could not look at task %s any more: %s", happened.batch_task_id, happened.message)
-            # The truth is what the service says now, not what a trigger saw some time ago.
-            task = self.hook.get(happened.batch_task_id)
-            if happened.kind is EventKind.LATE and task.status != "DONE":
-                self.give_up(task.id)
-            if happened.kind is EventKind.OVER_BUDGET and task.status != "DONE":
-                self.end_over_budget(task)
-            return self.carry_on(context, task, happened.deadline)
+            return self.woken(context, BatchEvent.from_payload(event))
+
+    def woken(self, context: Context, happened: BatchEvent) -> Any:
+        """
+        Look at the task, and go on with it.
+
+        :param context: The task's context.
+        :param happened: What the trigger said.
+        """
+        from airflow_provider_sentinelhub.client.errors import api_error
+        from airflow_provider_sentinelhub.triggers.events import EventKind
+
+        own = self._recalled(context)
+        self._remote_id = own or happened.batch_task_id
+        if own and own != happened.batch_task_id:
+            # SQLite gives a trigger's id out again, and a late event of the old one then wakes the wrong task.
+            self.log.warning("Woken by an event about task %s: looking at %s", happened.batch_task_id, own)
+            return self.carry_on(context, self.hook.get(own), self.deadline_of(context))
+        if happened.kind is EventKind.REFUSED:
+            raise api_error(happened.error, happened.message)
+        if happened.kind is EventKind.LOST:
+            self.log.error("Could not look at task %s any more: %s", happened.batch_task_id, happened.message)
+        # The truth is what the service says now, not what a trigger saw some time ago.
+        task = self.hook.get(happened.batch_task_id)
+        if happened.kind is EventKind.LATE and task.status != "DONE":
+            self.give_up(task.id)
+        if happened.kind is EventKind.OVER_BUDGET and task.status != "DONE":
+            self.end_over_budget(task)
+        return self.carry_on(context, task, happened.deadline)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """
@@ -252,6 +263,8 @@ class WaitsForBatchTask(BatchTaskOperator):
 
         stopped = self.hook.stop(task_id) if self.stop_on_kill else None
         state = f"it was stopped and is now {stopped.status}" if stopped else "it was left running"
+        if stopped is not None and stopped.status == "CREATED":
+            state = "it was never started"
         within = " and ".join(
             f"{name} = {value}"
             for name, value in (("timeout", self.timeout), ("execution_timeout", self.execution_timeout))

@@ -20,7 +20,8 @@ from airflow_provider_sentinelhub.hooks.restart import request_for_failed
 from airflow_provider_sentinelhub.operators.batch_process import SentinelHubBatchProcessOperator
 from airflow_provider_sentinelhub.operators.restart_failed import SentinelHubRestartFailedOperator
 from airflow_provider_sentinelhub.simulator.process import Simulator
-from tests.airflow.airflow_harness import Comms, Run, RunTask, first_event, request
+from airflow_provider_sentinelhub.triggers.events import EventKind
+from tests.airflow.airflow_harness import EVALSCRIPT, Comms, Run, RunTask, first_event, request
 
 CORSICA = [8.44, 41.31, 9.66, 43.1]
 
@@ -187,12 +188,63 @@ def test_clear(sim: Simulator, run_task: RunTask, comms: Comms, names: list[str]
     assert calls(sim, "start") == starts
 
 
-def test_max_pu_holds_over_all_restarts(sim: Simulator, run_task: RunTask, comms: Comms, names: list[str]) -> None:
+def test_no_restart_without_units_for_it(sim: Simulator, run_task: RunTask, comms: Comms, names: list[str]) -> None:
     sim.set_script({"features": [fatal(names[:2], 1)]})
-    run = run_task(operator(sim, max_pu=150))
+    assert run_task(operator(sim, max_pu=150, on_partial="restart_then_warn")).state == "success"
+    assert (comms.xcoms["return_value"]["delivered"], comms.xcoms["return_value"]["failed"]) == (2, 2)
+    assert calls(sim) == calls(sim, "start") == 1
+
+
+def test_restart_over_budget_leaves_what_there_is(
+    sim: Simulator, run_task: RunTask, comms: Comms, names: list[str]
+) -> None:
+    sim.set_script({"features": [fatal(names[:3], 1)]})
+    # Three tiles at 10 m with twelve bands in FLOAT32 cost 122 PU; one costs 41, and is billed as 100.
+    body = request(sim.ready)
+    body["input"]["resolution"] = 10
+    bands = str(["B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B09", "B11", "B12"])
+    body["processRequest"]["evalscript"] = EVALSCRIPT.replace('["B04"]', bands).replace("UINT8", "FLOAT32")
+    run = run_task(operator(sim, request=body, max_pu=201, on_partial="restart_then_warn"))
+    assert run.state == "success", run.error
+    result = comms.xcoms["return_value"]
+    assert (result["delivered"], result["failed"], len(result["task_ids"])) == (1, 3, 2)
+    assert (calls(sim), calls(sim, "start")) == (2, 1)
+
+
+def test_restart_out_of_time_leaves_what_there_is(
+    sim: Simulator, run_task: RunTask, comms: Comms, names: list[str]
+) -> None:
+    sim.set_script({"features": [fatal(names[:2], 1)], "timing": {"visible_after_seconds": 0}})
+    op = operator(sim, deferrable=True, on_partial="restart", timeout=600)
+    run = run_task(op)
+    event = asyncio.run(first_event(run.trigger, comms))
+    run = run_task(op, next_method="execute_complete", next_kwargs={"event": event})
+    assert run.state == "deferred"
+    late = {**event, "batch_task_id": comms.xcoms["sentinelhub_task_id"], "kind": EventKind.LATE.value}
+    run = run_task(op, next_method="execute_complete", next_kwargs={"event": late})
     assert run.state == "failed"
-    assert "less the 100.0 PU spent before" in str(run.error)
-    assert calls(sim, "start") == 1
+    assert "after 1 restarts 2 of 4 features were not delivered" in str(run.error)
+    assert "The last restart was given up" in str(run.error)
+    assert "it was never started" in str(run.error)
+    assert (calls(sim), calls(sim, "start")) == (2, 1)
+
+
+def test_results_that_existed_are_neither_missing_nor_run_again(
+    sim: Simulator, run_task: RunTask, comms: Comms, names: list[str]
+) -> None:
+    url = f"s3://{sim.ready.bucket}/{uuid.uuid4()}/<tileName>.tif"
+    body = request(sim.ready, output__delivery__s3__url=url, output__skipExisting=True)
+    sim.set_script({"features": [fatal(names[:1], 1)]})
+    assert run_task(operator(sim, request=body, on_partial="warn")).state == "success"
+    assert comms.xcoms["return_value"]["delivered"] == 3
+    comms.state.clear()
+    sim.set_script({})
+    again = run_task(operator(sim, request={**body, "description": "again"}), max_tries=1)
+    assert again.state == "success", again.error
+    result = comms.xcoms["return_value"]
+    assert (result["outcome"], result["total"], result["delivered"], result["rounds"]) == ("DONE", 4, 4, 1)
+    assert "3 features were not processed: their results were there before" in result["notes"][0]
+    assert calls(sim, "start") == 2
 
 
 def test_two_layers_of_the_user_in_two_systems(sim: Simulator, run_task: RunTask, comms: Comms, tmp_path: Path) -> None:
@@ -343,6 +395,12 @@ class TestRestartFailedOperator:
         comms.state.clear()
         assert self.restart(run_task, comms.xcoms["return_value"]["task_id"]).state == "success"
         assert calls(sim, "start") == 3
+
+    def test_max_pu(self, sim: Simulator, run_task: RunTask, comms: Comms, names: list[str]) -> None:
+        task_id = self.partial(sim, run_task, comms, [fatal(names[:2], 1), fatal(names[2:3], 2)])
+        run = self.restart(run_task, task_id, max_pu=150)
+        assert "after 1 restarts 1 of 4 features were not delivered" in str(run.error)
+        assert calls(sim, "start") == 1
 
     def test_nothing_failed(self, sim: Simulator, run_task: RunTask, comms: Comms, names: list[str]) -> None:
         task_id = self.partial(sim, run_task, comms, [])

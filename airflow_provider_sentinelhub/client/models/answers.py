@@ -49,6 +49,11 @@ class BatchTask(AnswerModel):
         return str(self.request.get("description") or "")
 
     @property
+    def skips_existing(self) -> bool:
+        """Whether features whose results exist are not processed."""
+        return self.request.get("output", {}).get("skipExisting") is True
+
+    @property
     def delivery_url(self) -> str:
         """Where results go, as the request says it."""
         delivery = self.request.get("output", {}).get("delivery", {})
