@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_sentinelhub.artifacts.feature_problems import MAX_PIXELS, Findings, Rule
 from airflow_provider_sentinelhub.artifacts.feature_tables import feature_name
-from airflow_provider_sentinelhub.artifacts.feature_writer import pixels
+from airflow_provider_sentinelhub.artifacts.feature_writer import is_less_than_a_pixel, pixels
 from airflow_provider_sentinelhub.artifacts.features import BATCH
 from airflow_provider_sentinelhub.artifacts.geopackage import ENVELOPE_BYTES, HEADER_BYTES
 from airflow_provider_sentinelhub.artifacts.sqlite_file import quoted
@@ -113,6 +113,13 @@ class _Check:
                 Rule.PIXELS,
                 is_there & ((across > limit) | (down > limit)) & ~np.isinf(step),
                 lambda row: f"{pixels(across[row], step[row])} x {pixels(down[row], step[row])}",
+            )
+            less = is_less_than_a_pixel(across, step) | is_less_than_a_pixel(down, step)
+            self._note(
+                Rule.ONE_PIXEL,
+                # What has no area at all is another problem, and is named as that.
+                is_there & less & (across > 0) & (down > 0) & ~np.isinf(step),
+                lambda row: f"{across[row]:.3g} x {down[row]:.3g} at resolution {step[row]:.10g}",
             )
 
     def _unreadable(self, wkbs: Any, rows: Any) -> None:

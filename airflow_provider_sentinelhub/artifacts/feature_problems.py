@@ -43,6 +43,7 @@ class Rule(StrEnum):
     SIZE_NUMBER = "width and height are whole numbers"
     RESOLUTION = "resolution is a number"
     PIXELS = "is not too large"
+    ONE_PIXEL = "is not too small"
     GEOMETRY = "geometry is there"
     READABLE = "geometry can be read"
     CLOSED = "rings are closed"
@@ -134,6 +135,11 @@ _TEXTS = {
         "size",
         f"{{features}} {{have}} more than {MAX_PIXELS} x {MAX_PIXELS} pixels",
         "Cut them into parts, or choose a coarser resolution; its unit is that of the CRS, degrees in EPSG:4326",
+    ),
+    Rule.ONE_PIXEL: _Text(
+        "size",
+        "{features} would be less than 1 pixel wide or high",
+        "Choose a finer resolution, or give width and height; the unit is that of the CRS, degrees in EPSG:4326",
     ),
     Rule.GEOMETRY: _Text("geometry", "{features} {have} none, or an empty one", "Draw them, or leave them out"),
     Rule.READABLE: _Text(

@@ -225,9 +225,14 @@ def _size(row: list[Any], size: Size, bounds: list[float]) -> tuple[Any, Any, An
     if resolution is None:
         width, height, resolution = size.width, size.height, size.resolution
     west, south, east, north = bounds
-    if size.in_pixels and resolution and resolution > 0 and west == west:  # noqa: PLR0124 - NaN: it has no place
-        return pixels(east - west, resolution), pixels(north - south, resolution), None
-    return width, height, resolution
+    across, down = east - west, north - south
+    is_placed = across == across  # noqa: PLR0124 - NaN: it has no place
+    if not (size.in_pixels and resolution and resolution > 0 and is_placed):
+        return width, height, resolution
+    if is_less_than_a_pixel(across, resolution) or is_less_than_a_pixel(down, resolution):
+        # By its resolution the check sees it.
+        return width, height, resolution
+    return pixels(across, resolution), pixels(down, resolution), None
 
 
 def pixels(length: float, resolution: float) -> int:
@@ -238,6 +243,16 @@ def pixels(length: float, resolution: float) -> int:
     :param resolution: In the same units.
     """
     return max(1, math.ceil(length / resolution - _ALMOST))
+
+
+def is_less_than_a_pixel(length: Any, resolution: Any) -> Any:
+    """
+    Say whether a length takes less than one pixel.
+
+    :param length: Units of the coordinate reference system, or an array of them.
+    :param resolution: In the same units.
+    """
+    return length < (1 - _ALMOST) * resolution
 
 
 def _number(value: Any) -> Any:

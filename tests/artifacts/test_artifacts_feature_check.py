@@ -68,6 +68,16 @@ def test_a_missing_size_may_come_from_the_request(tmp_path: Path) -> None:
     assert check_geopackage(path, defaults=Size(resolution=0.1)) == (Problem(Rule.PIXELS, 1, ("a (5000 x 5000)",)),)
 
 
+@pytest.mark.parametrize("in_pixels", [False, True])
+@pytest.mark.parametrize(("resolution", "rules"), [(501, [Rule.ONE_PIXEL]), (500, [])])
+def test_a_feature_has_at_least_one_pixel(
+    tmp_path: Path, resolution: float, rules: list[Rule], in_pixels: bool
+) -> None:
+    size = Size(resolution=resolution, in_pixels=in_pixels)
+    write_geopackages(from_geometries({"a": BOX}, epsg=32632), tmp_path / "a.gpkg", size=size)
+    assert [problem.rule for problem in check_geopackage(tmp_path / "a.gpkg")] == rules
+
+
 @pytest.mark.parametrize("little", [True, False])
 @pytest.mark.parametrize("envelope", [0, 1, 2, 3, 4])
 def test_geometries_are_read_behind_any_envelope(tmp_path: Path, envelope: int, little: bool) -> None:

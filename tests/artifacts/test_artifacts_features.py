@@ -104,7 +104,7 @@ def test_polygons_and_multipolygons_stay_what_they_are(tmp_path: Path) -> None:
         ((None, None, None), Size(resolution=20), (None, None, 20.0)),
         ((None, None, None), Size(resolution=20, in_pixels=True), (25, 13, None)),
         ((None, None, None), Size(resolution=250 / 3, in_pixels=True), (6, 3, None)),
-        ((None, None, None), Size(resolution=9999, in_pixels=True), (1, 1, None)),
+        ((None, None, None), Size(resolution=9999, in_pixels=True), (None, None, 9999.0)),
         ((3.0, 4.0, float("nan")), Size(resolution=20), (3, 4, None)),
         ((None, None, 50), Size(width=7, height=8), (None, None, 50.0)),
         ((None, None, 50), Size(resolution=20, in_pixels=True), (10, 5, None)),

@@ -259,6 +259,15 @@ FILES: list[BadInput] = [
         checked(good(width=None, height=None, resolution=0.1)),
     ),
     BadInput(
+        "a resolution in metres where the coordinates are degrees",
+        "fields.gpkg, size = ['a (0.01 x 0.02 at resolution 10)']: 1 feature would be less than 1 pixel wide or high. "
+        "Choose a finer resolution, or give width and height; the unit is that of the CRS, degrees in EPSG:4326.",
+        checked(
+            good(width=None, height=None, resolution=10.0, geometry=blob(shapely.box(9, 42, 9.01, 42.02), 4326)),
+            epsg=4326,
+        ),
+    ),
+    BadInput(
         "no geometry",
         "fields.gpkg, geometry = ['a']: 1 feature has none, or an empty one. Draw them, or leave them out.",
         checked(good(geometry=None)),
