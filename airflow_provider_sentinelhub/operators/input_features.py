@@ -35,9 +35,10 @@ class SentinelHubInputFeaturesOperator(BaseOperator):
     :param sql: A query whose rows are the features. Templated.
     :param sql_conn_id: Connection of its database. Templated.
     :param parameters: Parameters of the query. Templated.
-    :param geometries: Geometries by name, or a list of them, as WKT or GeoJSON. Templated.
-    :param columns: What columns are called: a dict with the keys ``identifier``, ``geometry``, ``width``, ``height``,
-        ``resolution`` and ``epsg``. Without an identifier features are numbered. Templated.
+    :param geometries: Geometries by name, a list of them, or one, as WKT or GeoJSON. Templated.
+    :param columns: What columns of ``source`` or ``sql`` are called: a dict with the keys ``identifier``,
+        ``geometry``, ``width``, ``height``, ``resolution`` and ``epsg``. Without an identifier features are numbered.
+        Templated.
     :param epsg: EPSG code of the coordinates, where the source does not say it. Templated.
     :param layer: Layer to read of a file that has several. All of them where absent. Templated.
     :param width: Pixels, for features that have no size of their own. Templated.
@@ -143,16 +144,44 @@ class SentinelHubInputFeaturesOperator(BaseOperator):
         if self.sql is not None:
             if self.sql_conn_id is None:
                 raise InvalidParameter("sql_conn_id", None, "is needed with sql", "Name the database's connection.")
-            return from_sql(self.sql, self.sql_conn_id, parameters=self.parameters, columns=self._columns(), epsg=epsg)
+            return from_sql(self.sql, self.sql_conn_id, parameters=self._values(), columns=self._columns(), epsg=epsg)
         if self.geometries is not None:
+            if self.columns:
+                raise InvalidParameter(
+                    "columns",
+                    self.columns,
+                    "geometries have no columns",
+                    'Leave it out, and name features by a dict like {"name": geometry}.',
+                )
             return from_geometries(self.geometries, epsg=epsg)  # type: ignore[arg-type]  # rendered by now
-        urls = [self.source] if isinstance(self.source, str) else list(self.source)  # type: ignore[arg-type]
-        return from_urls(urls, buckets=buckets, columns=self._columns(), epsg=epsg, layer=self.layer)
+        return from_urls(self._urls(), buckets=buckets, columns=self._columns(), epsg=epsg, layer=self.layer)
+
+    def _urls(self) -> list[str]:
+        given = _rendered(self.source)
+        urls = [given] if isinstance(given, str) else given
+        is_list = isinstance(urls, Sequence) and all(isinstance(url, str) and url.strip() for url in urls)
+        if not urls or not is_list or urls[0].startswith("["):
+            raise InvalidParameter(
+                "source", self.source, "must be the URL of a file, or a list of them", "Write e.g. s3://bucket/a.gpkg."
+            )
+        return list(urls)
+
+    def _values(self) -> Any:
+        given = _rendered(self.parameters)
+        if given is not None and (isinstance(given, str) or not isinstance(given, Sequence | Mapping)):
+            raise InvalidParameter(
+                "parameters", given, "must be a list or a dict, as the query needs", "Write e.g. parameters=[2026]."
+            )
+        return given
 
     def _columns(self) -> Columns:
         from airflow_provider_sentinelhub.artifacts.features import Columns
 
-        given = dict(self.columns or {})
+        given = _rendered(self.columns) or {}
+        if not isinstance(given, Mapping) or not all(isinstance(name, str) and name for name in given.values()):
+            raise InvalidParameter(
+                "columns", given, "must be a dict of names", 'Write e.g. columns={"identifier": "field_id"}.'
+            )
         if unknown := sorted(set(given) - set(_COLUMNS)):
             raise InvalidParameter("columns", unknown, "no such column is read", f"Choose from {', '.join(_COLUMNS)}.")
         return Columns(**given)
@@ -168,12 +197,23 @@ class SentinelHubInputFeaturesOperator(BaseOperator):
         )
 
 
+def _rendered(value: Any) -> Any:
+    """Return a list or dict that a template has made text of."""
+    from airflow_provider_sentinelhub.client.models.common import from_text
+
+    return from_text(value)
+
+
 def _number(name: str, value: Any, kind: Any) -> Any:
     """Return a number, which a template may have left as text."""
     if value is None or value == "":
         return None
     try:
-        return kind(value)
-    except (TypeError, ValueError):
+        number = kind(value)
+    except (TypeError, ValueError, OverflowError):
+        number = None
+    # A part of a pixel would get lost without a word.
+    if number is None or isinstance(value, bool) or (isinstance(value, float) and number != value):
         whole = "a whole number" if kind is int else "a number"
-        raise InvalidParameter(name, value, f"must be {whole}", "Correct the operator's parameter.") from None
+        raise InvalidParameter(name, value, f"must be {whole}", "Correct the operator's parameter.")
+    return number

@@ -21,6 +21,7 @@ from airflow_provider_sentinelhub.operators.waiting import WaitsForBatchTask
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from airflow_provider_sentinelhub.client.intent import Intent
     from airflow_provider_sentinelhub.client.models.answers import BatchTask
     from airflow_provider_sentinelhub.triggers.events import BatchEvent
 
@@ -228,6 +229,22 @@ class RestartsFailedFeatures(WaitsForBatchTask):
         restarted = self.hook.obtain(
             intent, body, recorded=None, since=created_since(context), adopt_older=self.on_clear == "adopt"
         )
+        restarted = self._first_of_rivals(restarted, intent)
         self.log.info("Restart %d of task %s: task %s", len(earlier), earlier[0], restarted.id)
         replace(record, id=restarted.id, earlier=earlier, resumes=0).write(context)
         return self.carry_on(context, restarted, record.deadline)
+
+    def _first_of_rivals(self, restarted: BatchTask, intent: Intent) -> BatchTask:
+        """Return the first task created for the same restart: two operators may have begun it at the same moment."""
+        from airflow_provider_sentinelhub.client.intent import Intent
+
+        def is_rival(task: BatchTask) -> bool:
+            other = Intent.found_in(task.description)
+            return other is not None and other.round == intent.round and task.status not in {"FAILED", "STOPPED"}
+
+        # Oldest first. The own one may not be listed yet, and then those that are listed are older.
+        rivals = [task for task in self.hook.restarts_of(self.hook.get(intent.original)) if is_rival(task)]
+        first = rivals[0] if rivals else restarted
+        if first.id != restarted.id:
+            self.log.warning("Somebody else has begun restart %d: going on with theirs", intent.round)
+        return first

@@ -354,6 +354,20 @@ class TestStopped:
         assert calls(sim, "start") == 1
 
 
+class Looks:
+    """Calls a method, but finds nothing the first times, as one does who looks too early."""
+
+    def __init__(self, method: Any, blind: int) -> None:
+        self._method, self._blind = method, blind
+
+    def __get__(self, hook: Any, _: type) -> Any:
+        def look(original: Any) -> list[Any]:
+            self._blind -= 1
+            return [] if self._blind >= 0 else self._method(hook, original)
+
+        return look
+
+
 class TestRestartFailedOperator:
     def partial(self, sim: Simulator, run_task: RunTask, comms: Comms, rules: list[dict[str, Any]]) -> str:
         sim.set_script({"features": rules})
@@ -395,6 +409,26 @@ class TestRestartFailedOperator:
         comms.state.clear()
         assert self.restart(run_task, comms.xcoms["return_value"]["task_id"]).state == "success"
         assert calls(sim, "start") == 3
+
+    def test_two_at_the_same_moment_begin_one_restart(
+        self,
+        sim: Simulator,
+        run_task: RunTask,
+        comms: Comms,
+        names: list[str],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        task_id = self.partial(sim, run_task, comms, [fatal(names[:2], 1)])
+        options: dict[str, Any] = {"batch_task_id": task_id, "poll_interval": 0.05, "progress_interval": 0}
+        options["deferrable"] = True
+        one = run_task(SentinelHubRestartFailedOperator(task_id="one", **options))
+        assert one.state == "deferred"
+        # The other one had looked before the first had created its restart.
+        with monkeypatch.context() as patch:
+            patch.setattr(SentinelHubBatchHook, "restarts_of", Looks(SentinelHubBatchHook.restarts_of, blind=1))
+            comms.state.clear()
+            other = run_task(SentinelHubRestartFailedOperator(task_id="other", **options))
+        assert (one.trigger.batch_task_id, calls(sim)) == (other.trigger.batch_task_id, 2)
 
     def test_max_pu(self, sim: Simulator, run_task: RunTask, comms: Comms, names: list[str]) -> None:
         task_id = self.partial(sim, run_task, comms, [fatal(names[:2], 1), fatal(names[2:3], 2)])
