@@ -20,6 +20,7 @@ from airflow_provider_sentinelhub.artifacts.features import BATCH, Batch, Column
 from airflow_provider_sentinelhub.artifacts.geopackage import WHAT as GEOPACKAGE
 from airflow_provider_sentinelhub.artifacts.sqlite_file import open_sqlite, quoted
 from airflow_provider_sentinelhub.client.errors import InvalidConfiguration, InvalidParameter
+from airflow_provider_sentinelhub.client.models.common import from_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -84,15 +85,38 @@ def from_geometries(geometries: Mapping[str, Any] | Iterable[Any], *, epsg: int 
     Read geometries that are in memory.
 
     :param geometries: By name, or without names, and then they are numbered. Each is a shapely geometry, WKT, EWKT,
-        WKB or GeoJSON.
+        WKB or GeoJSON. One alone will do, and so will the text a template makes of them.
     :param epsg: EPSG code of those that carry none.
     :raises InvalidParameter: One cannot be read, or no code is known.
     """
+    from collections.abc import Iterable as Iterables
     from collections.abc import Mapping as Mappings
 
-    if isinstance(geometries, Mappings):
-        return from_rows(geometries.items(), ("identifier", "geometry"), epsg=epsg, source="the mapping")
-    return from_rows(((each,) for each in geometries), ("geometry",), epsg=epsg, source="the list")
+    given: Any = from_text(geometries)
+    if isinstance(given, Mappings):
+        if str(given.get("type")) in {"Feature", "FeatureCollection"}:
+            raise InvalidParameter(
+                "geometries",
+                given,
+                f"is a GeoJSON {given['type']}",
+                'Save it as a .geojson file and give its URL as source, or give a dict like {"name": geometry}.',
+            )
+        if "type" not in given or not {"coordinates", "geometries"} & set(given):
+            return from_rows(given.items(), ("identifier", "geometry"), epsg=epsg, source="the mapping")
+        given = [given]
+    elif isinstance(given, str | bytes):
+        if not given.strip() or given[:1] in ("[", "{", "("):
+            raise InvalidParameter(
+                "geometries",
+                given,
+                "cannot be read as geometries",
+                "Give a dict of them by name, a list, or one, as WKT or GeoJSON.",
+            )
+        given = [given]
+    elif not isinstance(given, Iterables):
+        # A single shapely geometry; of anything else it is said that it is none.
+        given = [given]
+    return from_rows(((each,) for each in given), ("geometry",), epsg=epsg, source="the list")
 
 
 def _in_batches(rows: Iterable[Sequence[Any]]) -> Iterator[list[Sequence[Any]]]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_sentinelhub.artifacts.manifest import geometry_wkb
 from airflow_provider_sentinelhub.client.errors import InvalidParameter
+from airflow_provider_sentinelhub.client.models.common import from_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -215,6 +216,7 @@ def _read(value: Any) -> tuple[Any, int]:
     """Return a shapely geometry or ``None``, and the EPSG code that stood beside it."""
     import shapely
 
+    value = from_text(value)
     if isinstance(value, bytearray | memoryview):
         value = bytes(value)
     if isinstance(value, str) and (found := _HEX.fullmatch(value)):

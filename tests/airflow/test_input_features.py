@@ -78,6 +78,31 @@ def test_a_retry_writes_the_same(make: Callable[..., Run], sim: Simulator, url: 
     assert in_bucket(sim, url).read_bytes() == first
 
 
+@pytest.mark.parametrize(
+    ("geometries", "expected"),
+    [
+        (json.dumps(WKT), set(FIELDS)),
+        (repr(WKT), set(FIELDS)),
+        (json.dumps([*WKT.values()]), {"0000001", "0000002"}),
+        (repr([*WKT.values()]), {"0000001", "0000002"}),
+        (WKT["north"], {"0000001"}),
+        (json.loads(shapely.to_geojson(FIELDS["north"])), {"0000001"}),
+        (shapely.to_geojson(FIELDS["north"]), {"0000001"}),
+        (json.dumps({"north": shapely.to_geojson(FIELDS["north"])}), {"north"}),
+    ],
+)
+def test_what_a_template_made_text_of_is_read_back(
+    make: Callable[..., Run], sim: Simulator, url: str, geometries: Any, expected: set[str]
+) -> None:
+    assert make(geometries=geometries, epsg=32632, resolution=60).state == "success"
+    assert names(in_bucket(sim, url)) == expected
+
+
+def test_one_shapely_geometry_is_a_list_of_one() -> None:
+    (batch,) = from_geometries(FIELDS["north"], epsg=32632)
+    assert batch.geometries.tolist() == [FIELDS["north"]]
+
+
 def test_files_are_read_by_url(make: Callable[..., Run], sim: Simulator, url: str, tmp_path: Path, comms: Any) -> None:
     import pyarrow as pa
     from pyarrow import parquet
@@ -92,6 +117,8 @@ def test_files_are_read_by_url(make: Callable[..., Run], sim: Simulator, url: st
         Buckets().of(source).upload(tmp_path / f"{name}.parquet", source)
         sources.append(source)
     sources[1] = str(tmp_path / "south.parquet")
+    assert make(source=repr(sources), columns='{"identifier": "field"}', width=10, height=10).state == "success"
+    assert names(in_bucket(sim, url)) == set(FIELDS)
     assert make(source=sources, columns={"identifier": "field"}, width=10, height=10).state == "success"
     assert names(in_bucket(sim, url)) == set(FIELDS)
 
@@ -121,6 +148,50 @@ def test_what_can_be_mended_is(make: Callable[..., Run], sim: Simulator, url: st
         ({}, "source = []: exactly one of source, sql and geometries is needed. Give one of them."),
         ({"sql": "SELECT 1"}, "sql_conn_id = None: is needed with sql. Name the database's connection."),
         ({"geometries": WKT, "epsg": "UTM"}, "epsg = 'UTM': must be a whole number. Correct the operator's parameter."),
+        (
+            {"geometries": WKT, "epsg": 32632, "columns": {"identifier": "id"}},
+            (
+                "columns = {'identifier': 'id'}: geometries have no columns. Leave it out, and name features by a dict "
+                'like {"name": geometry}.'
+            ),
+        ),
+        ({"geometries": WKT, "width": 10.5}, "width = 10.5: must be a whole number. Correct the operator's parameter."),
+        (
+            {"geometries": "['POLYGON", "epsg": 4326},
+            (
+                'geometries = "[\'POLYGON": cannot be read as geometries. Give a dict of them by name, a list, or one, '
+                "as WKT or GeoJSON."
+            ),
+        ),
+        (
+            {"geometries": '{"type": "FeatureCollection", "features": []}'},
+            (
+                "geometries = {'type': 'FeatureCollection', 'features': []}: is a GeoJSON FeatureCollection. "
+                'Save it as a .geojson file and give its URL as source, or give a dict like {"name": geometry}.'
+            ),
+        ),
+        (
+            {"geometries": 12, "epsg": 4326},
+            (
+                "geometry = 12: the list holds 1 that cannot be read: row 1: 12 is no geometry. Mend them, or leave "
+                "them out."
+            ),
+        ),
+        (
+            {"source": "s3://bucket/x.parquet", "columns": "field_id"},
+            'columns = \'field_id\': must be a dict of names. Write e.g. columns={"identifier": "field_id"}.',
+        ),
+        (
+            {"source": {"url": "s3://bucket/x.parquet"}},
+            (
+                "source = {'url': 's3://bucket/x.parquet'}: must be the URL of a file, or a list of them. Write e.g. "
+                "s3://bucket/a.gpkg."
+            ),
+        ),
+        (
+            {"sql": "SELECT 1", "sql_conn_id": "parcels", "parameters": "2026"},
+            "parameters = '2026': must be a list or a dict, as the query needs. Write e.g. parameters=[2026].",
+        ),
         ({"geometries": []}, "source = 0: there are no features in it. Check the source, or its query."),
         (
             {"geometries": WKT, "epsg": 32632, "url": "s3://bucket/fields"},
