@@ -107,10 +107,14 @@ def test_what_airflow_will_render_is_not_judged(tmp_path: Path, capsys: pytest.C
         tmp_path,
         processRequest__input__data=[
             {
-                "type": "sentinel-2-l2a",
-                "dataFilter": {"timeRange": {"from": "{{ data_interval_start }}", "to": "{{ data_interval_end }}"}},
+                "type": "{{ params.collection }}",
+                "dataFilter": {
+                    "timeRange": {"from": "{{ data_interval_start }}", "to": "{{ data_interval_end }}"},
+                    "maxCloudCoverage": "{{ params.clouds }}",
+                },
             }
         ],
+        output__overwrite="{{ params.overwrite }}",
         processRequest__input__bounds="{{ params.bounds }}",
         processRequest__evalscript="{{ params.script }}.js",
         output__delivery={"s3": {"url": "s3://{{ params.bucket }}/{{ ds }}"}},
@@ -119,7 +123,10 @@ def test_what_airflow_will_render_is_not_judged(tmp_path: Path, capsys: pytest.C
     assert status == 0
     assert [line.split(": ")[2].split()[0] for line in lines[:-1]] == [
         "processRequest.input.bounds",
-        "processRequest.input.data.0.dataFilter",
+        "processRequest.input.data.0.dataFilter.timeRange.from",
+        "processRequest.input.data.0.dataFilter.timeRange.to",
+        "processRequest.input.data.0.dataFilter.maxCloudCoverage",
+        "output.overwrite",
         "output.delivery.s3.url",
         "processRequest.evalscript",
     ]

@@ -88,13 +88,17 @@ def request(**changes: Any) -> dict[str, Any]:
 
 def _bad(title: str, message: str, changes: dict[str, Any], deployment: str = "") -> BadInput:
     def provoke(folder: Path) -> None:
-        from airflow_provider_sentinelhub.artifacts.preflight import examine
-        from airflow_provider_sentinelhub.client.batch import BATCH_V2
-        from airflow_provider_sentinelhub.client.deployments import DEPLOYMENTS
-
-        examine(BATCH_V2, request(**changes), DEPLOYMENTS.get(deployment)).accepted()
+        _examine(request(**changes), deployment)
 
     return BadInput(title, message, provoke)
+
+
+def _examine(document: Any, deployment: str = "") -> None:
+    from airflow_provider_sentinelhub.artifacts.preflight import examine
+    from airflow_provider_sentinelhub.client.batch import BATCH_V2
+    from airflow_provider_sentinelhub.client.deployments import DEPLOYMENTS
+
+    examine(BATCH_V2, document, DEPLOYMENTS.get(deployment)).accepted()
 
 
 def _bad_bucket(
@@ -202,18 +206,36 @@ REQUESTS = (
     ),
     _bad(
         "A period that is empty",
-        "processRequest.input.data.0.dataFilter = {'timeRange': {'from': '2019-06-01T00:00:00Z', 'to': "
-        "'2019-06-01T00:00:00Z'}}: timeRange.from = 2019-06-01T00:00:00Z is not before timeRange.to = "
-        "2019-06-01T00:00:00Z. A schedule that is no interval has data_interval_start equal to data_interval_end;"
-        " take another period.",
+        "processRequest.input.data.0.dataFilter.timeRange = {'from': '2019-06-01T00:00:00Z', 'to': "
+        "'2019-06-01T00:00:00Z'}: timeRange.from is not before timeRange.to. A schedule that is no interval has "
+        "data_interval_start equal to data_interval_end; take another period.",
         {"processRequest__input__data": source("2019-06-01T00:00:00Z", "2019-06-01T00:00:00Z")},
     ),
     _bad(
         "A date without a time",
-        "processRequest.input.data.0.dataFilter = {'timeRange': {'from': '2019-04-01', 'to': "
-        "'2019-06-30T23:59:59Z'}}: timeRange.from = '2019-04-01' is a date without a time. Write a moment like "
-        "2019-04-01T00:00:00Z.",
+        "processRequest.input.data.0.dataFilter.timeRange.from = '2019-04-01': is a date without a time. Write a "
+        "moment like 2019-04-01T00:00:00Z.",
         {"processRequest__input__data": source("2019-04-01", "2019-06-30T23:59:59Z")},
+    ),
+    _bad(
+        "Two dates that are none",
+        "processRequest.input.data.0.dataFilter.timeRange.from = 'yesterday': is not a moment. Write a moment like "
+        "2019-04-01T00:00:00Z.\n"
+        "processRequest.input.data.0.dataFilter.timeRange.to = '2019-06-31T00:00:00Z': is not a moment. Write a "
+        "moment like 2019-04-01T00:00:00Z.",
+        {"processRequest__input__data": source("yesterday", "2019-06-31T00:00:00Z")},
+    ),
+    _bad(
+        "A cloud cover of more than all",
+        "processRequest.input.data.0.dataFilter.maxCloudCoverage = 120: must be a number from 0 to 100, in percent. "
+        "Write e.g. 30, or leave it out.",
+        {"processRequest__input__data": [{"type": "sentinel-2-l2a", "dataFilter": {"maxCloudCoverage": 120}}]},
+    ),
+    _bad(
+        "An order of images that does not exist",
+        "processRequest.input.data.0.dataFilter.mosaickingOrder = 'leastCloudy': must be one of mostRecent, "
+        "leastRecent, leastCC. Choose one; it is mostRecent where it is left out.",
+        {"processRequest__input__data": [{"type": "sentinel-2-l2a", "dataFilter": {"mosaickingOrder": "leastCloudy"}}]},
     ),
     _bad(
         "A filter with a typing mistake",
@@ -320,6 +342,21 @@ REQUESTS = (
         "A field with a typing mistake",
         "output.skipExisitng = True: is not a field of this part of the request. Check the spelling.",
         {"output__skipExisitng": True},
+    ),
+    _bad(
+        "A word where true or false belongs",
+        "output.overwrite = 'yes': must be true or false. Write one of the two, without quotes.",
+        {"output__overwrite": "yes"},
+    ),
+    _bad(
+        "A part that is no object",
+        "output = 's3://my-bucket/ndvi': must be a JSON object. Write an object with the fields in it.",
+        {"output": "s3://my-bucket/ndvi"},
+    ),
+    BadInput(
+        "A request that is no object",
+        "request = ['max_ndvi']: must be a JSON object. Give the request as a dict or as its JSON text.",
+        lambda _: _examine(["max_ndvi"]),
     ),
     _bad(
         "A delivery URL of the web",

@@ -68,7 +68,7 @@ def refusal(**changes: Any) -> str:
             "processRequest.evalscript = None: input should be a valid string. Correct the value.",
         ),
         ({"processRequest__evalscript": ...}, "processRequest.evalscript = None: is required. Add it."),
-        ({"input": None}, "input = None: input should be a valid dictionary or object to extract fields from. "),
+        ({"input": None}, "input = None: must be a JSON object. Write an object with the fields in it."),
         (
             {f"{BOUNDS}__bbox": [9.6, 41.3, 8.5, 43.1]},
             (
@@ -411,6 +411,26 @@ valid_documents = (
     | documents(geopackage_input, {}, raster_output)
     | documents(geopackage_input, {"bounds": area}, zarr_output)
 )
+
+
+@pytest.mark.parametrize("given", [None, "", "not JSON", '{"input": ', "[]", [], 7, True])
+def test_a_request_that_is_no_object(given: Any) -> None:
+    with pytest.raises(InvalidParameter) as caught:
+        batch_v2.check(given)
+    assert str(caught.value).startswith("request = ")
+    assert str(caught.value).endswith(": must be a JSON object. Give the request as a dict or as its JSON text.")
+
+
+@pytest.mark.parametrize("name", ["overwrite", "skipExisting", "cogOutput", "createCollection"])
+@pytest.mark.parametrize("value", [1, 0, 1.0, "yes", "on", "1", "", [], {}])
+def test_only_true_and_false_are_true_and_false(name: str, value: Any) -> None:
+    said = refusal(**{f"output__{name}": value})
+    assert said == f"output.{name} = {value!r}: must be true or false. Write one of the two, without quotes."
+
+
+@pytest.mark.parametrize(("text", "meant"), [("True", True), ("false", False), (" TRUE ", True)])
+def test_what_templating_makes_of_true_and_false_is_understood(text: str, meant: bool) -> None:
+    assert batch_v2.check(build_document(output__overwrite=text))["output"]["overwrite"] is meant
 
 
 @given(valid_documents)

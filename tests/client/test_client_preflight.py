@@ -233,6 +233,34 @@ def test_inputs_and_data_sources_are_compared_where_there_are_several() -> None:
 # --- files, collections, Zarr --------------------------------------------------------------------------------------
 
 
+UUID = "5c1d7f36-1a2b-4c3d-8e9f-0a1b2c3d4e5f"
+
+
+@pytest.mark.parametrize("kind", ["sentinel-2-l2a", "dem", "S2L2A", f"byoc-{UUID}", f"batch-{UUID}"])
+def test_data_the_service_documents_pass(kind: str) -> None:
+    assert warnings(processRequest__input__data=[{"type": kind}]) == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "fact", "fix"),
+    [
+        ("sentinel-2-l2", "is not a type of data", "Write sentinel-2-l"),
+        ("ikonos", "is not a type of data", "Known are sentinel-1-grd, "),
+        ("byoc-mine", "does not end with the id of a collection", "Write byoc- or batch-"),
+    ],
+)
+def test_data_nobody_knows_are_pointed_out(kind: str, fact: str, fix: str) -> None:
+    (said,) = warnings(processRequest__input__data=[{"type": kind}])
+    assert said.startswith(f"processRequest.input.data.0.type: {kind} {fact}")
+    assert fix in said
+
+
+def test_what_is_skipped_is_not_overwritten() -> None:
+    (said,) = warnings(output__overwrite=True, output__skipExisting=True)
+    assert said.startswith("output.overwrite: does not write features again whose results are all there")
+    assert warnings(output__overwrite=True, output__skipExisting=False) == []
+
+
 def test_cog_parameters_without_cog_are_pointed_out() -> None:
     (said,) = warnings(output__cogParameters={"blockxsize": 512})
     assert "is ignored" in said

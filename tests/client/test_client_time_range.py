@@ -48,21 +48,67 @@ def test_what_airflow_makes_of_a_date_is_understood(start: Any) -> None:
 @pytest.mark.parametrize(
     ("data_filter", "message"),
     [
-        ({"timeRange": {"from": "2019-13-01T00:00:00Z"}}, "timeRange.from = '2019-13-01T00:00:00Z' is not a moment"),
-        ({"timeRange": {"to": "2019-04-01"}}, "timeRange.to = '2019-04-01' is a date without a time"),
+        (
+            {"timeRange": {"from": "2019-13-01T00:00:00Z"}},
+            "dataFilter.timeRange.from = '2019-13-01T00:00:00Z': is not a moment. Write",
+        ),
+        (
+            {"timeRange": {"to": "2019-04-01"}},
+            "dataFilter.timeRange.to = '2019-04-01': is a date without a time. Write",
+        ),
         (
             {"timeRange": {"from": "2026-11-01 00:00:00+00:00", "to": "2026-11-01 00:00:00+00:00"}},
-            "is not before timeRange.to = 2026-11-01 00:00:00+00:00. A schedule that is no interval",
+            "timeRange.from is not before timeRange.to. A schedule that is no interval",
         ),
         ({"timeRange": {"from": "2020-01-01T00:00:00Z", "to": "2019-01-01T00:00:00Z"}}, "is not before timeRange.to"),
+        (
+            {"maxCloudCoverage": 100.5},
+            "dataFilter.maxCloudCoverage = 100.5: must be a number from 0 to 100, in percent",
+        ),
+        ({"maxCloudCoverage": -1}, "dataFilter.maxCloudCoverage = -1: must be a number from 0 to 100"),
+        ({"maxCloudCoverage": "low"}, "dataFilter.maxCloudCoverage = 'low': must be a number from 0 to 100"),
+        ({"maxCloudCoverage": True}, "dataFilter.maxCloudCoverage = True: must be a number from 0 to 100"),
+        ({"mosaickingOrder": "best"}, "'best': must be one of mostRecent, leastRecent, leastCC. Choose one"),
+        ({"mosaickingOrder": ["leastCC"]}, "['leastCC']: must be one of mostRecent, leastRecent, leastCC"),
+        ("cloudless", "dataFilter = 'cloudless': must be a JSON object. Write an object with the fields in it."),
         ({"timeRnge": {}}, "timeRnge is not a filter, and nearly timeRange. Write timeRange."),
-        ({"timeRange": "last week"}, "timeRange must be an object"),
+        ({"timeRange": "last week"}, "dataFilter.timeRange = 'last week': must be a JSON object. Write"),
     ],
 )
 def test_what_is_wrong_with_a_period_is_told(data_filter: Any, message: str) -> None:
     with pytest.raises(InvalidParameter) as caught:
         sent(data_filter)
     assert message in str(caught.value)
+
+
+def test_both_dates_and_all_else_are_named_at_once() -> None:
+    with pytest.raises(InvalidParameter) as caught:
+        sent({"timeRange": {"from": "yesterday", "to": "2019-04-01"}, "maxCloudCoverage": 101, "mosaickingOrder": "x"})
+    path = "processRequest.input.data.0.dataFilter"
+    assert [each.field for each in (caught.value, *caught.value.others)] == [
+        f"{path}.timeRange.from",
+        f"{path}.timeRange.to",
+        f"{path}.maxCloudCoverage",
+        f"{path}.mosaickingOrder",
+    ]
+
+
+def test_what_templating_made_of_a_filter_is_sent_as_the_service_wants_it() -> None:
+    found = sent(
+        '{"timeRange": {"from": "2019-04-01T00:00:00"}, "maxCloudCoverage": "30", "mosaickingOrder": "leastCC"}'
+    )
+    assert found == {
+        "timeRange": {"from": "2019-04-01T00:00:00Z"},
+        "maxCloudCoverage": 30.0,
+        "mosaickingOrder": "leastCC",
+    }
+
+
+@pytest.mark.parametrize("percent", [0, 100, 33.3])
+def test_a_cloud_cover_in_percent_is_sent_as_it_was_written(percent: float) -> None:
+    found = sent({"maxCloudCoverage": percent, "mosaickingOrder": None})
+    assert found == {"maxCloudCoverage": percent}
+    assert type(found["maxCloudCoverage"]) is type(percent)
 
 
 def test_filters_of_other_collections_pass() -> None:

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from airflow_provider_sentinelhub.client.models.common import (
+    Flag,
     JsonObject,
     OpenRequestModel,
     RequestModel,
@@ -166,7 +167,7 @@ class CogParameters(RequestModel):
     ) = None
     blockxsize: int | None = None
     blockysize: int | None = None
-    use_predictor: bool | None = None
+    use_predictor: Flag | None = None
 
 
 class RasterOutput(RequestModel):
@@ -184,11 +185,11 @@ class RasterOutput(RequestModel):
 
     type: Literal["raster"]
     delivery: Annotated[ObjectStorage, Text]
-    overwrite: bool | None = None
-    skip_existing: bool | None = None
-    cog_output: bool | None = None
+    overwrite: Flag | None = None
+    skip_existing: Flag | None = None
+    cog_output: Flag | None = None
     cog_parameters: Annotated[CogParameters, Text] | None = None
-    create_collection: bool | None = None
+    create_collection: Flag | None = None
     collection_id: str | None = None
 
 

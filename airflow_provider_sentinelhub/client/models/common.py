@@ -17,6 +17,8 @@ M = TypeVar("M", bound=BaseModel)
 
 _SECRET = re.compile("key|secret|credential|token|password", re.IGNORECASE)
 _RULE = "sentinelhub_rule"
+_PART = "Write an object with the fields in it."
+_WHOLE = "Give the request as a dict or as its JSON text."
 
 
 class RequestModel(BaseModel):
@@ -74,7 +76,16 @@ def without_nulls(value: Any) -> Any:
     return [without_nulls(item) for item in value] if isinstance(value, list) else value
 
 
+def _flag(value: Any) -> bool:
+    # The service takes nothing but true and false; templating makes texts of them.
+    read = {"true": True, "false": False}.get(value.strip().lower()) if isinstance(value, str) else value
+    if not isinstance(read, bool):
+        broken("must be true or false", "Write one of the two, without quotes.")
+    return read
+
+
 Text = BeforeValidator(from_text)
+Flag = Annotated[bool, BeforeValidator(_flag)]
 Numbers = Annotated[list[float], Text]
 JsonObject = Annotated[dict[str, Any], Text]
 
@@ -104,16 +115,23 @@ def _problem(error: Any, where: str) -> InvalidParameter:
     kind, context = error["type"], error.get("ctx", {})
     if kind == _RULE:
         return InvalidParameter(field, value, context["rule"], context["fix"])
-    if kind == "missing":
-        return InvalidParameter(field, None, "is required", "Add it.")
-    if kind == "extra_forbidden":
-        return InvalidParameter(field, value, "is not a field of this part of the request", "Check the spelling.")
-    if kind == "union_tag_not_found":
-        return InvalidParameter(f"{field}.type", None, "is required", "Add it.")
-    if kind == "union_tag_invalid":
-        return InvalidParameter(
-            f"{field}.type", context["tag"], f"must be one of {context['expected_tags']}", "Choose one."
-        )
+    rules = {
+        "missing": (field, None, "is required", "Add it."),
+        "extra_forbidden": (field, value, "is not a field of this part of the request", "Check the spelling."),
+        "union_tag_not_found": (f"{field}.type", None, "is required", "Add it."),
+        "union_tag_invalid": (
+            f"{field}.type",
+            context.get("tag"),
+            f"must be one of {context.get('expected_tags')}",
+            "Choose one.",
+        ),
+        **dict.fromkeys(
+            ("model_type", "model_attributes_type", "dict_type"),
+            (field, value, "must be a JSON object", _PART if steps or where else _WHOLE),
+        ),
+    }
+    if kind in rules:
+        return InvalidParameter(*rules[kind])
     return InvalidParameter(field, value, error["msg"][:1].lower() + error["msg"][1:], "Correct the value.")
 
 

@@ -19,7 +19,7 @@ from airflow_provider_sentinelhub.client.models.common import (
     Text,
     broken,
 )
-from airflow_provider_sentinelhub.client.models.time_range import checked_filter
+from airflow_provider_sentinelhub.client.models.time_range import DataFilter
 
 _CRS = re.compile(r"^(https?://www\.opengis\.net/def/crs/(EPSG/0/\d{4,5}|OGC/1\.3/CRS84)|urn:ogc:def:crs:.+)$")
 _MIN_RING = 4
@@ -104,13 +104,8 @@ class InputData(OpenRequestModel):
     """
 
     type: Annotated[str, Field(min_length=1)]
-    data_filter: JsonObject | None = None
+    data_filter: Annotated[DataFilter, Text] | None = None
     processing: JsonObject | None = None
-
-    @field_validator("data_filter")
-    @classmethod
-    def _period(cls, data_filter: dict[str, Any] | None) -> dict[str, Any] | None:
-        return None if data_filter is None else checked_filter(data_filter)
 
 
 class ProcessInput(RequestModel):

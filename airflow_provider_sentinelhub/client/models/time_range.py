@@ -1,45 +1,25 @@
-"""The period of a data source: what Airflow's templates make of a date is understood, and what is wrong is told."""
+"""The filter of a data source: what Airflow's templates make of a date is understood, and what is wrong is told."""
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime
 from difflib import get_close_matches
-from typing import Any
+from typing import Annotated, Any
 
-from airflow_provider_sentinelhub.client.models.common import broken, from_text
+from pydantic import BeforeValidator, Field, model_validator
+
+from airflow_provider_sentinelhub.client.models.common import OpenRequestModel, Text, broken
 
 _KNOWN = ("timeRange", "maxCloudCoverage", "mosaickingOrder")
+_ORDERS = ("mostRecent", "leastRecent", "leastCC")
+_MAX_PERCENT = 100
 _FIX = "Write a moment like 2019-04-01T00:00:00Z."
 
 
-def checked_filter(data_filter: dict[str, Any]) -> dict[str, Any]:
-    """
-    Check a ``dataFilter``, and return it with the moments of its ``timeRange`` as the service wants them.
-
-    Collections have filters of their own, so an unknown one passes, unless it is nearly the name of a known one.
-
-    :param data_filter: The filter.
-    """
-    for name in data_filter:
-        meant = get_close_matches(name, _KNOWN, n=1, cutoff=0.8)
-        if meant and name not in _KNOWN:
-            broken(f"{name} is not a filter, and nearly {meant[0]}", f"Write {meant[0]}.")
-    given = from_text(data_filter.get("timeRange"))
-    if given is None:
-        return data_filter
-    if not isinstance(given, dict):
-        broken("timeRange must be an object", 'Write {"from": "2019-04-01T00:00:00Z", "to": "2019-06-30T23:59:59Z"}.')
-    moments = {end: _moment(end, given[end]) for end in ("from", "to") if given.get(end) is not None}
-    if len(moments) == 2 and moments["from"] >= moments["to"]:  # noqa: PLR2004 - from and to
-        broken(
-            f"timeRange.from = {given['from']} is not before timeRange.to = {given['to']}",
-            "A schedule that is no interval has data_interval_start equal to data_interval_end; take another period.",
-        )
-    written = {end: _written(moment) for end, moment in moments.items()}
-    return {**data_filter, "timeRange": {**given, **written}}
-
-
-def _moment(end: str, value: Any) -> datetime:
+def _moment(value: Any) -> str | None:
+    if value is None:
+        return None
     if isinstance(value, datetime):
         moment = value
     else:
@@ -47,12 +27,77 @@ def _moment(end: str, value: Any) -> datetime:
         try:
             moment = datetime.fromisoformat(text)
         except ValueError:
-            broken(f"timeRange.{end} = {text!r} is not a moment", _FIX)
+            broken("is not a moment", _FIX)
         if len(text) <= len("2019-04-01"):
-            broken(f"timeRange.{end} = {text!r} is a date without a time", _FIX)
-    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+            broken("is a date without a time", _FIX)
+    moment = (moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).astimezone(UTC)
+    written = moment.isoformat(timespec="milliseconds" if moment.microsecond else "seconds")
+    return written.replace("+00:00", "Z")
 
 
-def _written(moment: datetime) -> str:
-    text = moment.astimezone(UTC).isoformat(timespec="milliseconds" if moment.microsecond else "seconds")
-    return text.replace("+00:00", "Z")
+def _percent(value: Any) -> Any:
+    number = value
+    if isinstance(value, str):
+        try:
+            number = float(value)
+        except ValueError:
+            number = None
+    is_number = isinstance(number, (int, float)) and not isinstance(number, bool)
+    # What JSON cannot express is told apart, as it is anywhere in a request.
+    if not is_number or (math.isfinite(number) and not 0 <= number <= _MAX_PERCENT):
+        broken(f"must be a number from 0 to {_MAX_PERCENT}, in percent", "Write e.g. 30, or leave it out.")
+    return number
+
+
+def _order(value: Any) -> Any:
+    if value not in _ORDERS:
+        broken(f"must be one of {', '.join(_ORDERS)}", "Choose one; it is mostRecent where it is left out.")
+    return value
+
+
+class TimeRange(OpenRequestModel):
+    """
+    A period.
+
+    :param start: Its first moment; what has no time zone is in UTC.
+    :param end: Its last moment.
+    """
+
+    start: Annotated[str | None, BeforeValidator(_moment), Field(alias="from")] = None
+    end: Annotated[str | None, BeforeValidator(_moment), Field(alias="to")] = None
+
+    @model_validator(mode="after")
+    def _in_order(self) -> TimeRange:
+        if self.start and self.end and datetime.fromisoformat(self.start) >= datetime.fromisoformat(self.end):
+            broken(
+                "timeRange.from is not before timeRange.to",
+                "A schedule that is no interval has data_interval_start equal to data_interval_end; take another "
+                "period.",
+            )
+        return self
+
+
+class DataFilter(OpenRequestModel):
+    """
+    Which images are read.
+
+    Collections have filters of their own, so an unknown one passes, unless it is nearly the name of a known one.
+
+    :param time_range: When they were taken.
+    :param max_cloud_coverage: Percent, 0 to 100.
+    :param mosaicking_order: Which image lies on top: ``mostRecent``, ``leastRecent`` or ``leastCC``.
+    """
+
+    time_range: Annotated[TimeRange, Text] | None = None
+    max_cloud_coverage: Annotated[Any, BeforeValidator(_percent)] = None
+    mosaicking_order: Annotated[Any, BeforeValidator(_order)] = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_typing_mistake(cls, given: Any) -> Any:
+        for name in given if isinstance(given, dict) else ():
+            meant = get_close_matches(str(name), _KNOWN, n=1, cutoff=0.8)
+            if meant and name not in _KNOWN:
+                broken(f"{name} is not a filter, and nearly {meant[0]}", f"Write {meant[0]}.")
+        # A field that is null is left out, as everywhere in a request.
+        return {key: value for key, value in given.items() if value is not None} if isinstance(given, dict) else given

@@ -43,6 +43,9 @@ def check_raster(body: Json, deployment: Deployment | None) -> Iterator[Finding]
     if part(body, "output", "type") != "raster":
         return
     asked = Asked(body)
+    if part(body, "output", "overwrite") is True and part(body, "output", "skipExisting") is True:
+        fact = "does not write features again whose results are all there: output.skipExisting leaves them out"
+        yield Advice("output.overwrite", fact, "To write everything again, leave skipExisting out.")
     if part(body, "output", "cogOutput") is True:
         yield from _check_cog(asked)
     elif mapping(body, "output", "cogParameters"):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from airflow_provider_sentinelhub.client.errors import InvalidParameter
 from airflow_provider_sentinelhub.client.preflight.area import check_area
+from airflow_provider_sentinelhub.client.preflight.data import check_data
 from airflow_provider_sentinelhub.client.preflight.findings import Finding, Findings, Json, Rule, each_of
 from airflow_provider_sentinelhub.client.preflight.outputs import check_outputs
 from airflow_provider_sentinelhub.client.preflight.payload import check_payload
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from airflow_provider_sentinelhub.client.deployments import Deployment
 
 RULES: Final[Mapping[str, tuple[Rule, ...]]] = {
-    "batch-v2": (check_area, check_outputs, check_raster, check_zarr, check_places),
+    "batch-v2": (check_area, check_data, check_outputs, check_raster, check_zarr, check_places),
 }
 """Rules by the key of the API whose requests they are about."""
 

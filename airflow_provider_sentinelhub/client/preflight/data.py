@@ -1,0 +1,55 @@
+"""
+Rules on data sources.
+
+Sources: https://docs.planet.com/develop/apis/processing/ (input.data),
+https://documentation.dataspace.copernicus.eu/APIs/SentinelHub/Data.html
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+from airflow_provider_sentinelhub.client.preflight.findings import Advice, Finding, Json, objects
+
+if TYPE_CHECKING:
+    from airflow_provider_sentinelhub.client.deployments import Deployment
+
+COLLECTIONS = (
+    "sentinel-1-grd", "sentinel-2-l1c", "sentinel-2-l2a", "sentinel-3-olci", "sentinel-3-olci-l2", "sentinel-3-slstr",
+    "sentinel-3-slstr-l2", "sentinel-3-synergy-l2", "sentinel-5p-l2", "landsat-mss-l1", "landsat-tm-l1",
+    "landsat-tm-l2", "landsat-etm-l1", "landsat-etm-l2", "landsat-ot-l1", "landsat-ot-l2", "dem", "hls", "modis",
+)  # fmt: skip
+"""Types of data as the service's documentation names them; beside them there are collections of users."""
+
+_FORMER = frozenset({"landsat-8-l1c", "s2gm", "custom", "s1grd", "s2l1c", "s2l2a", "l8l1c"})
+_OWN = re.compile(r"(byoc|batch)-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+
+
+def check_data(body: Json, deployment: Deployment | None) -> Iterator[Finding]:  # noqa: ARG001 - a Rule
+    """
+    Find types of data that the service's documentation does not know.
+
+    :param body: The request.
+    :param deployment: Not looked at.
+    """
+    for number, source in enumerate(objects(body, "processRequest", "input", "data")):
+        kind = source.get("type")
+        # A template is judged when it has been rendered.
+        if (
+            not isinstance(kind, str)
+            or "{" in kind
+            or kind.lower() in _FORMER.union(COLLECTIONS)
+            or _OWN.fullmatch(kind)
+        ):
+            continue
+        field = f"processRequest.input.data.{number}.type"
+        if kind.lower().startswith(("byoc-", "batch-")):
+            fix = "Write byoc- or batch- and the whole id (UUID) of the collection."
+            yield Advice(field, f"{kind} does not end with the id of a collection", fix)
+            continue
+        meant = get_close_matches(kind.lower(), COLLECTIONS, n=1, cutoff=0.8)
+        fix = f"Write {meant[0]}." if meant else f"Known are {', '.join(COLLECTIONS)}, byoc-<id> and batch-<id>."
+        yield Advice(field, f"{kind} is not a type of data that the service documents", fix)
