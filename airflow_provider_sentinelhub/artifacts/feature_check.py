@@ -15,7 +15,14 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from airflow_provider_sentinelhub.artifacts.feature_geometry import check_geometries
-from airflow_provider_sentinelhub.artifacts.feature_problems import EXAMPLES, MAX_PIXELS, Findings, Problem, Rule
+from airflow_provider_sentinelhub.artifacts.feature_problems import (
+    EXAMPLES,
+    MAX_NAME,
+    MAX_PIXELS,
+    Findings,
+    Problem,
+    Rule,
+)
 from airflow_provider_sentinelhub.artifacts.feature_tables import FeatureTable, feature_name, feature_tables
 from airflow_provider_sentinelhub.artifacts.feature_writer import Size
 from airflow_provider_sentinelhub.artifacts.geopackage import HEADER_BYTES, MAX_FEATURES, WHAT
@@ -30,11 +37,15 @@ if TYPE_CHECKING:
 
 # What follows this in the message speaks of files the service wrote.
 _ADVICE = ". If the task is still running"
+# Names become a part of the output's path. Text ends at a zero byte for GLOB and length, but not for instr.
+_NO_PATH = f"""({{0}} IN ('.', '..') OR length({{0}}) > {MAX_NAME} OR instr({{0}}, char(0)) > 0
+    OR {{0}} GLOB '*[/\\<>?#' || char(1) || '-' || char(31) || char(127) || ']*')"""
 _IS_NO_SIZE = "typeof({0}) NOT IN ('integer', 'null') OR coalesce({0}, 1) < 1"
 # One bit for each way a row may break a rule; none of the conditions is ever NULL.
 _ROW_RULES = (
     (Rule.IDENTIFIER, "({identifier} IS NULL OR {identifier} = '')"),
     (Rule.IDENTIFIER_TEXT, "typeof({identifier}) NOT IN ('text', 'null')"),
+    (Rule.IDENTIFIER_PATH, f"coalesce({_NO_PATH.format('{identifier}')}, 0)"),
     (Rule.SIZE, "({width} IS NULL AND {height} IS NULL AND {resolution} IS NULL AND {no_default})"),
     (Rule.SIZE_PAIR, "(({width} IS NULL) <> ({height} IS NULL))"),
     (Rule.SIZE_NUMBER, f"({_IS_NO_SIZE.format('{width}')} OR {_IS_NO_SIZE.format('{height}')})"),
@@ -50,7 +61,7 @@ _ROW_RULES = (
 )
 
 # True of a row that breaks none of these rules, and sooner found out; NULL or false of all others.
-_FINE = f"""typeof({{identifier}}) = 'text' AND {{identifier}} <> ''
+_FINE = f"""typeof({{identifier}}) = 'text' AND {{identifier}} <> '' AND NOT {_NO_PATH.format("{identifier}")}
     AND CASE WHEN {{width}} IS NULL AND {{height}} IS NULL
     THEN typeof({{resolution}}) IN ('real', 'integer') AND {{resolution}} > 0
     ELSE {{resolution}} IS NULL AND typeof({{width}}) = 'integer' AND {{width}} BETWEEN 1 AND {MAX_PIXELS}
@@ -140,7 +151,9 @@ def _check_rows(
     has_default = defaults.width is not None or defaults.resolution is not None
     columns = {name: table.column(name) for name in ("identifier", "width", "height", "resolution")}
     columns |= {"geometry": table.column(table.geometry.lower()), "no_default": str(int(not has_default))}
-    missing = {Rule.IDENTIFIER, Rule.IDENTIFIER_TEXT} if columns["identifier"] == "NULL" else set()
+    missing = (
+        {Rule.IDENTIFIER, Rule.IDENTIFIER_TEXT, Rule.IDENTIFIER_PATH} if columns["identifier"] == "NULL" else set()
+    )
     # Those who read all geometries see these two on the way.
     missing |= {Rule.GEOMETRY, Rule.READABLE} if not geometry or columns["geometry"] == "NULL" else set()
     rules = [(rule, condition.format(**columns)) for rule, condition in _ROW_RULES if rule not in missing]

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 MAX_PIXELS = 3500
 """Pixels a feature may have in each direction."""
+MAX_NAME = 200
+"""Characters of an identifier: a file name has 255 bytes, of which output names and suffixes need some."""
 EXAMPLES = 5
 """How many of the features with the same problem are named."""
 
@@ -37,6 +39,7 @@ class Rule(StrEnum):
     IDENTIFIER_COLUMN = "has identifiers"
     IDENTIFIER = "identifier is there"
     IDENTIFIER_TEXT = "identifier is text"
+    IDENTIFIER_PATH = "identifier can be a path"
     IDENTIFIER_UNIQUE = "identifier is unique"
     SIZE = "has a size"
     SIZE_PAIR = "width and height go together"
@@ -107,6 +110,13 @@ _TEXTS = {
         "identifier",
         "{features} {have} one that is not text",
         f"Convert the column to text, {_REPAIR}",
+        is_mendable=True,
+    ),
+    Rule.IDENTIFIER_PATH: _Text(
+        "identifier",
+        "{features} {have} one that cannot be in the output's path: . or .., more than "
+        f"{MAX_NAME} characters, or with / \\ < > ? # or a control character",
+        f"Rename them, {_REPAIR}: then the characters are replaced",
         is_mendable=True,
     ),
     Rule.IDENTIFIER_UNIQUE: _Text(

@@ -2,11 +2,13 @@
 Mend what can be mended in input GeoPackages, in a copy.
 
 Rings are closed, invalid polygons made valid, features without a name or with another one's get one of their own,
-columns that are missing are added, and what is too much for one file goes into another.
+characters that no path may have are replaced, columns that are missing are added, and what is too much for one file
+goes into another.
 """
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from contextlib import closing
 from dataclasses import replace
@@ -14,7 +16,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_sentinelhub.artifacts.feature_check import check_geopackage
-from airflow_provider_sentinelhub.artifacts.feature_problems import error_of
+from airflow_provider_sentinelhub.artifacts.feature_problems import MAX_NAME, error_of
 from airflow_provider_sentinelhub.artifacts.feature_sources import from_file
 from airflow_provider_sentinelhub.artifacts.feature_tables import feature_tables
 from airflow_provider_sentinelhub.artifacts.feature_writer import Size, write_geopackages
@@ -29,6 +31,10 @@ if TYPE_CHECKING:
     from airflow_provider_sentinelhub.artifacts.feature_writer import WrittenGeoPackage
     from airflow_provider_sentinelhub.artifacts.features import Batch
 
+_NO_PATH = re.compile(r"[\x00-\x1f\x7f/\\<>?#]")
+# So that a number can be added.
+_ROOM = 10
+
 
 def repair_geopackages(
     paths: Sequence[Path], target: Path, *, size: Size | None = None, max_features: int = MAX_FEATURES
@@ -38,7 +44,7 @@ def repair_geopackages(
 
     Names that are in order are kept, so outputs that were delivered before lie where they did. Where two features
     share a name the first keeps it, and the others are called ``name-2``, ``name-3`` and so on; features without a
-    name become ``feature-1``, ``feature-2`` and so on.
+    name become ``feature-1``, ``feature-2`` and so on. Characters that a path cannot have become ``_``.
 
     :param paths: The GeoPackages, as one: identifiers will differ over all of them.
     :param target: File to write, see :func:`.write_geopackages`; none of ``paths``.
@@ -106,14 +112,25 @@ def _taken_names(paths: Sequence[Path]) -> sqlite3.Connection:
 
 
 def _own_name(value: Any, names: sqlite3.Connection) -> str:
-    name = "" if value is None else str(value)
-    (given,) = names.execute("SELECT given FROM names WHERE name = ?", (name,)).fetchone() or (0,)
-    if name and not given:
-        names.execute("INSERT OR REPLACE INTO names VALUES (?, 1)", (name,))
+    original = "" if value is None else str(value)
+    name = _as_path(original)
+    (given,) = names.execute("SELECT given FROM names WHERE name = ?", (original,)).fetchone() or (0,)
+    # Another feature whose name was in order keeps it, even if it comes later.
+    is_free = name == original or names.execute("SELECT 1 FROM names WHERE name = ?", (name,)).fetchone() is None
+    if name and not given and is_free:
+        names.executemany("INSERT OR REPLACE INTO names VALUES (?, 1)", [(each,) for each in {name, original}])
         return name
     # What was tried for this name before is not tried again: a million features may share one.
-    number = given + 1
-    while not names.execute("INSERT OR IGNORE INTO names VALUES (?, 1)", (f"{name or 'feature'}-{number}",)).rowcount:
+    number = max(given, 1 if name else 0) + 1
+    start = name[: MAX_NAME - _ROOM] or "feature"
+    while not names.execute("INSERT OR IGNORE INTO names VALUES (?, 1)", (f"{start}-{number}",)).rowcount:
         number += 1
-    names.execute("INSERT OR REPLACE INTO names VALUES (?, ?)", (name, number))
-    return f"{name or 'feature'}-{number}"
+    names.execute("INSERT OR REPLACE INTO names VALUES (?, ?)", (original, number))
+    return f"{start}-{number}"
+
+
+def _as_path(name: str) -> str:
+    if name in {".", ".."}:
+        return "_" * len(name)
+    name = _NO_PATH.sub("_", name)
+    return name if len(name) <= MAX_NAME else name[: MAX_NAME - _ROOM]

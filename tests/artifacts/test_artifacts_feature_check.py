@@ -164,6 +164,31 @@ def test_what_is_mendable_is_mended(tmp_path: Path) -> None:
     assert (found["feature-1"].width, found["a"].width) == (7, 10)
 
 
+NO_PATHS = [".", "..", "a/b", "a\\b", "<tileName>", "a?b", "a#b", "a\nb", "a\0b", "\x7f", "n" * 201]
+
+
+@pytest.mark.parametrize("name", NO_PATHS)
+@pytest.mark.parametrize("validity", [True, False])
+def test_a_name_that_cannot_be_a_path_is_refused(tmp_path: Path, name: str, validity: bool) -> None:
+    path = write(tmp_path / "a.gpkg", (name, 10, 10, None, blob()))
+    assert [problem.rule for problem in check_geopackage(path, validity=validity)] == [Rule.IDENTIFIER_PATH]
+
+
+@pytest.mark.parametrize("name", ["a.b", "...", "n" * 200, "a-b_c [1]*^", "Straße 1", "a\x80b"])
+def test_a_name_that_can_be_a_path_is_not(tmp_path: Path, name: str) -> None:
+    assert check_geopackage(write(tmp_path / "a.gpkg", (name, 10, 10, None, blob()))) == ()
+
+
+def test_names_become_paths_and_take_no_name_from_another(tmp_path: Path) -> None:
+    given = ["a/b", "a?b", "a/b", "a_b", "..", "n" * 201, "n" * 202, "m" * 200, "m" * 200]
+    path = write(tmp_path / "a.gpkg", *((name, 10, 10, None, blob()) for name in given))
+    (written,) = repair_geopackages([path], tmp_path / "b.gpkg")
+    assert names(written.path) == [
+        *("a_b-2", "a_b-3", "a_b-4", "a_b", "__", "n" * 190, "n" * 190 + "-2"),
+        *("m" * 200, "m" * 190 + "-2"),
+    ]
+
+
 def test_names_differ_over_all_layers_and_files_after_a_repair(tmp_path: Path) -> None:
     for name in ("a.gpkg", "b.gpkg"):
         batches = [*from_geometries({"x": BOX, "y": BOX}, epsg=32632), *from_geometries({"x": BOX}, epsg=32633)]

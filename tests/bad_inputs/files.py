@@ -199,6 +199,13 @@ FILES: list[BadInput] = [
         checked(good(), good(2, "")),
     ),
     BadInput(
+        "names that are no part of a path",
+        "fields.gpkg, identifier = ['..', 'a/b', '<tileName>']: 3 features have one that cannot be in the output's "
+        "path: . or .., more than 200 characters, or with / \\ < > ? # or a control character. Rename them, or have "
+        "it done with repair=True: then the characters are replaced.",
+        checked(good(1, ".."), good(2, "a/b"), good(3, "<tileName>")),
+    ),
+    BadInput(
         "two features of one name",
         "fields.gpkg, identifier = ['a (2 times)']: 1 name is used more than once, over all layers, and the "
         "output of one feature would replace the other's. Make them differ, or have it done with repair=True: "
