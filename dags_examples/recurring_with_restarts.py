@@ -71,7 +71,8 @@ with DAG(
     @task
     def missing(result: Any) -> list[dict[str, Any]]:
         """Read which features failed for good, and why."""
-        return SentinelHubBatchHook().failed_features(result["report_url"], limit=100)
+        url = result.get("report_url")
+        return SentinelHubBatchHook().failed_features(url, limit=100) if url else []
 
     @task
     def look_into(feature: dict[str, Any]) -> str:
@@ -88,6 +89,8 @@ with DAG(
     schedule=None,
     start_date=datetime(2026, 1, 1, tzinfo=UTC),
     catchup=False,
+    # Two at once would both look before either has created its restart.
+    max_active_runs=1,
     params={
         "batch_task_id": Param("", type="string", description="Id of a batch task that has ended"),
         "poll_interval": Param(60, type="number", minimum=0.2),
