@@ -47,11 +47,18 @@ def failed_features(
         pixels, ``None`` where there was no manifest.
     :raises ArtifactMissing: There is no such table.
     :raises ArtifactCorrupt: It is not one of this package's tables.
-    :raises InvalidParameter: The limit is not positive, or there is no such outcome.
+    :raises InvalidParameter: There is no URL, the limit is not positive, or there is no such outcome.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    if not report_url or not isinstance(report_url, str):
+        raise InvalidParameter(
+            "report_url",
+            report_url,
+            "must be the URL of a report's table",
+            "Give the report_url of a task's result; it is None where no report was written.",
+        )
     if limit < 1:
         raise InvalidParameter("limit", limit, "must be 1 or more", "Leave it out for 1,000.")
     unknown = sorted(set(outcomes) - set(FeatureOutcome))

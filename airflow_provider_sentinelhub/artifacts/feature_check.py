@@ -82,6 +82,9 @@ def check_geopackage(path: Path, *, defaults: Size | None = None, validity: bool
     :raises StorageUnavailable: This machine has no room to read it.
     """
     findings = Findings()
+    if not path.is_file():
+        findings.add(Rule.IS_GEOPACKAGE, ["it is a folder" if path.is_dir() else "there is no such file"])
+        return findings.problems()
     try:
         with open_sqlite(path, WHAT) as connection:
             _check(connection, defaults or Size(), findings, validity=validity)

@@ -44,8 +44,10 @@ def check_geometries(connection: sqlite3.Connection, table: FeatureTable, defaul
     width, height, resolution = (table.column(name) for name in ("width", "height", "resolution"))
     default = "NULL" if defaults.resolution is None else repr(float(defaults.resolution))
     # A width and height of its own win over a resolution, and its own resolution over any default.
+    # Text is above every number for SQLite.
     step = (
-        f"CASE WHEN {width} > 0 AND {height} > 0 THEN NULL WHEN {resolution} > 0 THEN {resolution} ELSE {default} END"
+        f"CASE WHEN {width} > 0 AND {height} > 0 THEN NULL "
+        f"WHEN {resolution} > 0 AND typeof({resolution}) IN ('integer', 'real') THEN {resolution} ELSE {default} END"
     )
     query = f"SELECT rowid, {{}}, {step} FROM {quoted(table.name)} NOT INDEXED WHERE substr({geometry}, 1, 4) {{}}"  # noqa: S608
     rows = connection.execute(query.format(f"substr({geometry}, {_START[_USUAL[-1]] + 1})", f"IS x'{_USUAL.hex()}'"))

@@ -115,3 +115,9 @@ def test_what_is_no_report_is_refused(tmp_path: Path) -> None:
 def test_parameters_are_checked(given: dict[str, int], field: str) -> None:
     with pytest.raises(InvalidParameter, match=field):
         failed_features(Storage(), "file:///none", **given)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("url", [None, ""])
+def test_a_report_that_was_not_written_is_no_url(url: str | None) -> None:
+    with pytest.raises(InvalidParameter, match=r"report_url = .*: must be the URL .* where no report was written"):
+        failed_features(Storage(), url)  # type: ignore[arg-type]

@@ -96,6 +96,11 @@ def written(folder: Path, name: str, content: bytes) -> Path:
     return folder / name
 
 
+def made(folder: Path) -> Path:
+    folder.mkdir()
+    return folder
+
+
 def two_files(folder: Path) -> None:
     paths = [write(folder / "north.gpkg", good()), write(folder / "south.gpkg", good(), good(2, "b"))]
     if problems := check_names_across(paths):
@@ -122,6 +127,18 @@ def unclosed() -> bytes:
 
 
 FILES: list[BadInput] = [
+    BadInput(
+        "a file that is not there",
+        "fields.gpkg, file = ['there is no such file']: cannot be read as a GeoPackage. Write it again, or choose "
+        "another file.",
+        lambda folder: check(folder / "fields.gpkg"),
+    ),
+    BadInput(
+        "a folder",
+        "fields.gpkg, file = ['it is a folder']: cannot be read as a GeoPackage. Write it again, or choose another "
+        "file.",
+        lambda folder: check(made(folder / "fields.gpkg")),
+    ),
     BadInput(
         "an empty file",
         "fields.gpkg, file = ['it is empty']: cannot be read as a GeoPackage. Write it again, or choose another file.",
@@ -252,6 +269,14 @@ FILES: list[BadInput] = [
         "fields.gpkg, resolution = ['a']: 1 feature has one that is not a number above 0. Correct it, or give "
         "width and height.",
         checked(good(width=None, height=None, resolution=-10.0)),
+    ),
+    BadInput(
+        "a resolution that is text",
+        "fields.gpkg, resolution = ['b']: 1 feature has one that is not a number above 0. Correct it, or give width "
+        "and height.",
+        checked(
+            good(width=None, height=None, resolution=10.0), good(2, "b", width=None, height=None, resolution="10 m")
+        ),
     ),
     BadInput(
         "too many pixels",
