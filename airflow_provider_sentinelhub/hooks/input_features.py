@@ -9,7 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_sentinelhub.client.errors import ArtifactMissing, InvalidConfiguration, InvalidParameter
+from airflow_provider_sentinelhub.client.errors import (
+    ArtifactMissing,
+    InvalidConfiguration,
+    InvalidParameter,
+    StorageUnavailable,
+)
 
 if TYPE_CHECKING:
     from airflow_provider_sentinelhub.artifacts.feature_writer import Size, WrittenGeoPackage
@@ -101,12 +106,8 @@ def check_input(buckets: Buckets, body: Mapping[str, Any]) -> None:
     size = Size(width, height, None if width else defaults.get("resolution"))
     with tempfile.TemporaryDirectory(prefix="sentinelhub-check-") as folder:
         path = Path(folder) / url.rpartition("/")[2]
-        try:
+        with _naming(f"input.features.{kind}.url", url):
             buckets.of(url).download(url, path)
-        except ArtifactMissing:
-            raise InvalidParameter(
-                f"input.features.{kind}.url", url, "there is no such object", "Check the path, or make the file first."
-            ) from None
         if problems := check_geopackage(path, defaults=size):
             raise error_of(path, problems)
 
@@ -147,9 +148,29 @@ def make_input(
         made = []
         for file in written:
             target = location.with_key(location.key.removesuffix(name) + file.path.name)
-            buckets.of(url).upload(file.path, str(target))
+            with _naming("url", url):
+                buckets.of(url).upload(file.path, str(target))
             made.append(MadeGeoPackage(str(target), file.features, file.layers))
     return tuple(made)
+
+
+@contextmanager
+def _naming(name: str, url: str) -> Iterator[None]:
+    """Say which parameter names an object or a bucket that does not exist, which no retry mends."""
+    from airflow_provider_sentinelhub.artifacts.storage_errors import is_missing_bucket
+
+    try:
+        yield
+    except ArtifactMissing:
+        raise InvalidParameter(
+            name, url, "there is no such object", "Check the path, or make the file first."
+        ) from None
+    except StorageUnavailable as error:
+        if not is_missing_bucket(error.__cause__ or error):
+            raise
+        raise InvalidParameter(
+            name, url, "there is no such bucket", "Check its name, and region and endpoint URL of the connection."
+        ) from None
 
 
 def _problem(written: tuple[WrittenGeoPackage, ...]) -> InvalidParameter | None:
@@ -185,6 +206,7 @@ def from_urls(
     :param columns: What their columns are called.
     :param epsg: EPSG code of their coordinates, where they do not say it.
     :param layer: Layer to read of files that have several.
+    :raises InvalidParameter: There is no such file, or it cannot be read.
     """
     from airflow_provider_sentinelhub.artifacts.feature_sources import from_file
 
@@ -193,7 +215,8 @@ def from_urls(
         storage = buckets.of(url)
         with tempfile.TemporaryDirectory(prefix="sentinelhub-source-") as folder:
             path = Path(folder) / url.rpartition("/")[2]
-            storage.download(url, path)
+            with _naming("source", given):
+                storage.download(url, path)
             if path.suffix.lower() == ".shp":
                 for suffix in _SHAPEFILE:
                     _download_if_there(storage, url[: -len(path.suffix)] + suffix, path.with_suffix(suffix))

@@ -212,6 +212,29 @@ def test_wrong_parameters_are_named(make: Callable[..., Run], parameters: dict[s
     assert (run.state, str(run.error)) == ("failed", message)
 
 
+def test_what_is_not_there_is_not_tried_again(
+    make: Callable[..., Run], sim: Simulator, url: str, tmp_path: Path
+) -> None:
+    missing = url.replace("fields.gpkg", "none.parquet")
+    nowhere = "s3://no-such-bucket/fields.gpkg"
+    for given, field, value, rule in (
+        ({"source": missing}, "source", missing, "there is no such object"),
+        ({"source": str(tmp_path / "none.gpkg")}, "source", str(tmp_path / "none.gpkg"), "there is no such object"),
+        ({"source": nowhere}, "source", nowhere, "there is no such bucket"),
+        (
+            {"geometries": WKT, "epsg": 32632, "resolution": 60, "url": nowhere},
+            "url",
+            nowhere,
+            "there is no such bucket",
+        ),
+    ):
+        run = make(**given)
+        assert (run.state, str(run.error).partition(". ")[0]) == ("failed", f"{field} = {value!r}: {rule}")
+        cause = run.error.__cause__ if run.error else None
+        assert isinstance(cause, InvalidParameter)
+        assert (cause.__cause__, cause.__suppress_context__) == (None, True)
+
+
 class Database:
     """What a provider's hook of a database is to its users: something that connects."""
 
