@@ -47,6 +47,7 @@ _COMMANDS: Final[dict[Component, tuple[str, ...]]] = {
 _SERIALIZER = "reserialize"
 _HEALTHY = "healthy"
 _POLL = 0.1
+_PROCESS_S = 15.0
 
 
 def _in_health(name: Component) -> str:
@@ -285,8 +286,11 @@ class AirflowStack:
         :param supervisor: Also to the process that watches the task and reports to the scheduler, as when a worker is
             lost; then Airflow notices by the missing heartbeat only.
         """
-        pid = self.task_process(task)
-        if pid is None:
-            raise StackError(f"No process runs {task}")
+        # It is said to run some time before the process is called after it.
+        give_up_at = time.monotonic() + _PROCESS_S
+        while (pid := self.task_process(task)) is None:
+            if time.monotonic() > give_up_at:
+                raise StackError(f"No process runs {task}")
+            time.sleep(0.1)
         watched = process_table().get(pid)
         send([watched.parent, pid] if supervisor and watched is not None else [pid], signum)
