@@ -1,10 +1,10 @@
-"""Input features by URL and by Airflow connection: made, checked, and put where the service reads them."""
+"""Input features by URL: made, checked, and put where the service reads them."""
 
 from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from airflow_provider_sentinelhub.artifacts.features import Batch, Columns
     from airflow_provider_sentinelhub.artifacts.storage import Storage
 
-_ROWS = 2_000
 # A Shapefile is several files; without the last two it can be read, but names and places may be lost.
 _SHAPEFILE = (".shx", ".dbf", ".prj", ".cpg")
 
@@ -228,50 +227,3 @@ def _download_if_there(storage: Storage, url: str, target: Path) -> None:
 
     with suppress(ArtifactMissing):
         storage.download(url, target)
-
-
-def from_sql(
-    sql: str, conn_id: str, *, parameters: Any = None, columns: Columns, epsg: int | None = None
-) -> Iterator[Batch]:
-    """
-    Read the rows of a query, a batch at a time.
-
-    :param sql: The query. Geometries may be WKB, EWKB or hexadecimal, as PostGIS returns them, or WKT.
-    :param conn_id: Connection of a database whose Airflow provider is installed.
-    :param parameters: Its parameters, in the style of the database's driver.
-    :param columns: What its columns are called.
-    :param epsg: EPSG code of geometries that carry none.
-    """
-    from airflow.sdk import BaseHook
-
-    from airflow_provider_sentinelhub.artifacts.feature_sources import from_rows
-
-    hook = BaseHook.get_hook(conn_id)
-    if not hasattr(hook, "get_conn"):
-        raise InvalidConfiguration(
-            f"Connection {conn_id!r} is not that of a database. Name one that is, e.g. of type postgres."
-        )
-    with closing(hook.get_conn()) as connection, _cursor(connection) as cursor:
-        cursor.arraysize = _ROWS
-        cursor.execute(sql, *([] if parameters is None else [parameters]))
-        # A cursor of the server knows its columns only once something was fetched.
-        first = cursor.fetchmany(_ROWS)
-        if cursor.description is None:
-            raise InvalidParameter("sql", sql, "returns no rows", "Write a SELECT.")
-        names = [column[0] for column in cursor.description]
-        yield from from_rows(_rows(cursor, first), names, columns=columns, epsg=epsg, source="the query")
-
-
-@contextmanager
-def _cursor(connection: Any) -> Iterator[Any]:
-    # psycopg's ordinary cursor fetches everything at once; one with a name leaves the rows on the server.
-    is_psycopg = type(connection).__module__.partition(".")[0] in {"psycopg", "psycopg2"}
-    with closing(connection.cursor("sentinelhub") if is_psycopg else connection.cursor()) as cursor:
-        yield cursor
-
-
-def _rows(cursor: Any, first: list[Any]) -> Iterator[Any]:
-    rows = first
-    while rows:
-        yield from rows
-        rows = cursor.fetchmany(_ROWS)

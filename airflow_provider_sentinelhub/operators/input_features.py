@@ -132,7 +132,8 @@ class SentinelHubInputFeaturesOperator(BaseOperator):
 
     def _batches(self, buckets: Buckets) -> Iterator[Batch]:
         from airflow_provider_sentinelhub.artifacts.feature_sources import from_geometries
-        from airflow_provider_sentinelhub.hooks.input_features import from_sql, from_urls
+        from airflow_provider_sentinelhub.hooks.input_features import from_urls
+        from airflow_provider_sentinelhub.hooks.input_query import from_sql
 
         given = {"source": self.source, "sql": self.sql, "geometries": self.geometries}
         named = [name for name, value in given.items() if value is not None]

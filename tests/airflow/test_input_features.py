@@ -14,8 +14,9 @@ import shapely
 from airflow_provider_sentinelhub.artifacts.feature_sources import from_geometries
 from airflow_provider_sentinelhub.artifacts.feature_writer import Size
 from airflow_provider_sentinelhub.artifacts.features import Columns
-from airflow_provider_sentinelhub.client.errors import InvalidConfiguration, InvalidParameter
-from airflow_provider_sentinelhub.hooks.input_features import Buckets, check_input, from_sql, make_input
+from airflow_provider_sentinelhub.client.errors import InvalidParameter
+from airflow_provider_sentinelhub.hooks.input_features import Buckets, check_input, make_input
+from airflow_provider_sentinelhub.hooks.input_query import from_sql
 from airflow_provider_sentinelhub.operators.batch_process import SentinelHubBatchProcessOperator
 from airflow_provider_sentinelhub.operators.input_features import SentinelHubInputFeaturesOperator
 from airflow_provider_sentinelhub.simulator import features as simulated
@@ -242,7 +243,7 @@ class Database:
         self.path = path
 
     def get_conn(self) -> sqlite3.Connection:
-        return sqlite3.connect(self.path)
+        return sqlite3.connect(self.path, timeout=0)
 
 
 @pytest.fixture
@@ -255,7 +256,8 @@ def database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Database:
         connection.execute("CREATE TABLE parcels (name TEXT, shape TEXT, county INTEGER)")
         rows = ((f"p{n}", FIELDS["north"].wkb_hex, n % 2) for n in range(25_000))
         connection.executemany("INSERT INTO parcels VALUES (?, ?, ?)", rows)
-    monkeypatch.setattr(BaseHook, "get_hook", lambda conn_id: {"parcels": found, "http": object()}[conn_id])
+    hooks = {"parcels": found, "http": object(), "service": Service()}
+    monkeypatch.setattr(BaseHook, "get_hook", lambda conn_id: hooks[conn_id])
     return found
 
 
@@ -279,8 +281,69 @@ def test_a_query_is_read_row_by_row(
 def test_a_statement_without_rows_is_no_source(database: Database) -> None:
     with pytest.raises(InvalidParameter, match="returns no rows"):
         list(from_sql("DELETE FROM parcels", "parcels", columns=Columns()))
-    with pytest.raises(InvalidConfiguration, match="'http' is not that of a database"):
-        list(from_sql("SELECT 1", "http", columns=Columns()))
+
+
+class Service:
+    """What a hook of something else may be: it connects, but to no database."""
+
+    def get_conn(self) -> object:
+        return object()
+
+
+DATABASE = "Name one of a database, e.g. of type postgres, whose Airflow provider is installed."
+QUERY = "Correct the query, or its parameters."
+
+
+@pytest.mark.parametrize(
+    ("sql", "conn_id", "rule", "fix"),
+    [
+        ("SELECT 1", "http", "is not the connection of a database", DATABASE),
+        ("SELECT 1", "service", "is not the connection of a database", DATABASE),
+        ("SELEC name", "parcels", 'the database refuses it (near "SELEC": syntax error)', QUERY),
+        ("SELECT title FROM parcels", "parcels", "the database refuses it (no such column: title)", QUERY),
+        (
+            "SELECT name FROM parcels WHERE county = ?",
+            "parcels",
+            (
+                "the database refuses it (Incorrect number of bindings supplied. The current statement uses 1, and "
+                "there are 0 supplied)"
+            ),
+            QUERY,
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_query_is_named(database: Database, sql: str, conn_id: str, rule: str, fix: str) -> None:
+    with pytest.raises(InvalidParameter) as found:
+        list(from_sql(sql, conn_id, columns=Columns()))
+    named = f"sql = {sql!r}" if fix == QUERY else f"sql_conn_id = {conn_id!r}"
+    assert str(found.value) == f"{named}: {rule}. {fix}"
+
+
+def test_a_database_in_trouble_is_tried_again(database: Database) -> None:
+    with closing(database.get_conn()) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(sqlite3.OperationalError, match="locked"):
+            list(from_sql("SELECT shape FROM parcels", "parcels", columns=Columns(), epsg=32632))
+
+
+@pytest.mark.parametrize(
+    ("uri", "rule"),
+    [
+        (None, "there is no such connection. Add it, or name another one."),
+        (
+            "nothing://localhost",
+            f'its provider is not installed, or cannot be used (Unknown hook type "nothing"). {DATABASE}',
+        ),
+        ("http://localhost", f"is not the connection of a database. {DATABASE}"),
+    ],
+)
+def test_what_is_wrong_with_a_connection_is_named(
+    make: Callable[..., Run], monkeypatch: pytest.MonkeyPatch, uri: str | None, rule: str
+) -> None:
+    if uri:
+        monkeypatch.setenv("AIRFLOW_CONN_FIELDS_DB", uri)
+    run = make(sql="SELECT 1", sql_conn_id="fields_db")
+    assert (run.state, str(run.error)) == ("failed", f"sql_conn_id = 'fields_db': {rule}")
 
 
 def test_the_file_of_a_request_is_checked(sim: Simulator, url: str) -> None:

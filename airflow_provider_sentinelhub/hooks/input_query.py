@@ -1,0 +1,99 @@
+"""Input features by query: the rows of a database that an Airflow connection names."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_sentinelhub.client.errors import InvalidParameter
+
+if TYPE_CHECKING:
+    from airflow_provider_sentinelhub.artifacts.features import Batch, Columns
+
+_ROWS = 2_000
+
+
+def from_sql(
+    sql: str, conn_id: str, *, parameters: Any = None, columns: Columns, epsg: int | None = None
+) -> Iterator[Batch]:
+    """
+    Read the rows of a query, a batch at a time.
+
+    :param sql: The query. Geometries may be WKB, EWKB or hexadecimal, as PostGIS returns them, or WKT.
+    :param conn_id: Connection of a database whose Airflow provider is installed.
+    :param parameters: Its parameters, in the style of the database's driver.
+    :param columns: What its columns are called.
+    :param epsg: EPSG code of geometries that carry none.
+    :raises InvalidParameter: There is no such connection, it is not that of a database, or the query is wrong.
+    """
+    from airflow_provider_sentinelhub.artifacts.feature_sources import from_rows
+
+    with closing(_database(conn_id)) as connection, _naming_query(sql), _cursor(connection) as cursor:
+        cursor.arraysize = _ROWS
+        cursor.execute(sql, *([] if parameters is None else [parameters]))
+        # A cursor of the server knows its columns only once something was fetched.
+        first = cursor.fetchmany(_ROWS)
+        if cursor.description is None:
+            raise InvalidParameter("sql", sql, "returns no rows", "Write a SELECT.")
+        names = [column[0] for column in cursor.description]
+        yield from from_rows(_rows(cursor, first), names, columns=columns, epsg=epsg, source="the query")
+
+
+def _database(conn_id: str) -> Any:
+    """Connect to the database of a connection."""
+    from airflow.sdk import BaseHook
+    from airflow.sdk.exceptions import AirflowException, AirflowNotFoundException
+
+    fix = "Name one of a database, e.g. of type postgres, whose Airflow provider is installed."
+    try:
+        hook = BaseHook.get_hook(conn_id)
+    except AirflowNotFoundException:
+        raise InvalidParameter(
+            "sql_conn_id", conn_id, "there is no such connection", "Add it, or name another one."
+        ) from None
+    except (AirflowException, ImportError) as error:
+        rule = f"its provider is not installed, or cannot be used ({error})"
+        raise InvalidParameter("sql_conn_id", conn_id, rule, fix) from None
+    connection = hook.get_conn() if hasattr(hook, "get_conn") else None
+    if not (hasattr(connection, "cursor") and hasattr(connection, "close")):
+        raise InvalidParameter("sql_conn_id", conn_id, "is not the connection of a database", fix)
+    return connection
+
+
+@contextmanager
+def _naming_query(sql: str) -> Iterator[None]:
+    """Name the query a database refuses; trouble that may pass is left as it is, for Airflow to retry."""
+    try:
+        yield
+    except Exception as error:
+        if not _is_refusal(error):
+            raise
+        reason = str(error).strip().partition("\n")[0].rstrip(".")
+        raise InvalidParameter(
+            "sql", sql, f"the database refuses it ({reason})", "Correct the query, or its parameters."
+        ) from None
+
+
+def _is_refusal(error: Exception) -> bool:
+    # All drivers name their errors as PEP 249 does, and share no class. SQLite's own calls a syntax error operational.
+    kinds = {kind.__name__ for kind in type(error).__mro__}
+    is_of_driver = "DatabaseError" in kinds
+    is_sqlite = getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_ERROR
+    return is_of_driver and (is_sqlite or bool(kinds & {"ProgrammingError", "DataError", "NotSupportedError"}))
+
+
+@contextmanager
+def _cursor(connection: Any) -> Iterator[Any]:
+    # psycopg's ordinary cursor fetches everything at once; one with a name leaves the rows on the server.
+    is_psycopg = type(connection).__module__.partition(".")[0] in {"psycopg", "psycopg2"}
+    with closing(connection.cursor("sentinelhub") if is_psycopg else connection.cursor()) as cursor:
+        yield cursor
+
+
+def _rows(cursor: Any, first: list[Any]) -> Iterator[Any]:
+    rows = first
+    while rows:
+        yield from rows
+        rows = cursor.fetchmany(_ROWS)
