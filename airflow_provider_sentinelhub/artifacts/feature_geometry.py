@@ -11,6 +11,7 @@ from airflow_provider_sentinelhub.artifacts.feature_writer import is_less_than_a
 from airflow_provider_sentinelhub.artifacts.features import BATCH
 from airflow_provider_sentinelhub.artifacts.geopackage import ENVELOPE_BYTES, HEADER_BYTES
 from airflow_provider_sentinelhub.artifacts.sqlite_file import quoted
+from airflow_provider_sentinelhub.client.crs import SUPPORTED_EPSG
 
 if TYPE_CHECKING:
     import sqlite3
@@ -101,7 +102,7 @@ class _Check:
     def _measure(self, bounds: Any, is_there: Any, steps: tuple[float | None, ...]) -> None:
         import numpy as np
 
-        if self.table.epsg is not None:
+        if self.table.epsg in SUPPORTED_EPSG:
             beyond = (np.abs(bounds) > np.array(_WORLD * 2)).any(axis=1)
             # All other systems the service knows count in metres, and none has anything of use that near its origin.
             wrong = beyond if self.table.epsg == _WGS84 else ~beyond

@@ -226,7 +226,7 @@ def _from_gdal(path: Path, columns: Columns, epsg: int | None, layer: str | None
     except ImportError as error:
         raise InvalidConfiguration(
             f"Reading {path.name} needs pyogrio, which is not installed. Install it with: "
-            "pip install 'airflow-provider-sentinelhub[geo]'. GeoPackage and GeoParquet can be read without it."
+            "pip install pyogrio. GeoPackage and GeoParquet can be read without it."
         ) from error
     try:
         layers = [name for name, geometry_type in pyogrio.list_layers(path).tolist() if geometry_type]

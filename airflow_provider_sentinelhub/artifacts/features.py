@@ -23,6 +23,8 @@ BATCH = 2_000
 EXAMPLES = 5
 """How many of the features with the same problem a message names."""
 
+_WGS84 = 4326
+_WGS84_WITH_HEIGHT = 4979
 _SHOWN = 60
 _EWKT = re.compile(r"\s*SRID\s*=\s*(\d+)\s*;", re.IGNORECASE)
 _HEX = re.compile(r"\s*(?:\\x|0x)?((?:[0-9A-Fa-f]{2})+)\s*")
@@ -117,6 +119,8 @@ def batches_of(
             raise missing_column("epsg", columns.epsg, values, source)
         codes = np.array([_number(value) for value in values[columns.epsg.lower()]])
     codes = np.where(codes > 0, codes, epsg or 0)
+    # Heights are not written, so what has them is the same without.
+    codes = np.where(codes == _WGS84_WITH_HEIGHT, _WGS84, codes)
     if not (codes > 0).all():
         raise InvalidParameter(
             "epsg",

@@ -60,6 +60,13 @@ def test_a_good_file_has_no_problems(tmp_path: Path) -> None:
     assert len(simulated.from_geopackage(path, {}, None)) == 2
 
 
+def test_where_the_crs_is_unknown_nothing_is_said_about_places(tmp_path: Path) -> None:
+    write_geopackages(
+        from_geometries({"a": shapely.box(9, 42, 10, 43)}, epsg=4258), tmp_path / "a.gpkg", size=Size(5, 5)
+    )
+    assert [problem.rule for problem in check_geopackage(tmp_path / "a.gpkg")] == [Rule.KNOWN_CRS]
+
+
 def test_a_missing_size_may_come_from_the_request(tmp_path: Path) -> None:
     path = write(tmp_path / "a.gpkg", ("a", None, None, None, blob()))
     assert [problem.rule for problem in check_geopackage(path)] == [Rule.SIZE]

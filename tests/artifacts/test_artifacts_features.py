@@ -229,7 +229,7 @@ def test_a_geoparquet_says_where_it_is(tmp_path: Path, described: dict[str, Any]
 
 def test_without_gdal_the_user_is_told_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyogrio", None)
-    with pytest.raises(InvalidConfiguration, match=r"needs pyogrio.*airflow-provider-sentinelhub\[geo\]"):
+    with pytest.raises(InvalidConfiguration, match=r"needs pyogrio.*: pip install pyogrio\."):
         list(from_file(tmp_path / "a.geojson"))
 
 
@@ -260,6 +260,16 @@ def test_geojson_needs_no_columns(tmp_path: Path, properties: dict[str, Any]) ->
     ]
     (tmp_path / "empty.geojson").write_text(json.dumps({"type": "FeatureCollection", "features": []}))
     assert list(from_file(tmp_path / "empty.geojson")) == []
+
+
+def test_heights_are_left_out(tmp_path: Path) -> None:
+    geometry = json.loads(shapely.to_geojson(shapely.force_3d(DEGREES, 5)))
+    feature = {"type": "Feature", "geometry": geometry, "properties": {}}
+    (tmp_path / "a.geojson").write_text(json.dumps({"type": "FeatureCollection", "features": [feature]}))
+    batches = [*from_file(tmp_path / "a.geojson"), *from_geometries([f"SRID=4979;{DEGREES.wkt}"])]
+    (written,) = write_geopackages(batches, tmp_path / "a.gpkg", size=Size(5, 5))
+    assert (written.layers, written.features, check_geopackage(written.path)) == ((4326,), 2, ())
+    assert not rows(written.path, "features_4326")[0][-1].has_z
 
 
 @pytest.mark.filterwarnings("ignore:'crs' was not provided")
