@@ -234,6 +234,8 @@ def _from_gdal(path: Path, columns: Columns, epsg: int | None, layer: str | None
             raise InvalidParameter(
                 "layer", layer, f"{path.name} has no such layer, only {layers}", "Choose one of them."
             )
+        if not layers:
+            raise InvalidParameter("source", path.name, "has no geometries", f"Kinds that can be read: {_KINDS}.")
         for name in layers if layer is None else [layer]:
             there = pyogrio.read_info(path, layer=name)
             wanted = _wanted([*there["fields"]], "", columns, f"{path.name}, layer {name!r}")

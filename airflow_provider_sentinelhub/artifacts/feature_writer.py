@@ -67,8 +67,8 @@ class Size:
                 "resolution", self.resolution, "width and height would win over it", "Give the one or the other."
             )
         for name, value in (("width", self.width), ("height", self.height), ("resolution", self.resolution)):
-            if value is not None and not value > 0:
-                raise InvalidParameter(name, value, "must be above 0", "Correct it, or leave it out.")
+            if value is not None and not 0 < value < math.inf:
+                raise InvalidParameter(name, value, "must be a number above 0", "Correct it, or leave it out.")
 
 
 @dataclass(frozen=True, slots=True)

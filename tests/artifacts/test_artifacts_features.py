@@ -120,7 +120,14 @@ def test_a_feature_has_its_own_size_or_the_one_given(
 
 @pytest.mark.parametrize(
     "size",
-    [{"width": 5}, {"height": 5}, {"width": 5, "height": 5, "resolution": 1}, {"resolution": 0}, {"resolution": -1}],
+    [
+        {"width": 5},
+        {"height": 5},
+        {"width": 5, "height": 5, "resolution": 1},
+        {"resolution": 0},
+        {"resolution": float("inf")},
+        {"resolution": -1},
+    ],
 )
 def test_a_size_that_contradicts_itself_is_refused(size: dict[str, Any]) -> None:
     with pytest.raises(InvalidParameter):

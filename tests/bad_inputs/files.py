@@ -368,6 +368,12 @@ FILES: list[BadInput] = [
         lambda folder: read(geoparquet(folder / "fields.parquet", geo(encoding="polygon"), geometry=[BOX.wkb])),
     ),
     BadInput(
+        "a table without geometries",
+        "source = 'fields.csv': has no geometries. Kinds that can be read: GeoPackage (.gpkg), GeoParquet (.parquet), "
+        "GeoJSON (.geojson), Shapefile (.shp, or zipped .shp.zip).",
+        lambda folder: read(written(folder, "fields.csv", b"crop,area\nwheat,12\n")),
+    ),
+    BadInput(
         "a Parquet without geometries",
         "columns.geometry = None: fields.parquet has no such column, only ['crop']. Name the column to read.",
         lambda folder: read(geoparquet(folder / "fields.parquet", None, crop=["wheat"])),
