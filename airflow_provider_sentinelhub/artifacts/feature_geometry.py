@@ -117,7 +117,8 @@ class _Check:
                 is_there & ((across > limit) | (down > limit)) & ~np.isinf(step),
                 lambda row: f"{pixels(across[row], step[row])} x {pixels(down[row], step[row])}",
             )
-            less = is_less_than_a_pixel(across, step) | is_less_than_a_pixel(down, step)
+            # Both ways: a narrow parcel is a row of pixels, but metres taken for degrees leave nothing.
+            less = is_less_than_a_pixel(across, step) & is_less_than_a_pixel(down, step)
             self._note(
                 Rule.ONE_PIXEL,
                 # What has no area at all is another problem, and is named as that.

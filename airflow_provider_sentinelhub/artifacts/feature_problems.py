@@ -148,7 +148,7 @@ _TEXTS = {
     ),
     Rule.ONE_PIXEL: _Text(
         "size",
-        "{features} would be less than 1 pixel wide or high",
+        "{features} would be less than 1 pixel, wide and high",
         "Choose a finer resolution, or give width and height; the unit is that of the CRS, degrees in EPSG:4326",
     ),
     Rule.GEOMETRY: _Text("geometry", "{features} {have} none, or an empty one", "Draw them, or leave them out"),

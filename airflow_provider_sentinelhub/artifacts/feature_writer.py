@@ -229,7 +229,7 @@ def _size(row: list[Any], size: Size, bounds: list[float]) -> tuple[Any, Any, An
     is_placed = across == across  # noqa: PLR0124 - NaN: it has no place
     if not (size.in_pixels and resolution and resolution > 0 and is_placed):
         return width, height, resolution
-    if is_less_than_a_pixel(across, resolution) or is_less_than_a_pixel(down, resolution):
+    if is_less_than_a_pixel(across, resolution) and is_less_than_a_pixel(down, resolution):
         # By its resolution the check sees it.
         return width, height, resolution
     return pixels(across, resolution), pixels(down, resolution), None

@@ -85,6 +85,12 @@ def test_a_feature_has_at_least_one_pixel(
     assert [problem.rule for problem in check_geopackage(tmp_path / "a.gpkg")] == rules
 
 
+def test_a_narrow_feature_is_a_row_of_pixels(tmp_path: Path) -> None:
+    narrow = shapely.box(500_000, 4_600_000, 500_004, 4_600_200)
+    write_geopackages(from_geometries({"a": narrow}, epsg=32632), tmp_path / "a.gpkg", size=Size(resolution=10))
+    assert check_geopackage(tmp_path / "a.gpkg") == ()
+
+
 @pytest.mark.parametrize("little", [True, False])
 @pytest.mark.parametrize("envelope", [0, 1, 2, 3, 4])
 def test_geometries_are_read_behind_any_envelope(tmp_path: Path, envelope: int, little: bool) -> None:
