@@ -14,6 +14,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_sentinelhub.client.api import batch_v2
+from airflow_provider_sentinelhub.client.intent import Intent
 
 if TYPE_CHECKING:
     from airflow_provider_sentinelhub.client.call import Call
@@ -59,9 +60,14 @@ class BatchApi:
     :param key: What triggers and records store.
     :param title: What messages call a task of it.
     :param check: Checks what a user wrote and returns the JSON to send, without credentials.
+    :param tagged: Returns a request with the tag of an intent in it, at a place that the service gives back.
+    :param tag_of: Returns the text in which that tag stands, if it does, from a request as the service describes it.
+    :param untagged: Returns such a request without the tag.
     :param retry: Returns the request that runs some features of another one again, from that one, the URL of a
         GeoPackage of the features and a delivery URL.
+    :param check_retry: Raises :class:`InvalidParameter` where features of a request cannot be run again alone.
     :param features_url: Returns where the GeoPackage lies that a task takes its features from, if there is one.
+    :param delivery_url: Returns where results go, from a request as the service describes it.
     :param storages: Paths in that JSON of the places that need credentials.
     :param create: Builds the Call that creates a task from a body and the secrets in it.
     :param get: Builds the Call that reads a task.
@@ -70,14 +76,20 @@ class BatchApi:
     :param start: Builds the Call that starts a task.
     :param stop: Builds the Call that stops a task.
     :param terminal: Statuses from which the task does not move by itself.
+    :param answered: Those of them in which the service has an answer for every feature, failed ones included.
     :param analysed: Statuses that come after the analysis.
     """
 
     key: str
     title: str
     check: Callable[[Any], dict[str, Any]]
+    tagged: Callable[[Mapping[str, Any], str], dict[str, Any]]
+    tag_of: Callable[[Mapping[str, Any]], str]
+    untagged: Callable[[Mapping[str, Any]], dict[str, Any]]
     retry: Callable[[Mapping[str, Any], str, str], dict[str, Any]]
+    check_retry: Callable[[Mapping[str, Any]], None]
     features_url: Callable[[BatchTask], str | None]
+    delivery_url: Callable[[Mapping[str, Any]], str]
     storages: tuple[tuple[str, ...], ...]
     create: Callable[[Mapping[str, Any], tuple[str, ...]], Call[BatchTask]]
     get: Callable[[str], Call[BatchTask]]
@@ -86,6 +98,7 @@ class BatchApi:
     start: Callable[[str], Call[None]]
     stop: Callable[[str], Call[None]]
     terminal: frozenset[str]
+    answered: frozenset[str]
     analysed: frozenset[str]
 
     def is_over(self, task: BatchTask) -> bool:
@@ -95,6 +108,14 @@ class BatchApi:
         :param task: The task.
         """
         return task.status in self.terminal
+
+    def intent_of(self, task: BatchTask) -> Intent | None:
+        """
+        Say what a task was created for; ``None`` if it was not created by this package.
+
+        :param task: The task.
+        """
+        return Intent.found_in(self.tag_of(task.request))
 
     def next_step(self, task: BatchTask, goal: Goal) -> Step:
         """
@@ -132,8 +153,13 @@ BATCH_V2 = BatchApi(
     key="batch-v2",
     title="batch task",
     check=batch_v2.check,
+    tagged=batch_v2.tagged,
+    tag_of=batch_v2.tag_of,
+    untagged=batch_v2.untagged,
     retry=batch_v2.retry,
+    check_retry=batch_v2.check_retry,
     features_url=batch_v2.features_url,
+    delivery_url=batch_v2.delivery_url,
     storages=(("output", "delivery"), ("input", "features")),
     create=batch_v2.create,
     get=batch_v2.get,
@@ -142,6 +168,7 @@ BATCH_V2 = BatchApi(
     start=batch_v2.start,
     stop=batch_v2.stop,
     terminal=frozenset({"DONE", "FAILED", "STOPPED"}),
+    answered=frozenset({"DONE"}),
     analysed=frozenset({"ANALYSIS_DONE", "PROCESSING", "DONE", "FAILED", "STOPPED"}),
 )
 

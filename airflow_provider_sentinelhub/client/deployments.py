@@ -1,7 +1,8 @@
 """
 Where Sentinel Hub answers: hosts, token endpoints, path layouts and what each deployment can do.
 
-Sources: https://docs.planet.com/develop/apis/batch-processing/ and
+Sources: https://docs.planet.com/develop/apis/batch-processing/, https://docs.planet.com/develop/apis/batch-statistical/
+and
 https://documentation.dataspace.copernicus.eu/APIs/SentinelHub.html
 """
 
@@ -27,6 +28,8 @@ class Service(StrEnum):
     """One API of the service; the value names it in both path layouts."""
 
     BATCH_V2 = "batch/v2"
+    BATCH_STATISTICAL = "statistics/batch/v1"
+    STATISTICAL = "statistics/v1"
 
     def prefix(self, layout: PathLayout) -> str:
         """
@@ -50,6 +53,7 @@ class Deployment:
     :param region: Region of the buckets that cause no transfer cost; empty where there are several or none.
     :param delivers_by_role: Whether the service can assume an IAM role to reach a bucket.
     :param delivers_to_gcs: Whether results can go to Google Cloud Storage.
+    :param lacks: APIs of this package that it does not have.
     """
 
     key: str
@@ -59,6 +63,7 @@ class Deployment:
     region: str
     delivers_by_role: bool = True
     delivers_to_gcs: bool = True
+    lacks: frozenset[Service] = frozenset()
 
 
 _MAIN_TOKEN_URL = "https://services.sentinel-hub.com/auth/realms/main/protocol/openid-connect/token"  # noqa: S105 - an address
@@ -79,6 +84,7 @@ DEPLOYMENTS = {
             base_url="https://services-uswest2.sentinel-hub.com",
             token_url=_MAIN_TOKEN_URL,
             region="us-west-2",
+            lacks=frozenset({Service.BATCH_STATISTICAL}),
         ),
         Deployment(
             key="cdse",

@@ -1,7 +1,7 @@
 """
 What one Airflow task instance wants, written so that it can be found again in the service's own list.
 
-The tag travels in the request's description, after the user's text:
+The tag travels at a place in the request that the API gives back, see ``BatchApi.tagged``; e.g. in its description:
 ``Corsica | airflow:dag/run/task/3#1a2b3c4d5e6f7a8b~2``, and ``…~2^1:<id>`` for the first restart of the task ``<id>``.
 """
 
@@ -62,22 +62,14 @@ class Intent:
         restart = f"^{self.round}:{self.original}" if self.round else ""
         return f"airflow:{'/'.join(parts)}#{self.digest}~{self.generation}{restart}"
 
-    def description(self, text: str | None) -> str:
-        """
-        Return the description of the request: the user's text, then the tag.
-
-        :param text: The user's own text.
-        """
-        return f"{text} | {self.tag}" if text else self.tag
-
     @classmethod
-    def found_in(cls, description: str) -> Intent | None:
+    def found_in(cls, text: str) -> Intent | None:
         """
         Read the tag back; ``None`` where there is none.
 
-        :param description: The description of a task.
+        :param text: What ends with a tag, if there is one.
         """
-        match = _TAG.search(description)
+        match = _TAG.search(text)
         if match is None:
             return None
         dag, run, task = (unquote(match[name]) for name in ("dag", "run", "task"))

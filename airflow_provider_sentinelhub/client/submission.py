@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_sentinelhub.client.call import Pause, Procedure
 from airflow_provider_sentinelhub.client.errors import NotFound, OutcomeUnknown
-from airflow_provider_sentinelhub.client.intent import Intent
 from airflow_provider_sentinelhub.client.procedures import stop
 
 if TYPE_CHECKING:
     from airflow_provider_sentinelhub.client.batch import BatchApi
+    from airflow_provider_sentinelhub.client.intent import Intent
     from airflow_provider_sentinelhub.client.models.answers import BatchTask
 
 _CREATES = 4
@@ -44,7 +44,7 @@ def obtain(
 
     :param api: The API.
     :param intent: What is wanted, by whom.
-    :param body: The request, credentials included; its description is completed with the intent's tag.
+    :param body: The request, credentials included; it is completed with the intent's tag.
     :param secrets: The credentials in it.
     :param recorded: Id of the task an earlier attempt recorded for this intent.
     :param superseded: Id of the task that was recorded for what this task instance wanted before.
@@ -58,13 +58,12 @@ def obtain(
             return known
     family = yield from _family(api, intent, since, superseded)
     for task in family:
-        if _is_for(task, intent) or (adopt_older and _may_be_adopted(task, intent)):
+        if api.intent_of(task) == intent or (adopt_older and _may_be_adopted(api, task, intent)):
             return task
     for task in family:
         if not api.is_over(task):
             yield from stop(api, task.id)
-    tagged = {**body, "description": intent.description(body.get("description"))}
-    return (yield from _create(api, intent, tagged, secrets, since))
+    return (yield from _create(api, intent, api.tagged(body, intent.tag), secrets, since))
 
 
 def _create(
@@ -84,12 +83,8 @@ def _create(
     raise AssertionError("the last attempt returns or raises")
 
 
-def _is_for(task: BatchTask, intent: Intent) -> bool:
-    return Intent.found_in(task.description) == intent
-
-
-def _may_be_adopted(task: BatchTask, intent: Intent) -> bool:
-    older = Intent.found_in(task.description)
+def _may_be_adopted(api: BatchApi, task: BatchTask, intent: Intent) -> bool:
+    older = api.intent_of(task)
     return older is not None and older.digest == intent.digest and task.status not in {"FAILED", "STOPPED"}
 
 
@@ -116,7 +111,7 @@ def _after_lost_answer(api: BatchApi, intent: Intent, since: datetime) -> Proced
     for search in range(_SEARCHES):
         yield Pause(min(0.5 * 2**search, 4.0))
         for task in (yield from find(api, intent, since)):
-            if _is_for(task, intent):
+            if api.intent_of(task) == intent:
                 return task
     return None
 
@@ -158,7 +153,7 @@ def _search(api: BatchApi, since: datetime | None, wanted: Callable[[Intent], bo
         for task in page.data:
             if since is not None and task.created is not None and task.created < since:
                 return found
-            intent = Intent.found_in(task.description)
+            intent = api.intent_of(task)
             if intent is not None and wanted(intent):
                 found.append(task)
         token = page.links.next_token

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ from airflow_provider_sentinelhub.hooks.sentinel_hub import SentinelHubHook
 
 if TYPE_CHECKING:
     from airflow_provider_sentinelhub.artifacts.report import FeatureReport
+    from airflow_provider_sentinelhub.artifacts.results import BatchResults
     from airflow_provider_sentinelhub.artifacts.storage import Storage
     from airflow_provider_sentinelhub.client.batch import BatchApi, Goal
     from airflow_provider_sentinelhub.client.estimate import Estimate
@@ -230,30 +231,41 @@ class SentinelHubBatchHook(SentinelHubHook):
         facts = connections.ConnectionFacts.read(credentials.needed(self.aws_conn_id, "aws_conn_id"))
         return Storage(connections.aws_storage_options(facts))
 
-    def report(self, task: BatchTask, earlier: tuple[str, ...] = ()) -> FeatureReport:
+    @cached_property
+    def results(self) -> BatchResults:
+        """What the API's tasks leave in the bucket."""
+        from airflow_provider_sentinelhub.artifacts.results import results_of
+
+        return results_of(self.api, self.storage)
+
+    def report(self, task: BatchTask, restarts: Sequence[BatchTask] = ()) -> FeatureReport:
         """
         Read what became of every feature, and write the full table as Parquet beside the results.
 
-        The service uploads the execution database from time to time, so right after the end of a task an old one
-        may lie there, or none: then it is read again.
-
         :param task: The task.
-        :param earlier: Ids of the tasks whose failed features it has run again, the original first: the report is
-            that of all of them.
-        :raises ArtifactMissing: There is none.
+        :param restarts: The tasks that ran again what it lost, in the order in which they ran: the report is that of
+            all of them.
+        :raises ArtifactMissing: There is nothing to report on.
         :raises ArtifactCorrupt: It cannot be read.
         """
-        from airflow_provider_sentinelhub.artifacts.layout import root_folder
-        from airflow_provider_sentinelhub.artifacts.reader import read_merged_report
-        from airflow_provider_sentinelhub.artifacts.rounds import Round
-        from airflow_provider_sentinelhub.hooks.final_database import await_final_database
+        return self.results.report((task, *restarts))
 
-        root = root_folder(task.delivery_url, task.id)
-        if task.status == "DONE":
-            await_final_database(self.storage, root, task.id)
-        rounds = [Round(root, each) for each in (*earlier, task.id)]
-        original = self.get(earlier[0]) if earlier else task
-        return read_merged_report(self.storage, rounds, skips_existing=original.skips_existing)
+    def request_for_failed(
+        self, tasks: Sequence[BatchTask], body: Mapping[str, Any], *, only_after_progress: bool
+    ) -> dict[str, Any] | None:
+        """
+        Return the request that runs again what a task lost; ``None`` where there is nothing to gain by it.
+
+        The features are written into the bucket for it. The same tasks give the same request.
+
+        :param tasks: The original task, then those that ran again what was lost.
+        :param body: The request the original was created with.
+        :param only_after_progress: Whether the last task must have mended something, or no further one makes sense.
+        :raises ArtifactMissing: What lies in the bucket is older than the task's end.
+        :raises StorageUnavailable: The bucket cannot be read or written.
+        """
+        retry = self.results.prepare_retry(tasks, only_after_progress=only_after_progress)
+        return None if retry is None else self.api.retry(body, retry.features_url, retry.delivery_url)
 
     def failed_features(self, report_url: str, *, limit: int = 1000) -> list[dict[str, Any]]:
         """

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from airflow_provider_sentinelhub.client.errors import BudgetExceeded
@@ -24,14 +22,9 @@ def estimate(hook: SentinelHubBatchHook, task: BatchTask) -> Estimate:
     :param hook: Reads the bucket.
     :param task: The task.
     """
-    from airflow_provider_sentinelhub.artifacts.layout import manifest_url, root_folder
-    from airflow_provider_sentinelhub.artifacts.manifest import pixel_counts
     from airflow_provider_sentinelhub.client.estimate import estimate_cost
 
-    with tempfile.TemporaryDirectory(prefix="sentinelhub-estimate-") as folder:
-        manifest = Path(folder) / f"featureManifest-{task.id}.gpkg"
-        hook.storage.download(manifest_url(root_folder(task.delivery_url, task.id), task.id), manifest)
-        return estimate_cost(task.request, pixel_counts(manifest))
+    return estimate_cost(task.request, hook.results.pixel_counts(task))
 
 
 def check_budget(hook: SentinelHubBatchHook, task: BatchTask, max_pu: float, spent_pu: float = 0.0) -> None:

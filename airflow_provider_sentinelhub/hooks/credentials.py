@@ -49,15 +49,14 @@ def with_credentials(
 
 def without_credentials(api: BatchApi, request: Mapping[str, Any]) -> dict[str, Any]:
     """
-    Return a copy of a request as the service describes it, without masked credentials and description.
+    Return a copy of a request as the service describes it, without masked credentials and without its tag.
 
     :param api: The API.
     :param request: ``request`` of a task.
     """
     from airflow_provider_sentinelhub.artifacts.preflight import SECRET_FIELDS
 
-    body = copy.deepcopy(dict(request))
-    body.pop("description", None)
+    body = copy.deepcopy(api.untagged(request))
     for path in api.storages:
         for bucket in _storage_at(body, path).values():
             for name in SECRET_FIELDS:

@@ -66,7 +66,7 @@ def conclude(
         return _result(tasks, Outcome.DONE, None)
     if given_up is not None:
         tasks.append(hook.get(given_up.task_id))
-    report = _report(hook, tasks[-1], tuple(each.id for each in tasks[:-1]), is_done=task.status == "DONE")
+    report = _report(hook, tasks, is_answered=task.status in hook.api.answered)
     if report is not None:
         log.info("Task %s is %s\n%s", task.id, task.status, report.text())
     check_not_failed(task, report)
@@ -108,14 +108,12 @@ def check_not_failed(task: BatchTask, report: FeatureReport | None = None) -> No
         )
 
 
-def _report(
-    hook: SentinelHubBatchHook, task: BatchTask, earlier: tuple[str, ...], *, is_done: bool
-) -> FeatureReport | None:
+def _report(hook: SentinelHubBatchHook, tasks: list[BatchTask], *, is_answered: bool) -> FeatureReport | None:
     try:
-        return hook.report(task, earlier)
+        return hook.report(tasks[0], tasks[1:])
     except ArtifactError:
-        # Only DONE promises an execution database: a task that failed or stopped early left none.
-        if is_done:
+        # Only DONE promises results: a task that failed or stopped early left none.
+        if is_answered:
             raise
         return None
 

@@ -9,11 +9,14 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_provider_sentinelhub.client.models.answers import BatchTask
+    from airflow_provider_sentinelhub.hooks.batch import SentinelHubBatchHook
 
 _COUNTS = ("total", "delivered", "no_data", "undelivered", "failed", "pending", "unknown")
 
 
-def announce(context: Context, outlets: list[Any], task: BatchTask, result: Mapping[str, Any]) -> None:
+def announce(
+    context: Context, hook: SentinelHubBatchHook, outlets: list[Any], task: BatchTask, result: Mapping[str, Any]
+) -> None:
     """
     Describe what was delivered in the events of a task's outlets.
 
@@ -24,6 +27,7 @@ def announce(context: Context, outlets: list[Any], task: BatchTask, result: Mapp
     ``delivered_url``, ``report_url``, and, where the request has them, ``bbox`` with its ``crs``, and ``time_range``.
 
     :param context: The task's context.
+    :param hook: Knows what is delivered where.
     :param outlets: The outlets of the Airflow task.
     :param task: The last remote task.
     :param result: What :func:`~airflow_provider_sentinelhub.hooks.outcome.conclude` returned.
@@ -32,9 +36,7 @@ def announce(context: Context, outlets: list[Any], task: BatchTask, result: Mapp
         return
     from airflow.sdk import Asset, AssetAlias
 
-    from airflow_provider_sentinelhub.artifacts.layout import root_folder
-
-    url = root_folder(task.delivery_url, result["task_id"])
+    url = hook.results.delivered_url(hook.get(result["task_id"]))
     extra = {
         **{key: result[key] for key in ("task_id", "task_ids", "outcome", "cost_pu", *_COUNTS) if key in result},
         "delivered_url": url,

@@ -94,8 +94,7 @@ class SentinelHubRestartFailedOperator(RestartsFailedFeatures):
     def body(self) -> Mapping[str, Any]:
         """The request of the given task as the service describes it, without credentials."""
         from airflow_provider_sentinelhub.hooks.credentials import without_credentials
-        from airflow_provider_sentinelhub.hooks.restart import check_can_restart
 
         body = without_credentials(self.hook.api, self.hook.get(self.batch_task_id).request)
-        check_can_restart(body)
+        self.hook.api.check_retry(body)
         return body

@@ -153,7 +153,7 @@ class RestartsFailedFeatures(WaitsForBatchTask):
         if self.restarts():
             if task.status == "STOPPED" and self.may_resume(task, record) and record.resumes < int(self.max_restarts):
                 return self.resume(context, task, record)
-            if task.status == "DONE" and not was_skipped(task) and self._may_restart(task, record):
+            if task.status in self.hook.api.answered and not was_skipped(task) and self._may_restart(task, record):
                 body = self._body_for_failed(task, record)
                 if body is not None:
                     return self._restart(context, task, body, record)
@@ -163,7 +163,7 @@ class RestartsFailedFeatures(WaitsForBatchTask):
         self, context: Context, task: BatchTask, earlier: tuple[str, ...], given_up: GivenUp | None = None
     ) -> Any:
         result = conclude(self.hook, task, earlier=earlier, on_partial=self.on_partial, given_up=given_up)
-        announce(context, self.outlets, task, result)
+        announce(context, self.hook, self.outlets, task, result)
         return result
 
     def _may_restart(self, task: BatchTask, record: TaskRecord) -> bool:
@@ -209,19 +209,16 @@ class RestartsFailedFeatures(WaitsForBatchTask):
         :param context: The task's context.
         :param task: A task, or a restart of one.
         """
-        from airflow_provider_sentinelhub.client.intent import Intent
-
-        intent = Intent.found_in(task.description)
+        intent = self.hook.api.intent_of(task)
         original = self.hook.get(intent.original) if intent and intent.round else task
         *earlier, last = (original.id, *(restart.id for restart in self.hook.restarts_of(original)))
         wanted = intent_of(context, self.body)
         return TaskRecord(last, wanted.digest, wanted.generation, earlier=tuple(earlier), deadline=self.new_deadline())
 
     def _body_for_failed(self, task: BatchTask, record: TaskRecord) -> dict[str, Any] | None:
-        from airflow_provider_sentinelhub.hooks.restart import request_for_failed
-
         is_own = len(record.earlier) > record.inherited
-        return request_for_failed(self.hook, task, self.body, record.earlier, only_after_progress=is_own)
+        tasks = [*(self.hook.get(each) for each in record.earlier), task]
+        return self.hook.request_for_failed(tasks, self.body, only_after_progress=is_own)
 
     def _restart(self, context: Context, task: BatchTask, body: dict[str, Any], record: TaskRecord) -> Any:
         earlier = (*record.earlier, task.id)
@@ -236,10 +233,9 @@ class RestartsFailedFeatures(WaitsForBatchTask):
 
     def _first_of_rivals(self, restarted: BatchTask, intent: Intent) -> BatchTask:
         """Return the first task created for the same restart: two operators may have begun it at the same moment."""
-        from airflow_provider_sentinelhub.client.intent import Intent
 
         def is_rival(task: BatchTask) -> bool:
-            other = Intent.found_in(task.description)
+            other = self.hook.api.intent_of(task)
             return other is not None and other.round == intent.round and task.status not in {"FAILED", "STOPPED"}
 
         # Oldest first. The own one may not be listed yet, and then those that are listed are older.

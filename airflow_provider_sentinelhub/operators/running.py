@@ -48,9 +48,7 @@ class RunsBatchTask(CreatesBatchTask, RestartsFailedFeatures):
         with self.at_work(context):
             self._check(parsing=False)
             if self.restarts():
-                from airflow_provider_sentinelhub.hooks.restart import check_can_restart
-
-                check_can_restart(self.body)
+                self.hook.api.check_retry(self.body)
             task, deadline = self.obtain(context, self.new_deadline())
             result: dict[str, Any] = self.carry_on(context, task, deadline)
             return result

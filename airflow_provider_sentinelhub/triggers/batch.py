@@ -114,7 +114,9 @@ class SentinelHubBatchTrigger(BaseTrigger):
         from airflow_provider_sentinelhub.triggers.progress import Progress
 
         api, goal = APIS[self.api], Goal(self.goal)
-        progress = Progress(self.aws_conn_id, self.gcp_conn_id, self.progress_interval, self.task_instance)
+        progress = Progress(
+            APIS[self.api], self.aws_conn_id, self.gcp_conn_id, self.progress_interval, self.task_instance
+        )
         status = ""
         async with Looker(self.sentinelhub_conn_id) as looker:
             while True:

@@ -8,7 +8,8 @@ import time
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from airflow_provider_sentinelhub.artifacts.reader import ProgressReader
+    from airflow_provider_sentinelhub.artifacts.results import Counter
+    from airflow_provider_sentinelhub.client.batch import BatchApi
     from airflow_provider_sentinelhub.client.models.answers import BatchTask
 
 log = logging.getLogger(__name__)
@@ -22,20 +23,25 @@ class Progress:
 
     It is a convenience, so nothing that goes wrong here is more than a line in the log.
 
+    :param api: The task's API.
     :param aws_conn_id: The AWS connection of the bucket; ``None`` to leave the features out.
     :param gcp_conn_id: The Google Cloud connection of the bucket; it wins.
     :param interval: Seconds between two countings; 0 for none at all.
     :param task_instance: Whose XCom shows the counts.
     """
 
-    def __init__(self, aws_conn_id: str | None, gcp_conn_id: str | None, interval: float, task_instance: Any) -> None:
+    def __init__(
+        self, api: BatchApi, aws_conn_id: str | None, gcp_conn_id: str | None, interval: float, task_instance: Any
+    ) -> None:
+        self._api = api
         self._aws_conn_id = aws_conn_id
         self._gcp_conn_id = gcp_conn_id
         self._interval = interval
         self._task_instance = task_instance
         self._next_at = 0.0
         self._told: dict[str, Any] | None = None
-        self._reader: ProgressReader | None = None
+        self._counter: Counter | None = None
+        self._is_open = False
 
     async def tell(self, task: BatchTask) -> None:
         """
@@ -63,17 +69,19 @@ class Progress:
         conn_id = self._gcp_conn_id or self._aws_conn_id
         if conn_id is None or task.status not in {"PROCESSING", "DONE", "STOPPED"}:
             return None
-        if self._reader is None:
-            self._reader = await self._open(task, conn_id)
+        if not self._is_open:
+            self._counter = await self._open(task, conn_id)
+            self._is_open = True
+        if self._counter is None:
+            return None
         # Downloading and counting take a while for hundreds of thousands of features: not in the event loop.
-        report = await asyncio.to_thread(self._reader.read)
+        report = await asyncio.to_thread(self._counter)
         if report is None:
             return None
         return {"total": report.total, **{outcome.lower(): count for outcome, count in report.counts().items()}}
 
-    async def _open(self, task: BatchTask, conn_id: str) -> ProgressReader:
-        from airflow_provider_sentinelhub.artifacts.layout import execution_db_url, root_folder
-        from airflow_provider_sentinelhub.artifacts.reader import ProgressReader
+    async def _open(self, task: BatchTask, conn_id: str) -> Counter | None:
+        from airflow_provider_sentinelhub.artifacts.results import results_of
         from airflow_provider_sentinelhub.artifacts.storage import Storage
         from airflow_provider_sentinelhub.hooks.connections import (
             ConnectionFacts,
@@ -84,8 +92,7 @@ class Progress:
         facts = await ConnectionFacts.aread(conn_id)
         options_of = gcs_storage_options if self._gcp_conn_id else aws_storage_options
         options = await asyncio.to_thread(options_of, facts)
-        root = root_folder(task.delivery_url, task.id)
-        return ProgressReader(Storage(options), execution_db_url(root, task.id))
+        return results_of(self._api, Storage(options)).counter(task)
 
     async def _show(self, told: dict[str, Any]) -> None:
         from airflow.sdk.execution_time.xcom import XCom

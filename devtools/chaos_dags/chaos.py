@@ -45,7 +45,7 @@ class NaiveBatchProcessOperator(SentinelHubBatchProcessOperator):
         ti = context["ti"]
         map_index = -1 if ti.map_index is None else ti.map_index
         intent = Intent(ti.dag_id, ti.run_id, ti.task_id, map_index, digest(body), ti.max_tries or 0)
-        complete, secrets = self.hook.with_credentials({**body, "description": intent.description(None)})
+        complete, secrets = self.hook.with_credentials(self.hook.api.tagged(body, intent.tag))
         task: BatchTask = self.hook.send(self.hook.api.create(complete, secrets))
         self.hook.send(self.hook.api.start(task.id).when_fresh())
         return task, deadline

@@ -16,7 +16,6 @@ from airflow_provider_sentinelhub.artifacts.geopackage import add_layer, finish_
 from airflow_provider_sentinelhub.artifacts.storage import Storage
 from airflow_provider_sentinelhub.client.errors import ArtifactMissing
 from airflow_provider_sentinelhub.hooks.batch import SentinelHubBatchHook
-from airflow_provider_sentinelhub.hooks.restart import request_for_failed
 from airflow_provider_sentinelhub.operators.batch_process import SentinelHubBatchProcessOperator
 from airflow_provider_sentinelhub.operators.restart_failed import SentinelHubRestartFailedOperator
 from airflow_provider_sentinelhub.simulator.process import Simulator
@@ -290,7 +289,7 @@ def two_layers(folder: Path) -> Path:
 def test_nothing_is_run_again_on_the_word_of_an_old_execution_database(
     sim: Simulator, run_task: RunTask, comms: Comms, names: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("airflow_provider_sentinelhub.hooks.final_database.PATIENCE_S", 0.0)
+    monkeypatch.setattr("airflow_provider_sentinelhub.artifacts.final_database.PATIENCE_S", 0.0)
     sim.set_script({})
     op = operator(sim)
     assert run_task(op).state == "success"
@@ -306,11 +305,11 @@ def test_nothing_is_run_again_on_the_word_of_an_old_execution_database(
     hook = SentinelHubBatchHook()
     task = hook.get(result["task_id"]).model_copy(update={"created": before})
     with pytest.raises(ArtifactMissing, match="calls 1 features PENDING, and files of some of them are in the bucket"):
-        request_for_failed(hook, task, op.body, (), only_after_progress=False)
+        hook.request_for_failed([task], op.body, only_after_progress=False)
 
     # Where the files are of an earlier run, the feature is lost.
     later = task.model_copy(update={"created": datetime(2100, 1, 1, tzinfo=UTC)})
-    body = request_for_failed(hook, later, op.body, (), only_after_progress=False)
+    body = hook.request_for_failed([later], op.body, only_after_progress=False)
     assert body is not None
     assert body["input"]["features"]["s3"]["url"].endswith(f"retry-{task.id}-1.gpkg")
 

@@ -8,7 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from airflow_provider_sentinelhub.client.api import batch_v2
+from airflow_provider_sentinelhub.client.batch import BATCH_V2
 from airflow_provider_sentinelhub.client.intent import Intent, digest
+from airflow_provider_sentinelhub.client.models.answers import BatchTask
 from tests.client.client_harness import build_document
 
 ids = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=30) | st.sampled_from(
@@ -20,9 +23,9 @@ intents = st.builds(Intent, ids, ids, ids, st.integers(-1, 100_000), digests, st
 
 @given(intents, st.none() | st.text(st.characters(exclude_categories=["Cs"]), max_size=40))
 def test_an_intent_is_found_again(intent: Intent, text: str | None) -> None:
-    description = intent.description(text)
-    assert Intent.found_in(description) == intent
-    assert description.startswith(text or "airflow:")
+    request = batch_v2.tagged({"description": text}, intent.tag)
+    assert BATCH_V2.intent_of(BatchTask(id="t", status="CREATED", request=request)) == intent
+    assert request["description"].startswith(text or "airflow:")
     assert intent.tag.isascii()
     assert " " not in intent.tag
 
@@ -34,8 +37,10 @@ def test_different_intents_have_different_tags(one: Intent, other: Intent) -> No
 
 def test_the_tag_as_people_see_it() -> None:
     intent = Intent("corsica", "manual__2025", "ndvi.max", 3, "1a2b3c4d5e6f7a8b", 2)
-    assert intent.description("Max NDVI") == "Max NDVI | airflow:corsica/manual__2025/ndvi.max/3#1a2b3c4d5e6f7a8b~2"
-    assert intent.description("") == intent.description(None) == intent.tag
+    tagged = batch_v2.tagged({"description": "Max NDVI"}, intent.tag)
+    assert tagged == {"description": "Max NDVI | airflow:corsica/manual__2025/ndvi.max/3#1a2b3c4d5e6f7a8b~2"}
+    assert batch_v2.tagged({"description": ""}, intent.tag) == batch_v2.tagged({}, intent.tag)
+    assert batch_v2.tagged({}, intent.tag) == {"description": intent.tag}
 
 
 @given(st.text(max_size=80))

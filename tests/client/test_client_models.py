@@ -495,7 +495,7 @@ def test_an_answer_may_grow() -> None:
         }
     )
     assert (task.status, task.user_action, task.stopped_status_reason) == ("HIBERNATING", "PAUSE", "LUNCH")
-    assert (task.cost_pu, task.description, task.delivery_url) == (1.5, "d", "gs://b/f")
+    assert (task.cost_pu, batch_v2.tag_of(task.request), batch_v2.delivery_url(task.request)) == (1.5, "d", "gs://b/f")
     dumped = task.model_dump(by_alias=True, exclude_unset=True)
     assert dumped["workspaceId"] == "w"
     assert dumped["new"] == {"deep": [1]}
@@ -505,6 +505,6 @@ def test_an_answer_may_grow() -> None:
 
 def test_an_answer_may_be_short() -> None:
     task = BatchTask.model_validate({"id": "t", "status": "CREATED"})
-    assert (task.user_action, task.description, task.delivery_url) == ("NONE", "", "")
+    assert (task.user_action, batch_v2.tag_of(task.request), batch_v2.delivery_url(task.request)) == ("NONE", "", "")
     assert TaskPage.model_validate({"data": []}).links.next_token is None
     assert TaskPage.model_validate({"data": [], "links": {"nextToken": "n", "@id": "x"}}).links.next_token == "n"

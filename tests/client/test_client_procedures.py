@@ -293,7 +293,7 @@ def test_a_percentage_says_nothing_about_the_end() -> None:
 
 def test_a_search_turns_pages_until_it_finds() -> None:
     service = Service(page_size=10)
-    wanted = service.add(INTENTS[0].description("old"))
+    wanted = service.add(f"old | {INTENTS[0].tag}")
     for number in range(95):
         service.advance(1)
         service.add(f"foreign {number}")
@@ -304,7 +304,7 @@ def test_a_search_turns_pages_until_it_finds() -> None:
 
 def test_a_search_goes_back_no_further_than_needed() -> None:
     service = Service(page_size=10)
-    service.add(INTENTS[0].description("too old"))
+    service.add(f"too old | {INTENTS[0].tag}")
     for number in range(95):
         service.advance(1)
         service.add(f"foreign {number}")

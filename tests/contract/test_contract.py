@@ -245,8 +245,10 @@ def test_a_real_task() -> None:
     assert (task.id, task.status, task.user_action) == ("6aa8765a-e9eb-4dd0-a567-b86cfdb840e0", "DONE", "START")
     assert (task.completion_percentage, task.cost_pu) == (100.0, 9006.923884650554)
     assert task.error is task.stopped_status_reason is None
-    assert task.description == "card4l-test card4lId: 170fde91-7f25-43f3-a447-9631c65f59c6"
-    assert task.delivery_url.startswith("s3://deafrica-sentinel-1/card4l_grid2/s1_rtc/<tileName>/2021/08/14/")
+    assert batch_v2.tag_of(task.request) == "card4l-test card4lId: 170fde91-7f25-43f3-a447-9631c65f59c6"
+    assert batch_v2.delivery_url(task.request).startswith(
+        "s3://deafrica-sentinel-1/card4l_grid2/s1_rtc/<tileName>/2021/08/14/"
+    )
     assert task.created is not None
     assert task.created.isoformat() == "2021-08-17T12:02:12.306339+00:00"
     assert task.model_dump(by_alias=True, exclude_unset=True, mode="json") == json.loads(

@@ -34,6 +34,63 @@ def check(request: Any) -> dict[str, Any]:
     return validated(BatchV2Request, from_text(request)).body()
 
 
+def tagged(body: Mapping[str, Any], tag: str) -> dict[str, Any]:
+    """
+    Return a request with a tag in its description, after the user's own text.
+
+    :param body: The request.
+    :param tag: The tag.
+    """
+    text = body.get("description")
+    return {**body, "description": f"{text} | {tag}" if text else tag}
+
+
+def tag_of(request: Mapping[str, Any]) -> str:
+    """
+    Return the text that ends with the tag, where a request has one: its description.
+
+    :param request: The request as the service describes it.
+    """
+    return str(request.get("description") or "")
+
+
+def untagged(request: Mapping[str, Any]) -> dict[str, Any]:
+    """
+    Return a request without its description.
+
+    :param request: The request as the service describes it.
+    """
+    return {key: value for key, value in request.items() if key != "description"}
+
+
+def delivery_url(request: Mapping[str, Any]) -> str:
+    """
+    Return where results go, as a request says it.
+
+    :param request: The request as the service describes it.
+    """
+    delivery = request.get("output", {}).get("delivery", {})
+    bucket = delivery.get("s3") or delivery.get("gs") or {}
+    return str(bucket.get("url", ""))
+
+
+def check_retry(body: Mapping[str, Any]) -> None:
+    """
+    Check that features of a request could be run again alone.
+
+    :param body: The request.
+    :raises InvalidParameter: They could not.
+    """
+    if body.get("output", {}).get("type") == "zarr":
+        raise InvalidParameter(
+            "on_partial",
+            "restart",
+            "works with raster output only: failed features are run again from a GeoPackage, and the service writes "
+            "Zarr on its own grids only",
+            "Use on_partial='fail' or 'warn', or deliver rasters.",
+        )
+
+
 def retry(body: Mapping[str, Any], features_url: str, delivery_url: str) -> dict[str, Any]:
     """
     Return the request that runs some features of another one again.

@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import AliasChoices, Field
 
 from airflow_provider_sentinelhub.client.models.common import AnswerModel
 
@@ -38,27 +38,18 @@ class BatchTask(AnswerModel):
     created: datetime | None = None
     last_updated: datetime | None = None
     completion_percentage: float | None = None
-    cost_pu: Annotated[float | None, Field(alias="costPU")] = None
+    # The document of Batch Statistical spells it costPu; its answers do not.
+    cost_pu: Annotated[
+        float | None, Field(alias="costPU", validation_alias=AliasChoices("costPU", "costPu", "cost_pu"))
+    ] = None
     error: str | None = None
     stopped_status_reason: str | None = None
     request: dict[str, Any] = Field(default_factory=dict, repr=False)
 
     @property
-    def description(self) -> str:
-        """The request's free text."""
-        return str(self.request.get("description") or "")
-
-    @property
     def skips_existing(self) -> bool:
         """Whether features whose results exist are not processed."""
         return self.request.get("output", {}).get("skipExisting") is True
-
-    @property
-    def delivery_url(self) -> str:
-        """Where results go, as the request says it."""
-        delivery = self.request.get("output", {}).get("delivery", {})
-        bucket = delivery.get("s3") or delivery.get("gs") or {}
-        return str(bucket.get("url", ""))
 
 
 class Links(AnswerModel):

@@ -1,0 +1,111 @@
+"""What the tasks of each asynchronous API leave in the bucket: one interface to it, and who implements it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from airflow_provider_sentinelhub.artifacts.report import FeatureReport
+    from airflow_provider_sentinelhub.artifacts.storage import Storage
+    from airflow_provider_sentinelhub.client.batch import BatchApi
+    from airflow_provider_sentinelhub.client.estimate import PixelCounts
+    from airflow_provider_sentinelhub.client.models.answers import BatchTask
+
+Counter = Callable[[], "FeatureReport | None"]
+"""Counts features while a task runs: without errors and names; ``None`` before there is anything to count."""
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """
+    What a task lost, made ready to be run again.
+
+    :param features_url: GeoPackage of the features, in the bucket.
+    :param delivery_url: Where the task that runs them again has to write.
+    """
+
+    features_url: str
+    delivery_url: str
+
+
+class BatchResults(ABC):
+    """
+    What the tasks of one API leave in the bucket. All methods block.
+
+    Where several tasks are named, they are about the same features: the original first, then those that ran again what
+    was lost, in the order in which they ran.
+
+    :param api: The API.
+    :param storage: Where the bucket is.
+    """
+
+    def __init__(self, api: BatchApi, storage: Storage) -> None:
+        self.api = api
+        self.storage = storage
+
+    @abstractmethod
+    def delivered_url(self, original: BatchTask) -> str:
+        """
+        Return the address of what users want of a task: what an asset stands for.
+
+        :param original: The original task.
+        """
+
+    @abstractmethod
+    def report(self, tasks: Sequence[BatchTask]) -> FeatureReport:
+        """
+        Answer for every feature, and write the full table beside the results.
+
+        What the service uploads now and then may be older than a task's end: then it is waited for.
+
+        :param tasks: The tasks.
+        :raises ArtifactMissing: The service left nothing to report on.
+        :raises ArtifactCorrupt: It cannot be read.
+        :raises StorageUnavailable: The bucket cannot be read or written.
+        """
+
+    @abstractmethod
+    def counter(self, task: BatchTask) -> Counter | None:
+        """
+        Return what counts the features of a running task; ``None`` where that would cost too much.
+
+        :param task: The task.
+        """
+
+    @abstractmethod
+    def pixel_counts(self, task: BatchTask) -> PixelCounts:
+        """
+        Return the sizes of an analysed task's features.
+
+        :param task: The task.
+        :raises ArtifactMissing: They are not known yet.
+        """
+
+    @abstractmethod
+    def prepare_retry(self, tasks: Sequence[BatchTask], *, only_after_progress: bool) -> Retry | None:
+        """
+        Write the features that the last of the tasks lost where a further task can take them from.
+
+        The same tasks give the same features, so doing this twice is doing it once.
+
+        :param tasks: The tasks; the last one has ended with an answer.
+        :param only_after_progress: Whether the last task must have mended something, or no further one makes sense.
+        :returns: ``None`` where there is nothing to gain by a further task.
+        :raises ArtifactMissing: What lies in the bucket is older than the task's end.
+        :raises StorageUnavailable: The bucket cannot be read or written.
+        """
+
+
+def results_of(api: BatchApi, storage: Storage) -> BatchResults:
+    """
+    Return what reads the results of an API.
+
+    :param api: The API.
+    :param storage: Where the bucket is.
+    """
+    from airflow_provider_sentinelhub.artifacts.raster_results import RasterResults
+
+    return {"batch-v2": RasterResults}[api.key](api, storage)
