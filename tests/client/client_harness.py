@@ -39,6 +39,10 @@ def build_document(**changes: Any) -> dict[str, Any]:
         "input": {"type": "tiling-grid", "id": 0, "resolution": 10.0},
         "output": {"type": "raster", "delivery": {"s3": {"url": "s3://bucket/folder"}}},
     }
+    return _changed(request, changes)
+
+
+def _changed(request: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     for path, value in changes.items():
         target: Any = request
         *steps, last = path.split("__")
@@ -49,6 +53,57 @@ def build_document(**changes: Any) -> dict[str, Any]:
         else:
             target[last] = copy.deepcopy(value)
     return request
+
+
+NDVI = """//VERSION=3
+function setup() {
+  return {
+    input: [{bands: ["B04", "B08", "dataMask"]}],
+    output: [{id: "ndvi", bands: 1, sampleType: "FLOAT32"}, {id: "dataMask", bands: 1}]
+  };
+}
+function evaluatePixel(s) {
+  return {ndvi: [(s.B08 - s.B04) / (s.B08 + s.B04)], dataMask: [s.dataMask]};
+}
+"""
+
+
+def _statistics() -> dict[str, Any]:
+    return {
+        "aggregation": {
+            "timeRange": {"from": "2024-04-01T00:00:00Z", "to": "2024-09-30T00:00:00Z"},
+            "aggregationInterval": {"of": "P7D"},
+            "resx": 10.0,
+            "resy": 10.0,
+            "evalscript": NDVI,
+        },
+        "calculations": {
+            "ndvi": {
+                "histograms": {"default": {"nBins": 10, "lowEdge": -1, "highEdge": 1.0}},
+                "statistics": {"default": {"percentiles": {"k": [5.0, 50.0, 95.0]}}},
+            }
+        },
+    }
+
+
+def statistical_document(**changes: Any) -> dict[str, Any]:
+    """A valid Statistical request, changed as by :func:`build_document`."""
+    bounds = {
+        "bbox": [414315.0, 4958219.0, 414859.0, 4958819.0],
+        "properties": {"crs": "http://www.opengis.net/def/crs/EPSG/0/32633"},
+    }
+    return _changed({"input": {"bounds": bounds, "data": [{"type": "sentinel-2-l2a"}]}, **_statistics()}, changes)
+
+
+def batch_statistical_document(**changes: Any) -> dict[str, Any]:
+    """A valid Batch Statistical request, changed as by :func:`build_document`."""
+    features = {"s3": {"url": "s3://bucket/parcels.gpkg"}}
+    request = {
+        "input": {"features": features, "data": [{"type": "sentinel-2-l2a"}]},
+        **_statistics(),
+        "output": {"s3": {"url": "s3://bucket/statistics"}},
+    }
+    return _changed(request, changes)
 
 
 def make_task(**fields: Any) -> BatchTask:

@@ -1,0 +1,172 @@
+"""
+Batch Statistical: every endpoint, as functions that build Calls and do no I/O.
+
+Source: https://docs.planet.com/develop/apis/batch-statistical/reference/
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+from airflow_provider_sentinelhub.client.api.task_ids import checked
+from airflow_provider_sentinelhub.client.call import Call, Repeat, nothing
+from airflow_provider_sentinelhub.client.deployments import Service
+from airflow_provider_sentinelhub.client.models.answers import BatchTask, TaskPage
+from airflow_provider_sentinelhub.client.models.common import from_text, validated
+from airflow_provider_sentinelhub.client.models.statistical import BatchStatisticalRequest
+
+_SERVICE = Service.BATCH_STATISTICAL
+
+
+def check(request: Any) -> dict[str, Any]:
+    """
+    Check the shape of a request, and return the JSON to send.
+
+    What else can be known about it before it is sent, :mod:`airflow_provider_sentinelhub.client.preflight` knows.
+
+    :param request: The service's own request as a dict, or as the JSON text of one.
+    :raises InvalidParameter: Names each field that is wrong, its value, its rule and its fix.
+    """
+    return validated(BatchStatisticalRequest, from_text(request)).body()
+
+
+def retry(body: Mapping[str, Any], features_url: str, delivery_url: str) -> dict[str, Any]:
+    """
+    Return the request that runs some features of another one again.
+
+    It asks for the same, of fewer features. A script that lies in a bucket is read from there again.
+
+    :param body: The other request as it was sent, or as the service describes it.
+    :param features_url: GeoPackage of the features, in the bucket of the delivery.
+    :param delivery_url: Where to write: a folder, or a template.
+    """
+    again = copy.deepcopy(dict(body))
+    place = _place(again["output"])
+    again["output"] = {"s3": {"url": delivery_url, **place}}
+    again["input"]["features"] = {"s3": {"url": features_url, **place}}
+    reference = again["aggregation"].get("evalscriptReference")
+    if reference:
+        again["aggregation"]["evalscriptReference"] = {"s3": {"url": reference["s3"]["url"], **_place(reference)}}
+    return again
+
+
+def features_url(task: BatchTask) -> str | None:
+    """
+    Return where the GeoPackage lies that a task takes its features from; ``None`` where the answer does not say.
+
+    :param task: The task.
+    """
+    url = task.request.get("input", {}).get("features", {}).get("s3", {}).get("url")
+    return None if url is None else str(url)
+
+
+def create(body: Mapping[str, Any], secrets: tuple[str, ...] = ()) -> Call[BatchTask]:
+    """
+    Create a task. It costs nothing until it is analysed or started, but needs 1000 processing units in the account.
+
+    :param body: The request, credentials included.
+    :param secrets: The credentials in it, which no message may show.
+    """
+    return Call(
+        "POST",
+        _SERVICE,
+        "",
+        BatchTask.model_validate,
+        "create a batch task",
+        body=body,
+        repeat=Repeat.NEVER,
+        secrets=secrets,
+    )
+
+
+def page(token: str | None = None, *, count: int | None = None, sort: str = "created:desc") -> Call[TaskPage]:
+    """
+    List the account's tasks, one page at a time.
+
+    :param token: ``links.next_token`` of the page before; the first page where absent.
+    :param count: Tasks on a page; the service caps it.
+    :param sort: ``created``, ``created:desc``, ``status`` or ``status:desc``.
+    """
+    query = {"sort": sort}
+    if count is not None:
+        query["count"] = str(count)
+    if token is not None:
+        query["viewtoken"] = token
+    return Call("GET", _SERVICE, "", TaskPage.model_validate, "list the batch tasks", query=query)
+
+
+def get(task_id: str) -> Call[BatchTask]:
+    """
+    Read a task.
+
+    The service deletes tasks: CREATED ones after 7 days without a change, FAILED ones after 15, others after 30.
+
+    :param task_id: Its id.
+    :raises InvalidParameter: The id cannot be one; nothing is sent.
+    """
+    return Call("GET", _SERVICE, f"/{checked(task_id)}", BatchTask.model_validate, f"read batch task {task_id}")
+
+
+def status(task_id: str) -> Call[BatchTask]:
+    """
+    Read how a task is doing: all but its request and what was last asked of it, which are empty in the result.
+
+    :param task_id: Its id.
+    :raises InvalidParameter: The id cannot be one; nothing is sent.
+    """
+    path, what = f"/{checked(task_id)}/status", f"read the status of batch task {task_id}"
+    return Call("GET", _SERVICE, path, BatchTask.model_validate, what)
+
+
+def analyse(task_id: str) -> Call[None]:
+    """
+    Have a created task analysed without starting it.
+
+    :param task_id: Its id.
+    :raises InvalidParameter: The id cannot be one; nothing is sent.
+    """
+    return _action(task_id, "analyse")
+
+
+def start(task_id: str) -> Call[None]:
+    """
+    Start a task; from then on it costs processing units. A created task is analysed first.
+
+    A stopped one may be started again after 30 minutes, and after 60 where it was stopped for lack of units.
+
+    :param task_id: Its id.
+    :raises InvalidParameter: The id cannot be one; nothing is sent.
+    """
+    return _action(task_id, "start")
+
+
+def stop(task_id: str) -> Call[None]:
+    """
+    Stop a task; features already processed, or being processed, are charged.
+
+    :param task_id: Its id.
+    :raises InvalidParameter: The id cannot be one; nothing is sent.
+    """
+    return _action(task_id, "stop")
+
+
+def cancel(task_id: str) -> Call[None]:
+    """
+    Stop a task by the name that ``stop`` had until 2023, for deployments that have not learnt the new one.
+
+    :param task_id: Its id.
+    :raises InvalidParameter: The id cannot be one; nothing is sent.
+    """
+    return _action(task_id, "cancel")
+
+
+def _action(task_id: str, action: str) -> Call[None]:
+    # Sent twice, an action is refused as illegal the second time, and the caller reads the task again.
+    return Call("POST", _SERVICE, f"/{checked(task_id)}/{action}", nothing, f"{action} batch task {task_id}")
+
+
+def _place(storage: Mapping[str, Any]) -> dict[str, Any]:
+    # Credentials are added anew when the request is sent; in answers of the service they are masked.
+    return {key: storage["s3"][key] for key in ("region",) if key in storage["s3"]}

@@ -1,0 +1,98 @@
+"""
+Periods as the Statistical APIs write them, and the intervals a time range is cut into.
+
+Source: https://docs.planet.com/develop/apis/statistical/#split-the-requested-timerange-into-multiple-time-intervals
+"""
+
+from __future__ import annotations
+
+import re
+from calendar import monthrange
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import MAXYEAR, datetime, timedelta
+
+_DATE = re.compile(r"P(?:(\d+)Y)?(?:(\d+)M)?(?:(\d+)W)?(?:(\d+)D)?")
+_TIME = re.compile(r"PT(?:(\d+)H)?(?:(\d+)M)?(?:(\d+)S)?")
+_MONTHS = 12
+_MAX_DIGITS = 9
+DAY = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Period:
+    """
+    A length of time, whose months are as long as the calendar has them.
+
+    :param months: Whole months.
+    :param length: What is added to them.
+    """
+
+    months: int
+    length: timedelta
+
+    @classmethod
+    def parse(cls, text: str) -> Period:
+        """
+        Read a period that is written with date designators (``P1M``, ``P10D``) or with time designators (``PT36H``).
+
+        :param text: ISO 8601 duration of whole numbers.
+        :raises ValueError: It is none, or mixes both kinds.
+        """
+        written = text.strip().upper()
+        date, time = _DATE.fullmatch(written), _TIME.fullmatch(written)
+        numbers = [int(each or 0) for each in (date or time or _none(text)).groups()]
+        if written in {"P", "PT"} or max(numbers) >= 10**_MAX_DIGITS:
+            _none(text)
+        if date:
+            years, months, weeks, days = numbers
+            return cls(_MONTHS * years + months, timedelta(weeks=weeks, days=days))
+        hours, minutes, seconds = numbers
+        return cls(0, timedelta(hours=hours, minutes=minutes, seconds=seconds))
+
+    @property
+    def is_a_day(self) -> bool:
+        """Whether it is at least one day long."""
+        return self.months > 0 or self.length >= DAY
+
+    def after(self, start: datetime, times: int = 1) -> datetime:
+        """
+        Return the moment that is some periods later.
+
+        :param start: From when; the 31st of a month becomes the last day of a shorter one.
+        :param times: How many periods.
+        :raises OverflowError: The calendar ends before that.
+        """
+        year, month = divmod(start.year * _MONTHS + start.month - 1 + self.months * times, _MONTHS)
+        if year > MAXYEAR:
+            raise OverflowError("date value out of range")
+        day = min(start.day, monthrange(year, month + 1)[1])
+        return start.replace(year=year, month=month + 1, day=day) + self.length * times
+
+
+def intervals(
+    start: datetime, end: datetime, period: Period, last: str = "SKIP"
+) -> Iterator[tuple[datetime, datetime]]:
+    """
+    Cut a time range into the intervals that the service makes of it.
+
+    :param start: Where the first one begins.
+    :param end: Where the last one ends at the latest, unless it is extended.
+    :param period: Length of an interval; at least a day.
+    :param last: What becomes of a last interval that is too short: ``SKIP``, ``SHORTEN`` or ``EXTEND``.
+    """
+    number, begin = 0, start
+    while begin < end:
+        number += 1
+        try:
+            finish = period.after(start, number)
+        except OverflowError:
+            return
+        if finish > end and last == "SKIP":
+            return
+        yield begin, (min(finish, end) if last == "SHORTEN" else finish)
+        begin = finish
+
+
+def _none(text: str) -> re.Match[str]:
+    raise ValueError(f"{text!r} is not a period")

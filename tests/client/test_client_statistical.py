@@ -1,0 +1,289 @@
+"""Requests to the Statistical APIs, the Calls they become, and answers."""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from airflow_provider_sentinelhub.client.api import batch_statistical, statistical
+from airflow_provider_sentinelhub.client.call import Call, Repeat
+from airflow_provider_sentinelhub.client.deployments import PathLayout
+from airflow_provider_sentinelhub.client.errors import InvalidParameter
+from airflow_provider_sentinelhub.client.models.answers import BatchTask
+from airflow_provider_sentinelhub.client.models.statistical_answers import StatisticalAnswer
+from tests.client.client_harness import batch_statistical_document, statistical_document
+
+CHECKS: list[tuple[Callable[[Any], dict[str, Any]], Callable[..., dict[str, Any]]]] = [
+    (statistical.check, statistical_document),
+    (batch_statistical.check, batch_statistical_document),
+]
+both = pytest.mark.parametrize(("check", "document"), CHECKS, ids=["statistical", "batch"])
+
+
+def refusal(check: Callable[[Any], Any], request: Any) -> str:
+    with pytest.raises(InvalidParameter) as caught:
+        check(request)
+    return str(caught.value)
+
+
+@both
+def test_a_request_is_sent_as_it_is_written(check: Any, document: Any) -> None:
+    written = document()
+    assert check(written) == written
+    assert check(json.dumps(written)) == written
+
+
+@both
+def test_whole_numbers_stay_whole(check: Any, document: Any) -> None:
+    histogram = {"nBins": 5, "lowEdge": 0, "highEdge": 1.0}
+    sent = check(document(calculations={"default": {"histograms": {"default": histogram}}}))
+    found = sent["calculations"]["default"]["histograms"]["default"]
+    assert [type(found[name]) for name in ("nBins", "lowEdge", "highEdge")] == [int, int, float]
+
+
+@both
+def test_what_templating_made_text_of_is_read(check: Any, document: Any) -> None:
+    written = document()
+    templated = copy.deepcopy(written)
+    aggregation = templated["aggregation"]
+    aggregation["resx"] = str(aggregation["resx"])
+    aggregation["timeRange"] = str(aggregation["timeRange"])
+    calculations = templated["calculations"]["ndvi"]
+    calculations["statistics"]["default"]["percentiles"]["k"] = "[5, 50, 95]"
+    calculations["histograms"]["default"] = "{'nBins': '10', 'lowEdge': '-1', 'highEdge': '1.0'}"
+    assert check(templated) == written
+
+
+@both
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (
+            {"aggregation__timeRange": {"from": "2024-04-01T00:00:00Z"}},
+            "aggregation.timeRange = {'from': '2024-04-01T00:00:00Z'}: needs from and to. Write ",
+        ),
+        (
+            {"aggregation__timeRange__to": "2024-01-01"},
+            "aggregation.timeRange.to = '2024-01-01': is a date without a time. Write a moment like",
+        ),
+        (
+            {"aggregation__timeRange__to": "2023-01-01T00:00:00Z"},
+            "timeRange.from is not before timeRange.to",
+        ),
+        ({"aggregation__timeRange": ...}, "aggregation.timeRange = None: is required. Add it."),
+        (
+            {"aggregation__aggregationInterval__of": "P1DT6H"},
+            "aggregation.aggregationInterval.of = 'P1DT6H': is not a duration as this API takes it",
+        ),
+        (
+            {"aggregation__aggregationInterval__of": "PT12H"},
+            "aggregation.aggregationInterval.of = 'PT12H': is less than a day, and no interval may be",
+        ),
+        (
+            {"aggregation__aggregationInterval__lastIntervalBehavior": "KEEP"},
+            "aggregation.aggregationInterval.lastIntervalBehavior = 'KEEP': input should be 'SKIP', 'SHORTEN' or",
+        ),
+        ({"aggregation__width": 2501}, "aggregation.width = 2501: input should be less than or equal to 2500"),
+        ({"aggregation__width": 100}, "holds both a size in pixels and a resolution. Give width and height, or resx"),
+        ({"aggregation__resx": 0}, "aggregation.resx = 0: input should be greater than 0"),
+        ({"aggregation__evalscript": " "}, "aggregation.evalscript = ' ': is empty. Give the script's text"),
+        (
+            {"calculations__ndvi__histograms__default__bins": [0, 1]},
+            "holds bins and nBins, and takes exactly one of bins, binWidth, nBins. Choose one.",
+        ),
+        (
+            {"calculations__ndvi__histograms__default": {"lowEdge": 0}},
+            "calculations.ndvi.histograms.default = {'lowEdge': 0}: says nothing of its bins, and takes exactly one of",
+        ),
+        (
+            {"calculations__ndvi__histograms__default": {"bins": [0, 2, 1]}},
+            "calculations.ndvi.histograms.default.bins = [0, 2, 1]: must be two edges or more, each larger than",
+        ),
+        (
+            {"calculations__ndvi__histograms__default": {"binWidth": -0.1}},
+            "calculations.ndvi.histograms.default.binWidth = -0.1: must be more than 0. Write e.g. 0.05.",
+        ),
+        (
+            {"calculations__ndvi__histograms__default__highEdge": "much"},
+            "calculations.ndvi.histograms.default.highEdge = 'much': must be a number. Write e.g. 0.2, or a whole",
+        ),
+        (
+            {"calculations__ndvi__histograms__default__lowEdge": 1},
+            "lowEdge is not below highEdge. Exchange the two, or correct them.",
+        ),
+        (
+            {"calculations__ndvi__statistics__default__percentiles__k": [50, 101]},
+            "calculations.ndvi.statistics.default.percentiles.k = [50, 101]: must be numbers from 0 to 100, in percent",
+        ),
+        ({"calculations__ndvi__histogram": {}}, "calculations.ndvi.histogram = {}: is not a field of this part"),
+        ({"input__data": []}, "input.data = []: value should have at least 1 item"),
+        ({"description": "x"}, "description = 'x': is not a field of this part of the request. Check the spelling."),
+    ],
+)
+def test_what_is_wrong_is_said_before_anything_is_sent(
+    check: Any, document: Any, changes: dict[str, Any], said: str
+) -> None:
+    assert said in refusal(check, document(**changes))
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (
+            {"aggregation__evalscript": ...},
+            "must hold either evalscript or evalscriptReference. Give the script's text",
+        ),
+        (
+            {"aggregation__evalscriptReference": {"s3": {"url": "s3://b/x.js"}}},
+            "must hold either evalscript or evalscriptReference. Give the script's text, or where it lies.",
+        ),
+        (
+            {"output": {"gs": {"url": "gs://b/x"}}},
+            "is on Google Cloud Storage, and this API reads and writes on S3 only",
+        ),
+        (
+            {"input__bounds": {"bbox": [1, 2, 3, 4]}},
+            "a batch takes no bounds. Remove them: the geometries are those of",
+        ),
+        ({"input__features": ...}, "input.features = None: is required. Add it."),
+    ],
+)
+def test_what_a_batch_cannot_take(changes: dict[str, Any], said: str) -> None:
+    assert said in refusal(batch_statistical.check, batch_statistical_document(**changes))
+
+
+def test_a_script_may_lie_in_a_bucket() -> None:
+    place = {"s3": {"url": "s3://b/x.js", "region": "eu-central-1"}}
+    request = batch_statistical_document(aggregation__evalscript=..., aggregation__evalscriptReference=place)
+    assert batch_statistical.check(request) == request
+    written = statistical_document(aggregation__evalscriptReference=place)
+    assert "aggregation.evalscriptReference = " in refusal(statistical.check, written)
+
+
+def url(call: Call[Any], layout: PathLayout) -> str:
+    return call.service.prefix(layout) + call.path
+
+
+@pytest.mark.parametrize(
+    ("call", "method", "new"),
+    [
+        (batch_statistical.create({}), "POST", "/statistics/batch/v1"),
+        (batch_statistical.page(), "GET", "/statistics/batch/v1"),
+        (batch_statistical.get("t-1"), "GET", "/statistics/batch/v1/t-1"),
+        (batch_statistical.status("t-1"), "GET", "/statistics/batch/v1/t-1/status"),
+        (batch_statistical.analyse("t-1"), "POST", "/statistics/batch/v1/t-1/analyse"),
+        (batch_statistical.start("t-1"), "POST", "/statistics/batch/v1/t-1/start"),
+        (batch_statistical.stop("t-1"), "POST", "/statistics/batch/v1/t-1/stop"),
+        (batch_statistical.cancel("t-1"), "POST", "/statistics/batch/v1/t-1/cancel"),
+        (statistical.statistics({}), "POST", "/statistics/v1"),
+    ],
+    ids=lambda each: each.what if isinstance(each, Call) else "",
+)
+def test_both_layouts_of_every_path(call: Call[Any], method: str, new: str) -> None:
+    assert call.method == method
+    assert url(call, PathLayout.NEW) == new
+    legacy = new.replace("/statistics/batch/v1", "/api/v1/statistics/batch").replace(
+        "/statistics/v1", "/api/v1/statistics"
+    )
+    assert url(call, PathLayout.LEGACY) == legacy
+
+
+def test_only_a_create_is_never_repeated() -> None:
+    assert batch_statistical.create({}).repeat is Repeat.NEVER
+    assert statistical.statistics({}).repeat is Repeat.ALWAYS
+    assert batch_statistical.start("t-1").repeat is Repeat.ALWAYS
+
+
+def test_a_page_is_asked_for() -> None:
+    assert batch_statistical.page().query == {"sort": "created:desc"}
+    assert batch_statistical.page("abc", count=5).query == {"sort": "created:desc", "count": "5", "viewtoken": "abc"}
+
+
+@pytest.mark.parametrize("wrong", ["", "None", "a/b", "x?y"])
+def test_what_is_no_id_reaches_nobody(wrong: str) -> None:
+    for call in (batch_statistical.get, batch_statistical.status, batch_statistical.start, batch_statistical.stop):
+        with pytest.raises(InvalidParameter, match="is not the id of a batch task"):
+            call(wrong)
+
+
+def test_a_retry_asks_for_the_same_of_fewer_features() -> None:
+    place = {"url": "s3://in/all.gpkg", "accessKey": "*****", "secretAccessKey": "*****", "region": "waw3-1"}
+    out = {"url": "s3://out/r/<ID>.json", "accessKey": "*****", "secretAccessKey": "*****", "region": "eu-central-1"}
+    original = batch_statistical_document(input__features={"s3": place}, output={"s3": out})
+    before = copy.deepcopy(original)
+    again = batch_statistical.retry(original, "s3://out/r/retry.gpkg", "s3://out/r/2")
+    assert original == before
+    assert again == {
+        **original,
+        "input": {
+            "features": {"s3": {"url": "s3://out/r/retry.gpkg", "region": "eu-central-1"}},
+            "data": original["input"]["data"],
+        },
+        "output": {"s3": {"url": "s3://out/r/2", "region": "eu-central-1"}},
+    }
+    assert batch_statistical.check(again) == again
+
+
+def test_a_retry_reads_the_same_script_and_holds_no_mask() -> None:
+    script = {"s3": {"url": "s3://b/x.js", "accessKey": "*****", "secretAccessKey": "*****"}}
+    original = batch_statistical_document(aggregation__evalscript=..., aggregation__evalscriptReference=script)
+    again = batch_statistical.retry(original, "s3://b/retry.gpkg", "s3://b/2")
+    assert again["aggregation"]["evalscriptReference"] == {"s3": {"url": "s3://b/x.js"}}
+    assert "*****" not in json.dumps(again)
+
+
+def test_where_a_task_takes_its_features_from() -> None:
+    task = BatchTask.model_validate({"id": "t", "status": "DONE", "request": batch_statistical_document()})
+    assert batch_statistical.features_url(task) == "s3://bucket/parcels.gpkg"
+    assert batch_statistical.features_url(BatchTask.model_validate({"id": "t", "status": "DONE"})) is None
+
+
+@pytest.mark.parametrize("spelling", ["costPU", "costPu"])
+def test_the_cost_by_both_spellings(spelling: str) -> None:
+    task = BatchTask.model_validate({"id": "t", "status": "DONE", spelling: 6.5})
+    assert task.cost_pu == 6.5
+
+
+INTERVAL = {"from": "2020-06-07T00:00:00Z", "to": "2020-06-08T00:00:00Z"}
+
+
+def test_an_answer_is_read() -> None:
+    stats = {
+        "min": "NaN", "max": 1, "mean": 0.5, "stDev": 0.1, "sampleCount": 112, "noDataCount": 3,
+        "percentiles": {"50.0": 0.4}, "later": 1,
+    }  # fmt: skip
+    histogram = {"bins": [{"lowEdge": -1.0, "highEdge": -0.8, "count": 2}], "overflowCount": 1, "underflowCount": 0}
+    band = {"stats": stats, "histogram": histogram}
+    answer = StatisticalAnswer.model_validate(
+        {
+            "data": [
+                {"interval": INTERVAL, "outputs": {"ndvi": {"bands": {"B0": band}}}},
+                {"interval": INTERVAL, "error": {"type": "TIMEOUT"}},
+                {"interval": INTERVAL, "error": "EXECUTION_ERROR"},
+            ],
+            "status": "PARTIAL",
+            "geometryPixelCount": 112,
+        }
+    )
+    good, *failed = answer.data or []
+    found = good.outputs["ndvi"].bands["B0"]
+    assert found.stats is not None
+    assert found.histogram is not None
+    assert found.stats.minimum is not None
+    assert math.isnan(found.stats.minimum)
+    assert (found.stats.sample_count, found.stats.percentiles) == (112, {"50.0": 0.4})
+    assert (found.histogram.overflow_count, found.histogram.bins[0].count) == (1, 2)
+    assert answer.failed == tuple(failed)
+    assert [each.error.type for each in answer.failed if each.error] == ["TIMEOUT", "EXECUTION_ERROR"]
+
+
+@pytest.mark.parametrize("body", [{"data": None, "status": "FAILED"}, {"error": "COMMON_BAD_PAYLOAD"}, {"data": []}])
+def test_an_answer_without_intervals_is_read(body: dict[str, Any]) -> None:
+    answer = StatisticalAnswer.model_validate(body)
+    assert answer.failed == ()
+    assert answer.error is None or answer.error.type == "COMMON_BAD_PAYLOAD"
