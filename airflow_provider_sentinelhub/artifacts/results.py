@@ -106,6 +106,6 @@ def results_of(api: BatchApi, storage: Storage) -> BatchResults:
     :param api: The API.
     :param storage: Where the bucket is.
     """
-    from airflow_provider_sentinelhub.artifacts.raster_results import RasterResults
+    from airflow_provider_sentinelhub.artifacts.batch_v2_results import BatchV2Results
 
-    return {"batch-v2": RasterResults}[api.key](api, storage)
+    return {"batch-v2": BatchV2Results}[api.key](api, storage)

@@ -31,7 +31,7 @@ class BatchTaskOperator(BaseOperator):
     """
 
     template_fields: Sequence[str] = ("sentinelhub_conn_id", "aws_conn_id", "gcp_conn_id")
-    api: ClassVar[str] = "batch-v2"
+    api: ClassVar[str]
     stop_on_kill: bool = False
 
     def __init__(

@@ -20,16 +20,9 @@ if TYPE_CHECKING:
 _AFTERWARDS = ("fail", "warn")
 
 
-class SentinelHubRestartFailedOperator(RestartsFailedFeatures):
+class RestartsFailedOfTask(RestartsFailedFeatures):
     """
-    Run again, alone, the features that failed in a batch task; start a stopped task again.
-
-    A task that is DONE is followed by a new one of its failed features, which writes to the places the task itself
-    would have written to. A task that is STOPPED, by whomever, is started again as soon as the service allows it.
-    Returns what :class:`~airflow_provider_sentinelhub.operators.batch_process.SentinelHubBatchProcessOperator`
-    returns, for the task and all its restarts together.
-
-    .. seealso:: ``docs/howto/restarts.md``
+    Base of the operators that run again what failed in a task somebody else ran.
 
     :param batch_task_id: Id of the task that has ended. Templated.
     :param on_partial: What to do when features are still missing afterwards: ``fail`` or ``warn``. Templated.
@@ -98,3 +91,18 @@ class SentinelHubRestartFailedOperator(RestartsFailedFeatures):
         body = without_credentials(self.hook.api, self.hook.get(self.batch_task_id).request)
         self.hook.api.check_retry(body)
         return body
+
+
+class SentinelHubRestartFailedOperator(RestartsFailedOfTask):
+    """
+    Run again, alone, the features that failed in a batch task; start a stopped task again.
+
+    A task that is DONE is followed by a new one of its failed features, which writes to the places the task itself
+    would have written to. A task that is STOPPED, by whomever, is started again as soon as the service allows it.
+    Returns what :class:`~airflow_provider_sentinelhub.operators.batch_process.SentinelHubBatchProcessOperator`
+    returns, for the task and all its restarts together.
+
+    .. seealso:: ``docs/howto/restarts.md``
+    """
+
+    api = "batch-v2"

@@ -6,162 +6,16 @@ Source: https://docs.planet.com/develop/apis/batch-processing/
 
 from __future__ import annotations
 
-import time
-from collections.abc import Sequence
-from functools import cached_property
-from typing import TYPE_CHECKING, Any
-
-from airflow.sdk import BaseSensorOperator, PokeReturnValue
-from airflow.sdk.configuration import conf
-
-from airflow_provider_sentinelhub.hooks.checks import ON_PARTIAL, one_of
-from airflow_provider_sentinelhub.hooks.failures import airflow_failures
-from airflow_provider_sentinelhub.hooks.outcome import conclude
-from airflow_provider_sentinelhub.hooks.sentinel_hub import SentinelHubHook
-
-if TYPE_CHECKING:
-    from airflow.sdk import Context
-    from airflow.sdk.definitions.xcom_arg import XComArg
-
-    from airflow_provider_sentinelhub.hooks.batch import SentinelHubBatchHook
-
-_TRIGGER_MARGIN_S = 120.0
+from airflow_provider_sentinelhub.sensors.waiting import BatchTaskSensor
 
 
-class SentinelHubBatchProcessSensor(BaseSensorOperator):
+class SentinelHubBatchProcessSensor(BatchTaskSensor):
     """
     Wait for a batch task that somebody else started, then answer for every feature as the operator does.
 
     The task is somebody else's: killing the sensor does not stop it.
 
     .. seealso:: ``docs/howto/batch_sensor.md``
-
-    :param batch_task_id: Id of the task. Templated.
-    :param sentinelhub_conn_id: The Sentinel Hub connection.
-    :param aws_conn_id: The AWS connection of the bucket.
-    :param gcp_conn_id: The Google Cloud connection, for buckets on Google Cloud Storage.
-    :param deferrable: Wait in the triggerer instead of holding a worker.
-    :param on_partial: What to do when the task is DONE but some features failed: ``fail`` or ``warn``. Templated.
-    :param poll_interval: Seconds between two looks while deferred; ``poke_interval``, which cannot be templated,
-        where absent. Templated.
-    :param progress_interval: Seconds between two countings of the features while deferred, shown in the XCom
-        ``sentinelhub_progress``; 0 for none. Templated.
     """
 
-    template_fields: Sequence[str] = (
-        "batch_task_id",
-        "sentinelhub_conn_id",
-        "aws_conn_id",
-        "gcp_conn_id",
-        "on_partial",
-        "poll_interval",
-        "progress_interval",
-    )
-    ui_color = "#f0f4d7"
-
-    def __init__(
-        self,
-        *,
-        batch_task_id: str | XComArg,
-        sentinelhub_conn_id: str = SentinelHubHook.default_conn_name,
-        aws_conn_id: str | None = "aws_default",
-        gcp_conn_id: str | None = None,
-        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
-        on_partial: str = "fail",
-        poll_interval: float | str | None = None,
-        progress_interval: float | str = 300.0,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**kwargs)
-        self.batch_task_id: str = batch_task_id  # type: ignore[assignment]  # a string once it is rendered
-        self.sentinelhub_conn_id = sentinelhub_conn_id
-        self.aws_conn_id = aws_conn_id
-        self.gcp_conn_id = gcp_conn_id
-        self.deferrable = deferrable
-        self.on_partial = on_partial
-        self.poll_interval = poll_interval
-        self.progress_interval = progress_interval
-
-    @cached_property
-    def hook(self) -> SentinelHubBatchHook:
-        """Works with the remote task."""
-        from airflow_provider_sentinelhub.hooks.batch import SentinelHubBatchHook
-
-        return SentinelHubBatchHook("batch-v2", self.sentinelhub_conn_id, self.aws_conn_id, self.gcp_conn_id)
-
-    def execute(self, context: Context) -> Any:
-        """
-        Wait for the task.
-
-        :param context: The task's context.
-        """
-        if not self.deferrable:
-            return super().execute(context)
-        done = self.poke(context)
-        if done.is_done:
-            return done.xcom_value
-        return self._wait_in_triggerer(time.time() + self.timeout)
-
-    def poke(self, context: Context) -> PokeReturnValue:  # noqa: ARG002 - Airflow's signature
-        """
-        Look at the task once.
-
-        :param context: The task's context.
-        """
-        from airflow_provider_sentinelhub.client.errors import ApiError
-
-        with airflow_failures():
-            one_of("on_partial", self.on_partial, ON_PARTIAL)
-            try:
-                task = self.hook.get(self.batch_task_id)
-            except ApiError as e:
-                if not e.retryable:
-                    raise
-                # The task goes on while the service cannot be asked, so the wait does.
-                self.log.warning("Could not look at task %s: %s", self.batch_task_id, e)
-                return PokeReturnValue(is_done=False)
-            if not self.hook.api.is_over(task):
-                self.log.info("Task %s is %s (%s %%)", task.id, task.status, task.completion_percentage or 0)
-                return PokeReturnValue(is_done=False)
-            return PokeReturnValue(is_done=True, xcom_value=conclude(self.hook, task, on_partial=self.on_partial))
-
-    def execute_complete(self, context: Context, event: Any) -> Any:
-        """
-        Go on after waiting.
-
-        :param context: The task's context.
-        :param event: What the trigger said.
-        :raises AirflowSensorTimeout: The task did not end in time; it was left running.
-        :raises AirflowSkipException: The same, where ``soft_fail`` is on.
-        """
-        from airflow.sdk.exceptions import AirflowSensorTimeout, AirflowSkipException
-
-        from airflow_provider_sentinelhub.triggers.events import BatchEvent, EventKind
-
-        happened = BatchEvent.from_payload(event)
-        done = self.poke(context)
-        if done.is_done:
-            return done.xcom_value
-        if happened.kind is EventKind.LATE:
-            message = f"Task {self.batch_task_id} did not end within {self.timeout} s; it was left running."
-            raise AirflowSkipException(message) if self.soft_fail else AirflowSensorTimeout(message)
-        return self._wait_in_triggerer(happened.deadline)
-
-    def _wait_in_triggerer(self, deadline: float | None) -> None:
-        from airflow_provider_sentinelhub.client.batch import Goal
-        from airflow_provider_sentinelhub.triggers.batch import SentinelHubBatchTrigger
-
-        trigger = SentinelHubBatchTrigger(
-            api="batch-v2",
-            batch_task_id=self.batch_task_id,
-            goal=Goal.OBSERVE.value,
-            sentinelhub_conn_id=self.sentinelhub_conn_id,
-            aws_conn_id=self.aws_conn_id,
-            gcp_conn_id=self.gcp_conn_id,
-            poll_interval=self.poke_interval if self.poll_interval is None else float(self.poll_interval),
-            deadline=deadline,
-            stop_on_kill=False,
-            progress_interval=float(self.progress_interval),
-        )
-        spare = None if deadline is None else max(0.0, deadline - time.time()) + _TRIGGER_MARGIN_S
-        self.defer(trigger=trigger, method_name="execute_complete", timeout=spare)
+    api = "batch-v2"

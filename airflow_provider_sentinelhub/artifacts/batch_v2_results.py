@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-class RasterResults(BatchResults):
+class BatchV2Results(BatchResults):
     """Rasters; a manifest that lists the features, and an execution database that says what became of them."""
 
     def _root(self, task: BatchTask) -> str:

@@ -1,0 +1,158 @@
+"""The steps of a task's way, each an operator of its own and idempotent. For every asynchronous API."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_sentinelhub.hooks.checks import ON_PARTIAL, one_of
+from airflow_provider_sentinelhub.hooks.outcome import check_not_failed, conclude
+from airflow_provider_sentinelhub.operators.base import BatchTaskOperator
+from airflow_provider_sentinelhub.operators.creating import CreatesBatchTask
+from airflow_provider_sentinelhub.operators.waiting import WaitsForBatchTask
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+    from airflow.sdk.definitions.xcom_arg import XComArg
+
+    from airflow_provider_sentinelhub.client.models.answers import BatchTask
+
+
+class CreatesOneBatchTask(CreatesBatchTask):
+    """Base of the operators that create a task, and return its id."""
+
+    def execute(self, context: Context) -> str:
+        """
+        Create the task.
+
+        :param context: The task's context.
+        """
+        with self.at_work(context):
+            task, _ = self.obtain(context)
+            self.remember(context, task.id)
+            return task.id
+
+
+class WorksOnBatchTask(BatchTaskOperator):
+    """
+    Base of the operators on a task that exists.
+
+    :param batch_task_id: Id of the task, e.g. what the operator that creates it returned. Templated.
+    """
+
+    template_fields: Sequence[str] = ("batch_task_id", *BatchTaskOperator.template_fields)
+    ui_color = "#e3edd8"
+
+    def __init__(self, *, batch_task_id: str | XComArg, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.batch_task_id: str = batch_task_id  # type: ignore[assignment]  # a string once it is rendered
+
+
+class AnalysesBatchTask(WorksOnBatchTask, WaitsForBatchTask):
+    """Base of the operators that have a task analysed, and return its id."""
+
+    template_fields: Sequence[str] = ("batch_task_id", *WaitsForBatchTask.template_fields)
+    goal = "analyse"
+
+    def execute(self, context: Context) -> str:
+        """
+        Analyse the task.
+
+        :param context: The task's context.
+        """
+        with self.at_work(context):
+            task_id: str = self.carry_on(context, self.hook.get(self.batch_task_id), self.new_deadline())
+            return task_id
+
+    def finish(self, context: Context, task: BatchTask) -> str:  # noqa: ARG002 - the base's signature
+        """
+        Return the id of the analysed task.
+
+        :param context: The task's context.
+        :param task: The remote task.
+        """
+        check_not_failed(task)
+        return task.id
+
+
+class EstimatesBatchTask(AnalysesBatchTask):
+    """Base of the operators that have a task analysed, and return what starting it would cost."""
+
+    def finish(self, context: Context, task: BatchTask) -> Any:
+        """
+        Return the estimate.
+
+        :param context: The task's context.
+        :param task: The remote task.
+        """
+        task_id = super().finish(context, task)
+        estimate = self.hook.estimate(task)
+        self.log.info("%s", estimate.text())
+        return {
+            "task_id": task_id,
+            "pu": estimate.pu,
+            "low_pu": estimate.low_pu,
+            "high_pu": estimate.high_pu,
+            "features": estimate.features,
+            "pixels": estimate.pixels,
+            "assumptions": list(estimate.assumptions),
+        }
+
+
+class StartsBatchTask(WorksOnBatchTask):
+    """Base of the operators that start a task, and return its id."""
+
+    stop_on_kill = True
+
+    def execute(self, context: Context) -> str:
+        """
+        Start the task.
+
+        :param context: The task's context.
+        """
+        from airflow_provider_sentinelhub.client.batch import Goal
+
+        with self.at_work(context):
+            self.remember(context, self.batch_task_id)
+            task = self.hook.act(self.hook.get(self.batch_task_id), Goal.RUN)
+            check_not_failed(task)
+            return task.id
+
+
+class StopsBatchTask(WorksOnBatchTask):
+    """Base of the operators that stop a task, and return its id."""
+
+    def execute(self, context: Context) -> str:
+        """
+        Stop the task.
+
+        :param context: The task's context.
+        """
+        with self.at_work(context):
+            task = self.hook.stop(self.batch_task_id)
+            self.log.info("Task %s is %s", self.batch_task_id, task.status if task else "gone")
+            return self.batch_task_id
+
+
+class ReportsOnBatchTask(WorksOnBatchTask):
+    """
+    Base of the operators that answer for every feature of a task.
+
+    :param on_partial: What to do when the task is DONE but some features failed: ``fail`` or ``warn``. Templated.
+    """
+
+    template_fields: Sequence[str] = (*WorksOnBatchTask.template_fields, "on_partial")
+
+    def __init__(self, *, on_partial: str = "fail", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.on_partial = on_partial
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """
+        Report on the task.
+
+        :param context: The task's context.
+        """
+        with self.at_work(context):
+            one_of("on_partial", self.on_partial, ON_PARTIAL)
+            return conclude(self.hook, self.hook.get(self.batch_task_id), on_partial=self.on_partial)
