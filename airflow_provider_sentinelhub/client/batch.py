@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_sentinelhub.client.api import batch_v2
+from airflow_provider_sentinelhub.client.api import batch_statistical, batch_v2
 from airflow_provider_sentinelhub.client.intent import Intent
 
 if TYPE_CHECKING:
@@ -43,6 +43,21 @@ class Goal(StrEnum):
     """Waited for until it ends; somebody else acts on it."""
 
 
+@dataclass(frozen=True, slots=True)
+class LongScript:
+    """
+    How an API takes an evalscript that is too long to stand in the request.
+
+    :param holder: The field of the request that holds ``evalscript``, or ``evalscriptReference`` instead.
+    :param max_bytes: What stands in the request must be shorter than this.
+    :param name: Returns the name it gets in the bucket, from the tag of an intent, which must be found in it again.
+    """
+
+    holder: str
+    max_bytes: int
+    name: Callable[[str], str]
+
+
 class Step(StrEnum):
     """What to do next with a task."""
 
@@ -68,6 +83,7 @@ class BatchApi:
     :param check_retry: Raises :class:`InvalidParameter` where features of a request cannot be run again alone.
     :param features_url: Returns where the GeoPackage lies that a task takes its features from, if there is one.
     :param delivery_url: Returns where results go, from a request as the service describes it.
+    :param long_script: How a long evalscript is taken; ``None`` where the request takes one of any length.
     :param storages: Paths in that JSON of the places that need credentials.
     :param create: Builds the Call that creates a task from a body and the secrets in it.
     :param get: Builds the Call that reads a task.
@@ -90,6 +106,7 @@ class BatchApi:
     check_retry: Callable[[Mapping[str, Any]], None]
     features_url: Callable[[BatchTask], str | None]
     delivery_url: Callable[[Mapping[str, Any]], str]
+    long_script: LongScript | None
     storages: tuple[tuple[str, ...], ...]
     create: Callable[[Mapping[str, Any], tuple[str, ...]], Call[BatchTask]]
     get: Callable[[str], Call[BatchTask]]
@@ -160,6 +177,7 @@ BATCH_V2 = BatchApi(
     check_retry=batch_v2.check_retry,
     features_url=batch_v2.features_url,
     delivery_url=batch_v2.delivery_url,
+    long_script=None,
     storages=(("output", "delivery"), ("input", "features")),
     create=batch_v2.create,
     get=batch_v2.get,
@@ -172,4 +190,29 @@ BATCH_V2 = BatchApi(
     analysed=frozenset({"ANALYSIS_DONE", "PROCESSING", "DONE", "FAILED", "STOPPED"}),
 )
 
-APIS = {api.key: api for api in (BATCH_V2,)}
+BATCH_STATISTICAL = BatchApi(
+    key="batch-statistical",
+    title="batch statistical task",
+    check=batch_statistical.check,
+    tagged=batch_statistical.tagged,
+    tag_of=batch_statistical.tag_of,
+    untagged=batch_statistical.untagged,
+    retry=batch_statistical.retry,
+    check_retry=batch_statistical.check_retry,
+    features_url=batch_statistical.features_url,
+    delivery_url=batch_statistical.delivery_url,
+    long_script=LongScript("aggregation", 32 * 1024, batch_statistical.script_name),
+    storages=(("output",), ("input", "features"), ("aggregation", "evalscriptReference")),
+    create=batch_statistical.create,
+    get=batch_statistical.get,
+    page=batch_statistical.page,
+    analyse=batch_statistical.analyse,
+    start=batch_statistical.start,
+    stop=batch_statistical.stop,
+    # PARTIAL stands in the service's specification, and no page says when it comes.
+    terminal=frozenset({"DONE", "PARTIAL", "FAILED", "STOPPED"}),
+    answered=frozenset({"DONE", "PARTIAL"}),
+    analysed=frozenset({"ANALYSIS_DONE", "PROCESSING", "DONE", "PARTIAL", "FAILED", "STOPPED"}),
+)
+
+APIS = {api.key: api for api in (BATCH_V2, BATCH_STATISTICAL)}

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_sentinelhub.client.errors import InvalidRequest
 from airflow_provider_sentinelhub.hooks import credentials
+from airflow_provider_sentinelhub.hooks.scripts import with_script_placed
 from airflow_provider_sentinelhub.hooks.sentinel_hub import SentinelHubHook
 
 if TYPE_CHECKING:
@@ -132,6 +133,7 @@ class SentinelHubBatchHook(SentinelHubHook):
         """
         from airflow_provider_sentinelhub.client.submission import obtain
 
+        body = with_script_placed(self, body, intent)
         complete, secrets = self.with_credentials(body)
         procedure = obtain(
             self.api,

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_sentinelhub.hooks.checks import number, one_of
+from airflow_provider_sentinelhub.hooks.scripts import with_script
 from airflow_provider_sentinelhub.operators.record import TaskRecord, intent_of
 from airflow_provider_sentinelhub.operators.restarting import RestartsFailedFeatures
 
@@ -88,7 +89,8 @@ class RestartsFailedOfTask(RestartsFailedFeatures):
         """The request of the given task as the service describes it, without credentials."""
         from airflow_provider_sentinelhub.hooks.credentials import without_credentials
 
-        body = without_credentials(self.hook.api, self.hook.get(self.batch_task_id).request)
+        request = self.hook.get(self.batch_task_id).request
+        body: Mapping[str, Any] = with_script(self.hook, without_credentials(self.hook.api, request))
         self.hook.api.check_retry(body)
         return body
 

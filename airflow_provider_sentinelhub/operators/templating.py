@@ -62,11 +62,14 @@ class RequestTemplating(BaseOperator):
         """
         if _is_path(request, ".json"):
             request = json.loads(_read(request, self.get_template_env()))
-        process = request.get("processRequest") if isinstance(request, dict) else None
-        if not isinstance(process, dict) or not _is_path(process.get(_EVALSCRIPT), ".js"):
+        if not isinstance(request, dict):
             return request
-        script = _read(process[_EVALSCRIPT], self.get_template_env())
-        return {**request, "processRequest": {**process, _EVALSCRIPT: script}}
+        return {key: self._with_script(value) for key, value in request.items()}
+
+    def _with_script(self, part: Any) -> Any:
+        if not isinstance(part, dict) or not _is_path(part.get(_EVALSCRIPT), ".js"):
+            return part
+        return {**part, _EVALSCRIPT: _read(part[_EVALSCRIPT], self.get_template_env())}
 
 
 def _is_text(script: Any) -> bool:

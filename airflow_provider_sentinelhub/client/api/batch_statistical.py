@@ -6,7 +6,10 @@ Source: https://docs.planet.com/develop/apis/batch-statistical/reference/
 
 from __future__ import annotations
 
+import base64
+import contextlib
 import copy
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,6 +21,8 @@ from airflow_provider_sentinelhub.client.models.common import from_text, validat
 from airflow_provider_sentinelhub.client.models.statistical import BatchStatisticalRequest
 
 _SERVICE = Service.BATCH_STATISTICAL
+_COMMENT = "\n// "
+_SCRIPT_NAME = re.compile(r"/airflow-([A-Za-z0-9_-]+)\.js$")
 
 
 def check(request: Any) -> dict[str, Any]:
@@ -30,6 +35,77 @@ def check(request: Any) -> dict[str, Any]:
     :raises InvalidParameter: Names each field that is wrong, its value, its rule and its fix.
     """
     return validated(BatchStatisticalRequest, from_text(request)).body()
+
+
+def tagged(body: Mapping[str, Any], tag: str) -> dict[str, Any]:
+    """
+    Return a request with a tag in it: the last line of its evalscript, a comment.
+
+    This API has no description. Where the script lies in a bucket, the tag is in the name it has there, see
+    :func:`script_name`, and the request is left as it is.
+
+    :param body: The request.
+    :param tag: The tag.
+    """
+    aggregation = body["aggregation"]
+    script = aggregation.get("evalscript")
+    if script is None:
+        return dict(body)
+    return {**body, "aggregation": {**aggregation, "evalscript": f"{script.rstrip()}{_COMMENT}{tag}"}}
+
+
+def script_name(tag: str) -> str:
+    """
+    Return the name, in a bucket, of a script that is too long to stand in a request; it holds the tag.
+
+    :param tag: The tag.
+    """
+    # Characters the service takes in a key; a tag has others.
+    return f"airflow-{base64.urlsafe_b64encode(tag.encode()).decode().rstrip('=')}.js"
+
+
+def tag_of(request: Mapping[str, Any]) -> str:
+    """
+    Return the text that ends with the tag, where a request has one: its evalscript, or the name of that.
+
+    :param request: The request as the service describes it.
+    """
+    aggregation = request.get("aggregation", {})
+    reference = aggregation.get("evalscriptReference", {}).get("s3", {}).get("url", "")
+    if found := _SCRIPT_NAME.search(reference):
+        with contextlib.suppress(ValueError):
+            return base64.urlsafe_b64decode(f"{found[1]}===").decode()
+    return str(aggregation.get("evalscript") or "")
+
+
+def untagged(request: Mapping[str, Any]) -> dict[str, Any]:
+    """
+    Return a request without the comment at the end of its evalscript.
+
+    :param request: The request as the service describes it.
+    """
+    aggregation = request.get("aggregation", {})
+    script, _, last = str(aggregation.get("evalscript") or "").rpartition(_COMMENT)
+    if not last.startswith("airflow:"):
+        return dict(request)
+    return {**request, "aggregation": {**aggregation, "evalscript": script}}
+
+
+def delivery_url(request: Mapping[str, Any]) -> str:
+    """
+    Return where results go, as a request says it.
+
+    :param request: The request as the service describes it.
+    """
+    return str(request.get("output", {}).get("s3", {}).get("url", ""))
+
+
+def check_retry(body: Mapping[str, Any]) -> None:
+    """
+    Check that features of a request could be run again alone: any can.
+
+    :param body: The request.
+    """
 
 
 def retry(body: Mapping[str, Any], features_url: str, delivery_url: str) -> dict[str, Any]:
