@@ -238,28 +238,25 @@ def outcome_of(status: str, report: FeatureReport | None) -> Outcome:
     """
     Say what came out of a task.
 
-    :param status: Its terminal status, as the service spells it.
-    :param report: Its feature report; needed for DONE, not looked at otherwise.
+    :param status: Its terminal status, as the service spells it; DELETED where only the bucket still knows it.
+    :param report: Its feature report; needed for DONE and DELETED, not looked at for FAILED and STOPPED.
     :returns: DONE only if nothing failed, is undelivered, unknown or pending; FAILED if not one feature came out and
         none is pending; PARTIAL otherwise.
     :raises ArtifactMissing: The status is DONE and there is no report: DONE alone says nothing about the features.
     :raises InvalidParameter: The status is not a terminal one.
     """
-    simple = {
-        "FAILED": Outcome.FAILED,
-        "STOPPED": Outcome.STOPPED,
-        "CANCELED": Outcome.STOPPED,
-        "PARTIAL": Outcome.PARTIAL,
-    }
+    simple = {"FAILED": Outcome.FAILED, "STOPPED": Outcome.STOPPED, "CANCELED": Outcome.STOPPED}
     if status in simple:
         return simple[status]
-    if status != "DONE":
+    if status == "PARTIAL" and report is None:
+        return Outcome.PARTIAL
+    if status not in {"DONE", "PARTIAL", "DELETED"}:
         fix = "Wait until the task has ended, then ask again."
-        raise InvalidParameter("status", status, "must be DONE, FAILED, STOPPED, PARTIAL or CANCELED", fix)
+        raise InvalidParameter("status", status, "must be DONE, FAILED, STOPPED, PARTIAL, CANCELED or DELETED", fix)
     if report is None:
         raise ArtifactMissing(
-            "The task is DONE, but its execution database was not read, so nothing is known about its features. "
-            "Read the report first; the database may appear some minutes after the end of the task."
+            f"The task is {status}, but what it left in the bucket was not read, so nothing is known about its "
+            "features. Read the report first; it may appear some minutes after the end of the task."
         )
     if report.complete:
         return Outcome.DONE

@@ -209,9 +209,9 @@ BATCH_STATISTICAL = BatchApi(
     analyse=batch_statistical.analyse,
     start=batch_statistical.start,
     stop=batch_statistical.stop,
-    # PARTIAL stands in the service's specification, and no page says when it comes.
-    terminal=frozenset({"DONE", "PARTIAL", "FAILED", "STOPPED"}),
-    answered=frozenset({"DONE", "PARTIAL"}),
+    # PARTIAL stands in the service's specification, and no page says when it comes. DELETED is our own word.
+    terminal=frozenset({"DONE", "PARTIAL", "FAILED", "STOPPED", "DELETED"}),
+    answered=frozenset({"DONE", "PARTIAL", "DELETED"}),
     analysed=frozenset({"ANALYSIS_DONE", "PROCESSING", "DONE", "PARTIAL", "FAILED", "STOPPED"}),
 )
 

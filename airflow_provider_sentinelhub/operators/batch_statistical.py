@@ -1,10 +1,13 @@
 """
 Operators for Batch Statistical: statistics of every feature of a GeoPackage, as one table.
 
-Source: https://docs.planet.com/develop/apis/statistical/batch/
+Source: https://docs.planet.com/develop/apis/batch-statistical/
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_sentinelhub.operators.restart_failed import RestartsFailedOfTask
 from airflow_provider_sentinelhub.operators.running import RunsBatchTask
@@ -16,6 +19,9 @@ from airflow_provider_sentinelhub.operators.steps import (
     StartsBatchTask,
     StopsBatchTask,
 )
+
+if TYPE_CHECKING:
+    from airflow_provider_sentinelhub.client.models.answers import BatchTask
 
 
 class SentinelHubBatchStatisticalOperator(RunsBatchTask):
@@ -92,9 +98,26 @@ class SentinelHubBatchStatisticalReportOperator(ReportsOnBatchTask):
     Read the statistics of a task that has ended, or is still running; returns what the main operator does.
 
     .. seealso:: ``docs/howto/batch_statistical.md``
+
+    :param delivery_url: Where the task delivered to, ``output.s3.url`` of its request. Needed only where the service
+        has deleted the task; then what lies in the bucket is read. Templated.
+    :param features_url: Its GeoPackage, ``input.features.s3.url`` of its request: tells features without a file. Needed
+        only with ``delivery_url``. Templated.
     """
 
+    template_fields: Sequence[str] = (*ReportsOnBatchTask.template_fields, "delivery_url", "features_url")
     api = "batch-statistical"
+
+    def __init__(self, *, delivery_url: str | None = None, features_url: str | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.delivery_url = delivery_url
+        self.features_url = features_url
+
+    def look(self) -> BatchTask:
+        """Return the remote task as it is now, or what stands for it where the service has deleted it."""
+        from airflow_provider_sentinelhub.hooks.deleted import get_even_deleted
+
+        return get_even_deleted(self.hook, self.batch_task_id, self.delivery_url, self.features_url)
 
 
 class SentinelHubRestartFailedBatchStatisticalOperator(RestartsFailedOfTask):

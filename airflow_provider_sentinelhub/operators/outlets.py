@@ -41,7 +41,7 @@ def announce(
         **{key: result[key] for key in ("task_id", "task_ids", "outcome", "cost_pu", *_COUNTS) if key in result},
         "delivered_url": url,
         "report_url": result.get("report_url"),
-        **_what(task.request.get("processRequest", {}).get("input", {})),
+        **_what(task.request),
     }
     for outlet in outlets:
         if isinstance(outlet, Asset):
@@ -50,9 +50,10 @@ def announce(
             context["outlet_events"][outlet].add(Asset(url), extra)
 
 
-def _what(source: Mapping[str, Any]) -> dict[str, Any]:
-    """Return area and time of a request's input."""
+def _what(request: Mapping[str, Any]) -> dict[str, Any]:
+    """Return area and time of a request."""
     found: dict[str, Any] = {}
+    source = request.get("processRequest", request).get("input", {})
     bounds = source.get("bounds") or {}
     points = list(_points((bounds.get("geometry") or {}).get("coordinates")))
     if bbox := bounds.get("bbox"):
@@ -63,6 +64,7 @@ def _what(source: Mapping[str, Any]) -> dict[str, Any]:
     if found:
         found["crs"] = (bounds.get("properties") or {}).get("crs", "http://www.opengis.net/def/crs/OGC/1.3/CRS84")
     ranges = [each.get("dataFilter", {}).get("timeRange") for each in source.get("data", [])]
+    ranges.append(request.get("aggregation", {}).get("timeRange"))
     given = [each for each in ranges if each]
     if given:
         found["time_range"] = {"from": min(each["from"] for each in given), "to": max(each["to"] for each in given)}

@@ -147,6 +147,10 @@ class ReportsOnBatchTask(WorksOnBatchTask):
         super().__init__(**kwargs)
         self.on_partial = on_partial
 
+    def look(self) -> BatchTask:
+        """Return the remote task as it is now."""
+        return self.hook.get(self.batch_task_id)
+
     def execute(self, context: Context) -> dict[str, Any]:
         """
         Report on the task.
@@ -155,4 +159,4 @@ class ReportsOnBatchTask(WorksOnBatchTask):
         """
         with self.at_work(context):
             one_of("on_partial", self.on_partial, ON_PARTIAL)
-            return conclude(self.hook, self.hook.get(self.batch_task_id), on_partial=self.on_partial)
+            return conclude(self.hook, self.look(), on_partial=self.on_partial)

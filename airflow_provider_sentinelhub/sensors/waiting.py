@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
     from airflow.sdk.definitions.xcom_arg import XComArg
 
+    from airflow_provider_sentinelhub.client.models.answers import BatchTask
     from airflow_provider_sentinelhub.hooks.batch import SentinelHubBatchHook
 
 _TRIGGER_MARGIN_S = 120.0
@@ -82,6 +83,10 @@ class BatchTaskSensor(BaseSensorOperator):
 
         return SentinelHubBatchHook(self.api, self.sentinelhub_conn_id, self.aws_conn_id, self.gcp_conn_id)
 
+    def look(self) -> BatchTask:
+        """Return the remote task as it is now."""
+        return self.hook.get(self.batch_task_id)
+
     def execute(self, context: Context) -> Any:
         """
         Wait for the task.
@@ -106,7 +111,7 @@ class BatchTaskSensor(BaseSensorOperator):
         with airflow_failures():
             one_of("on_partial", self.on_partial, ON_PARTIAL)
             try:
-                task = self.hook.get(self.batch_task_id)
+                task = self.look()
             except ApiError as e:
                 if not e.retryable:
                     raise

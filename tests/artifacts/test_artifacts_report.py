@@ -181,12 +181,17 @@ def test_a_task_that_is_done_is_judged_by_its_features(counts: dict[str, int], o
         ("FAILED", Outcome.FAILED),
         ("STOPPED", Outcome.STOPPED),
         ("CANCELED", Outcome.STOPPED),
-        ("PARTIAL", Outcome.PARTIAL),
     ],
 )
 def test_other_ends_speak_for_themselves(status: str, outcome: Outcome) -> None:
     assert outcome_of(status, None) is outcome
     assert outcome_of(status, FeatureReport(total=1, delivered=1)) is outcome
+
+
+def test_partial_is_the_services_word_until_the_features_are_known() -> None:
+    assert outcome_of("PARTIAL", None) is Outcome.PARTIAL
+    assert outcome_of("PARTIAL", FeatureReport(total=1, delivered=1)) is Outcome.DONE
+    assert outcome_of("DELETED", FeatureReport(total=2, delivered=1, failed=1)) is Outcome.PARTIAL
 
 
 def test_done_without_a_report_is_an_error() -> None:
