@@ -10,6 +10,7 @@ from fastapi import APIRouter
 from pydantic import BaseModel
 
 from airflow_provider_sentinelhub.simulator.clock import iso
+from airflow_provider_sentinelhub.simulator.kinds import kind_of
 from airflow_provider_sentinelhub.simulator.machine import Task
 from airflow_provider_sentinelhub.simulator.problems import bad_payload, not_found
 from airflow_provider_sentinelhub.simulator.script import Script
@@ -111,7 +112,8 @@ def _known(service: Service, task_id: str) -> Task:
 def _story(task: Task) -> dict[str, Any]:
     return {
         "id": task.id,
-        "description": task.description,
+        "api": task.kind,
+        "description": kind_of(task).words(task.request),
         "status": task.status,
         "error": task.error,
         "cost_pu": task.cost_pu,

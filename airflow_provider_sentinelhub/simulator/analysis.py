@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from airflow_provider_sentinelhub.simulator import evalscript, features, geopackage
 from airflow_provider_sentinelhub.simulator.delivery import BucketFailed, Template
+from airflow_provider_sentinelhub.simulator.kind import Analysis
 from airflow_provider_sentinelhub.simulator.problems import AnalysisFailed
 
 if TYPE_CHECKING:
@@ -16,6 +18,9 @@ if TYPE_CHECKING:
     from airflow_provider_sentinelhub.simulator.evalscript import Setup
     from airflow_provider_sentinelhub.simulator.features import Feature
     from airflow_provider_sentinelhub.simulator.machine import Task
+
+
+FEATURES = "input->features->s3"
 
 
 def responses(task: Task) -> list[tuple[str, str]]:
@@ -37,19 +42,6 @@ def template(task: Task) -> Template:
     return Template.of(task.request["output"]["delivery"]["s3"]["url"], task.id)
 
 
-@dataclass(frozen=True, slots=True)
-class Analysis:
-    """
-    What an analysis found.
-
-    :param features: To be processed, in this order.
-    :param manifest: The feature manifest: these features and those that were skipped.
-    """
-
-    features: list[Feature]
-    manifest: bytes
-
-
 def analyse(task: Task, bucket: Bucket, source: Bucket | None) -> Analysis:
     """
     Analyse a task.
@@ -59,13 +51,14 @@ def analyse(task: Task, bucket: Bucket, source: Bucket | None) -> Analysis:
     :param source: Where its input GeoPackage is; ``None`` for a tiling grid.
     :raises AnalysisFailed: The text becomes the task's ``error``.
     """
-    if task.rule is not None and task.rule.analysis_error is not None:
-        raise AnalysisFailed(task.rule.analysis_error)
     _check_outputs(task, evalscript.parse(task.request["processRequest"]["evalscript"]))
     found = _features(task, source)
     if not found:
         raise AnalysisFailed("There are no features to process: none intersects the area of interest.")
-    return Analysis(_remaining(task, found, bucket), geopackage.manifest(_manifest_rows(task, found)))
+    manifest = {
+        template(task).beside(f"featureManifest-{task.id}.gpkg"): geopackage.manifest(_manifest_rows(task, found))
+    }
+    return Analysis(_remaining(task, found, bucket), manifest)
 
 
 def _check_outputs(task: Task, setup: Setup) -> None:
@@ -103,7 +96,19 @@ def _features(task: Task, source: Bucket | None) -> list[Feature]:
         return features.from_grid(given, area)
     if source is None:
         raise AnalysisFailed("The input GeoPackage cannot be read.")
-    url = given["features"]["s3"]["url"]
+    with input_file(source, given["features"]["s3"]["url"]) as path:
+        return features.from_geopackage(path, given.get("defaults", {}), area)
+
+
+@contextmanager
+def input_file(source: Bucket, url: str) -> Iterator[Path]:
+    """
+    Download the input GeoPackage.
+
+    :param source: Where it is.
+    :param url: Its URL.
+    :raises AnalysisFailed: It cannot be read.
+    """
     try:
         content = source.get(url.removeprefix("s3://").partition("/")[2])
     except BucketFailed as error:
@@ -111,7 +116,7 @@ def _features(task: Task, source: Bucket | None) -> list[Feature]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "input.gpkg"
         path.write_bytes(content)
-        return features.from_geopackage(path, given.get("defaults", {}), area)
+        yield path
 
 
 def _remaining(task: Task, found: list[Feature], bucket: Bucket) -> list[Feature]:
@@ -147,22 +152,3 @@ def _manifest_rows(task: Task, found: list[Feature]) -> list[geopackage.Manifest
         for feature in found
         for identifier, kind in responses(task)
     ]
-
-
-def summary(request: dict[str, Any]) -> dict[str, Any]:
-    """
-    Return a request without secrets.
-
-    :param request: The request; not changed.
-    """
-    hidden = {"accessKey", "secretAccessKey"}
-
-    def mask(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {key: "*****" if key in hidden else mask(each) for key, each in value.items()}
-        if isinstance(value, list):
-            return [mask(each) for each in value]
-        return value
-
-    masked: dict[str, Any] = mask(request)
-    return masked

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from airflow_provider_sentinelhub.simulator.evalscript import Setup
+    from airflow_provider_sentinelhub.simulator.statistics import Plan
 
 MINIMUM_PU = 100.0
+MINIMUM_STATISTICAL_PU = 0.01
 MINIMUM_BALANCE_PU = 1000.0
 CHEAP_FROM_PIXELS = 10_000
 DAYS_PER_SAMPLE = 3
@@ -28,11 +30,28 @@ def feature_pu(width: int, height: int, setup: Setup, process_request: dict[str,
     :param process_request: ``processRequest``: its data sources decide the rest.
     """
     data = process_request["input"]["data"]
-    area = max(0.01, width * height / 512**2)
     wide = 2 if any(output.sample_type == "FLOAT32" for output in setup.outputs.values()) else 1
-    sources = sum(_source_factor(each) for each in data)
     batch = 1 / 3 if width * height >= CHEAP_FROM_PIXELS else 1
-    return area * max(1, setup.bands) / 3 * wide * _samples(setup, data) * sources * batch
+    return _sample_pu(width, height, setup, data) * wide * _samples(setup, data) * batch
+
+
+def statistics_pu(width: int, height: int, plan: Plan, data: list[dict[str, Any]]) -> float:
+    """
+    Return what the statistics of one feature cost: no image is written, so its pixel type costs nothing.
+
+    :param width: In pixels.
+    :param height: In pixels.
+    :param plan: Evalscript and intervals.
+    :param data: The data sources.
+    """
+    days = sum((each.end - each.start).total_seconds() for each in plan.intervals) / 86_400
+    samples = len(plan.intervals) if plan.setup.mosaicking == "SIMPLE" else max(1, round(days / DAYS_PER_SAMPLE))
+    return _sample_pu(width, height, plan.setup, data) * samples
+
+
+def _sample_pu(width: int, height: int, setup: Setup, data: list[dict[str, Any]]) -> float:
+    area = max(0.01, width * height / 512**2)
+    return area * max(1, setup.bands) / 3 * sum(_source_factor(each) for each in data)
 
 
 def _source_factor(source: dict[str, Any]) -> float:

@@ -8,11 +8,13 @@ import time
 from typing import TYPE_CHECKING
 
 from airflow_provider_sentinelhub.simulator import machine
-from airflow_provider_sentinelhub.simulator.analysis import analyse, template
 from airflow_provider_sentinelhub.simulator.cost import MINIMUM_BALANCE_PU, MINIMUM_PU
 from airflow_provider_sentinelhub.simulator.delivery import Bucket, BucketFailed
+from airflow_provider_sentinelhub.simulator.kind import Analysis, Work
+from airflow_provider_sentinelhub.simulator.kinds import kind_of
 from airflow_provider_sentinelhub.simulator.problems import AnalysisFailed
-from airflow_provider_sentinelhub.simulator.processing import execution_database, process
+from airflow_provider_sentinelhub.simulator.processing import execution_database
+from airflow_provider_sentinelhub.simulator.rules import Subject
 
 if TYPE_CHECKING:
     from airflow_provider_sentinelhub.simulator.machine import Task
@@ -107,16 +109,17 @@ class Engine:
 
     def _bucket(self, task: Task) -> Bucket:
         if task.id not in self._buckets:
-            access = task.request["output"]["delivery"]["s3"]
-            self._buckets[task.id] = Bucket.open(access, self._service.keys)
+            self._buckets[task.id] = Bucket.open(kind_of(task).delivery(task.request)[1], self._service.keys)
         return self._buckets[task.id]
 
     def _analyse(self, task: Task, moment: float) -> None:
         failure = None
         remaining = 0
         try:
-            found = analyse(task, self._bucket(task), self._service.source(task))
-            self._bucket(task).put(template(task).beside(f"featureManifest-{task.id}.gpkg"), found.manifest)
+            found = self._find(task)
+            task.evalscript = found.evalscript
+            for key, content in found.files.items():
+                self._bucket(task).put(key, content)
             self._store.add_features(task.id, found.features)
             remaining = len(found.features)
         except AnalysisFailed as error:
@@ -136,6 +139,16 @@ class Engine:
                 if task.user_action == "STOP":
                     machine.stop(task, "USER_ACTION", moment)
             self._store.save(task)
+
+    def _find(self, task: Task) -> Analysis:
+        if task.rule is not None and task.rule.analysis_error is not None:
+            raise AnalysisFailed(task.rule.analysis_error)
+        kind = kind_of(task)
+        sources = {
+            parameter: Bucket.open(access, self._service.keys)
+            for parameter, access in kind.sources(task.request).items()
+        }
+        return kind.analyse(task, self._bucket(task), sources)
 
     def _stop_when_due(self, task: Task, now: float) -> bool:
         asked = task.user_action_updated or now
@@ -180,9 +193,16 @@ class Engine:
         if upcoming is None:
             return
         number, feature = upcoming
-        earlier = self._store.earlier_tasks(task.id, feature.name)
-        rule = self._service.script.feature_rule(feature.name, number - 1, task.description, earlier)
-        row, pu = process(task, number, feature, rule, self._bucket(task))
+        kind = kind_of(task)
+        subject = Subject(
+            name=feature.name,
+            index=number - 1,
+            words=kind.words(task.request),
+            earlier=self._store.earlier_tasks(task.id, feature.name),
+            id=feature.id,
+            place=feature.centre,
+        )
+        row, pu = kind.process(Work(task, number, feature, subject, self._service.script, self._bucket(task)))
         self._store.handle_feature(task.id, row)
         timing = self._service.script.timing
         with self._service.lock:
@@ -226,18 +246,24 @@ class Engine:
         self._buckets.pop(task.id, None)
 
     def _upload_execution(self, task: Task, now: float, *, final: bool) -> None:
-        rule = task.rule.execution_database if task.rule else None
-        wrong = rule.mode if rule and (rule.uploads is None or task.execution_uploads < rule.uploads) else None
-        content = execution_database(self._store.features(task.id), documented=wrong != "other_schema")
-        if wrong == "truncated":
-            content = content[: len(content) // 2]
         task.execution_at = now
         task.execution_uploads += 1
-        if wrong != "missing":
-            try:
-                self._bucket(task).put(template(task).beside(f"execution-{task.id}.sqlite"), content)
-            except BucketFailed:
-                _LOG.exception("task %s: execution database not uploaded", task.id)
+        key = kind_of(task).execution_key(task)
+        if key is not None:
+            self._put_execution(task, key)
         if final:
             with self._service.lock:
                 self._store.save(task)
+
+    def _put_execution(self, task: Task, key: str) -> None:
+        rule = task.rule.execution_database if task.rule else None
+        wrong = rule.mode if rule and (rule.uploads is None or task.execution_uploads <= rule.uploads) else None
+        if wrong == "missing":
+            return
+        content = execution_database(self._store.features(task.id), documented=wrong != "other_schema")
+        if wrong == "truncated":
+            content = content[: len(content) // 2]
+        try:
+            self._bucket(task).put(key, content)
+        except BucketFailed:
+            _LOG.exception("task %s: execution database not uploaded", task.id)

@@ -37,15 +37,20 @@ class Output:
     One output of an evalscript.
 
     :param id: Its identifier.
-    :param bands: How many bands it has.
+    :param names: Of its bands; ``B0``, ``B1`` and so on where the script does not name them.
     :param sample_type: The service's name of the pixel type, e.g. ``UINT16``.
     :param nodata: Value that stands for no data; ``None`` when not declared.
     """
 
     id: str
-    bands: int
+    names: tuple[str, ...]
     sample_type: str
     nodata: float | None
+
+    @property
+    def bands(self) -> int:
+        """How many bands it has."""
+        return len(self.names)
 
     @property
     def dtype(self) -> str:
@@ -180,12 +185,16 @@ def _outputs(setup: dict[str, Any]) -> dict[str, Output]:
 
 def _output(given: dict[str, Any]) -> Output:
     bands = given.get("bands")
-    if isinstance(bands, list):
-        bands = len(bands)
-    if not isinstance(bands, int) or bands < 1:
+    names = bands if isinstance(bands, list) else [f"B{band}" for band in range(bands if isinstance(bands, int) else 0)]
+    if not names:
         raise AnalysisFailed("Evalscript error: 'bands' of an output must be a positive number.")
     sample_type = str(given.get("sampleType", "AUTO")).upper()
     if sample_type not in SAMPLE_TYPES:
         raise AnalysisFailed(f"Evalscript error: unknown sampleType '{sample_type}'.")
     nodata = given.get("nodataValue")
-    return Output(str(given.get("id", "default")), bands, sample_type, float(nodata) if nodata is not None else None)
+    return Output(
+        id=str(given.get("id", "default")),
+        names=tuple(str(name) for name in names),
+        sample_type=sample_type,
+        nodata=float(nodata) if nodata is not None else None,
+    )

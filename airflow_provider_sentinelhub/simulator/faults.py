@@ -29,7 +29,9 @@ USUAL = {
     404: ("COMMON_NOT_FOUND", "Not found."),
     429: ("RATE_LIMIT_EXCEEDED", "You have exceeded your rate limit"),
 }
-_ID = re.compile(r"(?<=/process/)[^/]+|(?<=/tilinggrids/)[^/]+")
+_ID = re.compile(
+    r"(?<=/process/)[^/]+|(?<=/tilinggrids/)[^/]+|(?<=^/api/v1/statistics/batch/)[^/]+|(?<=^/statistics/batch/v1/)[^/]+"
+)
 
 
 class Faults:

@@ -36,7 +36,9 @@ class Feature:
     :param north: Upper edge of the raster in units of the CRS.
     :param step_x: Width of a pixel in units of the CRS.
     :param step_y: Height of a pixel in units of the CRS, positive.
-    :param geometry: Outline for the manifest, in the CRS.
+    :param geometry: Outline in the CRS; ``None`` for a tile of a grid.
+    :param id: Number in the user's GeoPackage; ``None`` for a tile of a grid.
+    :param named: Whether the name is the user's; if not, it is the number.
     """
 
     name: str
@@ -48,6 +50,14 @@ class Feature:
     step_x: float
     step_y: float
     geometry: BaseGeometry | None = None
+    id: int | None = None
+    named: bool = True
+
+    @property
+    def centre(self) -> tuple[float, float]:
+        """Longitude and latitude of the middle of the raster."""
+        middle = project(self.extent.centroid, self.crs, WGS84)
+        return middle.x, middle.y
 
     @property
     def transform(self) -> tuple[float, float, float, float, float, float]:
@@ -168,18 +178,30 @@ def _input_feature(row: geopackage.InputRow, defaults: dict[str, Any]) -> Featur
         raise ValueError(f"table '{row.table}': an identifier is missing or is not text")
     if row.crs is None:
         raise ValueError(f"table '{row.table}': the CRS must be an EPSG one")
+    geometry = outline_of(row, where)
+    west, south, east, north = geometry.bounds
+    width, height, step = _pixels(row, defaults, east - west, north - south)
+    if not (1 <= width <= MAX_PIXELS and 1 <= height <= MAX_PIXELS):
+        raise ValueError(f"{where}: {width} x {height} pixels are more than {MAX_PIXELS} x {MAX_PIXELS}")
+    step_x, step_y = (step, step) if step else ((east - west) / width, (north - south) / height)
+    return Feature(row.identifier, row.crs, width, height, west, north, step_x, step_y, geometry, row.id)
+
+
+def outline_of(row: geopackage.InputRow, where: str) -> BaseGeometry:
+    """
+    Return the polygon of a row.
+
+    :param row: The row.
+    :param where: Names it in errors.
+    :raises ValueError: It is no polygon.
+    """
     try:
         geometry = geopackage.unblob(row.geometry or b"")
     except (ValueError, shapely.errors.ShapelyError) as error:
         raise ValueError(f"{where}: {error}") from error
     if geometry.geom_type not in {"Polygon", "MultiPolygon"} or geometry.is_empty:
         raise ValueError(f"{where}: the geometry must be a POLYGON or MULTIPOLYGON")
-    west, south, east, north = geometry.bounds
-    width, height, step = _pixels(row, defaults, east - west, north - south)
-    if not (1 <= width <= MAX_PIXELS and 1 <= height <= MAX_PIXELS):
-        raise ValueError(f"{where}: {width} x {height} pixels are more than {MAX_PIXELS} x {MAX_PIXELS}")
-    step_x, step_y = (step, step) if step else ((east - west) / width, (north - south) / height)
-    return Feature(row.identifier, row.crs, width, height, west, north, step_x, step_y, geometry)
+    return geometry
 
 
 def _pixels(row: geopackage.InputRow, defaults: dict[str, Any], across: float, down: float) -> tuple[int, int, float]:

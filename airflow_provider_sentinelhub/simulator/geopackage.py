@@ -151,6 +151,7 @@ class InputRow:
     One row of a GeoPackage given as input, unchecked.
 
     :param table: Table it is in.
+    :param id: Its primary key.
     :param crs: Organisation's number of the CRS; ``None`` when it is not an EPSG one.
     :param identifier: What its column says.
     :param geometry: As encoded.
@@ -160,6 +161,7 @@ class InputRow:
     """
 
     table: str
+    id: int
     crs: int | None
     identifier: object
     geometry: bytes | None
@@ -168,11 +170,12 @@ class InputRow:
     resolution: float | None
 
 
-def read_input(path: Path) -> Iterator[InputRow]:
+def read_input(path: Path, required: tuple[str, ...] = ("id", "identifier")) -> Iterator[InputRow]:
     """
     Yield the rows of all feature tables.
 
     :param path: The file.
+    :param required: Columns every table must have.
     :raises ValueError: It is not a GeoPackage, or a table lacks what the service asks for.
     """
     with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as database:
@@ -187,19 +190,22 @@ def read_input(path: Path) -> Iterator[InputRow]:
             raise ValueError("the GeoPackage has no feature table")
         for table, column, organization, number in tables:
             crs = int(number) if str(organization).upper() == "EPSG" else None
-            yield from _table_rows(database, table, column, crs)
+            yield from _table_rows(database, table, column, crs, required)
 
 
-def _table_rows(database: sqlite3.Connection, table: str, geometry: str, crs: int | None) -> Iterator[InputRow]:
+def _table_rows(
+    database: sqlite3.Connection, table: str, geometry: str, crs: int | None, required: tuple[str, ...]
+) -> Iterator[InputRow]:
     quoted = _quoted(table)
     present = {row[1] for row in database.execute(f"PRAGMA table_info({quoted})")}
-    for column in ("id", "identifier"):
+    for column in required:
         if column not in present:
             raise ValueError(f"table '{table}' has no column '{column}'")
-    columns = [_quoted(name) if name in present else "NULL" for name in ("width", "height", "resolution")]
-    query = f"SELECT identifier, {_quoted(geometry)}, {', '.join(columns)} FROM {quoted} ORDER BY id"  # noqa: S608 - quoted
-    for row in database.execute(query):
-        yield InputRow(table, crs, *row)
+    columns = [_quoted(name) if name in present else "NULL" for name in ("identifier", "width", "height", "resolution")]
+    # The primary key, whatever its column is called.
+    query = f"SELECT rowid, {_quoted(geometry)}, {', '.join(columns)} FROM {quoted} ORDER BY rowid"  # noqa: S608 - quoted
+    for number, outline, identifier, *size in database.execute(query):
+        yield InputRow(table, number, crs, identifier, outline, *size)
 
 
 def _quoted(name: str) -> str:

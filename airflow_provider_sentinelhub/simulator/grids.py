@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import shapely
@@ -128,8 +129,18 @@ def project(shape: BaseGeometry, source: int, target: int) -> BaseGeometry:
     """
     if source == target:
         return shape
-    transformer = Transformer.from_crs(source, target, always_xy=True)
-    return shapely.transform(shape, transformer.transform, interleaved=False)
+    return shapely.transform(shape, transformer(source, target).transform, interleaved=False)
+
+
+@lru_cache(maxsize=256)
+def transformer(source: int, target: int) -> Transformer:
+    """
+    Return what transforms coordinates, x before y in both systems.
+
+    :param source: EPSG code they are in.
+    :param target: EPSG code they shall be in.
+    """
+    return Transformer.from_crs(source, target, always_xy=True)
 
 
 def _overlapping(candidates: Iterator[Tile], shape: BaseGeometry) -> Iterator[Tile]:

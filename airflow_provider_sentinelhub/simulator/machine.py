@@ -22,8 +22,11 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_sentinelhub.simulator.problems import Problem, bad_payload
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from airflow_provider_sentinelhub.simulator.script import TaskRule, Timing
 
+DAY_S = 86_400
 TERMINAL = frozenset({"DONE", "FAILED"})
 
 # (status, last user action) -> actions the service takes. Only the refusal of STOP on a task that is CREATED and
@@ -49,6 +52,7 @@ class Task:
     :param request: The request with defaults filled in, secrets included.
     :param created: When it was created.
     :param since: When the current status began.
+    :param kind: Name of its API, see ``kinds.py``.
     :param rule: What the script has in store for it.
     :param stop_asked: Reason for which the service is about to stop it.
     :param service_stops: How often the script stopped it.
@@ -61,6 +65,8 @@ class Task:
     :param execution_uploads: How often the execution database was uploaded.
     :param execution_at: When it was uploaded last.
     :param execution_due: When it must be uploaded although the task has ended.
+    :param evalscript: What a reference in the request pointed to when the task was analysed.
+    :param deleted: Whether the service has deleted it as stale.
     :param history: Every change of status and user action, oldest first.
     """
 
@@ -68,6 +74,7 @@ class Task:
     request: dict[str, Any]
     created: float
     since: float
+    kind: str = "batch-v2"
     rule: TaskRule | None = None
     status: str = "CREATED"
     error: str | None = None
@@ -88,12 +95,9 @@ class Task:
     execution_uploads: int = 0
     execution_at: float = 0
     execution_due: float | None = None
+    evalscript: str | None = None
+    deleted: bool = False
     history: list[dict[str, Any]] = field(default_factory=list)
-
-    @property
-    def description(self) -> str:
-        """The request's description; empty when it has none."""
-        return str(self.request.get("description") or "")
 
     @property
     def active(self) -> bool:
@@ -192,6 +196,26 @@ def updatable(task: Task) -> bool:
     :param task: The task.
     """
     return not task.active or task.status in TERMINAL
+
+
+def delete_if_stale(task: Task, moment: float, days: Mapping[str, int]) -> bool:
+    """
+    Delete a task nobody did anything with for too long.
+
+    :param task: Changed in place.
+    :param moment: Simulated time.
+    :param days: How long tasks of a status are kept; for ever where it does not say.
+    :returns: Whether the task is deleted now.
+    """
+    kept = days.get(task.status)
+    if kept is None or task.active or task.deleted:
+        return False
+    due = max(task.created, task.last_updated or 0) + kept * DAY_S
+    if moment < due:
+        return False
+    task.deleted = True
+    task.note(due, "deleted")
+    return True
 
 
 def stop(task: Task, reason: str, moment: float) -> None:

@@ -17,36 +17,32 @@ from airflow_provider_sentinelhub.simulator.store import FeatureRow
 if TYPE_CHECKING:
     from airflow_provider_sentinelhub.simulator.delivery import Bucket
     from airflow_provider_sentinelhub.simulator.features import Feature
+    from airflow_provider_sentinelhub.simulator.kind import Work
     from airflow_provider_sentinelhub.simulator.machine import Task
-    from airflow_provider_sentinelhub.simulator.script import FeatureRule
 
 NO_DATA = "No data"
 
 
-def process(
-    task: Task, number: int, feature: Feature, rule: FeatureRule | None, bucket: Bucket
-) -> tuple[FeatureRow, float]:
+def process(work: Work) -> tuple[FeatureRow, float]:
     """
     Deal with one feature.
 
-    :param task: Its task.
-    :param number: Its number in the task, from 1.
-    :param feature: The feature.
-    :param rule: What the script has in store for it.
-    :param bucket: Where its files go.
+    :param work: The feature and all about it.
     :returns: What became of it, and what it costs in processing units.
     """
+    task, feature = work.task, work.feature
+    rule = work.script.feature_rule(work.subject)
     outcome = rule.outcome if rule is not None else "delivered"
-    error = rule.error if rule is not None and outcome == "fatal" else None
+    error = rule.error if rule is not None and outcome in {"fatal", "failed"} else None
     if outcome == "delivered":
         try:
-            deliver(task, feature, bucket)
+            deliver(task, feature, work.bucket)
         except (BucketFailed, RasterioError) as failure:
             outcome, error = "fatal", f"Writing failed: {failure}"
     row = FeatureRow(
-        number=number,
+        number=work.number,
         name=feature.name,
-        status={"fatal": "FATAL", "pending": "PENDING"}.get(outcome, "DONE"),
+        status={"fatal": "FATAL", "failed": "FATAL", "pending": "PENDING"}.get(outcome, "DONE"),
         error=NO_DATA if outcome == "no_data" else error,
         delivered=outcome in {"delivered", "missing_file"},
         handled=True,

@@ -1,11 +1,25 @@
-"""A small request to try the simulator with: four tiles of Corsica, done within a second at ``--speed 600``."""
+"""
+Small requests to try the simulator with, done within a second or two at ``--speed 600``.
+
+Images of four tiles of Corsica, and statistics of a few square parcels north of the Alps.
+"""
 
 from __future__ import annotations
 
 import copy
+import sqlite3
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
+from pyproj import CRS
+from shapely.geometry import box
+
+from airflow_provider_sentinelhub.simulator import geopackage
+
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
     from airflow_provider_sentinelhub.simulator.ready import Ready
 
 EVALSCRIPT = """//VERSION=3
@@ -16,6 +30,17 @@ function setup() {
   };
 }
 function evaluatePixel(sample) { return [sample.B04, sample.B08]; }
+"""
+STATISTICS_EVALSCRIPT = """//VERSION=3
+function setup() {
+  return {
+    input: [{ bands: ["B04", "B08", "dataMask"] }],
+    output: [{ id: "ndvi", bands: 1, sampleType: "FLOAT32" }, { id: "dataMask", bands: 1 }],
+  };
+}
+function evaluatePixel(sample) {
+  return { ndvi: [index(sample.B08, sample.B04)], dataMask: [sample.dataMask] };
+}
 """
 # Around the corner that four tiles of the 20 km grid share: 32TNM_0_1, 32TNM_0_2, 32TNM_1_1 and 32TNM_1_2.
 FOUR_TILES = (9.21, 42.07, 9.27, 42.11)
@@ -51,6 +76,16 @@ def sample_request(ready: Ready, folder: str, **changes: Any) -> dict[str, Any]:
         "output": {"type": "raster", "delivery": {"s3": {"url": f"s3://{ready.bucket}/{folder}", **access}}},
         "description": folder,
     }
+    return changed(request, changes)
+
+
+def changed(request: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """
+    Change a request.
+
+    :param request: The request; changed in place.
+    :param changes: ``a__b=value`` sets ``request["a"]["b"]``; the value ``...`` removes it.
+    """
     for path, value in changes.items():
         target = request
         *steps, last = path.split("__")
@@ -61,3 +96,57 @@ def sample_request(ready: Ready, folder: str, **changes: Any) -> dict[str, Any]:
         else:
             target[last] = copy.deepcopy(value)
     return request
+
+
+def sample_parcels(path: Path, names: Sequence[str | None], side: float = 200) -> None:
+    """
+    Write a GeoPackage of square parcels side by side, numbered from 1, in UTM zone 32.
+
+    :param path: The file.
+    :param names: Their identifiers.
+    :param side: Length of their sides, in metres.
+    """
+    crs = 32632
+    path.write_bytes(geopackage.manifest([]))
+    with closing(sqlite3.connect(path)) as database, database:
+        known = CRS.from_epsg(crs)
+        database.execute(
+            "INSERT INTO gpkg_spatial_ref_sys VALUES (?, ?, 'EPSG', ?, ?, NULL)", (known.name, crs, crs, known.to_wkt())
+        )
+        database.execute("CREATE TABLE parcels (id INTEGER PRIMARY KEY, identifier TEXT, geom POLYGON)")
+        database.execute(
+            "INSERT INTO gpkg_contents (table_name, data_type, srs_id) VALUES ('parcels', 'features', ?)", (crs,)
+        )
+        database.execute("INSERT INTO gpkg_geometry_columns VALUES ('parcels', 'geom', 'POLYGON', ?, 0, 0)", (crs,))
+        for number, name in enumerate(names, 1):
+            west = 600_000 + 1.5 * side * number
+            outline = geopackage.blob(box(west, 5_330_000, west + side, 5_330_000 + side), crs)
+            database.execute("INSERT INTO parcels VALUES (?, ?, ?)", (number, name, outline))
+
+
+def sample_statistics(ready: Ready, folder: str, **changes: Any) -> dict[str, Any]:
+    """
+    Build the body of a create call of the Batch Statistical API: weekly NDVI of six weeks.
+
+    :param ready: The simulator it is for.
+    :param folder: Folder in the bucket; holds the input as ``parcels.gpkg``.
+    :param changes: See :func:`changed`.
+    """
+    access = {"accessKey": ready.access_key_id, "secretAccessKey": ready.secret_access_key}
+    url = f"s3://{ready.bucket}/{folder}"
+    request: dict[str, Any] = {
+        "input": {
+            "features": {"s3": {"url": f"{url}/parcels.gpkg", **access}},
+            "data": [{"type": "sentinel-2-l2a"}],
+        },
+        "aggregation": {
+            "timeRange": {"from": "2024-04-01T00:00:00Z", "to": "2024-05-13T00:00:00Z"},
+            "aggregationInterval": {"of": "P7D"},
+            "resx": 10,
+            "resy": 10,
+            "evalscript": STATISTICS_EVALSCRIPT,
+        },
+        "calculations": {"default": {"statistics": {"default": {"percentiles": {"k": [5, 50, 95]}}}}},
+        "output": {"s3": {"url": url, **access}},
+    }
+    return changed(request, changes)

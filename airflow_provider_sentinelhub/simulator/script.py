@@ -1,24 +1,25 @@
 """
 The script of a simulation: how long things take, and what goes wrong.
 
-A script is a JSON document of four parts, all optional; ``docs/simulator.md`` describes every key. Rules with a
+A script is a JSON document of five parts, all optional; ``docs/simulator.md`` describes every key. Rules with a
 ``count`` are used up: the document read back through the admin interface shows what is left.
 """
 
 from __future__ import annotations
 
-import random
 import re
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+
+from airflow_provider_sentinelhub.simulator.rules import FeatureRule, IntervalRule, Part, Subject
+
+if TYPE_CHECKING:
+    from airflow_provider_sentinelhub.simulator.intervals import Interval
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class Timing(_Part):
+class Timing(Part):
     """
     Durations in simulated seconds, unless said otherwise.
 
@@ -54,53 +55,7 @@ class Timing(_Part):
     token_ttl_seconds: PositiveFloat = 3600
 
 
-class FeatureRule(_Part):
-    """
-    What becomes of some features. The first rule that fits a feature decides; a feature no rule fits is delivered.
-
-    :param outcome: ``fatal``, ``no_data`` (DONE without a file), ``undelivered`` (DONE, not delivered, no file),
-        ``pending`` (never processed, although the task ends DONE) or ``missing_file`` (DONE and delivered as far
-        as the database says, but no file).
-    :param names: Names it applies to.
-    :param pattern: Regular expression the whole name must match.
-    :param indexes: Positions in the task's list of features, from 0.
-    :param fraction: This share of all features, 0..1, chosen by name and ``seed``: the same in every task.
-    :param seed: Changes which features ``fraction`` picks.
-    :param task: Regular expression searched for in the task's description.
-    :param first_tasks: Only in the first so many tasks that contain the feature; always when ``None``.
-    :param error: Text for the execution database.
-    """
-
-    outcome: Literal["fatal", "no_data", "undelivered", "pending", "missing_file"]
-    names: list[str] | None = None
-    pattern: str | None = None
-    indexes: list[NonNegativeInt] | None = None
-    fraction: float | None = Field(default=None, ge=0, le=1)
-    seed: int = 0
-    task: str | None = None
-    first_tasks: NonNegativeInt | None = None
-    error: str = "Internal error: rendering of the feature failed repeatedly."
-
-    def fits(self, name: str, index: int, description: str, earlier_tasks: int) -> bool:
-        """
-        Say whether the rule applies to a feature; every condition given must hold.
-
-        :param name: The feature's name.
-        :param index: Its position in the task, from 0.
-        :param description: The task's description.
-        :param earlier_tasks: In how many earlier tasks a feature of this name was processed.
-        """
-        return (
-            (self.names is None or name in self.names)
-            and (self.pattern is None or re.fullmatch(self.pattern, name) is not None)
-            and (self.indexes is None or index in self.indexes)
-            and (self.fraction is None or random.Random(f"{self.seed}:{name}").random() < self.fraction)
-            and (self.task is None or re.search(self.task, description) is not None)
-            and (self.first_tasks is None or earlier_tasks < self.first_tasks)
-        )
-
-
-class StopRule(_Part):
+class StopRule(Part):
     """
     The service itself stops a task.
 
@@ -112,7 +67,7 @@ class StopRule(_Part):
     after_fraction: float = Field(default=0.5, ge=0, le=1)
 
 
-class ExecutionDatabaseRule(_Part):
+class ExecutionDatabaseRule(Part):
     """
     What is wrong with the execution database in the bucket.
 
@@ -127,11 +82,12 @@ class ExecutionDatabaseRule(_Part):
     uploads: NonNegativeInt | None = None
 
 
-class TaskRule(_Part):
+class TaskRule(Part):
     """
     What becomes of a whole task. Decided when the task is created: the first rule that fits and is not used up.
 
-    :param match: Regular expression searched for in the description; any task when ``None``.
+    :param match: Regular expression searched for in what the user wrote into the task: its description, or for
+        statistics the evalscript or the URL of one. Any task when ``None``.
     :param count: For how many tasks; all when ``None``.
     :param analysis_error: The analysis ends FAILED with this text.
     :param stop: The service stops the task once; a later START runs through.
@@ -145,7 +101,7 @@ class TaskRule(_Part):
     execution_database: ExecutionDatabaseRule | None = None
 
 
-class EndpointRule(_Part):
+class EndpointRule(Part):
     """
     What goes wrong with calls. The first rule that fits a call and is not used up decides.
 
@@ -183,18 +139,20 @@ class EndpointRule(_Part):
         return (self.method is None or self.method.upper() == method) and re.search(self.path, path) is not None
 
 
-class Script(_Part):
+class Script(Part):
     """
     The whole script.
 
     :param timing: Durations.
     :param features: Fates of single features.
+    :param intervals: Fates of single intervals of features' statistics.
     :param tasks: Fates of whole tasks.
     :param endpoints: Fates of calls.
     """
 
     timing: Timing = Field(default_factory=Timing)
     features: list[FeatureRule] = Field(default_factory=list)
+    intervals: list[IntervalRule] = Field(default_factory=list)
     tasks: list[TaskRule] = Field(default_factory=list)
     endpoints: list[EndpointRule] = Field(default_factory=list)
 
@@ -216,27 +174,40 @@ class Script(_Part):
             return rule
         return None
 
-    def take_task_rule(self, description: str) -> TaskRule | None:
+    def take_task_rule(self, words: str) -> TaskRule | None:
         """
         Return the rule for a new task, using up one of its ``count``.
 
-        :param description: The task's description.
+        :param words: What the user wrote into the task.
         """
         for rule in self.tasks:
-            if rule.count == 0 or (rule.match is not None and not re.search(rule.match, description)):
+            if rule.count == 0 or (rule.match is not None and not re.search(rule.match, words)):
                 continue
             if rule.count is not None:
                 rule.count -= 1
             return rule
         return None
 
-    def feature_rule(self, name: str, index: int, description: str, earlier_tasks: int) -> FeatureRule | None:
+    def feature_rule(self, subject: Subject) -> FeatureRule | None:
         """
         Return the rule for a feature; ``None`` when it is simply delivered.
 
-        :param name: The feature's name.
-        :param index: Its position in the task, from 0.
-        :param description: The task's description.
-        :param earlier_tasks: In how many earlier tasks a feature of this name was processed.
+        :param subject: The feature.
         """
-        return next((rule for rule in self.features if rule.fits(name, index, description, earlier_tasks)), None)
+        return next((rule for rule in self.features if rule.in_time(subject.earlier) and rule.fits(subject)), None)
+
+    def interval_outcomes(
+        self, subject: Subject, intervals: Sequence[Interval], earlier: Sequence[int]
+    ) -> list[str | None]:
+        """
+        Return what becomes of each interval; ``None`` where all goes well.
+
+        :param subject: The feature.
+        :param intervals: Its intervals.
+        :param earlier: How often each was processed before.
+        """
+        rules = [rule for rule in self.intervals if rule.fits(subject)]
+        return [
+            next((rule.outcome for rule in rules if rule.in_time(before) and rule.fits_interval(number, each)), None)
+            for number, (each, before) in enumerate(zip(intervals, earlier, strict=True))
+        ]

@@ -8,6 +8,8 @@ import threading
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+import shapely
+
 from airflow_provider_sentinelhub.simulator.features import Feature
 from airflow_provider_sentinelhub.simulator.machine import Task
 from airflow_provider_sentinelhub.simulator.script import TaskRule
@@ -27,6 +29,8 @@ CREATE TABLE IF NOT EXISTS tokens (token TEXT PRIMARY KEY, expires REAL NOT NULL
 CREATE TABLE IF NOT EXISTS requests (number INTEGER PRIMARY KEY AUTOINCREMENT, at REAL NOT NULL,
   simulated REAL NOT NULL, method TEXT NOT NULL, path TEXT NOT NULL, endpoint TEXT NOT NULL,
   status INTEGER, fault TEXT);
+CREATE TABLE IF NOT EXISTS asked (place TEXT NOT NULL, start TEXT NOT NULL, times INTEGER NOT NULL,
+  PRIMARY KEY (place, start)) WITHOUT ROWID;
 """
 
 
@@ -133,7 +137,7 @@ class Store:
         rows = self._all(
             "SELECT number, place FROM features WHERE task = ? AND handled = 0 ORDER BY number LIMIT 1", (task_id,)
         )
-        return (rows[0][0], Feature(**json.loads(rows[0][1]))) if rows else None
+        return (rows[0][0], _feature(json.loads(rows[0][1]))) if rows else None
 
     def handle_feature(self, task_id: str, row: FeatureRow) -> None:
         """
@@ -180,6 +184,21 @@ class Store:
         """
         query = "SELECT count(*) FROM features WHERE name = ? AND handled = 1 AND task <> ?"
         return int(self._all(query, (name, task_id))[0][0])
+
+    def ask(self, place: str, starts: Iterable[str]) -> list[int]:
+        """
+        Count a request for statistics.
+
+        :param place: Names the place it is about.
+        :param starts: Beginnings of the intervals it asks for.
+        :returns: How often each was asked for before.
+        """
+        query = "INSERT INTO asked VALUES (?, ?, 1) ON CONFLICT DO UPDATE SET times = times + 1 RETURNING times - 1"
+        with self._lock:
+            self._database.execute("BEGIN")
+            times = [int(self._database.execute(query, (place, start)).fetchone()[0]) for start in starts]
+            self._database.execute("COMMIT")
+        return times
 
     def add_token(self, token: str, expires: float) -> None:
         """
@@ -255,4 +274,9 @@ def _task(row: tuple[Any, ...]) -> Task:
 
 
 def _place(feature: Feature) -> dict[str, Any]:
-    return {name: getattr(feature, name) for name in Feature.__slots__ if name != "geometry"}
+    place = {name: getattr(feature, name) for name in Feature.__slots__}
+    return {**place, "geometry": shapely.to_wkb(feature.geometry, hex=True)}
+
+
+def _feature(place: dict[str, Any]) -> Feature:
+    return Feature(**{**place, "geometry": shapely.from_wkb(place.get("geometry"))})

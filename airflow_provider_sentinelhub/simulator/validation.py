@@ -8,35 +8,12 @@ from typing import Any
 
 from airflow_provider_sentinelhub.simulator.delivery import EXTENSIONS, PLACEHOLDERS
 from airflow_provider_sentinelhub.simulator.features import MAX_PIXELS, area_of
+from airflow_provider_sentinelhub.simulator.findings import Findings, check_access, check_body, check_data, fill_data
 from airflow_provider_sentinelhub.simulator.grids import GRIDS
-from airflow_provider_sentinelhub.simulator.problems import bad_payload, violations
 
-S3_URL = re.compile(r"s3://[A-Za-z0-9][\w\-.:]{2,62}(/[<>A-Za-z0-9/\-_.(): ]*)?")
 CRS84 = "urn:ogc:def:crs:OGC::CRS84"
 RESAMPLING = frozenset({"nearest", "average", "gauss", "cubic", "cubicspline", "lanczos", "average_magphase", "mode"})
 DTYPES = frozenset({"|u1", "|i1", "<u2", ">u2", "<i2", ">i2", "<f4", ">f4", "<f8", ">f8"})
-
-
-class _Findings:
-    """
-    Collects violations.
-
-    Parameters are written as the service does: ``input->resolution``.
-    """
-
-    def __init__(self) -> None:
-        self.found: list[dict[str, str]] = []
-
-    def add(self, parameter: str, violation: str) -> None:
-        self.found.append({"parameter": parameter, "violation": violation})
-
-    def part(self, parent: dict[str, Any], name: str, path: str) -> dict[str, Any]:
-        value = parent.get(name)
-        if isinstance(value, dict):
-            return value
-        where = f"{path}->{name}" if path else name
-        self.add(where, "must not be null" if value is None else "must be an object")
-        return {}
 
 
 def check(request: Any) -> dict[str, Any]:
@@ -47,47 +24,21 @@ def check(request: Any) -> dict[str, Any]:
     :returns: A copy with defaults.
     :raises Problem: 400 with all violations found.
     """
-    if not request:
-        raise bad_payload("Request body should be non-empty.")
-    if not isinstance(request, dict):
-        raise bad_payload("Request body should be a JSON object.")
-    nulls = list(_nulls(request, ""))
-    if nulls:
-        raise violations([{"parameter": path, "violation": f"{path} must not be null"} for path in nulls])
-    findings = _Findings()
-    try:
-        _check_parts(request, findings)
-    except (AttributeError, KeyError, TypeError) as error:
-        # Something is of another type than anybody could mean; what was found so far says more than this.
-        findings.add("", f"Request body is malformed: {error}")
-    if findings.found:
-        raise violations(findings.found)
+    check_body(request, _check_parts)
     return _with_defaults(request)
 
 
-def _check_parts(request: dict[str, Any], findings: _Findings) -> None:
+def _check_parts(request: dict[str, Any], findings: Findings) -> None:
     _check_process_request(findings.part(request, "processRequest", ""), request, findings)
     _check_input(findings.part(request, "input", ""), findings)
     _check_output(findings.part(request, "output", ""), request, findings)
 
 
-def _nulls(value: Any, path: str) -> list[str]:
-    if value is None:
-        return [path]
-    if isinstance(value, dict):
-        return [hit for key, each in value.items() for hit in _nulls(each, f"{path}->{key}" if path else key)]
-    if isinstance(value, list):
-        return [hit for number, each in enumerate(value) for hit in _nulls(each, f"{path}[{number}]")]
-    return []
-
-
-def _check_process_request(part: dict[str, Any], request: dict[str, Any], findings: _Findings) -> None:
+def _check_process_request(part: dict[str, Any], request: dict[str, Any], findings: Findings) -> None:
     if not isinstance(part.get("evalscript"), str) or not part["evalscript"].strip():
         findings.add("processRequest->evalscript", "evalscript must be provided")
     source = findings.part(part, "input", "processRequest")
-    data = source.get("data")
-    if not isinstance(data, list) or not data or not all(isinstance(each, dict) and "type" in each for each in data):
-        findings.add("processRequest->input->data", "data must list at least one data source with a type")
+    check_data(source, "processRequest->input", findings)
     try:
         area = area_of(source.get("bounds"))
     except (ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
@@ -99,7 +50,7 @@ def _check_process_request(part: dict[str, Any], request: dict[str, Any], findin
     _check_responses(part.get("output", {}), request, findings)
 
 
-def _check_responses(output: Any, request: dict[str, Any], findings: _Findings) -> None:
+def _check_responses(output: Any, request: dict[str, Any], findings: Findings) -> None:
     path = "processRequest->output"
     if not isinstance(output, dict):
         findings.add(path, "must be an object")
@@ -123,18 +74,18 @@ def _check_responses(output: Any, request: dict[str, Any], findings: _Findings) 
         identifiers.add(identifier)
 
 
-def _check_input(part: dict[str, Any], findings: _Findings) -> None:
+def _check_input(part: dict[str, Any], findings: Findings) -> None:
     kind = part.get("type")
     if kind == "tiling-grid":
         _check_grid(part, findings)
     elif kind == "geopackage":
-        _check_access(findings.part(part, "features", "input"), "input->features", findings)
+        check_access(findings.part(part, "features", "input"), "input->features", findings)
         _check_defaults(part.get("defaults", {}), findings)
     elif part:
         findings.add("input->type", "type must be one of tiling-grid, geopackage")
 
 
-def _check_grid(part: dict[str, Any], findings: _Findings) -> None:
+def _check_grid(part: dict[str, Any], findings: Findings) -> None:
     grid = GRIDS.get(part.get("id", -1)) if isinstance(part.get("id"), int) else None
     if grid is None:
         findings.add("input->id", f"Tiling grid with id {part.get('id')} does not exist.")
@@ -149,7 +100,7 @@ def _check_grid(part: dict[str, Any], findings: _Findings) -> None:
             findings.add(f"input->{name}", f"{name} must be a non-negative 16-bit integer")
 
 
-def _check_defaults(defaults: dict[str, Any], findings: _Findings) -> None:
+def _check_defaults(defaults: dict[str, Any], findings: Findings) -> None:
     for name in ("width", "height"):
         if name in defaults and not (isinstance(defaults[name], int) and 1 <= defaults[name] <= MAX_PIXELS):
             findings.add(f"input->defaults->{name}", f"{name} must be between 1 and {MAX_PIXELS}")
@@ -157,24 +108,10 @@ def _check_defaults(defaults: dict[str, Any], findings: _Findings) -> None:
         findings.add("input->defaults->resolution", "resolution must be greater than 0")
 
 
-def _check_access(part: dict[str, Any], path: str, findings: _Findings) -> None:
-    if "gs" in part:
-        findings.add(f"{path}->gs", "Google Cloud Storage is not supported by this deployment")
-        return
-    access = findings.part(part, "s3", path)
-    if not access:
-        return
-    if not isinstance(access.get("url"), str) or not S3_URL.fullmatch(access["url"]):
-        findings.add(f"{path}->s3->url", f"url must look like s3://bucket/path, not {access.get('url')!r}")
-    keys = "accessKey" in access and "secretAccessKey" in access
-    if keys == ("iamRoleARN" in access):
-        findings.add(f"{path}->s3", "either iamRoleARN or both accessKey and secretAccessKey must be set")
-
-
-def _check_output(part: dict[str, Any], request: dict[str, Any], findings: _Findings) -> None:
+def _check_output(part: dict[str, Any], request: dict[str, Any], findings: Findings) -> None:
     if not part:
         return
-    _check_access(findings.part(part, "delivery", "output"), "output->delivery", findings)
+    check_access(findings.part(part, "delivery", "output"), "output->delivery", findings)
     if part.get("type") not in {"raster", "zarr"}:
         findings.add("output->type", "type must be one of raster, zarr")
         return
@@ -188,7 +125,7 @@ def _check_output(part: dict[str, Any], request: dict[str, Any], findings: _Find
         _check_zarr(part, request["input"], findings)
 
 
-def _check_template(url: str, outputs: int, findings: _Findings) -> None:
+def _check_template(url: str, outputs: int, findings: Findings) -> None:
     if "<" not in url:
         return
     path = "output->delivery->s3->url"
@@ -201,7 +138,7 @@ def _check_template(url: str, outputs: int, findings: _Findings) -> None:
         findings.add(path, "the template must contain <outputId> when there are several outputs")
 
 
-def _check_cog(part: dict[str, Any], responses: list[dict[str, Any]], findings: _Findings) -> None:
+def _check_cog(part: dict[str, Any], responses: list[dict[str, Any]], findings: Findings) -> None:
     if part.get("createCollection") and not part.get("cogOutput"):
         findings.add("output->createCollection", "cogOutput must be true to create a collection")
     if part.get("cogOutput") and any(each["format"]["type"] != "image/tiff" for each in responses):
@@ -211,7 +148,7 @@ def _check_cog(part: dict[str, Any], responses: list[dict[str, Any]], findings: 
         findings.add("output->cogParameters->resamplingAlgorithm", f"unknown algorithm {algorithm}")
 
 
-def _check_zarr(part: dict[str, Any], source: dict[str, Any], findings: _Findings) -> None:
+def _check_zarr(part: dict[str, Any], source: dict[str, Any], findings: Findings) -> None:
     if findings.part(part, "group", "output").get("zarr_format") != 2:  # noqa: PLR2004 - the only version there is
         findings.add("output->group->zarr_format", "zarr_format must be 2")
     if set(re.findall(r"<([^<>]*)>", part["delivery"]["s3"]["url"])) - {"requestId"}:
@@ -236,11 +173,7 @@ def _with_defaults(request: dict[str, Any]) -> dict[str, Any]:
     bounds = process["input"].get("bounds", {})
     if isinstance(bounds.get("geometry"), dict):
         bounds["geometry"].setdefault("crs", {"type": "name", "properties": {"name": CRS84}})
-    for source in process["input"]["data"]:
-        source.setdefault("dataFilter", {})
-        source["dataFilter"].setdefault("mosaickingOrder", "mostRecent")
-        if str(source["type"]).lower().startswith("sentinel-2") or source["type"] in {"S2L1C", "S2L2A"}:
-            source["dataFilter"].setdefault("maxCloudCoverage", 100.0)
+    fill_data(process["input"]["data"])
     output = process.setdefault("output", {})
     default_format = "zarr/array" if filled["output"]["type"] == "zarr" else "image/tiff"
     responses = output.get("responses") or [{"identifier": "default", "format": {"type": default_format}}]

@@ -68,7 +68,11 @@ def test_tasks_at_every_stage(document: Json, sim: Simulator, request_for: Reque
     validate(document, one, sim.call("GET", f"{PROCESS}/{created.body['id']}").body)
     validate(document, one, run(request_for()))
     validate(document, one, run(request_for(processRequest__evalscript="wrong")))
-    validate(document, answer_schema(document, PROCESS, "get", "200"), sim.call("GET", f"{PROCESS}?count=2").body)
+    validate(
+        document,
+        answer_schema(document, PROCESS, "get", "200"),
+        sim.call("GET", f"{PROCESS}?count=2&sort=created:desc").body,
+    )
     updated = sim.call("PUT", f"{PROCESS}/{created.body['id']}", {"description": "x"}).body
     validate(document, answer_schema(document, f"{PROCESS}/{{taskId}}", "put", "200"), updated)
 

@@ -11,7 +11,7 @@ import pytest
 
 from airflow_provider_sentinelhub.client.errors import ServiceUnavailable
 from airflow_provider_sentinelhub.simulator.process import Simulator
-from airflow_provider_sentinelhub.simulator.script import FeatureRule
+from airflow_provider_sentinelhub.simulator.rules import FeatureRule, Subject
 
 Json = dict[str, Any]
 Request = Callable[..., Json]
@@ -70,11 +70,11 @@ def test_a_feature_fails_only_the_first_time(sim: Simulator, request_for: Reques
 def test_a_fraction_picks_the_same_features_every_time() -> None:
     rule = FeatureRule(outcome="fatal", fraction=0.1, seed=7)
     names = [f"32TNM_{n // 10}_{n % 10}" for n in range(1000)]
-    picked = [name for name in names if rule.fits(name, 0, "", 0)]
+    picked = [name for name in names if rule.fits(Subject(name))]
     assert 70 <= len(picked) <= 130
-    assert picked == [name for name in names if rule.fits(name, 5, "other", 3)]
+    assert picked == [name for name in names if rule.fits(Subject(name, index=5, words="other", earlier=3))]
     other = FeatureRule(outcome="fatal", fraction=0.1, seed=8)
-    assert picked != [name for name in names if other.fits(name, 0, "", 0)]
+    assert picked != [name for name in names if other.fits(Subject(name))]
 
 
 def test_an_analysis_fails_as_often_as_the_script_says(sim: Simulator, request_for: Request, run: Run) -> None:
