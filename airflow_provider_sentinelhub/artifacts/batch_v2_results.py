@@ -19,10 +19,11 @@ from airflow_provider_sentinelhub.artifacts.layout import (
     settled_delivery_url,
 )
 from airflow_provider_sentinelhub.artifacts.reader import ProgressReader, read_merged_report
-from airflow_provider_sentinelhub.artifacts.results import BatchResults, Counter, Retry
+from airflow_provider_sentinelhub.artifacts.results import BatchResults, Counter
 from airflow_provider_sentinelhub.artifacts.rounds import Round
 from airflow_provider_sentinelhub.artifacts.staleness import is_stale
 from airflow_provider_sentinelhub.client.errors import ArtifactError, ArtifactMissing
+from airflow_provider_sentinelhub.client.retry import Retry
 
 if TYPE_CHECKING:
     from airflow_provider_sentinelhub.artifacts.report import FeatureReport

@@ -7,7 +7,7 @@ The service calls a task DONE even if features failed for good. :func:`outcome_o
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
 from typing import Any
 
@@ -98,6 +98,26 @@ class RoundCounts:
 
 
 @dataclass(frozen=True, slots=True)
+class StatisticsTable:
+    """
+    The table of all statistics.
+
+    :param statistics_url: Where it lies.
+    :param intervals_with_data: Intervals of features in which something was sampled.
+    :param intervals_without_data: Intervals in which nothing was.
+    :param intervals_failed: Intervals without an answer. Features that failed as a whole have none.
+    """
+
+    statistics_url: str
+    intervals_with_data: int
+    intervals_without_data: int
+    intervals_failed: int
+
+
+_STATISTICS = tuple(each.name for each in fields(StatisticsTable))
+
+
+@dataclass(frozen=True, slots=True)
 class FeatureReport:
     """
     Counts per outcome, grouped errors and a few names. The whole table is the Parquet file at ``report_url``.
@@ -120,6 +140,7 @@ class FeatureReport:
     :param failed_names: The first twenty FAILED features, in the order of the execution database.
     :param no_data_names: The first twenty features without data, in the order of the execution database.
     :param report_url: Where the table of all features was written, if it was.
+    :param statistics: What was asked for was statistics: the table of them.
     :param notes: What could not be read and therefore is missing in the table.
     :param rounds: How many tasks the report is about: 1, and one more for each restart.
     :param tasks: Those tasks in order; in :meth:`to_dict` the original and the latest nine.
@@ -141,6 +162,7 @@ class FeatureReport:
     failed_names: tuple[str, ...] = ()
     no_data_names: tuple[str, ...] = ()
     report_url: str | None = None
+    statistics: StatisticsTable | None = None
     notes: tuple[str, ...] = ()
     rounds: int = 1
     tasks: tuple[RoundCounts, ...] = ()
@@ -196,6 +218,7 @@ class FeatureReport:
             "failed_names": [_cut(name) for name in self.failed_names[:names]],
             "no_data_names": [_cut(name) for name in self.no_data_names[: min(names, 10)]],
             "report_url": self.report_url,
+            **(asdict(self.statistics) if self.statistics else {}),
             "notes": [_cut(note) for note in self.notes[:3]] if names else [],
             "rounds": self.rounds,
             "tasks": [asdict(task) for task in (self.tasks[:1] + self.tasks[1:][-_MAX_RESTARTS:])],
@@ -229,6 +252,9 @@ class FeatureReport:
             failed_names=tuple(found["failed_names"]),
             no_data_names=tuple(found["no_data_names"]),
             report_url=found["report_url"],
+            statistics=StatisticsTable(**{name: found[name] for name in _STATISTICS})
+            if _STATISTICS[0] in found
+            else None,
             notes=tuple(found["notes"]),
             tasks=tuple(RoundCounts(**task) for task in found["tasks"]),
         )

@@ -28,6 +28,11 @@ def _lines(report: FeatureReport) -> Iterator[str]:
             share = f"{100 * count / report.total:6.2f} %" if report.total else ""
             yield f"{_words(outcome):<{_WIDTH}}{count:>10,}  {share}".rstrip()
     yield f"{'total':<{_WIDTH}}{report.total:>10,}"
+    if table := report.statistics:
+        yield (
+            f"intervals: {table.intervals_with_data:,} with data, {table.intervals_without_data:,} without, "
+            f"{table.intervals_failed:,} failed"
+        )
     yield from _rounds(report)
     yield from _remarks(report)
     yield from _problems(report)
@@ -39,6 +44,8 @@ def _lines(report: FeatureReport) -> Iterator[str]:
         yield f"failed: {_names(report.failed_names)}" + (f" and {more:,} more" if more > 0 else "")
     if report.report_url:
         yield f"all features: {report.report_url}"
+    if report.statistics:
+        yield f"all statistics: {report.statistics.statistics_url}"
 
 
 def _problems(report: FeatureReport) -> Iterator[str]:

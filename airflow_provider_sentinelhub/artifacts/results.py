@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -13,22 +12,10 @@ if TYPE_CHECKING:
     from airflow_provider_sentinelhub.client.batch import BatchApi
     from airflow_provider_sentinelhub.client.estimate import PixelCounts
     from airflow_provider_sentinelhub.client.models.answers import BatchTask
+    from airflow_provider_sentinelhub.client.retry import Retry
 
 Counter = Callable[[], "FeatureReport | None"]
 """Counts features while a task runs: without errors and names; ``None`` before there is anything to count."""
-
-
-@dataclass(frozen=True, slots=True)
-class Retry:
-    """
-    What a task lost, made ready to be run again.
-
-    :param features_url: GeoPackage of the features, in the bucket.
-    :param delivery_url: Where the task that runs them again has to write.
-    """
-
-    features_url: str
-    delivery_url: str
 
 
 class BatchResults(ABC):
@@ -106,6 +93,7 @@ def results_of(api: BatchApi, storage: Storage) -> BatchResults:
     :param api: The API.
     :param storage: Where the bucket is.
     """
+    from airflow_provider_sentinelhub.artifacts.batch_statistical_results import BatchStatisticalResults
     from airflow_provider_sentinelhub.artifacts.batch_v2_results import BatchV2Results
 
-    return {"batch-v2": BatchV2Results}[api.key](api, storage)
+    return {"batch-v2": BatchV2Results, "batch-statistical": BatchStatisticalResults}[api.key](api, storage)

@@ -19,6 +19,7 @@ from airflow_provider_sentinelhub.client.intent import Intent
 if TYPE_CHECKING:
     from airflow_provider_sentinelhub.client.call import Call
     from airflow_provider_sentinelhub.client.models.answers import BatchTask, TaskPage
+    from airflow_provider_sentinelhub.client.retry import Retry
 
 
 class Goal(StrEnum):
@@ -78,8 +79,7 @@ class BatchApi:
     :param tagged: Returns a request with the tag of an intent in it, at a place that the service gives back.
     :param tag_of: Returns the text in which that tag stands, if it does, from a request as the service describes it.
     :param untagged: Returns such a request without the tag.
-    :param retry: Returns the request that runs some features of another one again, from that one, the URL of a
-        GeoPackage of the features and a delivery URL.
+    :param retry: Returns the request that runs some features of another one again.
     :param check_retry: Raises :class:`InvalidParameter` where features of a request cannot be run again alone.
     :param features_url: Returns where the GeoPackage lies that a task takes its features from, if there is one.
     :param delivery_url: Returns where results go, from a request as the service describes it.
@@ -102,7 +102,7 @@ class BatchApi:
     tagged: Callable[[Mapping[str, Any], str], dict[str, Any]]
     tag_of: Callable[[Mapping[str, Any]], str]
     untagged: Callable[[Mapping[str, Any]], dict[str, Any]]
-    retry: Callable[[Mapping[str, Any], str, str], dict[str, Any]]
+    retry: Callable[[Mapping[str, Any], Retry], dict[str, Any]]
     check_retry: Callable[[Mapping[str, Any]], None]
     features_url: Callable[[BatchTask], str | None]
     delivery_url: Callable[[Mapping[str, Any]], str]

@@ -267,7 +267,7 @@ class SentinelHubBatchHook(SentinelHubHook):
         :raises StorageUnavailable: The bucket cannot be read or written.
         """
         retry = self.results.prepare_retry(tasks, only_after_progress=only_after_progress)
-        return None if retry is None else self.api.retry(body, retry.features_url, retry.delivery_url)
+        return None if retry is None else self.api.retry(body, retry)
 
     def failed_features(self, report_url: str, *, limit: int = 1000) -> list[dict[str, Any]]:
         """

@@ -5,7 +5,9 @@ from __future__ import annotations
 import copy
 import json
 import math
+import re
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -14,8 +16,10 @@ from airflow_provider_sentinelhub.client.api import batch_statistical, statistic
 from airflow_provider_sentinelhub.client.call import Call, Repeat
 from airflow_provider_sentinelhub.client.deployments import PathLayout
 from airflow_provider_sentinelhub.client.errors import InvalidParameter
+from airflow_provider_sentinelhub.client.intent import Intent
 from airflow_provider_sentinelhub.client.models.answers import BatchTask
 from airflow_provider_sentinelhub.client.models.statistical_answers import StatisticalAnswer
+from airflow_provider_sentinelhub.client.retry import Retry
 from tests.client.client_harness import batch_statistical_document, statistical_document
 
 CHECKS: list[tuple[Callable[[Any], dict[str, Any]], Callable[..., dict[str, Any]]]] = [
@@ -216,7 +220,7 @@ def test_a_retry_asks_for_the_same_of_fewer_features() -> None:
     out = {"url": "s3://out/r/<ID>.json", "accessKey": "*****", "secretAccessKey": "*****", "region": "eu-central-1"}
     original = batch_statistical_document(input__features={"s3": place}, output={"s3": out})
     before = copy.deepcopy(original)
-    again = batch_statistical.retry(original, "s3://out/r/retry.gpkg", "s3://out/r/2")
+    again = batch_statistical.retry(original, Retry("s3://out/r/retry.gpkg", "s3://out/r/2"))
     assert original == before
     assert again == {
         **original,
@@ -229,12 +233,46 @@ def test_a_retry_asks_for_the_same_of_fewer_features() -> None:
     assert batch_statistical.check(again) == again
 
 
-def test_a_retry_reads_the_same_script_and_holds_no_mask() -> None:
-    script = {"s3": {"url": "s3://b/x.js", "accessKey": "*****", "secretAccessKey": "*****"}}
-    original = batch_statistical_document(aggregation__evalscript=..., aggregation__evalscriptReference=script)
-    again = batch_statistical.retry(original, "s3://b/retry.gpkg", "s3://b/2")
-    assert again["aggregation"]["evalscriptReference"] == {"s3": {"url": "s3://b/x.js"}}
-    assert "*****" not in json.dumps(again)
+def test_a_retry_asks_for_the_intervals_that_failed() -> None:
+    body = batch_statistical_document()
+    span = (datetime(2024, 5, 13, tzinfo=UTC), datetime(2024, 6, 3, tzinfo=timezone(timedelta(hours=2))))
+    again = batch_statistical.retry(body, Retry("s3://b/retry.gpkg", "s3://b/2", span))
+    assert again["aggregation"]["timeRange"] == {"from": "2024-05-13T00:00:00Z", "to": "2024-06-02T22:00:00Z"}
+    assert batch_statistical.check(again) == again
+    # From the 31st on, months are cut elsewhere than in the whole.
+    late = (datetime(2024, 5, 31, tzinfo=UTC), span[1])
+    again = batch_statistical.retry(body, Retry("s3://b/retry.gpkg", "s3://b/2", late))
+    assert again["aggregation"]["timeRange"] == body["aggregation"]["timeRange"]
+
+
+TAG = "airflow:parcels/manual__2025/weekly.ndvi/3#1a2b3c4d5e6f7a8b~2^1:0b1c"
+
+
+def test_the_tag_is_the_last_line_of_the_script() -> None:
+    body = batch_statistical_document()
+    tagged = batch_statistical.tagged(body, TAG)
+    assert tagged["aggregation"]["evalscript"] == f"{body['aggregation']['evalscript'].rstrip()}\n// {TAG}"
+    assert Intent.found_in(batch_statistical.tag_of(tagged)) == Intent.found_in(TAG) is not None
+    assert batch_statistical.untagged(tagged)["aggregation"]["evalscript"] == body["aggregation"]["evalscript"].rstrip()
+    assert batch_statistical.untagged(body) == body
+    assert batch_statistical.check(tagged) == tagged
+
+
+def test_the_tag_is_in_the_name_of_a_long_script() -> None:
+    name = batch_statistical.script_name(TAG)
+    assert re.fullmatch("[A-Za-z0-9_.-]+", name)
+    place = {"s3": {"url": f"s3://bucket/evalscripts/{name}"}}
+    body = batch_statistical_document(aggregation__evalscript=..., aggregation__evalscriptReference=place)
+    assert batch_statistical.tagged(body, TAG) == body
+    assert batch_statistical.tag_of(body) == TAG
+
+
+@pytest.mark.parametrize("url", ["s3://bucket/mine.js", "s3://bucket/airflow-x.js", "s3://bucket/airflow-_____.js"])
+def test_other_scripts_have_no_tag(url: str) -> None:
+    body = batch_statistical_document(
+        aggregation__evalscript=..., aggregation__evalscriptReference={"s3": {"url": url}}
+    )
+    assert Intent.found_in(batch_statistical.tag_of(body)) is None
 
 
 def test_where_a_task_takes_its_features_from() -> None:

@@ -11,6 +11,7 @@ import contextlib
 import copy
 import re
 from collections.abc import Mapping
+from datetime import UTC
 from typing import Any
 
 from airflow_provider_sentinelhub.client.api.task_ids import checked
@@ -19,9 +20,12 @@ from airflow_provider_sentinelhub.client.deployments import Service
 from airflow_provider_sentinelhub.client.models.answers import BatchTask, TaskPage
 from airflow_provider_sentinelhub.client.models.common import from_text, validated
 from airflow_provider_sentinelhub.client.models.statistical import BatchStatisticalRequest
+from airflow_provider_sentinelhub.client.retry import Retry
 
 _SERVICE = Service.BATCH_STATISTICAL
 _COMMENT = "\n// "
+# A month added to the 31st ends earlier, and to that day another one later.
+_EVERY_MONTH_HAS = 28
 _SCRIPT_NAME = re.compile(r"/airflow-([A-Za-z0-9_-]+)\.js$")
 
 
@@ -108,23 +112,23 @@ def check_retry(body: Mapping[str, Any]) -> None:
     """
 
 
-def retry(body: Mapping[str, Any], features_url: str, delivery_url: str) -> dict[str, Any]:
+def retry(body: Mapping[str, Any], retry: Retry) -> dict[str, Any]:
     """
     Return the request that runs some features of another one again.
 
-    It asks for the same, of fewer features. A script that lies in a bucket is read from there again.
+    It asks for the same, of fewer features. Where these lost nothing but single intervals, it asks for no more than
+    the span that holds them: the intervals in it are cut as they were.
 
-    :param body: The other request as it was sent, or as the service describes it.
-    :param features_url: GeoPackage of the features, in the bucket of the delivery.
-    :param delivery_url: Where to write: a folder, or a template.
+    :param body: The other request, with its evalscript in it.
+    :param retry: The features, where to write, and the intervals.
     """
     again = copy.deepcopy(dict(body))
     place = _place(again["output"])
-    again["output"] = {"s3": {"url": delivery_url, **place}}
-    again["input"]["features"] = {"s3": {"url": features_url, **place}}
-    reference = again["aggregation"].get("evalscriptReference")
-    if reference:
-        again["aggregation"]["evalscriptReference"] = {"s3": {"url": reference["s3"]["url"], **_place(reference)}}
+    again["output"] = {"s3": {"url": retry.delivery_url, **place}}
+    again["input"]["features"] = {"s3": {"url": retry.features_url, **place}}
+    if retry.span is not None and retry.span[0].day <= _EVERY_MONTH_HAS:
+        start, end = (f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}" for moment in retry.span)
+        again["aggregation"]["timeRange"] = {"from": start, "to": end}
     return again
 
 

@@ -17,6 +17,7 @@ from airflow_provider_sentinelhub.client.errors import InvalidParameter
 from airflow_provider_sentinelhub.client.models.answers import BatchTask, GridDescription, GridPage, TaskPage
 from airflow_provider_sentinelhub.client.models.batch_v2 import BatchV2Request
 from airflow_provider_sentinelhub.client.models.common import from_text, validated
+from airflow_provider_sentinelhub.client.retry import Retry
 
 _SERVICE = Service.BATCH_V2
 _ID = re.compile("[A-Za-z0-9-]+")
@@ -91,7 +92,7 @@ def check_retry(body: Mapping[str, Any]) -> None:
         )
 
 
-def retry(body: Mapping[str, Any], features_url: str, delivery_url: str) -> dict[str, Any]:
+def retry(body: Mapping[str, Any], retry: Retry) -> dict[str, Any]:
     """
     Return the request that runs some features of another one again.
 
@@ -99,22 +100,21 @@ def retry(body: Mapping[str, Any], features_url: str, delivery_url: str) -> dict
     overwritten. A collection is made once, so the retry makes none.
 
     :param body: The other request as it was sent, or as the service describes it.
-    :param features_url: GeoPackage of the features, in the bucket of the delivery.
-    :param delivery_url: Where to write: a template in which no ``<requestId>`` is left.
+    :param retry: The features, and where to write: a template in which no ``<requestId>`` is left.
     """
     again = copy.deepcopy(dict(body))
     again.pop("instanceType", None)
     output = again["output"]
     (kind, bucket), *_ = output["delivery"].items()
     place = {key: bucket[key] for key in ("region",) if key in bucket}
-    output["delivery"] = {kind: {"url": delivery_url, **place}}
+    output["delivery"] = {kind: {"url": retry.delivery_url, **place}}
     output["overwrite"] = True
     for name in ("skipExisting", "createCollection"):
         output.pop(name, None)
     # A GeoPackage's rows are repeated as they are; what they lack came from here.
     given = again["input"].get("defaults") if again["input"].get("type") == "geopackage" else None
     defaults = {"defaults": given} if given else {}
-    again["input"] = {"type": "geopackage", "features": {kind: {"url": features_url, **place}}, **defaults}
+    again["input"] = {"type": "geopackage", "features": {kind: {"url": retry.features_url, **place}}, **defaults}
     return again
 
 
