@@ -10,40 +10,12 @@ Source: https://documentation.dataspace.copernicus.eu/APIs/SentinelHub/Evalscrip
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
-# What is not closed ends with its line or with the script: each alternative takes whatever starts like it, so that
-# reading takes time linear in the length of the script, whatever the script is.
-_SKIP = r"(?P<skip>[\s\ufeff]+|//[^\n]*|/\*.*?(?:\*/|\Z))"
-_REGEX = r"|(?P<regex>/(?:\\.|\[(?:\\.|[^\]\\\n])*\]?|[^/\\\n\[])+/?\w*)"
-_REST = (
-    r"""|(?P<string>"(?:\\.|[^"\\\n])*"?|'(?:\\.|[^'\\\n])*'?|`(?:\\.|[^`\\])*`?)"""
-    r"""|(?P<number>0[xX][0-9a-fA-F]+|(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)"""
-    r"""|(?P<name>(?:[^\W\d]|\$)[\w$]*)|(?P<sign>=>|\.\.\.|.)"""
-)
-_VALUE_NEXT = re.compile(_SKIP + _REGEX + _REST, re.DOTALL)
-_OPERATOR_NEXT = re.compile(_SKIP + _REST, re.DOTALL)
-_ESCAPE = re.compile(r"\\(?:u\{0*([0-9a-fA-F]{1,5})\}|u([0-9a-fA-F]{4})|x([0-9a-fA-F]{2})|(\r\n|.))", re.DOTALL)
-_ESCAPED = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f", "v": "\v", "0": "\0", "\n": "", "\r\n": ""}
-_CONSTANTS = {"true": True, "false": False, "null": None, "undefined": None}
-_OPENING, _CLOSING = ("{", "[", "("), ("}", "]", ")")
-_ENDS_VALUE = (",", ";", *_CLOSING)
-_MAX_DEPTH = 50
+from airflow_provider_sentinelhub.client.javascript import ANY_KEY, UNKNOWN, Token, depth_change, literal_at, tokens
+
 _MAX_BANDS = 65535  # TIFF counts them with 16 bits
-_ANY_KEY = "..."
-
-_Token = tuple[str, str]
-_END: _Token = ("end", "")
-
-
-class _Unknown:
-    def __repr__(self) -> str:
-        return "UNKNOWN"
-
-
-UNKNOWN: Final = _Unknown()
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +41,22 @@ class Output:
     :param id: Its identifier; ``None`` when it cannot be read.
     :param bands: How many bands it has; ``None`` when that cannot be read.
     :param sample_type: E.g. ``UINT16``; ``None`` when it cannot be read.
+    :param names: Names that the script gives its bands; empty where it gives none, ``None`` when they cannot be read.
     """
 
     id: str | None
     bands: int | None
     sample_type: str | None
+    names: tuple[str, ...] | None = ()
+
+    @property
+    def band_names(self) -> tuple[str, ...] | None:
+        """Names of its bands as statistics have them; ``None`` when they cannot be read."""
+        if self.names is None or self.names:
+            return self.names
+        if self.bands is None:
+            return None
+        return tuple(f"B{number}" for number in range(self.bands))
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +81,9 @@ def read_setup(evalscript: str) -> Setup:
     :param evalscript: The whole script; any text.
     :returns: What can be told without running it; ``notes`` says what cannot.
     """
-    tokens = _tokens(evalscript)
-    start = _returned_by_setup(tokens)
-    found = _Literal(tokens, start).value() if start is not None else None
+    script = tokens(evalscript)
+    start = _returned_by_setup(script)
+    found = literal_at(script, start) if start is not None else None
     if not isinstance(found, dict):
         return Setup(None, None, ("evalscript: no setup() was found that does nothing but return an object literal",))
     inputs, outputs = _inputs(_get(found, "input"), _get(found, "mosaicking")), _outputs(_get(found, "output"))
@@ -112,45 +95,15 @@ def read_setup(evalscript: str) -> Setup:
     return Setup(inputs, outputs, tuple(notes))
 
 
-def read_literal(text: str) -> Any:
-    """
-    Read a JavaScript literal: objects as dict, arrays as list, numbers as int or float.
-
-    :param text: The literal; any text.
-    :returns: Its value, with ``UNKNOWN`` in place of all that is no literal.
-    """
-    return _Literal(_tokens(text), 0).value()
-
-
-def _tokens(code: str) -> list[_Token]:
-    tokens: list[_Token] = []
-    position = 0
-    while position < len(code):
-        kind, text = tokens[-1] if tokens else _END
-        # A slash divides after a value and starts a regular expression elsewhere.
-        value_before = kind in {"string", "number", "name", "regex"} and text not in {"return", "typeof", "case"}
-        match = (_OPERATOR_NEXT if value_before or text in _CLOSING else _VALUE_NEXT).match(code, position)
-        if match is None:
-            break
-        position = match.end()
-        if match.lastgroup != "skip":
-            tokens.append((str(match.lastgroup), match.group()))
-    return tokens
-
-
-def _depth_change(token: _Token) -> int:
-    return 0 if token[0] != "sign" else (token[1] in _OPENING) - (token[1] in _CLOSING)
-
-
-def _returned_by_setup(tokens: list[_Token]) -> int | None:
+def _returned_by_setup(script: list[Token]) -> int | None:
     """Find where the object starts; only a setup() that consists of one return is understood."""
-    texts = [text for _, text in tokens]
+    texts = [text for _, text in script]
     starts = [i for i, text in enumerate(texts) if text == "setup" and texts[i - 1 : i] != ["."]]
     # Of several declarations the last one counts.
     declared = [i for i in starts if texts[i - 1 : i] == ["function"] or texts[i + 1 : i + 2] == ["="]]
     depth = 0
-    for i in range(declared[-1] + 1, len(tokens)) if declared else ():
-        depth += _depth_change(tokens[i])
+    for i in range(declared[-1] + 1, len(script)) if declared else ():
+        depth += depth_change(script[i])
         if texts[i] == "=>" and texts[i + 1 : i + 3] == ["(", "{"] and depth == 0:
             return i + 2
         if texts[i] == "return":
@@ -163,95 +116,8 @@ def _returned_by_setup(tokens: list[_Token]) -> int | None:
     return None
 
 
-class _Literal:
-    def __init__(self, tokens: list[_Token], start: int) -> None:
-        self._tokens = tokens
-        self._at = start
-
-    @property
-    def _token(self) -> _Token:
-        return self._tokens[self._at] if self._at < len(self._tokens) else _END
-
-    def _sign(self, *texts: str) -> bool:
-        return self._token == _END or (self._token[0] == "sign" and self._token[1] in texts)
-
-    def value(self, depth: int = 0) -> Any:
-        value = self._operand(depth)
-        if self._sign(*_ENDS_VALUE):
-            return value
-        # An expression: its value is not that of its first part.
-        nested = 0
-        while self._token != _END and (nested or not self._sign(*_ENDS_VALUE)):
-            nested += _depth_change(self._token)
-            self._at += 1
-        return UNKNOWN
-
-    def _operand(self, depth: int) -> Any:
-        kind, text = self._token
-        if text in {"{", "["} and depth < _MAX_DEPTH:
-            self._at += 1
-            return self._object(depth + 1) if text == "{" else self._array(depth + 1)
-        if kind == "string" and "${" not in text:
-            self._at += 1
-            return _ESCAPE.sub(_unescaped, text[1:-1] if text[1:].endswith(text[0]) else text[1:])
-        sign = {"-": -1, "+": 1}.get(text, 0)
-        after = [*self._tokens[self._at : self._at + 3], _END, _END]
-        if kind == "number" or (sign and after[1][0] == "number"):
-            self._at += 2 if sign else 1
-            return (sign or 1) * _number(after[1][1] if sign else text)
-        if text in {"SampleType", "Mosaicking"} and after[1][1] == ".":
-            # The two enumerations the service predefines.
-            self._at += 3
-            return after[2][1]
-        if kind == "name" and text in _CONSTANTS:
-            self._at += 1
-            return _CONSTANTS[text]
-        return UNKNOWN if not self._sign(*_ENDS_VALUE) else None
-
-    def _array(self, depth: int) -> list[Any]:
-        found = []
-        while not self._sign("]"):
-            before = self._at
-            found.append(self.value(depth))
-            self._at += self._sign(",") or self._at == before
-        self._at += 1
-        return found
-
-    def _object(self, depth: int) -> dict[str, Any]:
-        found: dict[str, Any] = {}
-        while not self._sign("}"):
-            before = self._at
-            key = self._operand(_MAX_DEPTH) if self._token[0] in {"string", "number"} else self._token[1]
-            known = self._token[0] == "name" or self._at > before
-            self._at += self._token[0] == "name"
-            plain = self._sign(":")
-            self._at += plain
-            value = self.value(depth)
-            if known:
-                # Without a colon it is a method, or a name that stands for its own value.
-                found[str(key)] = value if plain else UNKNOWN
-            else:
-                # Spread and computed keys: any key may be among them, those before it included.
-                found = dict.fromkeys([*found, _ANY_KEY], UNKNOWN)
-            self._at += self._sign(",") or self._at == before
-        self._at += 1
-        return found
-
-
-def _unescaped(match: re.Match[str]) -> str:
-    digits = match[1] or match[2] or match[3]
-    return chr(int(digits, 16)) if digits else _ESCAPED.get(match[4], match[4])
-
-
-def _number(text: str) -> float:
-    if text[:2] in {"0x", "0X"}:
-        return int(text, 16)
-    value = float(text)
-    return int(value) if text.isdigit() and value.is_integer() else value
-
-
 def _get(found: dict[str, Any], key: str) -> Any:
-    return found.get(key, UNKNOWN if _ANY_KEY in found else None)
+    return found.get(key, UNKNOWN if ANY_KEY in found else None)
 
 
 def _inputs(given: Any, mosaicking: Any) -> tuple[Input, ...] | None:
@@ -282,11 +148,13 @@ def _outputs(given: Any) -> tuple[Output, ...] | None:
 def _output(given: dict[str, Any]) -> Output:
     bands = _get(given, "bands")
     count = len(bands) if isinstance(bands, list) else bands
+    named = bands if isinstance(bands, list) else []
     sample_type = _word(_get(given, "sampleType"), "AUTO")
     return Output(
         _word(_get(given, "id"), "default"),
         count if type(count) is int and 0 < count <= _MAX_BANDS else None,
         sample_type.upper() if sample_type else None,
+        tuple(named) if all(isinstance(each, str) for each in named) else None,
     )
 
 

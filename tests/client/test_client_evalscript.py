@@ -11,7 +11,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_sentinelhub.client.evalscript import UNKNOWN, Input, Output, Setup, read_literal, read_setup
+from airflow_provider_sentinelhub.client.evalscript import Input, Output, Setup, read_setup
+from airflow_provider_sentinelhub.client.javascript import UNKNOWN, read_literal
 from airflow_provider_sentinelhub.simulator.sample import EVALSCRIPT
 
 EXAMPLES = Path(__file__).parents[2] / "dags_examples" / "evalscripts"
@@ -96,7 +97,7 @@ def test_the_enumerations_and_all_forms_of_keys_are_read() -> None:
         "sampleType: 'uint8'}], mosaicking: Mosaicking.ORBIT}"
     )
     assert setup.inputs == (Input(None, ("B04", "B08"), "ORBIT"),)
-    assert setup.outputs == (Output("a", 2, "FLOAT32"), Output("b", 3, "UINT8"))
+    assert setup.outputs == (Output("a", 2, "FLOAT32"), Output("b", 3, "UINT8", ("x", "y", "z")))
     assert setup.notes == ()
 
 
@@ -239,3 +240,18 @@ def test_time_is_linear_in_the_length_and_depth_does_not_matter(piece: str) -> N
 def test_numbers_are_numbers() -> None:
     assert read_literal("[1, -1, +2, .5, 1., 1e3, 0x1F, -0x1]") == [1, -1, 2, 0.5, 1.0, 1000.0, 31, -1]
     assert math.isinf(read_literal("9" * 5000))
+
+
+@pytest.mark.parametrize(
+    ("bands", "names"),
+    [
+        ("2", ("B0", "B1")),
+        ('["red", "nir"]', ("red", "nir")),
+        ('["red", NAME]', None),
+        ("N", None),
+    ],
+)
+def test_statistics_call_bands_by_their_names(bands: str, names: tuple[str, ...] | None) -> None:
+    script = f'function setup() {{ return {{input: ["B04"], output: [{{id: "a", bands: {bands}}}]}}; }}'
+    (output,) = read_setup(script).outputs or ()
+    assert output.band_names == names

@@ -8,6 +8,8 @@ https://docs.planet.com/develop/apis/processing/#crs-support
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_sentinelhub.client.crs import SUPPORTED_EPSG, WGS84, epsg_of
@@ -20,11 +22,70 @@ if TYPE_CHECKING:
 
     from airflow_provider_sentinelhub.client.deployments import Deployment
 
-BOUNDS = "processRequest.input.bounds"
 MANY_PARTS = 1_000
 _LONGITUDES, _LATITUDES = 180.0, 90.0
 _ROUNDING = 1e-6
 _SIDES = 4
+
+
+@dataclass(frozen=True)
+class Area:
+    """
+    The area of interest of a request.
+
+    :param field: Path of the bounds in the request.
+    :param bounds: The bounds.
+    """
+
+    field: str
+    bounds: Json
+
+    @classmethod
+    def of(cls, body: Json, *path: str) -> Area:
+        """
+        Return the area of a request.
+
+        :param body: The request.
+        :param path: Where its bounds are.
+        """
+        return cls(".".join(path), mapping(body, *path))
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no area is given."""
+        return part(self.bounds, "bbox") is None and part(self.bounds, "geometry") is None
+
+    @cached_property
+    def epsg(self) -> int | None:
+        """EPSG code of the CRS; ``None`` for one that the service does not know."""
+        crs = part(self.bounds, "properties", "crs")
+        return epsg_of(crs) if isinstance(crs, str) else WGS84
+
+    @cached_property
+    def _read(self) -> dict[str, BaseGeometry | InvalidParameter | None]:
+        geometry = _read_geometry(f"{self.field}.geometry", part(self.bounds, "geometry"))
+        return {"bbox": _read_box(part(self.bounds, "bbox")), "geometry": geometry}
+
+    @property
+    def shapes(self) -> dict[str, BaseGeometry]:
+        """Box and geometry, as far as they can be read."""
+        return {
+            name: shape
+            for name, shape in self._read.items()
+            if shape is not None and not isinstance(shape, InvalidParameter)
+        }
+
+    def check(self) -> Iterator[Finding]:
+        """Find what cannot be read, or lies nowhere."""
+        crs, shapes = part(self.bounds, "properties", "crs"), self.shapes
+        yield from _check_crs(f"{self.field}.properties.crs", crs, self.epsg)
+        yield from (problem for problem in self._read.values() if isinstance(problem, InvalidParameter))
+        for name, shape in shapes.items():
+            yield from _check_parts(f"{self.field}.{name}", shape)
+            yield from _check_extent(f"{self.field}.{name}", shape.bounds, self.epsg, f"{self.field}.properties.crs")
+        if len(shapes) > 1 and not shapes["bbox"].intersects(shapes["geometry"]):
+            rule = "has nothing in common with the geometry beside it, and only what both cover is processed"
+            yield InvalidParameter(f"{self.field}.bbox", part(self.bounds, "bbox"), rule, "Give one of the two.")
 
 
 def check_area(body: Json, deployment: Deployment | None) -> Iterator[Finding]:  # noqa: ARG001 - a Rule
@@ -34,30 +95,16 @@ def check_area(body: Json, deployment: Deployment | None) -> Iterator[Finding]: 
     :param body: The request.
     :param deployment: Not looked at.
     """
-    bounds = mapping(body, "processRequest", "input", "bounds")
-    grid = grid_of(body)
-    if part(bounds, "bbox") is None and part(bounds, "geometry") is None:
+    area, grid = Area.of(body, "processRequest", "input", "bounds"), grid_of(body)
+    if area.is_empty:
         if part(body, "input", "type") == "tiling-grid":
             fix = "Add a bbox or a geometry: it chooses the tiles."
-            yield InvalidParameter(BOUNDS, None, "is required with a tiling grid", fix)
+            yield InvalidParameter(area.field, None, "is required with a tiling grid", fix)
         return
-    crs = part(bounds, "properties", "crs")
-    epsg = epsg_of(crs) if isinstance(crs, str) else WGS84
-    yield from _check_crs(crs, epsg)
-    shapes: list[BaseGeometry] = []
-    for name, read in (("bbox", _read_box), ("geometry", _read_geometry)):
-        shape = read(part(bounds, name))
-        if isinstance(shape, InvalidParameter):
-            yield shape
-        elif shape is not None:
-            yield from _check_parts(f"{BOUNDS}.{name}", shape)
-            yield from _check_extent(f"{BOUNDS}.{name}", shape.bounds, epsg)
-            shapes.append(shape)
-    if shapes and epsg == WGS84 and grid is not None and all(_is_in_degrees(shape.bounds) for shape in shapes):
-        yield from _check_coverage(shapes, grid)
-    if len(shapes) > 1 and not shapes[0].intersects(shapes[1]):
-        rule = "has nothing in common with the geometry beside it, and only what both cover is processed"
-        yield InvalidParameter(f"{BOUNDS}.bbox", part(bounds, "bbox"), rule, "Give one of the two.")
+    yield from area.check()
+    shapes = list(area.shapes.values())
+    if grid is not None and area.epsg == WGS84 and shapes and all(_is_in_degrees(each.bounds) for each in shapes):
+        yield from _check_coverage(area.field, shapes, grid)
 
 
 def grid_of(body: Json) -> TilingGrid | None:
@@ -71,11 +118,11 @@ def grid_of(body: Json) -> TilingGrid | None:
     return TILING_GRIDS.get(number) if is_grid else None
 
 
-def _check_crs(crs: Any, epsg: int | None) -> Iterator[Finding]:
+def _check_crs(field: str, crs: Any, epsg: int | None) -> Iterator[Finding]:
     if epsg in SUPPORTED_EPSG or not isinstance(crs, str):
         return
     yield InvalidParameter(
-        f"{BOUNDS}.properties.crs",
+        field,
         crs,
         "is not among the coordinate reference systems the service knows",
         "Reproject the area, e.g. to longitude and latitude, http://www.opengis.net/def/crs/OGC/1.3/CRS84.",
@@ -90,12 +137,11 @@ def _read_box(given: Any) -> BaseGeometry | None:
     return box(*map(float, given)) if is_box and given[0] < given[2] and given[1] < given[3] else None
 
 
-def _read_geometry(given: Any) -> BaseGeometry | InvalidParameter | None:
+def _read_geometry(field: str, given: Any) -> BaseGeometry | InvalidParameter | None:
     import shapely
     from shapely.errors import ShapelyError
     from shapely.geometry import shape
 
-    field = f"{BOUNDS}.geometry"
     if part(given, "type") not in {"Polygon", "MultiPolygon"}:
         return None  # what is no polygon at all, the model says
     try:
@@ -123,19 +169,19 @@ def _check_parts(field: str, shape: BaseGeometry) -> Iterator[Finding]:
         )
 
 
-def _check_extent(field: str, extent: Sequence[float], epsg: int | None) -> Iterator[Finding]:
+def _check_extent(field: str, extent: Sequence[float], epsg: int | None, crs: str) -> Iterator[Finding]:
     shown = [float(side) for side in extent]
     if epsg == WGS84 and not _is_in_degrees(extent):
         yield InvalidParameter(
             field,
             shown,
             "reaches beyond 180 degrees of longitude or 90 of latitude",
-            f"Longitude comes first. If these are no degrees, name their CRS in {BOUNDS}.properties.crs.",
+            f"Longitude comes first. If these are no degrees, name their CRS in {crs}.",
         )
     elif epsg is not None and epsg != WGS84 and _is_in_degrees(extent):
         yield Advice(
             field,
-            f"{shown} looks like degrees, and {BOUNDS}.properties.crs is EPSG:{epsg}, which counts metres",
+            f"{shown} looks like degrees, and {crs} is EPSG:{epsg}, which counts metres",
             "Check the CRS.",
         )
 
@@ -145,13 +191,13 @@ def _is_in_degrees(extent: Sequence[float]) -> bool:
     return max(-west, east) <= _LONGITUDES + _ROUNDING and max(-south, north) <= _LATITUDES + _ROUNDING
 
 
-def _check_coverage(shapes: list[BaseGeometry], grid: TilingGrid) -> Iterator[Finding]:
+def _check_coverage(field: str, shapes: list[BaseGeometry], grid: TilingGrid) -> Iterator[Finding]:
     west, south, east, north = grid.extent
     for shape in shapes:
         left, bottom, right, top = shape.bounds
         if right < west or left > east or top < south or bottom > north:
             yield InvalidParameter(
-                BOUNDS,
+                field,
                 [float(side) for side in shape.bounds],
                 f"lies where tiling grid {grid.id} ({grid.title}) has no tiles",
                 "Choose another grid, e.g. 3 (WGS84 1 degree), which covers the world.",

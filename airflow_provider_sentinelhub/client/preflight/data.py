@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
-from airflow_provider_sentinelhub.client.preflight.findings import Advice, Finding, Json, objects
+from airflow_provider_sentinelhub.client.preflight.findings import Advice, Finding, Json, Rule, objects
 
 if TYPE_CHECKING:
     from airflow_provider_sentinelhub.client.deployments import Deployment
@@ -28,14 +28,21 @@ _FORMER = frozenset({"landsat-8-l1c", "s2gm", "custom", "s1grd", "s2l1c", "s2l2a
 _OWN = re.compile(r"(byoc|batch)-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
 
-def check_data(body: Json, deployment: Deployment | None) -> Iterator[Finding]:  # noqa: ARG001 - a Rule
+def data_rule(*path: str) -> Rule:
     """
-    Find types of data that the service's documentation does not know.
+    Return the rule that finds types of data that the service's documentation does not know.
 
-    :param body: The request.
-    :param deployment: Not looked at.
+    :param path: Where a request has its data sources.
     """
-    for number, source in enumerate(objects(body, "processRequest", "input", "data")):
+
+    def check_data(body: Json, deployment: Deployment | None) -> Iterator[Finding]:  # noqa: ARG001 - a Rule
+        return _check_sources(".".join(path), objects(body, *path))
+
+    return check_data
+
+
+def _check_sources(data: str, sources: list[Json]) -> Iterator[Finding]:
+    for number, source in enumerate(sources):
         kind = source.get("type")
         # A template is judged when it has been rendered.
         if (
@@ -45,7 +52,7 @@ def check_data(body: Json, deployment: Deployment | None) -> Iterator[Finding]: 
             or _OWN.fullmatch(kind)
         ):
             continue
-        field = f"processRequest.input.data.{number}.type"
+        field = f"{data}.{number}.type"
         if kind.lower().startswith(("byoc-", "batch-")):
             fix = "Write byoc- or batch- and the whole id (UUID) of the collection."
             yield Advice(field, f"{kind} does not end with the id of a collection", fix)

@@ -7,8 +7,6 @@ https://documentation.dataspace.copernicus.eu/APIs/SentinelHub/Evalscript/V3.htm
 
 from __future__ import annotations
 
-import re
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -18,6 +16,12 @@ from typing import TYPE_CHECKING
 from airflow_provider_sentinelhub.client.errors import InvalidParameter
 from airflow_provider_sentinelhub.client.evalscript import Output, Setup, read_setup
 from airflow_provider_sentinelhub.client.preflight.findings import Advice, Finding, Json, objects, part
+from airflow_provider_sentinelhub.client.preflight.script import (
+    check_own_outputs,
+    check_sources,
+    check_text,
+    is_readable,
+)
 
 if TYPE_CHECKING:
     from airflow_provider_sentinelhub.client.deployments import Deployment
@@ -26,9 +30,7 @@ RESPONSES = "processRequest.output.responses"
 EVALSCRIPT = "processRequest.evalscript"
 USERDATA = "userdata"
 TIFF, JSON, ZARR = "image/tiff", "application/json", "zarr/array"
-_SAMPLE_TYPES = ("AUTO", "INT8", "UINT8", "INT16", "UINT16", "FLOAT32")
-_VERSION = re.compile(r"[\s\ufeff]*//\s*VERSION\s*=\s*3\b", re.IGNORECASE)
-_FUNCTIONS = ("setup", "evaluatePixel")
+DATA = ("processRequest", "input", "data")
 
 
 @dataclass(frozen=True)
@@ -109,37 +111,15 @@ def _check_responses(asked: Asked) -> Iterator[Finding]:
 
 
 def _check_script(asked: Asked) -> Iterator[Finding]:
-    script = asked.evalscript
-    if script.strip().endswith(".js") and "\n" not in script.strip():
-        rule = "is the path of a file, and the service takes the text of a script"
-        yield InvalidParameter(EVALSCRIPT, script, rule, "Have the file read, or give the text.")
-        return
-    begin = script.strip().partition("\n")[0]
-    if not _VERSION.match(script):
-        yield InvalidParameter(EVALSCRIPT, begin, "does not begin with //VERSION=3", "Make that its first line.")
-    missing = [name for name in _FUNCTIONS if name not in script]
-    for name in missing:
-        yield InvalidParameter(EVALSCRIPT, begin, f"has no function {name}()", f"Write a function {name}.")
-    if missing:
+    yield from check_text(EVALSCRIPT, asked.evalscript)
+    if not is_readable(asked.evalscript):
         return
     if asked.setup.outputs is None or any(None in {each.id, each.bands} for each in asked.setup.outputs):
         rule = "setup() is computed, so its outputs cannot be compared with the responses before the run"
         yield Advice(EVALSCRIPT, rule, "Have setup() do nothing but return an object, or check them yourself.")
-    yield from _check_own_outputs(asked.setup.outputs or ())
+    yield from check_own_outputs(EVALSCRIPT, asked.setup)
     yield from _compare(asked)
-    yield from _check_sources(asked)
-
-
-def _check_own_outputs(outputs: tuple[Output, ...]) -> Iterator[Finding]:
-    for name, count in Counter(each.id for each in outputs if each.id is not None).items():
-        if count > 1:
-            rule = f"is the id of {count} outputs in setup()"
-            yield InvalidParameter(EVALSCRIPT, f"id: {name}", rule, "Give each output an id of its own.")
-    for each in outputs:
-        if each.sample_type is not None and each.sample_type not in _SAMPLE_TYPES:
-            rule = f"is not a sample type; it is that of output {each.id} in setup()"
-            fix = f"Choose one of {', '.join(_SAMPLE_TYPES)}."
-            yield InvalidParameter(EVALSCRIPT, f"sampleType: {each.sample_type}", rule, fix)
+    yield from check_sources(EVALSCRIPT, asked.setup, ".".join(DATA), objects(asked.body, *DATA))
 
 
 def _compare(asked: Asked) -> Iterator[Finding]:
@@ -169,19 +149,3 @@ def _no_such_output(asked: Asked, name: str, names: list[str]) -> InvalidParamet
             return InvalidParameter(field, name, rule, f"Write {meant[0]}, or correct the evalscript.")
     rule = f"is absent, which asks for the output {name}, and {known}"
     return InvalidParameter(RESPONSES, None, rule, "Name a response for each output you want.")
-
-
-def _check_sources(asked: Asked) -> Iterator[Finding]:
-    """Compare the script's inputs with the data sources, where there are several."""
-    sources = objects(asked.body, "processRequest", "input", "data")
-    inputs = asked.setup.inputs
-    if inputs is None or len(sources) < 2:  # noqa: PLR2004 - one source needs no name
-        return
-    known = [str(each["id"]) for each in sources if each.get("id") is not None]
-    for each in inputs:
-        if each.datasource is not None and each.datasource not in known:
-            rule = f"is the id of no data source; processRequest.input.data has {', '.join(known) or 'none'}"
-            yield InvalidParameter(EVALSCRIPT, f"datasource: {each.datasource}", rule, "Make the two the same.")
-    if len(inputs) != len(sources):
-        fact = f"setup() has {len(inputs)} inputs for {len(sources)} data sources"
-        yield Advice(EVALSCRIPT, fact, "Write one input for each data source, with its id as datasource.")

@@ -2,6 +2,7 @@
 Rules on where things are: which deployment can do what, where buckets and data lie, and what the distance costs.
 
 Sources: https://docs.planet.com/develop/apis/batch-processing/ (deployments, data sources restrictions),
+https://docs.planet.com/develop/apis/batch-statistical/ (deployments),
 https://documentation.dataspace.copernicus.eu/APIs/SentinelHub/Overview/ProcessingUnit.html (delivery to other regions)
 and https://documentation.dataspace.copernicus.eu/APIs/SentinelHub/Data.html
 """
@@ -11,11 +12,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from airflow_provider_sentinelhub.client.deployments import DEPLOYMENTS
+from airflow_provider_sentinelhub.client.deployments import DEPLOYMENTS, Service
 from airflow_provider_sentinelhub.client.errors import InvalidParameter
 from airflow_provider_sentinelhub.client.estimate import PU_PER_MB_TO_ANOTHER_REGION
 from airflow_provider_sentinelhub.client.preflight.area import grid_of
-from airflow_provider_sentinelhub.client.preflight.findings import Advice, Finding, Json, mapping, objects, part
+from airflow_provider_sentinelhub.client.preflight.findings import Advice, Finding, Json, Rule, mapping, objects, part
 from airflow_provider_sentinelhub.client.preflight.raster import makes_collection
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ PU_PER_MB_TO_ANOTHER_CLOUD = 0.1
 _CDSE = "cdse"
 _AWS = ("aws-eu-central-1", "aws-us-west-2")
 _CDSE_RESOLUTION = 30.0
+_OWN_DATA = "; a batch reads data of its own deployment only"
+_TITLES = {Service.BATCH_STATISTICAL: "Batch Statistical", Service.STATISTICAL: "Statistical"}
 
 # Collections by the way their names begin, and the deployments whose documentation lists them.
 _COLLECTIONS = {
@@ -61,20 +64,48 @@ def check_places(body: Json, deployment: Deployment | None) -> Iterator[Finding]
             url = part(body, *place, "gs", "url")
             yield InvalidParameter(f"{'.'.join(place)}.gs.url", url, rule, "Use a bucket on S3.")
     yield from _check_delivery(body, deployment)
-    yield from _check_data(body, deployment)
+    data = ("processRequest", "input", "data")
+    yield from _check_data(".".join(data), objects(body, *data), deployment, _OWN_DATA)
 
 
-def region_findings(body: Json, region: str, deployment: Deployment) -> Iterator[Finding]:
+def statistics_places(service: Service) -> Rule:
+    """
+    Return the rule that finds what the deployment cannot do, and what is far from it, in requests for statistics.
+
+    :param service: The API they are for.
+    """
+
+    def check_places(body: Json, deployment: Deployment | None) -> Iterator[Finding]:
+        if deployment is None:
+            return
+        if service in deployment.lacks:
+            others = " or ".join(
+                each.title for each in DEPLOYMENTS.values() if each.base_url and service not in each.lacks
+            )
+            rule = f"has no {_TITLES[service]} API"
+            yield InvalidParameter("deployment", deployment.title, rule, f"Use a connection to {others}.")
+        region = part(body, "output", "s3", "region")
+        if isinstance(region, str):
+            yield from region_findings(body, region, deployment, "output.s3.region")
+        why = _OWN_DATA if service is Service.BATCH_STATISTICAL else ""
+        yield from _check_data("input.data", objects(body, "input", "data"), deployment, why)
+
+    return check_places
+
+
+def region_findings(
+    body: Json, region: str, deployment: Deployment, field: str = "output.delivery.s3.region"
+) -> Iterator[Finding]:
     """
     Say what it means that results are delivered to a bucket on S3 in some region.
 
     :param body: The request.
     :param region: Region of the bucket.
     :param deployment: Where the request is going to be sent.
+    :param field: Where a request says that region.
     """
     if not deployment.region or region == deployment.region:
         return
-    field = "output.delivery.s3.region"
     if collection := makes_collection(body):
         rule = f"is not {deployment.region}, the region of {deployment.title}, and {collection} needs that"
         yield InvalidParameter(field, region, rule, f"Deliver to a bucket in {deployment.region}.")
@@ -100,15 +131,14 @@ def _surcharge(field: str, fact: str, pu_per_mb: float, deployment: Deployment) 
     )
 
 
-def _check_data(body: Json, deployment: Deployment) -> Iterator[Finding]:
-    for number, source in enumerate(objects(body, "processRequest", "input", "data")):
+def _check_data(data: str, sources: list[Json], deployment: Deployment, why: str = "") -> Iterator[Finding]:
+    for number, source in enumerate(sources):
         kind = str(source.get("type", ""))
         homes = next((homes for name, homes in _COLLECTIONS.items() if kind.lower().startswith(name)), None)
         if homes is not None and deployment.key in {_CDSE, *_AWS} and deployment.key not in homes:
             titles = " and ".join(DEPLOYMENTS[key].title for key in homes)
             yield Advice(
-                f"processRequest.input.data.{number}.type",
-                f"{kind} is documented for {titles}, not for {deployment.title}; a batch reads data of its own "
-                "deployment only",
+                f"{data}.{number}.type",
+                f"{kind} is documented for {titles}, not for {deployment.title}{why}",
                 "Send the request to the deployment that has the data.",
             )

@@ -7,21 +7,44 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from airflow_provider_sentinelhub.client.deployments import Service
 from airflow_provider_sentinelhub.client.errors import InvalidParameter
 from airflow_provider_sentinelhub.client.preflight.area import check_area
-from airflow_provider_sentinelhub.client.preflight.data import check_data
+from airflow_provider_sentinelhub.client.preflight.data import data_rule
 from airflow_provider_sentinelhub.client.preflight.findings import Finding, Findings, Json, Rule, each_of
 from airflow_provider_sentinelhub.client.preflight.outputs import check_outputs
 from airflow_provider_sentinelhub.client.preflight.payload import check_payload
-from airflow_provider_sentinelhub.client.preflight.places import check_places
+from airflow_provider_sentinelhub.client.preflight.places import check_places, statistics_places
 from airflow_provider_sentinelhub.client.preflight.raster import check_raster
+from airflow_provider_sentinelhub.client.preflight.sampling import check_geometry, check_sampling
+from airflow_provider_sentinelhub.client.preflight.statistics import check_statistics
 from airflow_provider_sentinelhub.client.preflight.zarr import check_zarr
 
 if TYPE_CHECKING:
     from airflow_provider_sentinelhub.client.deployments import Deployment
 
 RULES: Final[Mapping[str, tuple[Rule, ...]]] = {
-    "batch-v2": (check_area, check_data, check_outputs, check_raster, check_zarr, check_places),
+    "batch-v2": (
+        check_area,
+        data_rule("processRequest", "input", "data"),
+        check_outputs,
+        check_raster,
+        check_zarr,
+        check_places,
+    ),
+    "batch-statistical": (
+        data_rule("input", "data"),
+        check_sampling,
+        check_statistics,
+        statistics_places(Service.BATCH_STATISTICAL),
+    ),
+    "statistical": (
+        check_geometry,
+        data_rule("input", "data"),
+        check_sampling,
+        check_statistics,
+        statistics_places(Service.STATISTICAL),
+    ),
 }
 """Rules by the key of the API whose requests they are about."""
 

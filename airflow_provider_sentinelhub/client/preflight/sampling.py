@@ -1,0 +1,139 @@
+"""
+Rules on when and where statistics are sampled: the period, its intervals, and the size of a pixel.
+
+Sources: https://docs.planet.com/develop/apis/statistical/#split-the-requested-timerange-into-multiple-time-intervals
+and https://docs.planet.com/develop/apis/statistical/reference/ (width, height, resx, resy)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from airflow_provider_sentinelhub.client.crs import WGS84
+from airflow_provider_sentinelhub.client.errors import InvalidParameter
+from airflow_provider_sentinelhub.client.intervals import DAY, Period, intervals
+from airflow_provider_sentinelhub.client.preflight.area import Area
+from airflow_provider_sentinelhub.client.preflight.findings import Advice, Finding, Json, is_number, mapping, part
+
+if TYPE_CHECKING:
+    from airflow_provider_sentinelhub.client.deployments import Deployment
+
+MAX_PX = 2500
+_PAIRS = (("width", "height"), ("resx", "resy"))
+_METRES_OF_A_DEGREE = 111_320
+_USUAL_METRES = 10
+
+
+def check_geometry(body: Json, deployment: Deployment | None) -> Iterator[Finding]:  # noqa: ARG001 - a Rule
+    """
+    Find a geometry that is missing, cannot be read, or has too many or too few pixels.
+
+    :param body: A Statistical request.
+    :param deployment: Not looked at.
+    """
+    area = Area.of(body, "input", "bounds")
+    if area.is_empty:
+        yield InvalidParameter(area.field, None, "must hold the geometry", "Add a bbox or a geometry.")
+        return
+    yield from area.check()
+    shapes = area.shapes
+    # The geometry wins where both are given.
+    shape = shapes.get("geometry", shapes.get("bbox"))
+    if shape is None or area.epsg is None:
+        return
+    west, south, east, north = shape.bounds
+    for name, side, extent in (("resx", "width", east - west), ("resy", "height", north - south)):
+        size = part(body, "aggregation", name)
+        if is_number(size) and size > 0:
+            yield from _check_pixels(f"aggregation.{name}", side, size, extent, in_degrees=area.epsg == WGS84)
+
+
+def check_sampling(body: Json, deployment: Deployment | None) -> Iterator[Finding]:  # noqa: ARG001 - a Rule
+    """
+    Find a period that its intervals do not fit into, and a size that is left to the service.
+
+    :param body: The request.
+    :param deployment: Not looked at.
+    """
+    aggregation = mapping(body, "aggregation")
+    yield from _check_size(aggregation)
+    yield from _check_intervals(aggregation)
+
+
+def _check_size(aggregation: Json) -> Iterator[Finding]:
+    given = [name for pair in _PAIRS for name in pair if aggregation.get(name) is not None]
+    if not given:
+        fact = (
+            "has neither resx and resy nor width and height: each geometry becomes 256 x 256 pixels, whatever its size"
+        )
+        yield Advice("aggregation", fact, "Give resx and resy, in units of the CRS.")
+    for first, second in _PAIRS:
+        if (first in given) != (second in given):
+            absent = second if first in given else first
+            fact = f"is left out, and {first if first in given else second} is given"
+            yield Advice(f"aggregation.{absent}", fact, "Give both.")
+
+
+def _check_intervals(aggregation: Json) -> Iterator[Finding]:
+    field, of = "aggregation.aggregationInterval.of", str(part(aggregation, "aggregationInterval", "of"))
+    span = time_range(aggregation)
+    try:
+        period = Period.parse(of)
+    except ValueError:
+        return
+    if (
+        span is None
+        or not period.is_a_day
+        or part(aggregation, "aggregationInterval", "lastIntervalBehavior")
+        not in {
+            None,
+            "SKIP",
+        }
+    ):
+        return
+    start, end = span
+    covered = max((finish for _, finish in intervals(start, end, period)), default=start)
+    if covered == start:
+        rule = f"is longer than timeRange, {_length(end - start)}: the only interval would be skipped as too short"
+        fix = "Set lastIntervalBehavior to SHORTEN or EXTEND, or choose shorter intervals."
+        yield InvalidParameter(field, of, rule, fix)
+    elif covered < end:
+        fact = f"leaves {_length(end - covered)} at the end of timeRange over, which are skipped"
+        fix = "Set lastIntervalBehavior to SHORTEN or EXTEND, or let timeRange.to be where an interval ends."
+        yield Advice(field, fact, fix)
+
+
+def time_range(aggregation: Json) -> tuple[datetime, datetime] | None:
+    """
+    Return the period of which statistics are asked; ``None`` where it cannot be read.
+
+    :param aggregation: That part of a request.
+    """
+    given = mapping(aggregation, "timeRange")
+    try:
+        start, end = (datetime.fromisoformat(str(given.get(side))) for side in ("from", "to"))
+        start, end = (each.replace(tzinfo=each.tzinfo or UTC).astimezone(UTC) for each in (start, end))
+    except (ValueError, OverflowError):
+        return None
+    return (start, end) if start < end else None
+
+
+def _check_pixels(field: str, side: str, size: float, extent: float, *, in_degrees: bool) -> Iterator[Finding]:
+    pixels, unit = extent / size, "degrees" if in_degrees else "metres"
+    if pixels >= MAX_PX + 0.5:
+        rule = f"makes the {side} {pixels:,.0f} pixels, and {MAX_PX:,} is the most; its unit is that of the CRS, {unit}"
+        fix = f"Write {extent / MAX_PX:.3g} or more, or cut the geometry into parts."
+        yield InvalidParameter(field, size, rule, fix)
+    elif pixels < 1 and in_degrees and size > _USUAL_METRES / _METRES_OF_A_DEGREE:
+        rule = f"is more than the {side} of the geometry, {extent:.3g} degrees; its unit is that of the CRS, degrees"
+        fix = f"Write e.g. {_USUAL_METRES / _METRES_OF_A_DEGREE:.2g}, which is about {_USUAL_METRES} m, or give the "
+        yield InvalidParameter(field, size, rule, f"{fix}geometry in a CRS that counts metres.")
+    elif pixels < 1:
+        fact = f"{size:g} is more than the {side} of the geometry, {extent:.3g} {unit}: less than one pixel"
+        yield Advice(field, fact, "Choose a finer resolution.")
+
+
+def _length(length: timedelta) -> str:
+    return f"{length / DAY:,.4g} days" if length >= DAY else f"{length / timedelta(hours=1):,.3g} hours"

@@ -1,0 +1,95 @@
+"""
+Rules on an evalscript by itself, and on its data sources; the same for every API.
+
+Source: https://documentation.dataspace.copernicus.eu/APIs/SentinelHub/Evalscript/V3.html
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from airflow_provider_sentinelhub.client.errors import InvalidParameter
+from airflow_provider_sentinelhub.client.preflight.findings import Advice, Finding, Json
+
+if TYPE_CHECKING:
+    from airflow_provider_sentinelhub.client.evalscript import Setup
+
+_SAMPLE_TYPES = ("AUTO", "INT8", "UINT8", "INT16", "UINT16", "FLOAT32")
+_VERSION = re.compile(r"[\s\ufeff]*//\s*VERSION\s*=\s*3\b", re.IGNORECASE)
+_FUNCTIONS = ("setup", "evaluatePixel")
+
+
+def is_readable(text: str) -> bool:
+    """
+    Say whether a text is a script whose ``setup()`` is worth looking at.
+
+    :param text: The text.
+    """
+    return not _is_path(text) and all(name in text for name in _FUNCTIONS)
+
+
+def check_text(field: str, text: str) -> Iterator[Finding]:
+    """
+    Find what no evalscript may lack.
+
+    :param field: Path of the script in the request.
+    :param text: The script.
+    """
+    if _is_path(text):
+        rule = "is the path of a file, and the service takes the text of a script"
+        yield InvalidParameter(field, text, rule, "Have the file read, or give the text.")
+        return
+    begin = text.strip().partition("\n")[0]
+    if not _VERSION.match(text):
+        yield InvalidParameter(field, begin, "does not begin with //VERSION=3", "Make that its first line.")
+    for name in _FUNCTIONS:
+        if name not in text:
+            yield InvalidParameter(field, begin, f"has no function {name}()", f"Write a function {name}.")
+
+
+def check_own_outputs(field: str, setup: Setup) -> Iterator[Finding]:
+    """
+    Find outputs that cannot be told apart, and sample types that do not exist.
+
+    :param field: Path of the script in the request.
+    :param setup: What the script says about itself.
+    """
+    outputs = setup.outputs or ()
+    for name, count in Counter(each.id for each in outputs if each.id is not None).items():
+        if count > 1:
+            rule = f"is the id of {count} outputs in setup()"
+            yield InvalidParameter(field, f"id: {name}", rule, "Give each output an id of its own.")
+    for each in outputs:
+        if each.sample_type is not None and each.sample_type not in _SAMPLE_TYPES:
+            rule = f"is not a sample type; it is that of output {each.id} in setup()"
+            fix = f"Choose one of {', '.join(_SAMPLE_TYPES)}."
+            yield InvalidParameter(field, f"sampleType: {each.sample_type}", rule, fix)
+
+
+def check_sources(field: str, setup: Setup, data: str, sources: Sequence[Json]) -> Iterator[Finding]:
+    """
+    Compare the script's inputs with the data sources, where there are several.
+
+    :param field: Path of the script in the request.
+    :param setup: What the script says about itself.
+    :param data: Path of the data sources in the request.
+    :param sources: The data sources.
+    """
+    inputs = setup.inputs
+    if inputs is None or len(sources) < 2:  # noqa: PLR2004 - one source needs no name
+        return
+    known = [str(each["id"]) for each in sources if each.get("id") is not None]
+    for each in inputs:
+        if each.datasource is not None and each.datasource not in known:
+            rule = f"is the id of no data source; {data} has {', '.join(known) or 'none'}"
+            yield InvalidParameter(field, f"datasource: {each.datasource}", rule, "Make the two the same.")
+    if len(inputs) != len(sources):
+        fact = f"setup() has {len(inputs)} inputs for {len(sources)} data sources"
+        yield Advice(field, fact, "Write one input for each data source, with its id as datasource.")
+
+
+def _is_path(text: str) -> bool:
+    return text.strip().endswith(".js") and "\n" not in text.strip()

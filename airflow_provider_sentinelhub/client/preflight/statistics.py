@@ -1,0 +1,173 @@
+"""
+Rules on what is computed: the evalscript's outputs and bands, and the calculations that name them.
+
+Sources: https://docs.planet.com/develop/apis/statistical/#statistical-api-and-evalscript and
+https://docs.planet.com/develop/apis/statistical/reference/ (calculations)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_sentinelhub.client.errors import InvalidParameter
+from airflow_provider_sentinelhub.client.evalscript import Output, Setup, read_setup
+from airflow_provider_sentinelhub.client.preflight.findings import (
+    Advice,
+    Finding,
+    Json,
+    is_number,
+    mapping,
+    objects,
+    part,
+)
+from airflow_provider_sentinelhub.client.preflight.script import (
+    check_own_outputs,
+    check_sources,
+    check_text,
+    is_readable,
+)
+
+if TYPE_CHECKING:
+    from airflow_provider_sentinelhub.client.deployments import Deployment
+
+EVALSCRIPT = "aggregation.evalscript"
+MASK = "dataMask"
+DEFAULT = "default"
+_WHOLE = frozenset({"INT8", "UINT8", "INT16", "UINT16"})
+
+
+@dataclass(frozen=True)
+class Offered:
+    """
+    What the evalscript of a request offers.
+
+    :param body: The request.
+    """
+
+    body: Json
+
+    @cached_property
+    def evalscript(self) -> str:
+        """The script's text; empty where it lies in a bucket."""
+        found = part(self.body, "aggregation", "evalscript")
+        return found if isinstance(found, str) else ""
+
+    @cached_property
+    def setup(self) -> Setup:
+        """What the script says about itself."""
+        return read_setup(self.evalscript)
+
+    @cached_property
+    def outputs(self) -> dict[str, Output] | None:
+        """The outputs of which statistics are computed, by id; ``None`` where they cannot all be read."""
+        listed = self.setup.outputs
+        if listed is None or any(each.id is None for each in listed):
+            return None
+        return {str(each.id): each for each in listed if each.id != MASK}
+
+    @cached_property
+    def has_mask(self) -> bool:
+        """Whether there is an output that says which pixels count."""
+        return any(each.id == MASK for each in self.setup.outputs or ())
+
+
+def check_statistics(body: Json, deployment: Deployment | None) -> Iterator[Finding]:  # noqa: ARG001 - a Rule
+    """
+    Find an evalscript, or calculations, that the service would not take or that do not fit each other.
+
+    :param body: The request.
+    :param deployment: Not looked at.
+    """
+    offered = Offered(body)
+    if offered.evalscript.strip():
+        yield from check_text(EVALSCRIPT, offered.evalscript)
+        if is_readable(offered.evalscript):
+            yield from _check_script(offered)
+    for name, calculation in mapping(body, "calculations").items():
+        yield from _check_calculation(offered, f"calculations.{name}", name, mapping(calculation))
+
+
+def _check_script(offered: Offered) -> Iterator[Finding]:
+    setup = offered.setup
+    yield from check_own_outputs(EVALSCRIPT, setup)
+    yield from check_sources(EVALSCRIPT, setup, "input.data", objects(offered.body, "input", "data"))
+    if offered.outputs is None:
+        fact = f"setup() is computed, so it is not known before the run whether there is an output {MASK}, as needed"
+        yield Advice(EVALSCRIPT, fact, "Have setup() do nothing but return an object, or check it yourself.")
+        return
+    names = ", ".join(offered.outputs)
+    if not offered.has_mask:
+        rule = f"has no output {MASK}, which says which pixels count, and the service needs it"
+        fix = f'Add {{id: "{MASK}", bands: 1}} to the outputs of setup(), and {MASK}: [...] to what is returned.'
+        yield InvalidParameter(EVALSCRIPT, f"output: {names}", rule, fix)
+    elif not offered.outputs:
+        rule = f"has no output but {MASK}, so there is nothing to compute statistics of"
+        yield InvalidParameter(EVALSCRIPT, f"output: {MASK}", rule, "Add an output to setup().")
+    inputs = setup.inputs or ()
+    if inputs and all(each.bands is not None and MASK not in each.bands for each in inputs):
+        fact = f"reads no band {MASK}: pixels without data, and those outside of a polygon, count like others"
+        yield Advice(EVALSCRIPT, fact, f"Add {MASK} to the input bands, and return it as the output {MASK}.")
+
+
+def _check_calculation(offered: Offered, field: str, name: str, calculation: Json) -> Iterator[Finding]:
+    outputs = offered.outputs
+    if name == MASK:
+        yield Advice(field, f"names {MASK}, of which no statistics are computed", "Name another output.")
+        return
+    if outputs and name not in {DEFAULT, *outputs}:
+        rule = f"is not an output of the evalscript that statistics are computed of; there is {', '.join(outputs)}"
+        meant = get_close_matches(name, outputs, n=1) or [*outputs][:1]
+        yield InvalidParameter(field, name, rule, f"Write {meant[0]}, or {DEFAULT} for all that are not named.")
+        return
+    chosen = [] if not outputs else [outputs[name]] if name in outputs else list(outputs.values())
+    for kind in ("histograms", "statistics"):
+        for band, definition in mapping(calculation, kind).items():
+            place = f"{field}.{kind}.{band}"
+            yield from _check_band(place, band, chosen)
+            if kind == "histograms":
+                yield from _check_numbers(place, mapping(definition), chosen)
+            else:
+                yield from _check_percentiles(f"{place}.percentiles.k", part(definition, "percentiles", "k"))
+
+
+def _check_band(field: str, band: str, outputs: list[Output]) -> Iterator[Finding]:
+    names = [each.band_names for each in outputs]
+    known = [band for each in names if each is not None for band in each]
+    if not names or None in names or band in {DEFAULT, *known}:
+        return
+    rule = (
+        f"is not a band of {' or '.join(str(each.id) for each in outputs)}; there is {', '.join(dict.fromkeys(known))}"
+    )
+    fix = f"Write {(get_close_matches(band, known, n=1) or known)[0]}, or {DEFAULT} for all that are not named."
+    yield InvalidParameter(field, band, rule, fix)
+
+
+def _check_numbers(field: str, histogram: Json, outputs: list[Output]) -> Iterator[Finding]:
+    """Compare the kind of numbers with the sample type, which is FLOAT32 here where the script names none."""
+    ways = (
+        histogram.get("bins"),
+        [histogram.get("binWidth")],
+        [histogram.get("lowEdge"), histogram.get("highEdge")],
+    )
+    numbers = next((each for each in ways if isinstance(each, list) and each and all(map(is_number, each))), [])
+    types = {each.sample_type or "unknown" for each in outputs}
+    if not numbers or not types:
+        return
+    if all(isinstance(each, int) for each in numbers):
+        if types <= {"FLOAT32", "AUTO"}:
+            fact = "counts with whole numbers, which is meant for outputs of whole numbers; this one has FLOAT32"
+            yield Advice(field, fact, f"Write e.g. {float(numbers[0])} instead of {numbers[0]}.")
+    elif types <= _WHOLE:
+        fact = f"does not count with whole numbers, and the output has {', '.join(sorted(types))}"
+        yield Advice(field, fact, "Write whole numbers, or let the output have FLOAT32.")
+
+
+def _check_percentiles(field: str, k: Any) -> Iterator[Finding]:
+    numbers = [each for each in k if is_number(each)] if isinstance(k, (list, tuple)) else []
+    if numbers and max(numbers) < 1 and max(numbers) > 0:
+        fact = f"{numbers} are in percent: {max(numbers):g} is a percentile near the minimum"
+        yield Advice(field, fact, f"Write {[round(100 * each, 6) for each in numbers]}.")

@@ -1,0 +1,285 @@
+"""What can be known offline about requests for statistics."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from airflow_provider_sentinelhub.client.batch import BATCH_STATISTICAL, BATCH_V2
+from airflow_provider_sentinelhub.client.deployments import DEPLOYMENTS
+from airflow_provider_sentinelhub.client.kinds import STATISTICAL, RequestKind, kind_of
+from airflow_provider_sentinelhub.client.preflight.findings import Findings
+from airflow_provider_sentinelhub.client.preflight.request import RULES, examine
+from tests.client.client_harness import (
+    NDVI,
+    batch_statistical_document,
+    build_document,
+    everything_said,
+    statistical_document,
+)
+
+EU, US, CDSE = (DEPLOYMENTS[key] for key in ("aws-eu-central-1", "aws-us-west-2", "cdse"))
+WGS84: dict[str, Any] = {"bbox": [14.0, 45.0, 14.005, 45.005]}
+KINDS = [(STATISTICAL, statistical_document), (BATCH_STATISTICAL, batch_statistical_document)]
+both = pytest.mark.parametrize(("kind", "document"), KINDS, ids=["statistical", "batch"])
+BOW_TIE = [[0, 0], [1, 1], [1, 0], [0, 1], [0, 0]]
+HISTOGRAM = "calculations__ndvi__histograms__default"
+
+
+def look(document: Any, deployment: Any = None) -> Findings:
+    kind = kind_of(document)
+    return examine(document, kind.check, RULES[kind.key], deployment).findings
+
+
+def script(output: str, bands: str = '"B04", "dataMask"') -> str:
+    return f"""//VERSION=3
+function setup() {{ return {{input: [{{bands: [{bands}]}}], output: {output}}}; }}
+function evaluatePixel(s) {{ return {{ndvi: [s.B04], dataMask: [s.dataMask]}}; }}
+"""
+
+
+MASKED = '[{id: "ndvi", bands: %s}, {id: "dataMask", bands: 1}]'
+
+
+@pytest.mark.parametrize(
+    ("document", "kind"),
+    [
+        (statistical_document(), STATISTICAL),
+        (batch_statistical_document(), BATCH_STATISTICAL),
+        (batch_statistical_document(input__features=...), BATCH_STATISTICAL),
+        (build_document(), BATCH_V2),
+        ({}, BATCH_V2),
+        ([], BATCH_V2),
+        ({"aggregation": {}, "input": None}, STATISTICAL),
+    ],
+)
+def test_the_kind_of_a_request_is_told_from_it(document: Any, kind: RequestKind) -> None:
+    assert kind_of(document) is kind
+
+
+@both
+@pytest.mark.parametrize("deployment", [None, EU, CDSE])
+def test_nothing_is_wrong_with_a_good_request(kind: RequestKind, document: Any, deployment: Any) -> None:
+    written = document()
+    examined = examine(written, kind.check, RULES[kind.key], deployment)
+    assert examined.findings == Findings()
+    assert examined.accepted() == written
+
+
+@pytest.mark.parametrize(
+    ("changes", "field", "said"),
+    [
+        (
+            {"aggregation__evalscript": script('{id: "ndvi", bands: 1}')},
+            "aggregation.evalscript",
+            "has no output dataMask, which says which pixels count, and the service needs it",
+        ),
+        (
+            {"aggregation__evalscript": script('{id: "dataMask", bands: 1}'), "calculations": {}},
+            "aggregation.evalscript",
+            "has no output but dataMask, so there is nothing to compute statistics of",
+        ),
+        ({"aggregation__evalscript": "ndvi.js"}, "aggregation.evalscript", "is the path of a file"),
+        ({"aggregation__evalscript": NDVI[12:]}, "aggregation.evalscript", "does not begin with //VERSION=3"),
+        ({"aggregation__evalscript": "//VERSION=3\nfunction setup() {}"}, "aggregation.evalscript", "has no function"),
+        (
+            {"aggregation__evalscript": script(MASKED.replace("}, {", ', sampleType: "INT64"}, {') % 1)},
+            "aggregation.evalscript",
+            "is not a sample type",
+        ),
+        (
+            {"calculations": {"NDVI": {}}},
+            "calculations.NDVI",
+            "is not an output of the evalscript that statistics are computed of; there is ndvi. Write ndvi, or default",
+        ),
+        (
+            {"calculations__ndvi__histograms": {"B1": {"nBins": 3}}},
+            "calculations.ndvi.histograms.B1",
+            "is not a band of ndvi; there is B0. Write B0, or default for all that are not named.",
+        ),
+        (
+            {
+                "aggregation__evalscript": script(MASKED % '["red", "nir"]'),
+                "calculations": {"default": {"statistics": {"B0": {"percentiles": {"k": [50]}}}}},
+            },
+            "calculations.default.statistics.B0",
+            "is not a band of ndvi; there is red, nir",
+        ),
+        (
+            {"aggregation__aggregationInterval__of": "P1Y"},
+            "aggregation.aggregationInterval.of",
+            "is longer than timeRange, 182 days: the only interval would be skipped as too short",
+        ),
+        (
+            {"input__data": [{"type": "sentinel-2-l2a", "dataFilter": {"maxCloudCoverage": float("nan")}}]},
+            "input.data.0.dataFilter.maxCloudCoverage",
+            "is not a number that JSON can express",
+        ),
+    ],
+)
+@both
+def test_an_error(kind: RequestKind, document: Any, changes: dict[str, Any], field: str, said: str) -> None:
+    found = look(document(**changes))
+    assert [each.field for each in found.errors] == [field]
+    assert said in str(found.errors[0])
+
+
+@pytest.mark.parametrize(
+    ("changes", "field", "said"),
+    [
+        ({"aggregation__evalscript": script(MASKED % 1, '"B04"')}, "aggregation.evalscript", "reads no band dataMask"),
+        (
+            {"aggregation__evalscript": script("OUTPUTS")},
+            "aggregation.evalscript",
+            "setup() is computed, so it is not known before the run whether there is an output dataMask",
+        ),
+        ({"aggregation__resx": ..., "aggregation__resy": ...}, "aggregation", "becomes 256 x 256 pixels"),
+        ({"aggregation__resy": ...}, "aggregation.resy", "is left out, and resx is given. Give both."),
+        (
+            {"aggregation__timeRange__to": "2024-04-29T23:59:59Z"},
+            "aggregation.aggregationInterval.of",
+            "leaves 24 hours at the end of timeRange over, which are skipped",
+        ),
+        ({HISTOGRAM: {"bins": [0, 1, 2]}}, HISTOGRAM, "counts with whole numbers, which is meant for outputs of whole"),
+        ({HISTOGRAM: {"binWidth": 1}}, HISTOGRAM, "Write e.g. 1.0 instead of 1."),
+        (
+            {
+                "aggregation__evalscript": script(MASKED.replace("}, {", ', sampleType: "UINT8"}, {') % 1),
+                HISTOGRAM: {"binWidth": 0.5},
+            },
+            HISTOGRAM,
+            "does not count with whole numbers, and the output has UINT8",
+        ),
+        (
+            {"calculations__ndvi__statistics__default__percentiles__k": [0.05, 0.5]},
+            "calculations__ndvi__statistics__default__percentiles__k",
+            "[0.05, 0.5] are in percent: 0.5 is a percentile near the minimum. Write [5.0, 50.0].",
+        ),
+        (
+            {"calculations__dataMask": {}},
+            "calculations.dataMask",
+            "names dataMask, of which no statistics are computed",
+        ),
+        ({"input__data": [{"type": "sentinel-2-l2b"}]}, "input.data.0.type", "Write sentinel-2-l2a."),
+    ],
+)
+@both
+def test_a_warning(kind: RequestKind, document: Any, changes: dict[str, Any], field: str, said: str) -> None:
+    # A period of whole weeks, unless it is what the test is about.
+    found = look(document(**{"aggregation__timeRange__to": "2024-04-29T00:00:00Z", **changes}))
+    assert found.errors == ()
+    (warning,) = found.warnings
+    assert warning.field == field.replace("__", ".")
+    assert said in str(warning)
+
+
+@pytest.mark.parametrize("last", ["SHORTEN", "EXTEND"])
+def test_no_interval_is_skipped_where_that_is_asked_for(last: str) -> None:
+    interval = {"of": "P1Y", "lastIntervalBehavior": last}
+    assert look(statistical_document(aggregation__aggregationInterval=interval)) == Findings()
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"input__bounds": {}}, "input.bounds = None: must hold the geometry. Add a bbox or a geometry."),
+        (
+            {"input__bounds": WGS84},
+            "is more than the width of the geometry, 0.005 degrees; its unit is that of the CRS, degrees. Write e.g. 9",
+        ),
+        (
+            {"aggregation__resx": 0.0001},
+            "makes the width 5,440,000 pixels, and 2,500 is the most; its unit is that of the CRS, metres. Write 0.218",
+        ),
+        (
+            {
+                "input__bounds": {
+                    "geometry": {"type": "Polygon", "coordinates": [[[0, 0], [1, 1], [1, 0], [0, 1], [0, 0]]]}
+                }
+            },
+            "is not a valid polygon: Self-intersection",
+        ),
+        (
+            {"input__bounds__properties": {"crs": "http://www.opengis.net/def/crs/EPSG/0/2056"}},
+            "input.bounds.properties.crs = 'http://www.opengis.net/def/crs/EPSG/0/2056': is not among the coordinate",
+        ),
+    ],
+)
+def test_an_error_of_one_geometry(changes: dict[str, Any], said: str) -> None:
+    assert said in "\n".join(map(str, look(statistical_document(**changes)).errors))
+
+
+def test_a_small_field_is_less_than_a_pixel() -> None:
+    document = statistical_document(input__bounds__bbox=[414315, 4958219, 414323, 4958819])
+    (error, *_) = [each for each in look(document).warnings if each.field == "aggregation.resx"]
+    assert "10 is more than the width of the geometry, 8 metres: less than one pixel" in str(error)
+
+
+def test_the_largest_geometry_is_allowed() -> None:
+    box = [400000, 4900000, 425000, 4925000]
+    assert look(statistical_document(input__bounds__bbox=box)).errors == ()
+    box[2] += 10
+    assert [each.field for each in look(statistical_document(input__bounds__bbox=box)).errors] == ["aggregation.resx"]
+
+
+def test_the_api_is_not_everywhere() -> None:
+    (error,) = look(batch_statistical_document(input__data=[{"type": "modis"}]), US).errors
+    assert str(error) == (
+        "deployment = 'AWS US (Oregon)': has no Batch Statistical API. Use a connection to AWS EU (Frankfurt) or "
+        "Copernicus Data Space Ecosystem."
+    )
+    assert look(statistical_document(input__data=[{"type": "modis"}]), US).errors == ()
+
+
+def test_where_results_cost_more() -> None:
+    output = {"s3": {"url": "s3://b/f", "region": "us-west-2"}}
+    found = [each for each in look(batch_statistical_document(output=output), EU).warnings if "region" in each.field]
+    assert [each.field for each in found] == ["output.s3.region"]
+    assert "it charges 0.03 PU for each MB" in str(found[0])
+
+
+@both
+def test_where_data_are(kind: RequestKind, document: Any) -> None:
+    (found,) = [each for each in look(document(input__data=[{"type": "modis"}]), EU).warnings if "type" in each.field]
+    assert "modis is documented for AWS US (Oregon), not for AWS EU (Frankfurt)" in str(found)
+    assert ("a batch reads data of its own deployment only" in str(found)) is (kind is BATCH_STATISTICAL)
+
+
+def test_a_script_in_a_bucket_is_not_judged() -> None:
+    place = {"s3": {"url": "s3://b/x.js"}}
+    changes: dict[str, Any] = {"aggregation__evalscript": ..., "aggregation__evalscriptReference": place}
+    calculations = {"anything": {"statistics": {"any band": {"percentiles": {"k": [50]}}}}}
+    assert look(batch_statistical_document(**changes, calculations=calculations)).errors == ()
+
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.floats()
+    | st.text(max_size=5)
+    | st.sampled_from(["P1D", "2024-01-01T00:00:00Z", NDVI]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+)
+PATHS = [
+    "input", "input__data", "input__bounds", "aggregation", "aggregation__timeRange",
+    "aggregation__aggregationInterval", "aggregation__evalscript", "aggregation__resx", "calculations",
+    "calculations__ndvi", HISTOGRAM,
+    "calculations__ndvi__statistics__default__percentiles__k",
+]  # fmt: skip
+
+
+@given(path=st.sampled_from(PATHS), value=JSON)
+def test_no_request_breaks_a_rule(path: str, value: Any) -> None:
+    document = statistical_document()
+    target: Any = document
+    *steps, last = path.split("__")
+    for step in steps:
+        target = target[step]
+    target[last] = value
+    found = examine(document, STATISTICAL.check, RULES["statistical"], EU).findings
+    for error in found.errors:
+        assert everything_said(error)
