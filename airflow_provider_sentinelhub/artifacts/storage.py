@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime
 
-    from obstore import GetResult
+    from obstore import GetOptions, GetResult
     from obstore.store import ObjectStore
 
 _CHUNK = 4 * 1024 * 1024
@@ -146,9 +146,32 @@ class Storage:
         :param url: Its URL.
         :raises ArtifactMissing: It does not exist.
         """
+        return self.read_with_meta(url)[0]
+
+    def read_with_meta(self, url: str) -> tuple[bytes, ObjectMeta]:
+        """
+        Read a small object into memory, and what the bucket knows about just these bytes.
+
+        :param url: Its URL.
+        :raises ArtifactMissing: It does not exist.
+        """
         location = Location.parse(url)
         with _speaking("read", location):
-            return bytes(self._get(location).bytes())
+            answer = self._get(location)
+            return bytes(answer.bytes()), _meta(location, dict(answer.meta))
+
+    def read_range(self, url: str, start: int, end: int) -> bytes:
+        """
+        Read a piece of an object.
+
+        :param url: Its URL.
+        :param start: Offset of the first byte.
+        :param end: Offset after the last; not beyond the end of the object. Not all of it: some servers refuse that.
+        :raises ArtifactMissing: It does not exist.
+        """
+        location = Location.parse(url)
+        with _speaking("read", location):
+            return bytes(self._get(location, {"range": (start, end)}).bytes())
 
     def download(self, url: str, target: Path) -> ObjectMeta:
         """
@@ -220,8 +243,8 @@ class Storage:
                 if is_missing_bucket(error):
                     raise storage_unavailable("delete", location, error) from error
 
-    def _get(self, location: Location) -> GetResult:
-        return self._store(location).get(location.key)
+    def _get(self, location: Location, options: GetOptions | None = None) -> GetResult:
+        return self._store(location).get(location.key, options=options)
 
     def _store(self, location: Location) -> ObjectStore:
         place = (location.scheme, location.bucket)

@@ -1,0 +1,169 @@
+"""
+The statistics of a task and of the tasks that ran failed features again, read into one tidy table.
+
+Results are listed, read many at a time, and written as Parquet *parts* to the bucket, each complete or not there. A
+second read, or one after a crash, takes only what is new or was replaced. Then the parts of all tasks are put together,
+each feature, interval, output and band once: :mod:`~.statistics_merge` says which task has the last word. The table is
+described in ``docs/statistics_table.md``.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from airflow_provider_sentinelhub.artifacts.statistics_catalog import Catalog
+from airflow_provider_sentinelhub.artifacts.statistics_features import write_feature_outcomes
+from airflow_provider_sentinelhub.artifacts.statistics_layout import parts_url, statistics_url
+from airflow_provider_sentinelhub.artifacts.statistics_load import (
+    Loader,
+    Phase,
+    StatisticsProgress,
+    StatisticsRound,
+)
+from airflow_provider_sentinelhub.artifacts.statistics_merge import merge_rounds
+from airflow_provider_sentinelhub.artifacts.statistics_publish import content_of, is_published, write_table
+from airflow_provider_sentinelhub.client.errors import InvalidParameter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from airflow_provider_sentinelhub.artifacts.storage import Storage
+
+__all__ = [
+    "Phase",
+    "StatisticsProgress",
+    "StatisticsRead",
+    "StatisticsRound",
+    "StatisticsTarget",
+    "read_statistics",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class StatisticsTarget:
+    """
+    Where the table goes.
+
+    :param root: Root folder of the original task, see :func:`~.statistics_layout.statistics_root`.
+    :param task_id: Id of the original task.
+    """
+
+    root: str
+    task_id: str
+
+    @property
+    def table_url(self) -> str:
+        """URL of the table."""
+        return statistics_url(self.root, self.task_id)
+
+    @property
+    def parts_url(self) -> str:
+        """Folder of what was read so far."""
+        return parts_url(self.root, self.task_id)
+
+
+@dataclass(frozen=True, slots=True)
+class StatisticsRead:
+    """
+    What was read.
+
+    :param table_url: URL of the table.
+    :param execution_db: What became of every feature: a SQLite file on this machine in the form of
+        :mod:`~.execution_db`. The caller deletes it.
+    :param with_data: Intervals of features in which something was sampled.
+    :param without_data: Intervals in which nothing was: answered, and kept as rows.
+    :param failed: Intervals without an answer. Features that failed as a whole have none.
+    :param results: Result files that were found, in all rounds.
+    :param read: Those read now; the others were known from an earlier read.
+    :param unreadable: Those that could not be understood; they are read again next time.
+    :param missing: Features of the input GeoPackage without a result file; 0 where it was not given.
+    :param unknown: Features with a result file that the input GeoPackage does not have; 0 where it was not given.
+    :param is_published: Whether the table was written; ``False`` where it was there already, made of the same.
+    """
+
+    table_url: str
+    execution_db: Path
+    with_data: int
+    without_data: int
+    failed: int
+    results: int
+    read: int
+    unreadable: int
+    missing: int
+    unknown: int
+    is_published: bool
+
+
+def read_statistics(
+    storage: Storage,
+    rounds: Sequence[StatisticsRound],
+    target: StatisticsTarget,
+    *,
+    features: Path | None,
+    workdir: Path | None = None,
+    on_progress: Callable[[StatisticsProgress], None] | None = None,
+) -> StatisticsRead:
+    """
+    Read the statistics of a task, and publish them as one table. Blocking; memory does not grow with the features.
+
+    A result that cannot be understood is no reason to stop: it becomes a row with an error, and is read again next
+    time. May be called while the task runs, for what there is so far.
+
+    :param storage: Where the bucket is.
+    :param rounds: The original task, then those that ran failed features again, in order.
+    :param target: Where the table goes.
+    :param features: The input GeoPackage of the original task, to find features without a result; ``None``: those are
+        not looked for.
+    :param workdir: Folder for the execution database and temporary files; needs room for twice the table. Default: a
+        new folder below the system's.
+    :param on_progress: Called now and then with how far it is.
+    :raises InvalidParameter: There is no round, a task occurs twice, or a URL or the GeoPackage cannot be used.
+    :raises ArtifactCorrupt: The GeoPackage cannot be read.
+    :raises StorageUnavailable: The bucket cannot be read, or not be written to.
+    """
+    task_ids = [one.task_id for one in rounds]
+    if not rounds or len(set(task_ids)) < len(task_ids):
+        rule = "must name the original task and then each later one once"
+        raise InvalidParameter("rounds", task_ids, rule, "Give every task once, in the order they ran.")
+    tell = on_progress or (lambda _: None)
+    folder = workdir or Path(tempfile.mkdtemp(prefix="sentinelhub-statistics-"))
+    execution_db = folder / f"execution-{target.task_id}.sqlite"
+    scratch = Path(tempfile.mkdtemp(prefix="reading-", dir=folder))
+    try:
+        with closing(Catalog(scratch / "catalog.sqlite")) as catalog:
+            loader = Loader(storage, rounds, target.parts_url, scratch, catalog, tell)
+            loader.load()
+            catalog.choose()
+            merge_rounds(catalog, loader.local)
+            counts = write_feature_outcomes(catalog, features, execution_db)
+            content = content_of(catalog, task_ids)
+            is_new = not is_published(storage, target.table_url, content)
+            if is_new:
+                table = scratch / "table.parquet"
+                write_table(
+                    catalog,
+                    loader.local,
+                    table,
+                    task_ids=task_ids,
+                    content=content,
+                    on_part=lambda done, total: tell(StatisticsProgress(Phase.PUBLISHING, done, total)),
+                )
+                storage.upload(table, target.table_url)
+            return StatisticsRead(
+                target.table_url,
+                execution_db,
+                *catalog.intervals(),
+                results=loader.results,
+                read=loader.done - loader.unreadable,
+                unreadable=loader.unreadable,
+                missing=counts.missing,
+                unknown=counts.unknown,
+                is_published=is_new,
+            )
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)

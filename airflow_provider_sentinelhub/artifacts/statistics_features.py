@@ -1,0 +1,138 @@
+"""
+What became of every feature, as a database of the same form as the service's own execution databases of Batch V2.
+
+The service writes none for Batch Statistical. With this one everything that reads execution databases serves here too:
+see :mod:`~.execution_db`.
+
+=============  =========================================================================================
+status, error  meaning
+=============  =========================================================================================
+DONE           answered, with data in at least one interval; ``delivered`` is 1
+DONE, No data  answered, and nothing was sampled in any interval
+FATAL          not answered, or not for every interval; ``error`` says why
+PENDING        the input GeoPackage has the feature, and there is no result file
+=============  =========================================================================================
+
+``id`` is the feature's id, and ``name`` its identifier, or the id where it has none.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from airflow_provider_sentinelhub.artifacts.feature_tables import feature_tables
+from airflow_provider_sentinelhub.artifacts.geopackage import WHAT
+from airflow_provider_sentinelhub.artifacts.manifest import attach
+from airflow_provider_sentinelhub.artifacts.sqlite_file import file_uri, open_sqlite, quoted, reading
+from airflow_provider_sentinelhub.artifacts.statistics_publish import UNREADABLE, unreadable_text
+from airflow_provider_sentinelhub.client.errors import InvalidParameter
+
+if TYPE_CHECKING:
+    import sqlite3
+    from pathlib import Path
+
+    from airflow_provider_sentinelhub.artifacts.feature_tables import FeatureTable
+    from airflow_provider_sentinelhub.artifacts.statistics_catalog import Catalog
+
+_FEATURES = (
+    "CREATE TABLE execution.features (id INTEGER, name TEXT, status TEXT, error TEXT, delivered BOOLEAN, "
+    "merged_round INTEGER)"
+)
+_ANSWERED = """
+INSERT INTO execution.features SELECT feature, coalesce(nullif(identifier, ''), CAST(feature AS TEXT)),
+CASE WHEN error IS NULL THEN 'DONE' ELSE 'FATAL' END,
+CASE WHEN error IS NULL AND with_data = 0 THEN 'No data' ELSE error END, error IS NULL AND with_data > 0, round
+FROM outcomes ORDER BY feature
+"""
+_MISSING = """
+INSERT INTO execution.features SELECT i.rowid, coalesce(nullif(CAST({identifier} AS TEXT), ''), CAST(i.rowid AS TEXT)),
+'PENDING', NULL, 0, 0 FROM input.{table} i WHERE NOT EXISTS (SELECT 1 FROM outcomes o WHERE o.feature = i.rowid)
+AND NOT EXISTS (SELECT 1 FROM unreadable u WHERE u.feature = i.rowid) ORDER BY 1
+"""
+_NAME = """
+CREATE TEMP TABLE named AS SELECT u.identifier AS identifier, min(i.rowid) AS feature FROM unreadable u
+  JOIN input.{table} i ON CAST({identifier} AS TEXT) = u.identifier WHERE u.feature IS NULL GROUP BY 1;
+UPDATE unreadable SET feature = (SELECT n.feature FROM temp.named n WHERE n.identifier = unreadable.identifier)
+  WHERE feature IS NULL;
+UPDATE unreadable SET identifier = (SELECT CAST({identifier} AS TEXT) FROM input.{table} i
+  WHERE i.rowid = unreadable.feature) WHERE identifier IS NULL;
+"""
+_UNKNOWN = "SELECT count(*) FROM outcomes o WHERE NOT EXISTS (SELECT 1 FROM input.{table} i WHERE i.rowid = o.feature)"
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureCounts:
+    """
+    What the input GeoPackage and the results say of each other.
+
+    :param missing: Features of the GeoPackage without a result file.
+    :param unknown: Features with a result file that the GeoPackage does not have.
+    """
+
+    missing: int = 0
+    unknown: int = 0
+
+
+def input_table(features: Path) -> FeatureTable:
+    """
+    Find the one table of an input GeoPackage of Batch Statistical.
+
+    :param features: The GeoPackage.
+    :raises ArtifactCorrupt: It cannot be read.
+    :raises InvalidParameter: It has no feature table, or more than one: the service takes a single coordinate reference
+        system, and tells features by their row's id.
+    """
+    with open_sqlite(features, WHAT) as connection:
+        tables = feature_tables(connection)
+    if len(tables) != 1:
+        names = [table.name for table in tables]
+        rule = f"must have one feature table, and has {len(names)}: {names}"
+        raise InvalidParameter("features", features.name, rule, "Write all features into one, with one CRS.")
+    return tables[0]
+
+
+def write_feature_outcomes(catalog: Catalog, features: Path | None, target: Path) -> FeatureCounts:
+    """
+    Write what became of every feature.
+
+    :param catalog: The catalog, with all rounds merged.
+    :param features: The input GeoPackage of the original task; without it nobody knows which features are missing.
+    :param target: File to write; replaced if it exists.
+    :raises ArtifactCorrupt: The GeoPackage cannot be read.
+    :raises InvalidParameter: The GeoPackage is not what the service takes.
+    """
+    target.unlink(missing_ok=True)
+    table = input_table(features) if features else None
+    connection = catalog.connection
+    connection.commit()
+    connection.execute("ATTACH ? AS execution", (file_uri(target, new=True),))
+    connection.execute(_FEATURES)
+    counts = FeatureCounts()
+    if features and table:
+        with reading(features, WHAT):
+            counts = _with_input(connection, features, table)
+    connection.execute(_ANSWERED)
+    rows = (
+        (feature, identifier or str(feature or name), unreadable_text(name, error), number)
+        for feature, identifier, number, name, error in connection.execute(UNREADABLE)
+    )
+    connection.executemany("INSERT INTO execution.features VALUES (?, ?, 'FATAL', ?, 0, ?)", rows)
+    connection.commit()
+    connection.execute("DETACH execution")
+    return counts
+
+
+def _with_input(connection: sqlite3.Connection, features: Path, table: FeatureTable) -> FeatureCounts:
+    names = {"table": quoted(table.name), "identifier": _of_input(table.column("identifier"))}
+    attach(connection, features, "input")
+    connection.executescript(_NAME.format(**names))
+    missing = connection.execute(_MISSING.format(**names)).rowcount
+    (unknown,) = connection.execute(_UNKNOWN.format(**names)).fetchone()
+    connection.commit()
+    connection.execute("DETACH input")
+    return FeatureCounts(missing, unknown)
+
+
+def _of_input(column: str) -> str:
+    return column if column == "NULL" else f"i.{column}"

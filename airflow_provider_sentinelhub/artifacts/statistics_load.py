@@ -1,0 +1,231 @@
+"""Take what is new in the results of all rounds into parts, and note in the catalog what all parts hold."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_sentinelhub.artifacts.parallel_read import read_many
+from airflow_provider_sentinelhub.artifacts.statistics_catalog import Unread
+from airflow_provider_sentinelhub.artifacts.statistics_columns import TableBuilder
+from airflow_provider_sentinelhub.artifacts.statistics_layout import ResultNames, statistics_root
+from airflow_provider_sentinelhub.artifacts.statistics_parts import PartWriter, ledger_of, read_metadata
+from airflow_provider_sentinelhub.artifacts.statistics_results import ResultReader, Unreadable
+from airflow_provider_sentinelhub.client.errors import ArtifactCorrupt, ArtifactMissing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from airflow_provider_sentinelhub.artifacts.statistics_catalog import Catalog
+    from airflow_provider_sentinelhub.artifacts.storage import ObjectMeta, Storage
+
+RESULTS_IN_PART = 10_000
+"""Results in one part: no more are read again where a reader was killed."""
+
+_RESULTS_IN_CHUNK = 1_000
+_BYTES_IN_CHUNK = 64 * 1024 * 1024
+_BETWEEN_NEWS = 10_000
+_MAX_ERROR = 300
+
+
+class Phase(StrEnum):
+    """What a reader is doing."""
+
+    LISTING = "LISTING"
+    """Looking what the bucket holds; counted in results, the total is not known."""
+    READING = "READING"
+    """Reading what is new; counted in results."""
+    PUBLISHING = "PUBLISHING"
+    """Writing the table; counted in parts."""
+
+
+@dataclass(frozen=True, slots=True)
+class StatisticsProgress:
+    """
+    How far a reader is.
+
+    :param phase: What it is doing.
+    :param done: How much of it is done.
+    :param total: How much there is; ``None`` where that is not known yet.
+    """
+
+    phase: Phase
+    done: int
+    total: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StatisticsRound:
+    """
+    One of the tasks about the same features: the original, or one that ran failed features again.
+
+    :param delivery_url: Its output URL or template.
+    :param task_id: Its id.
+    """
+
+    delivery_url: str
+    task_id: str
+
+
+@dataclass(slots=True)
+class Loader:
+    """
+    Fills a catalog.
+
+    :param storage: Where the bucket is.
+    :param rounds: The tasks.
+    :param parts_url: Folder of the parts.
+    :param folder: Folder on this machine.
+    :param catalog: The catalog.
+    :param on_progress: Called now and then.
+    """
+
+    storage: Storage
+    rounds: Sequence[StatisticsRound]
+    parts_url: str
+    folder: Path
+    catalog: Catalog
+    on_progress: Callable[[StatisticsProgress], None]
+    results: int = 0
+    done: int = 0
+    unreadable: int = 0
+    reader: ResultReader = field(default_factory=ResultReader)
+
+    def load(self) -> None:
+        """
+        Take in what is new.
+
+        :raises InvalidParameter: A URL cannot be used.
+        :raises StorageUnavailable: The bucket cannot be read, or not be written to.
+        """
+        numbers = {one.task_id: number for number, one in enumerate(self.rounds)}
+        for meta in self.storage.list(self.parts_url):
+            try:
+                found = ledger_of(read_metadata(self.storage, meta))
+            except (ArtifactCorrupt, ArtifactMissing):
+                # What it held is read again, from the results themselves.
+                continue
+            if found and found[0] in numbers:
+                self.catalog.add_part(meta.url, numbers[found[0]], found[1])
+        for number, one in enumerate(self.rounds):
+            self.results += self.catalog.add_listing(number, self._listed(one))
+        total = self.catalog.list_unread()
+        for number, one in enumerate(self.rounds):
+            self._read(number, one, total)
+
+    def local(self, url: str) -> Path:
+        """
+        Return the file of a part on this machine, fetched if it is not here yet.
+
+        :param url: URL of the part.
+        :raises StorageUnavailable: The bucket cannot be read.
+        """
+        path = self.folder / url.rpartition("/")[2]
+        if not path.exists():
+            self.storage.download(url, path)
+        return path
+
+    def _listed(self, one: StatisticsRound) -> Iterator[tuple[str, Unread]]:
+        root, names = statistics_root(one.delivery_url, one.task_id), ResultNames(one.delivery_url, one.task_id)
+        count = self.results
+        for meta in self.storage.list(root):
+            name = names.parse(meta.url)
+            if name is not None:
+                count += 1
+                if count % _BETWEEN_NEWS == 0:
+                    self.on_progress(StatisticsProgress(Phase.LISTING, count))
+                one_of_it = Unread(meta.url.removeprefix(f"{root}/"), name.feature_id, name.identifier)
+                yield _version(meta), one_of_it
+
+    def _read(self, number: int, one: StatisticsRound, total: int) -> None:
+        root = statistics_root(one.delivery_url, one.task_id)
+        part = _Part(self, number)
+        try:
+            for unread, found in self._found(number, root):
+                self.done += 1
+                if found is None:
+                    self.catalog.is_gone(number, unread.name)
+                    continue
+                version = _version(found[1])
+                self.catalog.is_version(number, unread.name, version)
+                try:
+                    part.add(unread, version, found[0])
+                except Unreadable as error:
+                    self.unreadable += 1
+                    self.catalog.is_unreadable(number, unread, version, str(error)[:_MAX_ERROR])
+                if self.done % _RESULTS_IN_CHUNK == 0:
+                    self.on_progress(StatisticsProgress(Phase.READING, self.done, total))
+            part.finish()
+        finally:
+            part.abandon()
+        self.on_progress(StatisticsProgress(Phase.READING, self.done, total))
+
+    def _found(self, number: int, root: str) -> Iterator[tuple[Unread, tuple[bytes, ObjectMeta] | None]]:
+        asked: deque[Unread] = deque()
+
+        def urls() -> Iterator[str]:
+            for unread in self.catalog.unread(number):
+                asked.append(unread)
+                yield f"{root}/{unread.name}"
+
+        # Answers come in the order of the questions.
+        for _, found in read_many(self.storage, urls()):
+            yield asked.popleft(), found
+
+
+class _Part:
+    """The part being written; a new one is begun when it is full."""
+
+    def __init__(self, loader: Loader, number: int) -> None:
+        self._loader = loader
+        self._number = number
+        self._path = loader.folder / "new-part"
+        self._writer: PartWriter | None = None
+        self._builder = TableBuilder()
+        self._ledger: list[tuple[Any, ...]] = []
+        self._bytes = 0
+
+    def add(self, unread: Unread, version: str, content: bytes) -> None:
+        """Add a result; it is written with others."""
+        result, answer = self._loader.reader.read(content)
+        if unread.feature_id not in {None, result.id}:
+            raise Unreadable(f"it says it is of feature {result.id}")
+        added = self._builder.add(result.id, result.identifier, answer)
+        counts = (added.rows, added.with_data, added.without_data, added.failed)
+        self._ledger.append((unread.name, version, result.id, result.identifier, *counts, answer.message()))
+        self._bytes += len(content)
+        if len(self._ledger) >= _RESULTS_IN_CHUNK or self._bytes >= _BYTES_IN_CHUNK:
+            self._write()
+            if self._writer and len(self._writer.ledger) >= RESULTS_IN_PART:
+                self.finish()
+
+    def finish(self) -> None:
+        """Finish the part and put it into the bucket."""
+        self._write()
+        if self._writer is None:
+            return
+        writer, self._writer = self._writer, None
+        name = writer.close()
+        url = f"{self._loader.parts_url}/{name}"
+        self._loader.storage.upload(self._path, url)
+        self._path.replace(self._loader.folder / name)
+        self._loader.catalog.add_part(url, self._number, writer.ledger)
+
+    def abandon(self) -> None:
+        """Forget a part that was not finished."""
+        if self._writer is not None:
+            self._writer.abandon()
+
+    def _write(self) -> None:
+        if self._ledger:
+            if self._writer is None:
+                self._writer = PartWriter(self._path, self._loader.rounds[self._number].task_id)
+            self._writer.write(self._builder.take(), self._ledger)
+            self._ledger, self._bytes = [], 0
+
+
+def _version(meta: ObjectMeta) -> str:
+    return f"{meta.etag or meta.last_modified.isoformat()}:{meta.size}"

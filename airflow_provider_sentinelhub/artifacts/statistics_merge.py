@@ -1,0 +1,112 @@
+"""
+The features that several tasks speak of: for each interval of them one task has the last word.
+
+1. An answer without an error counts rather than an error, whatever task it is from. No data is an answer.
+2. Of equals, the later task's counts.
+3. All rows of an interval, its outputs and bands, come from the same task.
+4. A row about the whole feature, because all of it failed, stands only where no other task says anything about any of
+   its intervals; of several such rows the last one that is no error stands, else the last.
+"""
+
+from __future__ import annotations
+
+from itertools import groupby
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_sentinelhub.artifacts.statistics_results import failure_text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    import pyarrow as pa
+
+    from airflow_provider_sentinelhub.artifacts.statistics_catalog import Catalog, Reading
+
+_COLUMNS = ("interval_from", "interval_to", "band", "sample_count", "no_data_count", "error")
+_LOSERS = """
+CREATE INDEX rows_in_order ON rows_of_several (feature, start, end, rank);
+CREATE TEMP TABLE words AS SELECT feature, start, end,
+  first_value(rank) OVER (PARTITION BY feature, start, end ORDER BY error IS NULL DESC, rank DESC) AS winner,
+  number, part, row, rank, error, has_data,
+  start IS NULL AND EXISTS (SELECT 1 FROM rows_of_several o WHERE o.feature = r.feature AND o.start IS NOT NULL
+    AND o.rank <> r.rank) AS is_outdone
+  FROM rows_of_several r;
+INSERT INTO dropped SELECT part, row, 1 FROM temp.words WHERE rank <> winner OR is_outdone;
+"""
+_WINNERS = """
+SELECT w.feature, w.start, max(w.has_data), max(w.error), max(r.identifier), max(r.round)
+FROM temp.words w JOIN readings r USING (number) WHERE w.rank = w.winner AND NOT w.is_outdone
+GROUP BY w.feature, w.start, w.end ORDER BY w.feature, w.start
+"""
+
+
+def merge_rounds(catalog: Catalog, local: Callable[[str], Path]) -> None:
+    """
+    Decide which rows of features with several readings are left out, and what became of these features.
+
+    :param catalog: The catalog, after :meth:`~.statistics_catalog.Catalog.choose`.
+    :param local: Returns the file of a part on this machine.
+    :raises StorageUnavailable: A part cannot be read.
+    """
+    connection = catalog.connection
+    for url, part, readings in catalog.of_several():
+        connection.executemany(
+            "INSERT INTO rows_of_several VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", _rows(local(url), part, readings)
+        )
+    if not connection.execute("SELECT 1 FROM rows_of_several LIMIT 1").fetchone():
+        return
+    connection.executescript(_LOSERS)
+    connection.executemany("INSERT INTO outcomes VALUES (?, ?, ?, ?, ?, ?, ?)", _outcomes(connection.execute(_WINNERS)))
+
+
+def _rows(path: Path, part: int, readings: list[Reading]) -> Iterator[tuple[Any, ...]]:
+    from pyarrow import parquet
+
+    waiting = iter(readings)
+    reading = next(waiting, None)
+    start = 0
+    with parquet.ParquetFile(path) as file:
+        for number in range(file.num_row_groups):
+            end = start + file.metadata.row_group(number).num_rows
+            # A result never lies in two row groups.
+            if reading is None or reading.first >= end:
+                start = end
+                continue
+            table = file.read_row_group(number, columns=list(_COLUMNS))
+            while reading is not None and reading.first < end:
+                first = reading.first - start
+                for row, values in enumerate(_values(table.slice(first, reading.rows)), reading.first):
+                    begin, until, error, has_data = values
+                    yield reading.feature, begin, until, reading.number, part, row, reading.rank, error, has_data
+                reading = next(waiting, None)
+            start = end
+
+
+def _values(rows: pa.Table) -> Iterator[tuple[int | None, int | None, str | None, bool]]:
+    import pyarrow as pa
+    from pyarrow import compute
+
+    times = (rows[name].cast(pa.int64()).to_pylist() for name in ("interval_from", "interval_to"))
+    is_empty = compute.fill_null(compute.equal(rows["sample_count"], rows["no_data_count"]), fill_value=False)
+    has_data = compute.and_(rows["band"].is_valid(), compute.invert(is_empty)).to_pylist()
+    yield from zip(*times, rows["error"].to_pylist(), has_data, strict=True)
+
+
+def _outcomes(words: Iterator[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
+    for feature, intervals in groupby(words, itemgetter(0)):
+        counts = [0, 0]
+        errors: list[str | None] = []
+        whole = identifier = None
+        last_round = 0
+        for _, start, has_data, error, name, number in intervals:
+            identifier, last_round = name or identifier, max(number, last_round)
+            if start is None:
+                whole = error
+            elif error is not None:
+                errors.append(error)
+            else:
+                counts[not has_data] += 1
+        text = failure_text(whole, errors, sum(counts) + len(errors))
+        yield feature, identifier, last_round, *counts, len(errors), text

@@ -1,0 +1,151 @@
+"""
+The published table: the parts of all rounds in one Parquet file, each feature, interval, output and band once.
+
+Rows come in order of task, then as they were read: by feature id, so that whoever looks for one feature reads little.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from itertools import groupby, islice
+from operator import itemgetter
+from typing import TYPE_CHECKING
+
+from airflow_provider_sentinelhub.artifacts.statistics_columns import TableBuilder
+from airflow_provider_sentinelhub.artifacts.statistics_parts import new_writer, read_metadata
+from airflow_provider_sentinelhub.artifacts.statistics_results import Answer
+from airflow_provider_sentinelhub.artifacts.statistics_schema import CONTENT, fingerprint, table_schema
+from airflow_provider_sentinelhub.client.errors import ArtifactCorrupt, ArtifactMissing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    import pyarrow as pa
+
+    from airflow_provider_sentinelhub.artifacts.statistics_catalog import Catalog
+    from airflow_provider_sentinelhub.artifacts.storage import Storage
+
+_AT_A_TIME = 1_000
+UNREADABLE = """
+SELECT feature, identifier, round, name, error FROM unreadable u
+WHERE feature IS NULL OR NOT EXISTS (SELECT 1 FROM outcomes o WHERE o.feature = u.feature)
+AND u.rowid = (SELECT max(rowid) FROM unreadable v WHERE v.feature = u.feature) ORDER BY round, name
+"""
+"""Feature, identifier, round, name and error of results nobody understands; of features with an answer, none."""
+
+
+def content_of(catalog: Catalog, task_ids: Sequence[str]) -> str:
+    """
+    Return a hash of all that a table is made of: with the same content the table is the same.
+
+    :param catalog: The catalog, with the readings chosen.
+    :param task_ids: Ids of the tasks by round.
+    """
+    digest = hashlib.sha256(f"{fingerprint()} {list(task_ids)}".encode())
+    for part, url, number in catalog.parts():
+        dropped = catalog.connection.execute(
+            "SELECT first, rows FROM dropped WHERE part = ? ORDER BY 1", (part,)
+        ).fetchall()
+        digest.update(f"\n{number} {url.rpartition('/')[2]} {dropped}".encode())
+    for row in catalog.connection.execute(UNREADABLE):
+        digest.update(f"\n{row}".encode())
+    return digest.hexdigest()
+
+
+def is_published(storage: Storage, url: str, content: str) -> bool:
+    """
+    Say whether the table in the bucket is made of the same.
+
+    :param storage: Where the bucket is.
+    :param url: URL of the table.
+    :param content: From :func:`content_of`.
+    """
+    try:
+        metadata = read_metadata(storage, storage.head(url))
+    except (ArtifactMissing, ArtifactCorrupt):
+        return False
+    return metadata.get(CONTENT) == content.encode()
+
+
+def write_table(
+    catalog: Catalog,
+    local: Callable[[str], Path],
+    target: Path,
+    *,
+    task_ids: Sequence[str],
+    content: str,
+    on_part: Callable[[int, int], None],
+) -> int:
+    """
+    Write the table, a few thousand rows at a time, and return how many rows it has.
+
+    :param catalog: The catalog, with the readings chosen.
+    :param local: Returns the file of a part on this machine.
+    :param target: File to write.
+    :param task_ids: Ids of the tasks by round.
+    :param content: From :func:`content_of`.
+    :param on_part: Called with how many parts are written, and how many there are.
+    :raises StorageUnavailable: A part cannot be read.
+    """
+    from pyarrow import parquet
+
+    written = 0
+    with new_writer(target, table_schema()) as writer:
+        parts = catalog.parts()
+        for done, (part, url, number) in enumerate(parts, 1):
+            dropped = catalog.dropped(part)
+            start = 0
+            with parquet.ParquetFile(local(url)) as file:
+                for group in range(file.num_row_groups):
+                    rows = file.read_row_group(group)
+                    kept = _without(rows, start, dropped)
+                    start += rows.num_rows
+                    if kept.num_rows:
+                        writer.write_table(_of_task(kept, task_ids[number], number))
+                        written += kept.num_rows
+            on_part(done, len(parts))
+        for rows, number in _unreadable(catalog):
+            writer.write_table(_of_task(rows, task_ids[number], number))
+            written += rows.num_rows
+        writer.add_key_value_metadata({CONTENT: content.encode()})
+    return written
+
+
+def unreadable_text(name: str, error: str) -> str:
+    """
+    Say that a result cannot be understood.
+
+    :param name: Its name below the root folder.
+    :param error: What is wrong with it.
+    """
+    return f"The result file {name} cannot be read: {error}"
+
+
+def _without(rows: pa.Table, start: int, dropped: list[tuple[int, int]]) -> pa.Table:
+    import numpy as np
+    import pyarrow as pa
+
+    mask = np.ones(rows.num_rows, dtype=bool)
+    for first, count in dropped:
+        if first < start + rows.num_rows and first + count > start:
+            mask[max(first - start, 0) : first + count - start] = False
+    return rows if mask.all() else rows.filter(pa.array(mask))
+
+
+def _of_task(rows: pa.Table, task_id: str, number: int) -> pa.Table:
+    import pyarrow as pa
+
+    ids = pa.repeat(task_id, rows.num_rows)
+    rounds = pa.repeat(pa.scalar(number, pa.int32()), rows.num_rows)
+    return pa.Table.from_arrays([*rows.columns, ids, rounds], schema=table_schema())
+
+
+def _unreadable(catalog: Catalog) -> Iterator[tuple[pa.Table, int]]:
+    found = catalog.connection.execute(UNREADABLE)
+    builder = TableBuilder()
+    for number, rows in groupby(found, itemgetter(2)):
+        while some := list(islice(rows, _AT_A_TIME)):
+            for feature, identifier, _, name, error in some:
+                builder.add(feature, identifier, Answer([], unreadable_text(name, error)))
+            yield builder.take(), number

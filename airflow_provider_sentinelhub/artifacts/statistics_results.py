@@ -1,0 +1,235 @@
+"""
+One result file of Batch Statistical, or one answer of the Statistical API, decoded and understood.
+
+A file has one of three shapes: an answer, ``{"id", "identifier", "response": {"data": [...], "status": "OK"}}``, where
+the status may also be PARTIAL and then some of ``data`` have an error instead of outputs; a failure,
+``{"id", "identifier", "response": {"data": null, "status": "FAILED"}}``; and an error,
+``{"id", "identifier", "error": {"type": "EXECUTION_ERROR"}}``. Errors occur as text and as an object with a ``type``.
+Not-a-number is the text ``"NaN"``.
+
+Source: https://documentation.dataspace.copernicus.eu/APIs/SentinelHub/BatchStatistical.html and
+https://documentation.dataspace.copernicus.eu/APIs/SentinelHub/Statistical.html (response).
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any
+
+from msgspec import DecodeError, Meta, Struct
+from msgspec.json import Decoder
+
+FAILED = "FAILED"
+_OK = "OK"
+_INT64 = 2**63
+_MAX_TIMES = 100_000
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+Whole = Annotated[int, Meta(ge=-_INT64, le=_INT64 - 1)]
+Error = str | dict[str, Any]
+
+
+# Nothing in these refers back to what holds it, so the garbage collector need not look at them.
+class Bin(Struct, gc=False, rename="camel"):
+    """A bin of a histogram."""
+
+    low_edge: float | None = None
+    high_edge: float | None = None
+    count: Whole | None = None
+
+
+class Histogram(Struct, gc=False, rename="camel"):
+    """A histogram."""
+
+    bins: list[Bin] = []
+    overflow_count: Whole | None = None
+    underflow_count: Whole | None = None
+
+
+class Stats(Struct, gc=False, rename="camel"):
+    """Numbers about the pixels of one band."""
+
+    min: float | None = None
+    max: float | None = None
+    mean: float | None = None
+    st_dev: float | None = None
+    sample_count: Whole | None = None
+    no_data_count: Whole | None = None
+    percentiles: dict[float, float | None] | None = None
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing was sampled."""
+        return self.sample_count is not None and self.sample_count == self.no_data_count
+
+
+class Band(Struct, gc=False):
+    """What is said about one band."""
+
+    stats: Stats
+    histogram: Histogram | None = None
+
+
+class Output(Struct, gc=False):
+    """What is said about one output."""
+
+    bands: dict[str, Band]
+
+
+class Interval(Struct, gc=False, rename={"start": "from", "end": "to"}):
+    """From when to when."""
+
+    start: str
+    end: str
+
+
+class Entry(Struct, gc=False):
+    """What is said about one interval."""
+
+    interval: Interval
+    outputs: dict[str, Output] | None = None
+    error: Error | None = None
+
+    @property
+    def has_data(self) -> bool:
+        """Whether anything was sampled in any band."""
+        return any(
+            not band.stats.is_empty for output in (self.outputs or {}).values() for band in output.bands.values()
+        )
+
+
+class Response(Struct, gc=False):
+    """What the Statistical API answers for one feature."""
+
+    data: list[Entry] | None = None
+    status: str | None = None
+    error: Error | None = None
+
+
+class Result(Struct, gc=False):
+    """A result file."""
+
+    id: Whole
+    identifier: str | None = None
+    response: Response | None = None
+    error: Error | None = None
+
+
+class Unreadable(ValueError):
+    """A result file is not what it should be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """
+    What a response says, in order.
+
+    :param entries: Interval from, interval to (microseconds since 1970, UTC), and what is said about it; each interval
+        once.
+    :param error: Why there is no answer for the feature as a whole; ``None`` where there is one, be it in parts.
+    """
+
+    entries: list[tuple[int, int, Entry]]
+    error: str | None
+
+    def message(self) -> str | None:
+        """Say what went wrong with the feature; ``None`` where nothing did."""
+        errors = [error_text(entry.error) for _, _, entry in self.entries if entry.error is not None]
+        return failure_text(self.error, errors, len(self.entries))
+
+
+class ResultReader:
+    """Reads result files; times are understood once, because all features of a task have the same."""
+
+    def __init__(self) -> None:
+        # Not strict: "NaN" is taken for what it means.
+        self._decoder = Decoder(Result, strict=False)
+        self._times: dict[str, int] = {}
+
+    def read(self, content: bytes) -> tuple[Result, Answer]:
+        """
+        Read a file.
+
+        :param content: The file.
+        :raises Unreadable: It is cut off, damaged or of another shape.
+        """
+        try:
+            result = self._decoder.decode(content)
+            return result, self.answer(result.response, error=result.error)
+        except (DecodeError, ValueError, OverflowError, UnicodeError) as error:
+            raise Unreadable(str(error)) from error
+
+    def answer(self, response: Response | None, *, error: Error | None = None) -> Answer:
+        """
+        Understand a response.
+
+        :param response: The response; ``None`` where there is none.
+        :param error: What stands in its place.
+        :raises ValueError: A time cannot be read.
+        """
+        said = response or Response()
+        data = said.data or []
+        entries = [(self._time(entry.interval.start), self._time(entry.interval.end), entry) for entry in data]
+        if len({entry[:2] for entry in entries}) != len(entries):
+            entries = _once(entries)
+        text = error_text(error) or error_text(said.error)
+        if text is None and not any(entry.error is not None for entry in data):
+            if said.data is None:
+                text = said.status or "no response"
+            elif said.status not in {_OK, None}:
+                text = said.status
+        return Answer(entries, text)
+
+    def _time(self, text: str) -> int:
+        found = self._times.get(text)
+        if found is None:
+            moment = datetime.fromisoformat(text)
+            found = ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - _EPOCH) // _MICROSECOND
+            if len(self._times) < _MAX_TIMES:
+                self._times[text] = found
+        return found
+
+
+def error_text(error: Error | None) -> str | None:
+    """
+    Return the service's words for what went wrong; ``None`` where nothing did.
+
+    :param error: A text, or an object with a ``type`` and perhaps a ``message``.
+    """
+    if error is None or isinstance(error, str):
+        return error if error != "" else "no reason given"
+    words = [str(error[key]) for key in ("type", "message") if error.get(key)]
+    return ": ".join(words) or json.dumps(error)
+
+
+def failure_text(error: str | None, errors: list[str | None], intervals: int) -> str | None:
+    """
+    Say what went wrong with a feature; ``None`` where nothing did.
+
+    :param error: What went wrong with all of it.
+    :param errors: What went wrong with single intervals.
+    :param intervals: How many intervals it has.
+    """
+    if not errors:
+        return error
+    causes = Counter(str(each) for each in errors)
+    shown = (
+        ", ".join(sorted(causes))
+        if len(causes) == 1
+        else ", ".join(f"{n} {text}" for text, n in sorted(causes.items()))
+    )
+    return f"{len(errors)} of {intervals} intervals failed: {shown}"
+
+
+def _once(entries: list[tuple[int, int, Entry]]) -> list[tuple[int, int, Entry]]:
+    """Keep each interval once: an answer rather than an error, and of equals the last."""
+    kept: dict[tuple[int, int], tuple[int, int, Entry]] = {}
+    for start, end, entry in entries:
+        before = kept.get((start, end))
+        if before is None or entry.error is None or before[2].error is not None:
+            kept[start, end] = (start, end, entry)
+    return list(kept.values())
