@@ -2,24 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Final
 
 from airflow_provider_sentinelhub.artifacts.layout import DeliveryUrl
 from airflow_provider_sentinelhub.artifacts.location import Location, without_secrets
+from airflow_provider_sentinelhub.artifacts.statistics_layout import StatisticsUrl
 from airflow_provider_sentinelhub.client.errors import InvalidParameter
 from airflow_provider_sentinelhub.client.preflight.findings import Finding, Json, mapping, objects, part
 from airflow_provider_sentinelhub.client.preflight.request import RULES, Examined
 from airflow_provider_sentinelhub.client.preflight.request import examine as examine_with
 
 if TYPE_CHECKING:
-    from airflow_provider_sentinelhub.client.batch import BatchApi
     from airflow_provider_sentinelhub.client.deployments import Deployment
+    from airflow_provider_sentinelhub.client.kinds import RequestKind
 
 SECRET_FIELDS = ("iamRoleARN", "accessKey", "secretAccessKey", "credentials")
 
 
-def examine(api: BatchApi, request: Any, deployment: Deployment | None = None) -> Examined:
+def _check_raster_url(body: Json, field: str, url: str) -> None:
+    outputs = objects(body, "processRequest", "output", "responses")
+    zarr = part(body, "output", "type") == "zarr"
+    DeliveryUrl.parse(url, field=field, outputs=max(1, len(outputs)), zarr=zarr)
+
+
+def _check_statistics_url(body: Json, field: str, url: str) -> None:  # noqa: ARG001 - its form depends on nothing
+    StatisticsUrl.parse(url, field=field)
+
+
+OUTPUT_URLS: Final[Mapping[str, Callable[[Json, str, str], None]]] = {
+    "batch-v2": _check_raster_url,
+    "batch-statistical": _check_statistics_url,
+}
+"""How the URL of the results is checked, by the key of the API: from request, field and URL."""
+
+
+def examine(api: RequestKind, request: Any, deployment: Deployment | None = None) -> Examined:
     """
     Find everything that is wrong with a request, all at once, without asking anybody.
 
@@ -32,12 +50,12 @@ def examine(api: BatchApi, request: Any, deployment: Deployment | None = None) -
         for path in api.storages:
             for kind, bucket in mapping(body, *path).items():
                 if isinstance(bucket, Mapping):
-                    yield from _check_bucket(body, (*path, kind), bucket)
+                    yield from _check_bucket(api, body, (*path, kind), bucket)
 
     return examine_with(request, api.check, (check_storages, *RULES[api.key]), deployment)
 
 
-def _check_bucket(body: Json, path: tuple[str, ...], bucket: Json) -> Iterator[Finding]:
+def _check_bucket(api: RequestKind, body: Json, path: tuple[str, ...], bucket: Json) -> Iterator[Finding]:
     for name in SECRET_FIELDS:
         if name in bucket:
             yield InvalidParameter(
@@ -49,19 +67,17 @@ def _check_bucket(body: Json, path: tuple[str, ...], bucket: Json) -> Iterator[F
     url = bucket.get("url")
     if isinstance(url, str):
         try:
-            _check_url(body, path, url)
+            _check_url(api, body, path, url)
         except InvalidParameter as e:
             yield e
 
 
-def _check_url(body: Json, path: tuple[str, ...], url: str) -> None:
+def _check_url(api: RequestKind, body: Json, path: tuple[str, ...], url: str) -> None:
     field, kind = ".".join((*path, "url")), path[-1]
     if kind in {"s3", "gs"} and url.startswith(("s3://", "gs://")) and not url.startswith(f"{kind}://"):
         fix = f"Write {kind}://bucket/folder, or put it under {url[:2]}."
         raise InvalidParameter(field, without_secrets(url), f"is under {kind} and must start with {kind}://", fix)
     if path[0] == "output":
-        outputs = objects(body, "processRequest", "output", "responses")
-        zarr = part(body, "output", "type") == "zarr"
-        DeliveryUrl.parse(url, field=field, outputs=max(1, len(outputs)), zarr=zarr)
+        OUTPUT_URLS[api.key](body, field, url)
     else:
         Location.parse(url, field=field)

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_sentinelhub.artifacts.preflight import examine
-from airflow_provider_sentinelhub.client.batch import BATCH_V2
 from airflow_provider_sentinelhub.client.deployments import DEPLOYMENTS, Deployment
 from airflow_provider_sentinelhub.client.errors import InvalidParameter
+from airflow_provider_sentinelhub.client.kinds import kind_of
 from airflow_provider_sentinelhub.client.preflight.findings import part
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def problems_in(name: str, deployment: Deployment | None = None) -> Iterator[Pro
     except InvalidParameter as e:
         yield Problem(name, "error", e.field, _line(str(e)))
         return
-    findings = examine(BATCH_V2, request, deployment).findings
+    findings = examine(kind_of(request), request, deployment).findings
     for error in findings.errors:
         if _is_template(repr(error.value)):
             message = f"{error.field} is a template: it is checked when Airflow has rendered it"
@@ -104,15 +104,16 @@ def _read(path: Path) -> Any:
         raise InvalidParameter("request", str(path), f"cannot be read ({e})", "Give the path of a file.") from None
     except (ValueError, RecursionError) as e:
         raise InvalidParameter("request", str(path), f"is not JSON ({e})", "Correct it.") from None
-    script = part(request, "processRequest", "evalscript")
+    holder = "aggregation" if part(request, "aggregation") else "processRequest"
+    script = part(request, holder, "evalscript")
     if not isinstance(script, str) or not script.endswith(".js") or "\n" in script or _is_template(script):
         return request
     try:
         text = (path.parent / script).read_text(encoding="utf-8")
     except (OSError, UnicodeError) as e:
         rule, fix = f"cannot be read ({e})", "Paths are relative to the request's file."
-        raise InvalidParameter("processRequest.evalscript", script, rule, fix) from None
-    request["processRequest"]["evalscript"] = text
+        raise InvalidParameter(f"{holder}.evalscript", script, rule, fix) from None
+    request[holder]["evalscript"] = text
     return request
 
 

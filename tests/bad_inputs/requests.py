@@ -21,6 +21,7 @@ from tests.bad_inputs.buckets import (
     s3_server,
     tiny_s3,
 )
+from tests.bad_inputs.statistics import STATISTICS
 
 BOX = [8.5, 41.3, 9.6, 43.1]
 SQUARE = [[8, 41], [9, 41], [9, 42], [8, 42], [8, 41]]
@@ -564,6 +565,7 @@ REQUESTS = (
             "processRequest__evalscript": script(sampleType="INT8"),
         },
     ),
+    *STATISTICS,
 )
 
 DELIVERY = {"output__delivery": {"s3": {"url": "s3://my-bucket/ndvi"}}}
