@@ -5,14 +5,12 @@ from __future__ import annotations
 import logging
 import tempfile
 from collections.abc import Sequence
-from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from airflow_provider_sentinelhub.artifacts.causes import is_permanent
 from airflow_provider_sentinelhub.artifacts.execution_db import read_execution_db
-from airflow_provider_sentinelhub.artifacts.layout import report_url, retry_features_url
+from airflow_provider_sentinelhub.artifacts.layout import report_url
 from airflow_provider_sentinelhub.artifacts.report import RoundCounts, StatisticsTable
 from airflow_provider_sentinelhub.artifacts.results import BatchResults, Counter
 from airflow_provider_sentinelhub.artifacts.sqlite_file import open_sqlite
@@ -23,7 +21,7 @@ from airflow_provider_sentinelhub.artifacts.statistics import (
     read_statistics,
 )
 from airflow_provider_sentinelhub.artifacts.statistics_layout import statistics_root, statistics_url
-from airflow_provider_sentinelhub.client.errors import ArtifactError, ArtifactMissing
+from airflow_provider_sentinelhub.client.errors import ArtifactMissing
 from airflow_provider_sentinelhub.client.retry import Retry
 
 if TYPE_CHECKING:
@@ -85,7 +83,7 @@ class BatchStatisticalResults(BatchResults):
 
     def _features(self, original: BatchTask, folder: Path) -> tuple[Path | None, tuple[str, ...]]:
         """Fetch the GeoPackage a task took its features from: without it nobody knows which have no file."""
-        url = self.api.features_url(original)
+        url = self.api.features_url(original.request)
         if url is None:
             return None, ("Features without a result are not looked for: where the GeoPackage lies is not known.",)
         path = folder / "features.gpkg"

@@ -126,7 +126,7 @@ class BatchV2Results(BatchResults):
 
     def _source(self, task: BatchTask, target: Path) -> Path | None:
         """Fetch the GeoPackage a task took its features from: sizes given as a resolution are not in the manifest."""
-        url = self.api.features_url(task)
+        url = self.api.features_url(task.request)
         if url is None:
             return None
         try:

@@ -30,6 +30,7 @@ class Rule(StrEnum):
 
     IS_GEOPACKAGE = "is a GeoPackage"
     HAS_LAYERS = "has a feature table"
+    ONE_TABLE = "has one feature table"
     HAS_FEATURES = "has features"
     AT_MOST = "has not too many features"
     EPSG = "has an EPSG code"
@@ -70,6 +71,11 @@ _TEXTS = {
         "layers",
         "no feature table is registered in gpkg_geometry_columns",
         "Write it with a GIS, or with SentinelHubInputFeaturesOperator",
+    ),
+    Rule.ONE_TABLE: _Text(
+        "layers",
+        "there are {layers}, and statistics take one table in one coordinate reference system",
+        "Reproject all features to one, or make a file and a task of each",
     ),
     Rule.HAS_FEATURES: _Text("features", "there are none", "Check what the file was made from"),
     Rule.AT_MOST: _Text(

@@ -81,7 +81,7 @@ class BatchApi:
     :param untagged: Returns such a request without the tag.
     :param retry: Returns the request that runs some features of another one again.
     :param check_retry: Raises :class:`InvalidParameter` where features of a request cannot be run again alone.
-    :param features_url: Returns where the GeoPackage lies that a task takes its features from, if there is one.
+    :param features_url: Returns where the GeoPackage lies that a request takes its features from, if there is one.
     :param delivery_url: Returns where results go, from a request as the service describes it.
     :param long_script: How a long evalscript is taken; ``None`` where the request takes one of any length.
     :param storages: Paths in that JSON of the places that need credentials.
@@ -104,7 +104,7 @@ class BatchApi:
     untagged: Callable[[Mapping[str, Any]], dict[str, Any]]
     retry: Callable[[Mapping[str, Any], Retry], dict[str, Any]]
     check_retry: Callable[[Mapping[str, Any]], None]
-    features_url: Callable[[BatchTask], str | None]
+    features_url: Callable[[Mapping[str, Any]], str | None]
     delivery_url: Callable[[Mapping[str, Any]], str]
     long_script: LongScript | None
     storages: tuple[tuple[str, ...], ...]

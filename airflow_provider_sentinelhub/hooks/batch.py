@@ -100,7 +100,7 @@ class SentinelHubBatchHook(SentinelHubHook):
         """
         from airflow_provider_sentinelhub.hooks.input_features import Buckets, check_input
 
-        check_input(Buckets(self.aws_conn_id, self.gcp_conn_id), body)
+        check_input(self.api, Buckets(self.aws_conn_id, self.gcp_conn_id), body)
 
     def with_credentials(self, body: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
         """

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from airflow_provider_sentinelhub.artifacts.feature_writer import Size, WrittenGeoPackage
     from airflow_provider_sentinelhub.artifacts.features import Batch, Columns
     from airflow_provider_sentinelhub.artifacts.storage import Storage
+    from airflow_provider_sentinelhub.client.batch import BatchApi
 
 # A Shapefile is several files; without the last two it can be read, but names and places may be lost.
 _SHAPEFILE = (".shx", ".dbf", ".prj", ".cpg")
@@ -79,35 +80,29 @@ class MadeGeoPackage:
     layers: tuple[int, ...]
 
 
-def check_input(buckets: Buckets, body: Mapping[str, Any]) -> None:
+def check_input(api: BatchApi, buckets: Buckets, body: Mapping[str, Any]) -> None:
     """
     Check the GeoPackage a request names, before anything is sent; a request without one passes.
 
     The file is downloaded, and read as a whole.
 
+    :param api: The API the request is for.
     :param buckets: Opens the bucket.
     :param body: The request.
     :raises InvalidParameter: Everything that is wrong with it, with the names of features.
     :raises StorageUnavailable: The bucket cannot be read.
     """
-    from airflow_provider_sentinelhub.artifacts.feature_check import check_geopackage
     from airflow_provider_sentinelhub.artifacts.feature_problems import error_of
-    from airflow_provider_sentinelhub.artifacts.feature_writer import Size
+    from airflow_provider_sentinelhub.artifacts.input_check import check_input_features
 
-    given = body["input"]
-    if given.get("type") != "geopackage":
+    url = api.features_url(body)
+    if url is None:
         return
-    kind, bucket = next(iter(given["features"].items()))
-    url = bucket["url"]
-    # A width and height win over a resolution; the request may hold both.
-    defaults = given.get("defaults", {})
-    width, height = defaults.get("width"), defaults.get("height")
-    size = Size(width, height, None if width else defaults.get("resolution"))
     with tempfile.TemporaryDirectory(prefix="sentinelhub-check-") as folder:
         path = Path(folder) / url.rpartition("/")[2]
-        with _naming(f"input.features.{kind}.url", url):
+        with _naming(f"input.features.{url.partition(':')[0]}.url", url):
             buckets.of(url).download(url, path)
-        if problems := check_geopackage(path, defaults=size):
+        if problems := check_input_features(api, path, body):
             raise error_of(path, problems)
 
 

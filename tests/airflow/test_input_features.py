@@ -14,6 +14,7 @@ import shapely
 from airflow_provider_sentinelhub.artifacts.feature_sources import from_geometries
 from airflow_provider_sentinelhub.artifacts.feature_writer import Size
 from airflow_provider_sentinelhub.artifacts.features import Columns
+from airflow_provider_sentinelhub.client.batch import BATCH_V2
 from airflow_provider_sentinelhub.client.errors import InvalidParameter
 from airflow_provider_sentinelhub.hooks.input_features import Buckets, check_input, make_input
 from airflow_provider_sentinelhub.hooks.input_query import from_sql
@@ -350,14 +351,14 @@ def test_the_file_of_a_request_is_checked(sim: Simulator, url: str) -> None:
     buckets = Buckets()
     body = request(sim.ready, input={"type": "geopackage", "features": {"s3": {"url": url}}})
     with pytest.raises(InvalidParameter, match=r"input\.features\.s3\.url = .*: there is no such object"):
-        check_input(buckets, body)
+        check_input(BATCH_V2, buckets, body)
     with pytest.raises(InvalidParameter, match="2 features have neither width and height nor resolution"):
         make_input(from_geometries(WKT, epsg=32632), url, buckets=Buckets())
     make_input(from_geometries(WKT, epsg=32632), url, buckets=Buckets(), size=Size(10, 10))
-    check_input(buckets, body)
+    check_input(BATCH_V2, buckets, body)
     with closing(sqlite3.connect(in_bucket(sim, url))) as database, database:
         database.execute("UPDATE features_32632 SET width = NULL, height = NULL")
     with pytest.raises(InvalidParameter, match=r"fields\.gpkg, size = .*: 2 features have neither"):
-        check_input(buckets, body)
-    check_input(buckets, {**body, "input": {**body["input"], "defaults": {"resolution": 60}}})
-    check_input(buckets, request(sim.ready))
+        check_input(BATCH_V2, buckets, body)
+    check_input(BATCH_V2, buckets, {**body, "input": {**body["input"], "defaults": {"resolution": 60}}})
+    check_input(BATCH_V2, buckets, request(sim.ready))

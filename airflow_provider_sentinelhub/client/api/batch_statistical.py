@@ -132,13 +132,13 @@ def retry(body: Mapping[str, Any], retry: Retry) -> dict[str, Any]:
     return again
 
 
-def features_url(task: BatchTask) -> str | None:
+def features_url(request: Mapping[str, Any]) -> str | None:
     """
-    Return where the GeoPackage lies that a task takes its features from; ``None`` where the answer does not say.
+    Return where the GeoPackage lies that a request takes its features from; ``None`` where it does not say.
 
-    :param task: The task.
+    :param request: The request, also as the service describes it.
     """
-    url = task.request.get("input", {}).get("features", {}).get("s3", {}).get("url")
+    url = request.get("input", {}).get("features", {}).get("s3", {}).get("url")
     return None if url is None else str(url)
 
 

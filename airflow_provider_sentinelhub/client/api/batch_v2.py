@@ -118,13 +118,13 @@ def retry(body: Mapping[str, Any], retry: Retry) -> dict[str, Any]:
     return again
 
 
-def features_url(task: BatchTask) -> str | None:
+def features_url(request: Mapping[str, Any]) -> str | None:
     """
-    Return where the GeoPackage lies that a task takes its features from; ``None`` for a task on a tiling grid.
+    Return where the GeoPackage lies that a request takes its features from; ``None`` for one on a tiling grid.
 
-    :param task: The task.
+    :param request: The request, also as the service describes it.
     """
-    buckets = task.request.get("input", {}).get("features", {})
+    buckets = request.get("input", {}).get("features", {})
     return next((str(bucket["url"]) for bucket in buckets.values()), None)
 
 
