@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import re
 from calendar import monthrange
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import MAXYEAR, datetime, timedelta
+from datetime import MAXYEAR, UTC, datetime, timedelta
+from typing import Any
 
 _DATE = re.compile(r"P(?:(\d+)Y)?(?:(\d+)M)?(?:(\d+)W)?(?:(\d+)D)?")
 _TIME = re.compile(r"PT(?:(\d+)H)?(?:(\d+)M)?(?:(\d+)S)?")
@@ -92,6 +93,22 @@ def intervals(
             return
         yield begin, (min(finish, end) if last == "SHORTEN" else finish)
         begin = finish
+
+
+def read_range(given: Any) -> tuple[datetime, datetime] | None:
+    """
+    Read a time range as requests hold it; ``None`` where it cannot be read, or ends before it begins.
+
+    :param given: An object with ``from`` and ``to``; a moment without a time zone is one in UTC.
+    """
+    fields = given if isinstance(given, Mapping) else {}
+    try:
+        start, end = (datetime.fromisoformat(str(fields.get(side))) for side in ("from", "to"))
+        # Near the ends of the calendar not every zone exists.
+        start, end = (each.replace(tzinfo=each.tzinfo or UTC).astimezone(UTC) for each in (start, end))
+    except (ValueError, OverflowError):
+        return None
+    return (start, end) if start <= end else None
 
 
 def _none(text: str) -> re.Match[str]:

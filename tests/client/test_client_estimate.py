@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_sentinelhub.client.estimate import Estimate, Factor, estimate_cost
+from airflow_provider_sentinelhub.client.cost_factors import Factor
+from airflow_provider_sentinelhub.client.estimate import Estimate, estimate_cost
 from airflow_provider_sentinelhub.simulator.process import Simulator
 
 JULY = {"from": "2021-07-01T00:00:00Z", "to": "2021-07-31T00:00:00Z"}

@@ -12,9 +12,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from airflow_provider_sentinelhub.client.cost_factors import PU_PER_MB_TO_ANOTHER_REGION
 from airflow_provider_sentinelhub.client.deployments import DEPLOYMENTS, Service
 from airflow_provider_sentinelhub.client.errors import InvalidParameter
-from airflow_provider_sentinelhub.client.estimate import PU_PER_MB_TO_ANOTHER_REGION
 from airflow_provider_sentinelhub.client.preflight.area import grid_of
 from airflow_provider_sentinelhub.client.preflight.findings import Advice, Finding, Json, Rule, mapping, objects, part
 from airflow_provider_sentinelhub.client.preflight.raster import makes_collection

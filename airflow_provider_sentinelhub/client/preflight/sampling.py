@@ -8,12 +8,12 @@ and https://docs.planet.com/develop/apis/statistical/reference/ (width, height, 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from airflow_provider_sentinelhub.client.crs import WGS84
 from airflow_provider_sentinelhub.client.errors import InvalidParameter
-from airflow_provider_sentinelhub.client.intervals import DAY, Period, intervals
+from airflow_provider_sentinelhub.client.intervals import DAY, Period, intervals, read_range
 from airflow_provider_sentinelhub.client.preflight.area import Area
 from airflow_provider_sentinelhub.client.preflight.findings import Advice, Finding, Json, is_number, mapping, part
 
@@ -78,7 +78,7 @@ def _check_size(aggregation: Json) -> Iterator[Finding]:
 
 def _check_intervals(aggregation: Json) -> Iterator[Finding]:
     field, of = "aggregation.aggregationInterval.of", str(part(aggregation, "aggregationInterval", "of"))
-    span = time_range(aggregation)
+    span = read_range(part(aggregation, "timeRange"))
     try:
         period = Period.parse(of)
     except ValueError:
@@ -95,7 +95,7 @@ def _check_intervals(aggregation: Json) -> Iterator[Finding]:
         return
     start, end = span
     covered = max((finish for _, finish in intervals(start, end, period)), default=start)
-    if covered == start:
+    if covered == start < end:
         rule = f"is longer than timeRange, {_length(end - start)}: the only interval would be skipped as too short"
         fix = "Set lastIntervalBehavior to SHORTEN or EXTEND, or choose shorter intervals."
         yield InvalidParameter(field, of, rule, fix)
@@ -103,21 +103,6 @@ def _check_intervals(aggregation: Json) -> Iterator[Finding]:
         fact = f"leaves {_length(end - covered)} at the end of timeRange over, which are skipped"
         fix = "Set lastIntervalBehavior to SHORTEN or EXTEND, or let timeRange.to be where an interval ends."
         yield Advice(field, fact, fix)
-
-
-def time_range(aggregation: Json) -> tuple[datetime, datetime] | None:
-    """
-    Return the period of which statistics are asked; ``None`` where it cannot be read.
-
-    :param aggregation: That part of a request.
-    """
-    given = mapping(aggregation, "timeRange")
-    try:
-        start, end = (datetime.fromisoformat(str(given.get(side))) for side in ("from", "to"))
-        start, end = (each.replace(tzinfo=each.tzinfo or UTC).astimezone(UTC) for each in (start, end))
-    except (ValueError, OverflowError):
-        return None
-    return (start, end) if start < end else None
 
 
 def _check_pixels(field: str, side: str, size: float, extent: float, *, in_degrees: bool) -> Iterator[Finding]:
