@@ -12,12 +12,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_provider_sentinelhub.artifacts.sqlite_file import file_uri
+from airflow_provider_sentinelhub.artifacts.statistics_parts import LEDGER
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
 _AT_A_TIME = 1_000
+_ROWS = [name for name, _ in LEDGER].index("rows")
 _CACHE_KIB = 16 * 1024
 _SCHEMA = f"""
 PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA cache_size=-{_CACHE_KIB};
@@ -25,13 +27,14 @@ CREATE TABLE parts (part INTEGER PRIMARY KEY, url TEXT UNIQUE, round INTEGER);
 CREATE TABLE listing (round INTEGER, name TEXT, version TEXT, feature INTEGER, identifier TEXT,
   PRIMARY KEY (round, name)) WITHOUT ROWID;
 CREATE TABLE readings (number INTEGER PRIMARY KEY, part INTEGER, first INTEGER, round INTEGER, name TEXT, version TEXT,
-  feature INTEGER, identifier TEXT, rows INTEGER, with_data INTEGER, without_data INTEGER, failed INTEGER, error TEXT);
+  feature INTEGER, identifier TEXT, rows INTEGER, with_data INTEGER, without_data INTEGER, failed INTEGER, error TEXT,
+  failed_from INTEGER, failed_to INTEGER);
 CREATE TABLE unreadable (feature INTEGER, identifier TEXT, round INTEGER, name TEXT, version TEXT, error TEXT);
 CREATE TABLE rows_of_several (feature INTEGER, start INTEGER, end INTEGER, number INTEGER, part INTEGER, row INTEGER,
   rank INTEGER, error TEXT, has_data INTEGER);
 CREATE TABLE dropped (part INTEGER, first INTEGER, rows INTEGER);
 CREATE TABLE outcomes (feature INTEGER PRIMARY KEY, identifier TEXT, round INTEGER, with_data INTEGER,
-  without_data INTEGER, failed INTEGER, error TEXT);
+  without_data INTEGER, failed INTEGER, error TEXT, failed_from INTEGER, failed_to INTEGER);
 """
 _CHOOSE = """
 CREATE INDEX readings_by_name ON readings (round, name);
@@ -42,8 +45,8 @@ CREATE TABLE several AS SELECT feature FROM chosen GROUP BY feature HAVING count
 CREATE UNIQUE INDEX several_by_feature ON several (feature);
 CREATE UNIQUE INDEX chosen_by_number ON chosen (number);
 INSERT INTO dropped SELECT part, first, rows FROM readings WHERE number NOT IN (SELECT number FROM chosen);
-INSERT INTO outcomes SELECT feature, identifier, round, with_data, without_data, failed, error FROM readings
-  WHERE number IN (SELECT number FROM chosen) AND feature NOT IN (SELECT feature FROM several);
+INSERT INTO outcomes SELECT feature, identifier, round, with_data, without_data, failed, error, failed_from, failed_to
+  FROM readings WHERE number IN (SELECT number FROM chosen) AND feature NOT IN (SELECT feature FROM several);
 """
 
 
@@ -113,7 +116,7 @@ class Catalog:
         part = self.connection.execute("INSERT OR IGNORE INTO parts VALUES (NULL, ?, ?)", (url, number))
         if part.rowcount:
             self.connection.executemany(
-                "INSERT INTO readings VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                f"INSERT INTO readings VALUES (NULL, ?, ?, ?{', ?' * len(LEDGER)})",  # noqa: S608 - question marks
                 _placed(part.lastrowid, number, ledger),
             )
 
@@ -230,7 +233,6 @@ class Catalog:
 
 def _placed(part: int | None, number: int, ledger: Iterable[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
     first = 0
-    for name, version, feature, identifier, rows, with_data, without_data, failed, error in ledger:
-        counts = (rows, with_data, without_data, failed, error)
-        yield part, first, number, name, version, feature, identifier, *counts
-        first += rows
+    for line in ledger:
+        yield part, first, number, *line
+        first += line[_ROWS]

@@ -13,7 +13,9 @@ FATAL          not answered, or not for every interval; ``error`` says why
 PENDING        the input GeoPackage has the feature, and there is no result file
 =============  =========================================================================================
 
-``id`` is the feature's id, and ``name`` its identifier, or the id where it has none.
+``id`` is the feature's id, and ``name`` its identifier, or the id where it has none. ``merged_round`` is the latest
+task that has the last word on any of its intervals. ``failed_from`` and ``failed_to`` say from when to when
+(microseconds since 1970, UTC) intervals failed where the feature lost nothing but single intervals.
 """
 
 from __future__ import annotations
@@ -37,17 +39,19 @@ if TYPE_CHECKING:
 
 _FEATURES = (
     "CREATE TABLE execution.features (id INTEGER, name TEXT, status TEXT, error TEXT, delivered BOOLEAN, "
-    "merged_round INTEGER)"
+    "merged_round INTEGER, failed_from INTEGER, failed_to INTEGER)"
 )
 _ANSWERED = """
 INSERT INTO execution.features SELECT feature, coalesce(nullif(identifier, ''), CAST(feature AS TEXT)),
 CASE WHEN error IS NULL THEN 'DONE' ELSE 'FATAL' END,
-CASE WHEN error IS NULL AND with_data = 0 THEN 'No data' ELSE error END, error IS NULL AND with_data > 0, round
+CASE WHEN error IS NULL AND with_data = 0 THEN 'No data' ELSE error END, error IS NULL AND with_data > 0, round,
+failed_from, failed_to
 FROM outcomes ORDER BY feature
 """
 _MISSING = """
 INSERT INTO execution.features SELECT i.rowid, coalesce(nullif(CAST({identifier} AS TEXT), ''), CAST(i.rowid AS TEXT)),
-'PENDING', NULL, 0, 0 FROM input.{table} i WHERE NOT EXISTS (SELECT 1 FROM outcomes o WHERE o.feature = i.rowid)
+'PENDING', NULL, 0, 0, NULL, NULL FROM input.{table} i
+WHERE NOT EXISTS (SELECT 1 FROM outcomes o WHERE o.feature = i.rowid)
 AND NOT EXISTS (SELECT 1 FROM unreadable u WHERE u.feature = i.rowid) ORDER BY 1
 """
 _NAME = """
@@ -117,7 +121,7 @@ def write_feature_outcomes(catalog: Catalog, features: Path | None, target: Path
         (feature, identifier or str(feature or name), unreadable_text(name, error), number)
         for feature, identifier, number, name, error in connection.execute(UNREADABLE)
     )
-    connection.executemany("INSERT INTO execution.features VALUES (?, ?, 'FATAL', ?, 0, ?)", rows)
+    connection.executemany("INSERT INTO execution.features VALUES (?, ?, 'FATAL', ?, 0, ?, NULL, NULL)", rows)
     connection.commit()
     connection.execute("DETACH execution")
     return counts

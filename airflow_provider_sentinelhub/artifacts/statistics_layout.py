@@ -117,6 +117,10 @@ class ResultNames:
         parts = re.split(f"({ID}|{IDENTIFIER})", template)
         pattern = "".join(_KNOWN.sub(group, part) if _KNOWN.fullmatch(part) else re.escape(part) for part in parts)
         self._matches = re.compile(pattern, re.DOTALL).fullmatch
+        # Where an identifier may hold a slash, what lies in folders of this package would look like results.
+        self._is_own = re.compile(
+            rf"{re.escape(statistics_root(url, task_id))}/statistics-[^/]+\.(parts|retries)/"
+        ).match
 
     def parse(self, url: str) -> ResultName | None:
         """
@@ -125,7 +129,7 @@ class ResultNames:
         :param url: URL of the object.
         """
         found = self._matches(url)
-        if found is None:
+        if found is None or self._is_own(url):
             return None
         values = found.groupdict()
         return ResultName(int(values["id"]) if "id" in values else None, values.get("identifier"))
@@ -201,6 +205,23 @@ def parts_url(root: str, task_id: str) -> str:
     :param task_id: Id of the task.
     """
     return f"{root}/statistics-{task_id}.parts"
+
+
+def retry_output_url(url: str, task_id: str) -> str:
+    """
+    Name the places a task that runs failed features again may write to without touching what the original wrote.
+
+    That is the original's own URL where the task's id is part of it, and ``<root>/statistics-<id>.retries`` otherwise:
+    a retry for some of the intervals must not replace the file that has the others.
+
+    :param url: Output URL or template of the original task.
+    :param task_id: Id of the original task.
+    :raises InvalidParameter: URL or id cannot be used.
+    """
+    path = url.partition("://")[2].partition("/")[2]
+    if "<" not in path or REQUEST_ID in path:
+        return url
+    return f"{statistics_root(url, task_id)}/statistics-{task_id}.retries/{REQUEST_ID}/{ID}.json"
 
 
 def _check_placeholders(rest: str, *, field: str, shown: str) -> None:

@@ -195,7 +195,9 @@ class _Part:
             raise Unreadable(f"it says it is of feature {result.id}")
         added = self._builder.add(result.id, result.identifier, answer)
         counts = (added.rows, added.with_data, added.without_data, added.failed)
-        self._ledger.append((unread.name, version, result.id, result.identifier, *counts, answer.message()))
+        self._ledger.append(
+            (unread.name, version, result.id, result.identifier, *counts, answer.message(), *answer.failed_span())
+        )
         self._bytes += len(content)
         if len(self._ledger) >= _RESULTS_IN_CHUNK or self._bytes >= _BYTES_IN_CHUNK:
             self._write()

@@ -36,7 +36,7 @@ CREATE TEMP TABLE words AS SELECT feature, start, end,
 INSERT INTO dropped SELECT part, row, 1 FROM temp.words WHERE rank <> winner OR is_outdone;
 """
 _WINNERS = """
-SELECT w.feature, w.start, max(w.has_data), max(w.error), max(r.identifier), max(r.round)
+SELECT w.feature, w.start, w.end, max(w.has_data), max(w.error), max(r.identifier), max(r.round)
 FROM temp.words w JOIN readings r USING (number) WHERE w.rank = w.winner AND NOT w.is_outdone
 GROUP BY w.feature, w.start, w.end ORDER BY w.feature, w.start
 """
@@ -58,7 +58,9 @@ def merge_rounds(catalog: Catalog, local: Callable[[str], Path]) -> None:
     if not connection.execute("SELECT 1 FROM rows_of_several LIMIT 1").fetchone():
         return
     connection.executescript(_LOSERS)
-    connection.executemany("INSERT INTO outcomes VALUES (?, ?, ?, ?, ?, ?, ?)", _outcomes(connection.execute(_WINNERS)))
+    connection.executemany(
+        "INSERT INTO outcomes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", _outcomes(connection.execute(_WINNERS))
+    )
 
 
 def _rows(path: Path, part: int, readings: list[Reading]) -> Iterator[tuple[Any, ...]]:
@@ -98,15 +100,19 @@ def _outcomes(words: Iterator[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
     for feature, intervals in groupby(words, itemgetter(0)):
         counts = [0, 0]
         errors: list[str | None] = []
+        starts, ends = list[int](), list[int]()
         whole = identifier = None
         last_round = 0
-        for _, start, has_data, error, name, number in intervals:
+        for _, start, end, has_data, error, name, number in intervals:
             identifier, last_round = name or identifier, max(number, last_round)
             if start is None:
                 whole = error
             elif error is not None:
                 errors.append(error)
+                starts.append(start)
+                ends.append(end)
             else:
                 counts[not has_data] += 1
         text = failure_text(whole, errors, sum(counts) + len(errors))
-        yield feature, identifier, last_round, *counts, len(errors), text
+        span = (min(starts), max(ends)) if errors and whole is None else (None, None)
+        yield feature, identifier, last_round, *counts, len(errors), text, *span

@@ -34,10 +34,13 @@ LEDGER = (
     ("without_data", "int64"),
     ("failed", "int64"),
     ("error", "string"),
+    ("failed_from", "int64"),
+    ("failed_to", "int64"),
 )
 """
 Columns of the ledger, one row for each result in the order of the part's rows: name below the root folder, ETag and
-size, the feature, rows in the part, intervals with data, without and failed, and what went wrong with the feature.
+size, the feature, rows in the part, intervals with data, without and failed, what went wrong with the feature, and from
+when to when (microseconds since 1970) where it lost single intervals.
 """
 
 _KEYS = tuple(f"airflow_provider_sentinelhub:{name}".encode() for name in ("part", "task", "ledger"))
@@ -110,7 +113,7 @@ class PartWriter:
         ledger = pa.table(columns, [name for name, _ in LEDGER])
         with pa.ipc.new_stream(buffer, ledger.schema, options=pa.ipc.IpcWriteOptions(compression="zstd")) as stream:
             stream.write_table(ledger)
-        values = (fingerprint().encode(), self._task_id.encode(), base64.b64encode(buffer.getvalue()))
+        values = (_form(), self._task_id.encode(), base64.b64encode(buffer.getvalue()))
         self._writer.add_key_value_metadata(dict(zip(_KEYS, values, strict=True)))
         self._writer.close()
         digest = hashlib.sha256(self._task_id.encode())
@@ -166,8 +169,13 @@ def ledger_of(metadata: dict[bytes, bytes]) -> tuple[str, list[tuple[Any, ...]]]
     import pyarrow as pa
 
     form, task_id, ledger = (metadata.get(key, b"") for key in _KEYS)
-    if form != fingerprint().encode():
+    if form != _form():
         return None
     with pa.ipc.open_stream(base64.b64decode(ledger)) as stream:
         table = stream.read_all()
     return task_id.decode(), list(zip(*(column.to_pylist() for column in table.columns), strict=True))
+
+
+def _form() -> bytes:
+    """Name the form of a part: what another version wrote in another form is read again."""
+    return f"{fingerprint()} {' '.join(name for name, _ in LEDGER)}".encode()

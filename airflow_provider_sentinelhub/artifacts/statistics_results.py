@@ -136,6 +136,13 @@ class Answer:
     entries: list[tuple[int, int, Entry]]
     error: str | None
 
+    def failed_span(self) -> tuple[int | None, int | None]:
+        """Return from when to when intervals failed; nothing where none did, or the feature as a whole."""
+        failed = [(start, end) for start, end, entry in self.entries if entry.error is not None]
+        if not failed or self.error is not None:
+            return None, None
+        return min(start for start, _ in failed), max(end for _, end in failed)
+
     def message(self) -> str | None:
         """Say what went wrong with the feature; ``None`` where nothing did."""
         errors = [error_text(entry.error) for _, _, entry in self.entries if entry.error is not None]
