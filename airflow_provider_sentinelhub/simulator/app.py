@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 
 from airflow_provider_sentinelhub.simulator.admin import admin_router
 from airflow_provider_sentinelhub.simulator.problems import Problem, violations
-from airflow_provider_sentinelhub.simulator.routes import batch_routers
+from airflow_provider_sentinelhub.simulator.routes import batch_routers, statistical_router
 from airflow_provider_sentinelhub.simulator.service import Service
 from airflow_provider_sentinelhub.simulator.tokens import Refused, Tokens
 
@@ -31,7 +31,7 @@ def build(service: Service, tokens: Tokens) -> FastAPI:
         tokens.check(authorization)
 
     app = FastAPI(title="sentinelhub-simulator", docs_url="/simulator/docs", openapi_url="/simulator/openapi.json")
-    for router in batch_routers(service):
+    for router in (*batch_routers(service), statistical_router(service)):
         app.include_router(router, dependencies=[Depends(authorized)])
     app.include_router(_token_router(tokens))
     app.include_router(admin_router(service), prefix="/simulator")

@@ -19,7 +19,7 @@ from airflow_provider_sentinelhub.simulator.delivery import BucketFailed
 from airflow_provider_sentinelhub.simulator.findings import Findings, check_access, check_body, check_data, fill_data
 from airflow_provider_sentinelhub.simulator.kind import Analysis
 from airflow_provider_sentinelhub.simulator.problems import AnalysisFailed
-from airflow_provider_sentinelhub.simulator.statistics import Plan, answer
+from airflow_provider_sentinelhub.simulator.statistics import EMPTY, Plan, answer
 from airflow_provider_sentinelhub.simulator.statistics_validation import (
     MAX_PIXELS,
     check_aggregation,
@@ -106,7 +106,7 @@ class BatchStatistical:
         elif error is not None:
             body = {"error": {"type": error}}
         elif outcome not in FILELESS:
-            body["response"], price = _response(work, empty=outcome == "no_data")
+            body["response"], price = _response(work, empty=outcome == EMPTY)
         delivered = outcome not in FILELESS
         if delivered:
             about = {"id": feature.id, **({"identifier": feature.name} if feature.named else {})}
@@ -182,8 +182,8 @@ def _response(work: Work, *, empty: bool) -> tuple[dict[str, Any], float]:
     earlier = [work.subject.earlier] * len(plan.intervals)
     outcomes = work.script.interval_outcomes(work.subject, plan.intervals, earlier)
     if empty:
-        outcomes = [each or "no_data" for each in outcomes]
-    price = statistics_pu(feature.width, feature.height, plan, task.request["input"]["data"])
+        outcomes = [each or EMPTY for each in outcomes]
+    price = statistics_pu(feature, plan.setup, plan.answered(outcomes), task.request["input"]["data"])
     return answer(plan, feature, outcomes), price
 
 

@@ -6,12 +6,14 @@ Source: https://documentation.dataspace.copernicus.eu/APIs/SentinelHub/Overview/
 
 from __future__ import annotations
 
+import math
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from airflow_provider_sentinelhub.simulator.evalscript import Setup
-    from airflow_provider_sentinelhub.simulator.statistics import Plan
+    from airflow_provider_sentinelhub.simulator.features import Feature
+    from airflow_provider_sentinelhub.simulator.intervals import Interval
 
 MINIMUM_PU = 100.0
 MINIMUM_STATISTICAL_PU = 0.01
@@ -35,18 +37,20 @@ def feature_pu(width: int, height: int, setup: Setup, process_request: dict[str,
     return _sample_pu(width, height, setup, data) * wide * _samples(setup, data) * batch
 
 
-def statistics_pu(width: int, height: int, plan: Plan, data: list[dict[str, Any]]) -> float:
+def statistics_pu(feature: Feature, setup: Setup, intervals: list[Interval], data: list[dict[str, Any]]) -> float:
     """
     Return what the statistics of one feature cost: no image is written, so its pixel type costs nothing.
 
-    :param width: In pixels.
-    :param height: In pixels.
-    :param plan: Evalscript and intervals.
+    :param feature: Has the size in pixels.
+    :param setup: Bands and mosaicking of the evalscript.
+    :param intervals: Those that did not fail.
     :param data: The data sources.
     """
-    days = sum((each.end - each.start).total_seconds() for each in plan.intervals) / 86_400
-    samples = len(plan.intervals) if plan.setup.mosaicking == "SIMPLE" else max(1, round(days / DAYS_PER_SAMPLE))
-    return _sample_pu(width, height, plan.setup, data) * samples
+    samples = len(intervals)
+    if setup.mosaicking != "SIMPLE":
+        days = sum((each.end - each.start).total_seconds() for each in intervals) / 86_400
+        samples = math.ceil(days / DAYS_PER_SAMPLE)
+    return _sample_pu(feature.width, feature.height, setup, data) * samples
 
 
 def _sample_pu(width: int, height: int, setup: Setup, data: list[dict[str, Any]]) -> float:

@@ -80,7 +80,21 @@ def area_of(bounds: dict[str, Any] | None) -> BaseGeometry | None:
     """
     if not bounds or not ("bbox" in bounds or "geometry" in bounds):
         return None
-    source = epsg_of(bounds)
+    outline, source = outline_in_crs(bounds)
+    if source == WGS84:
+        return outline
+    longest = max(outline.bounds[2] - outline.bounds[0], outline.bounds[3] - outline.bounds[1])
+    return project(shapely.segmentize(outline, longest / 50), source, WGS84)
+
+
+def outline_in_crs(bounds: dict[str, Any]) -> tuple[BaseGeometry, int]:
+    """
+    Return the area of interest as it is given, and the EPSG code of its CRS.
+
+    :param bounds: Has ``bbox``, ``geometry`` or both.
+    :raises ValueError: It cannot be read.
+    """
+    crs = epsg_of(bounds)
     outline = box(*(float(each) for each in bounds["bbox"])) if "bbox" in bounds else None
     if "geometry" in bounds:
         geometry = shape(bounds["geometry"])
@@ -90,10 +104,7 @@ def area_of(bounds: dict[str, Any] | None) -> BaseGeometry | None:
         outline = geometry if outline is None else outline.intersection(geometry)
     if outline is None or outline.is_empty:
         raise ValueError("the geometry is empty")
-    if source == WGS84:
-        return outline
-    longest = max(outline.bounds[2] - outline.bounds[0], outline.bounds[3] - outline.bounds[1])
-    return project(shapely.segmentize(outline, longest / 50), source, WGS84)
+    return outline, crs
 
 
 def epsg_of(bounds: dict[str, Any]) -> int:

@@ -1,4 +1,4 @@
-"""Paths of the batch APIs, in both layouts."""
+"""Paths of the APIs, in both layouts."""
 
 # FastAPI reads annotations at run time: no postponed evaluation in this module.
 
@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import JSONResponse
 
 from airflow_provider_sentinelhub.simulator.bodies import parse_body, parse_json
 from airflow_provider_sentinelhub.simulator.grids import GRIDS
@@ -14,11 +15,13 @@ from airflow_provider_sentinelhub.simulator.kinds import BATCH_STATISTICAL, BATC
 from airflow_provider_sentinelhub.simulator.paging import page
 from airflow_provider_sentinelhub.simulator.problems import bad_payload
 from airflow_provider_sentinelhub.simulator.service import Service
+from airflow_provider_sentinelhub.simulator.statistical import Statistical
 from airflow_provider_sentinelhub.simulator.tasks import Tasks
 
 # Legacy and new.
 V2 = ("/api/v2/batch", "/batch/v2")
-STATISTICAL = ("/api/v1/statistics/batch", "/statistics/batch/v1")
+BATCH_STATISTICS = ("/api/v1/statistics/batch", "/statistics/batch/v1")
+STATISTICS = ("/api/v1/statistics", "/statistics/v1")
 
 
 def batch_routers(service: Service) -> Iterator[APIRouter]:
@@ -35,11 +38,30 @@ def batch_routers(service: Service) -> Iterator[APIRouter]:
         _add_grids(router, f"{prefix}/tilinggrids", f"{V2[1]}/tilinggrids")
         yield router
     statistics = Tasks(service, BATCH_STATISTICAL)
-    for prefix in STATISTICAL:
+    for prefix in BATCH_STATISTICS:
         router = APIRouter()
-        _add_tasks(router, statistics, prefix, STATISTICAL[1], "aggregation", searched=False)
+        _add_tasks(router, statistics, prefix, BATCH_STATISTICS[1], "aggregation", searched=False)
         _add_status(router, statistics, prefix)
         yield router
+
+
+def statistical_router(service: Service) -> APIRouter:
+    """
+    Build the routes of the Statistical API.
+
+    :param service: What they are about.
+    """
+    statistical = Statistical(service)
+    router = APIRouter()
+
+    async def statistics(request: Request) -> JSONResponse:
+        payload = parse_body(await request.body(), request.headers.get("content-type", ""), "aggregation")
+        answer, spent = await run_in_threadpool(statistical.answer, payload)
+        return JSONResponse(answer, headers={"X-ProcessingUnits-Spent": str(spent)})
+
+    for path in STATISTICS:
+        router.add_api_route(path, statistics, methods=["POST"])
+    return router
 
 
 def _add_tasks(router: APIRouter, tasks: Tasks, base: str, linked: str, holder: str, *, searched: bool) -> None:

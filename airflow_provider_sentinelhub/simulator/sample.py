@@ -15,10 +15,10 @@ from pyproj import CRS
 from shapely.geometry import box
 
 from airflow_provider_sentinelhub.simulator import geopackage
+from airflow_provider_sentinelhub.simulator.delivery import Bucket, Keys
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from airflow_provider_sentinelhub.simulator.ready import Ready
 
@@ -98,17 +98,31 @@ def changed(request: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     return request
 
 
-def sample_parcels(path: Path, names: Sequence[str | None], side: float = 200) -> None:
+def upload(ready: Ready, key: str, content: bytes) -> str:
     """
-    Write a GeoPackage of square parcels side by side, numbered from 1, in UTM zone 32.
+    Put a file into the simulator's bucket.
 
-    :param path: The file.
+    :param ready: The simulator.
+    :param key: Where to.
+    :param content: The bytes.
+    :returns: Its URL.
+    """
+    keys = Keys(ready.access_key_id, ready.secret_access_key, ready.role_arn, ready.s3_endpoint, ready.region)
+    url = f"s3://{ready.bucket}/{key}"
+    Bucket.open({"url": url, "iamRoleARN": ready.role_arn}, keys).put(key, content)
+    return url
+
+
+def sample_parcels(names: Sequence[str | None], side: float = 200) -> bytes:
+    """
+    Return a GeoPackage of square parcels side by side, numbered from 1, in UTM zone 32.
+
     :param names: Their identifiers.
     :param side: Length of their sides, in metres.
     """
     crs = 32632
-    path.write_bytes(geopackage.manifest([]))
-    with closing(sqlite3.connect(path)) as database, database:
+    with closing(sqlite3.connect(":memory:")) as database:
+        database.deserialize(geopackage.manifest([]))
         known = CRS.from_epsg(crs)
         database.execute(
             "INSERT INTO gpkg_spatial_ref_sys VALUES (?, ?, 'EPSG', ?, ?, NULL)", (known.name, crs, crs, known.to_wkt())
@@ -122,6 +136,22 @@ def sample_parcels(path: Path, names: Sequence[str | None], side: float = 200) -
             west = 600_000 + 1.5 * side * number
             outline = geopackage.blob(box(west, 5_330_000, west + side, 5_330_000 + side), crs)
             database.execute("INSERT INTO parcels VALUES (?, ?, ?)", (number, name, outline))
+        database.commit()
+        return bytes(database.serialize())
+
+
+def statistics_wanted() -> dict[str, Any]:
+    """Return what both statistical samples ask for: weekly NDVI of six weeks, with percentiles."""
+    return {
+        "aggregation": {
+            "timeRange": {"from": "2024-04-01T00:00:00Z", "to": "2024-05-13T00:00:00Z"},
+            "aggregationInterval": {"of": "P7D"},
+            "resx": 10,
+            "resy": 10,
+            "evalscript": STATISTICS_EVALSCRIPT,
+        },
+        "calculations": {"default": {"statistics": {"default": {"percentiles": {"k": [5, 50, 95]}}}}},
+    }
 
 
 def sample_statistics(ready: Ready, folder: str, **changes: Any) -> dict[str, Any]:
@@ -139,14 +169,26 @@ def sample_statistics(ready: Ready, folder: str, **changes: Any) -> dict[str, An
             "features": {"s3": {"url": f"{url}/parcels.gpkg", **access}},
             "data": [{"type": "sentinel-2-l2a"}],
         },
-        "aggregation": {
-            "timeRange": {"from": "2024-04-01T00:00:00Z", "to": "2024-05-13T00:00:00Z"},
-            "aggregationInterval": {"of": "P7D"},
-            "resx": 10,
-            "resy": 10,
-            "evalscript": STATISTICS_EVALSCRIPT,
-        },
-        "calculations": {"default": {"statistics": {"default": {"percentiles": {"k": [5, 50, 95]}}}}},
+        **statistics_wanted(),
         "output": {"s3": {"url": url, **access}},
+    }
+    return changed(request, changes)
+
+
+def sample_statistical(**changes: Any) -> dict[str, Any]:
+    """
+    Build the body of a call of the Statistical API: the same weeks, for one place.
+
+    :param changes: See :func:`changed`.
+    """
+    request: dict[str, Any] = {
+        "input": {
+            "bounds": {
+                "bbox": [600_000, 5_330_000, 600_200, 5_330_300],
+                "properties": {"crs": "http://www.opengis.net/def/crs/EPSG/0/32632"},
+            },
+            "data": [{"type": "sentinel-2-l2a"}],
+        },
+        **statistics_wanted(),
     }
     return changed(request, changes)

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 MASK = "dataMask"
 DEFAULT = "default"
 NAN = "NaN"
+# What the script may have in store for an interval, besides an error.
+EMPTY = "no_data"
+ABSENT = "absent"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +70,14 @@ class Plan:
         """The outputs there are statistics of."""
         return [output for output in self.setup.outputs.values() if output.id != MASK]
 
+    def answered(self, outcomes: Sequence[str | None]) -> list[Interval]:
+        """
+        Return the intervals that did not fail.
+
+        :param outcomes: What the script has in store for each.
+        """
+        return [each for each, outcome in zip(self.intervals, outcomes, strict=True) if outcome in {None, EMPTY}]
+
 
 def _check_outputs(setup: Setup, calculations: dict[str, Any]) -> None:
     if MASK not in setup.outputs:
@@ -98,10 +109,10 @@ def answer(plan: Plan, feature: Feature, outcomes: Sequence[str | None]) -> dict
     bands = [[values.Band.of(place, output, name) for name in output.names] for output in plan.outputs]
     data: list[dict[str, Any]] = []
     for interval, outcome in zip(plan.intervals, outcomes, strict=True):
-        if outcome == "absent":
+        if outcome == ABSENT:
             continue
         entry: dict[str, Any] = {"interval": interval.describe()}
-        if outcome not in {None, "no_data"}:
+        if outcome not in {None, EMPTY}:
             data.append({**entry, "error": {"type": outcome}})
             continue
         day = interval.start.date()

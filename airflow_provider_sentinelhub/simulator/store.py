@@ -190,7 +190,7 @@ class Store:
         Count a request for statistics.
 
         :param place: Names the place it is about.
-        :param starts: Beginnings of the intervals it asks for.
+        :param starts: Beginnings of the intervals it asks for, or anything else to be counted.
         :returns: How often each was asked for before.
         """
         query = "INSERT INTO asked VALUES (?, ?, 1) ON CONFLICT DO UPDATE SET times = times + 1 RETURNING times - 1"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,8 @@ import pytest
 import yaml
 
 from airflow_provider_sentinelhub.simulator.process import Simulator
+from airflow_provider_sentinelhub.simulator.sample import sample_statistical
+from tests.simulator.statistics_support import results
 
 Json = dict[str, Any]
 Request = Callable[..., Json]
@@ -38,6 +41,33 @@ def document() -> Json:
     del schemas["Boom"]["properties"]["errors"]
     items = schemas["ProcessRequestInputData"]["items"]
     items["anyOf"] = items.pop("oneOf")
+    # Histograms have overflowCount and underflowCount, and what has no value is the string "NaN".
+    bands = schemas["BandStatistics"]["properties"]
+    counts = bands["histogram"]["properties"]
+    for name in ("overflow", "underflow"):
+        counts[f"{name}Count"] = counts.pop(name)
+    for part in (bands["histogram"], bands["stats"]):
+        part.update({"additionalProperties": False, "required": [*part["properties"]]})
+    bands["stats"]["required"].remove("percentiles")
+    stats = bands["stats"]["properties"]
+    for name in ("min", "max", "mean", "stDev"):
+        stats[name] = {"anyOf": [stats[name], {"const": "NaN"}]}
+    stats["percentiles"]["additionalProperties"] = {"anyOf": [{"type": "number"}, {"const": "NaN"}]}
+    # Percentiles go to 100 in all the examples.
+    schemas["StatisticsDefinition"]["properties"]["percentiles"]["properties"]["k"]["items"]["maximum"] = 100
+    # It says nothing of the key in which answers tell whether they are complete, and misspells another.
+    schemas["StatisticalResponse"].update(
+        {
+            "properties": {
+                **schemas["StatisticalResponse"]["properties"],
+                "status": {"enum": ["OK", "PARTIAL", "FAILED"]},
+            },
+            "required": ["data", "status"],
+            "additionalProperties": False,
+        }
+    )
+    status = schemas["BatchStatisticsTaskStatusDto"]["properties"]
+    status["costPU"] = status.pop("costPu")
     return loaded
 
 
@@ -100,3 +130,86 @@ def test_errors(document: Json, sim: Simulator, request_for: Request) -> None:
     assert [answer.status for answer in answers] == [400, 400, 400, 404, 400, 401]
     for answer in answers:
         validate(document, wrapper, answer.body)
+
+
+STATISTICS = "/api/v1/statistics/batch"
+
+
+def test_statistical_tasks_at_every_stage(
+    document: Json, sim: Simulator, statistics_for: Request, run_statistics: Run
+) -> None:
+    request = statistics_for()
+    validate(document, {"$ref": "#/components/schemas/BatchStatisticalRequest"}, request)
+    created = sim.call("POST", STATISTICS, request)
+    assert created.status == 201
+    validate(document, answer_schema(document, STATISTICS, "post", "201"), created.body)
+    one = answer_schema(document, f"{STATISTICS}/{{requestId}}", "get", "200")
+    status = answer_schema(document, f"{STATISTICS}/{{requestId}}/status", "get", "200")
+    known = {*document["components"]["schemas"]["BatchStatisticsTaskStatusDto"]["properties"]}
+    for task in (
+        created.body,
+        run_statistics(request),
+        run_statistics(statistics_for(aggregation__evalscript="wrong")),
+    ):
+        validate(document, one, sim.call("GET", f"{STATISTICS}/{task['id']}").body)
+        short = sim.call("GET", f"{STATISTICS}/{task['id']}/status").body
+        validate(document, status, short)
+        assert set(short) <= known
+    listed = sim.call("GET", f"{STATISTICS}?count=2").body
+    validate(document, answer_schema(document, STATISTICS, "get", "200"), listed)
+
+
+def test_statistics(document: Json, sim: Simulator, statistics_for: Request, run_statistics: Run) -> None:
+    rules = [{"outcome": "TIMEOUT", "intervals": [1]}, {"outcome": "no_data", "intervals": [2]}]
+    sim.set_script({"intervals": rules})
+    wanted = {"ndvi": {"histograms": {"default": {"binWidth": 0.1}}, **sample_statistical()["calculations"]["default"]}}
+    request = sample_statistical(calculations=wanted)
+    validate(document, {"$ref": "#/components/schemas/StatisticalRequest"}, request)
+    schema = answer_schema(document, "/api/v1/statistics", "post", "200")
+    answer = sim.call("POST", "/api/v1/statistics", request).body
+    assert answer["status"] == "PARTIAL"
+    validate(document, schema, answer)
+    for content in results(sim, run_statistics(statistics_for(calculations=wanted))).values():
+        validate(document, schema, content["response"])
+
+
+def fixture(name: str) -> Any:
+    path = Path(os.environ.get("SENTINELHUB_CONTRACT_DIR", BESIDE_THE_REPOSITORY)) / "fixtures" / name
+    if not path.is_file():
+        pytest.skip(f"no {name}: set SENTINELHUB_CONTRACT_DIR to a folder with fixtures/{name}")
+    return json.loads(path.read_bytes())
+
+
+def shape(value: Any) -> Any:
+    """What keys and types a document has."""
+    if isinstance(value, dict):
+        return {key: shape(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [shape(value[0])] if value else []
+    return "number" if isinstance(value, int | float) else type(value).__name__
+
+
+def test_a_status_has_the_keys_of_a_real_one(sim: Simulator, statistics_for: Request, run_statistics: Run) -> None:
+    created = sim.call("POST", STATISTICS, statistics_for()).body["id"]
+    done = run_statistics(statistics_for())["id"]
+    for task_id, name in ((created, "created"), (done, "done")):
+        answer = sim.call("GET", f"{STATISTICS}/{task_id}/status").body
+        assert shape(answer) == shape(fixture(f"batch_statistical_status_{name}.json"))
+
+
+def test_an_answer_has_the_keys_of_a_real_one(sim: Simulator) -> None:
+    wanted = {
+        "default": {
+            "histograms": {"default": {"nBins": 10, "lowEdge": -1.0, "highEdge": 1.0}},
+            "statistics": {"default": {"percentiles": {"k": [50]}}},
+        }
+    }
+    answer = sim.call("POST", "/statistics/v1", sample_statistical(calculations=wanted)).body
+    answer["data"] = [entry for entry in answer["data"] if "NaN" not in json.dumps(entry)]
+    real = fixture("sentinelhubpy_normal_stat_result.json")[0]
+    assert shape(answer) == shape(real)
+    edges = [
+        [(bin_["lowEdge"], bin_["highEdge"]) for bin_ in band["histogram"]["bins"]]
+        for band in (each["data"][0]["outputs"]["ndvi"]["bands"]["B0"] for each in (answer, real))
+    ]
+    assert edges[0] == edges[1]
