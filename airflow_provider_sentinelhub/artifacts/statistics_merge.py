@@ -27,12 +27,10 @@ if TYPE_CHECKING:
 _COLUMNS = ("interval_from", "interval_to", "band", "sample_count", "no_data_count", "error")
 _LOSERS = """
 CREATE INDEX rows_in_order ON rows_of_several (feature, start, end, rank);
-CREATE TEMP TABLE words AS SELECT feature, start, end,
-  first_value(rank) OVER (PARTITION BY feature, start, end ORDER BY error IS NULL DESC, rank DESC) AS winner,
-  number, part, row, rank, error, has_data,
-  start IS NULL AND EXISTS (SELECT 1 FROM rows_of_several o WHERE o.feature = r.feature AND o.start IS NOT NULL
-    AND o.rank <> r.rank) AS is_outdone
-  FROM rows_of_several r;
+CREATE TEMP TABLE words AS SELECT *, first_value(rank) OVER (
+  PARTITION BY feature, start, end ORDER BY is_outdone, error IS NULL DESC, rank DESC) AS winner
+FROM (SELECT *, start IS NULL AND EXISTS (SELECT 1 FROM rows_of_several o WHERE o.feature = r.feature
+  AND o.start IS NOT NULL AND o.rank <> r.rank) AS is_outdone FROM rows_of_several r);
 INSERT INTO dropped SELECT part, row, 1 FROM temp.words WHERE rank <> winner OR is_outdone;
 """
 _WINNERS = """
