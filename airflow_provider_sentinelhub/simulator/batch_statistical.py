@@ -109,7 +109,7 @@ class BatchStatistical:
             body["response"], price = _response(work, empty=outcome == EMPTY)
         delivered = outcome not in FILELESS
         if delivered:
-            about = {"id": feature.id, **({"identifier": feature.name} if feature.named else {})}
+            about = {"id": feature.id, "identifier": feature.name if feature.named else None}
             try:
                 work.bucket.put(result_key(work.task, feature), json.dumps({**about, **body}).encode())
             except BucketFailed as failure:
