@@ -15,7 +15,12 @@ import pytest
 from airflow_provider_sentinelhub.client.errors import ServiceUnavailable
 from airflow_provider_sentinelhub.simulator.process import Simulator
 from airflow_provider_sentinelhub.simulator.ready import Ready
-from airflow_provider_sentinelhub.simulator.sample import sample_request
+from airflow_provider_sentinelhub.simulator.sample import (
+    sample_parcels,
+    sample_request,
+    sample_statistics,
+    upload,
+)
 
 COMMAND = [sys.executable, "-m", "airflow_provider_sentinelhub.simulator"]
 
@@ -83,6 +88,41 @@ def test_a_killed_simulator_goes_on_where_it_was(tmp_path: Path) -> None:
         events = [entry["event"] for entry in second.task(task_id)["history"]]
         assert events.count("status PROCESSING") == 1
         assert len(list(second.bucket_folder.rglob("*.tif"))) == 3
+
+
+def test_statistics_go_on_as_well(tmp_path: Path) -> None:
+    script = {"timing": {"feature_seconds": 300, "parallel": 1}}
+
+    def values(simulator: Simulator, task_id: str) -> list[Any]:
+        files = sorted((simulator.bucket_folder / "out" / task_id).glob("*.json"))
+        return [json.loads(file.read_bytes()) for file in files]
+
+    def until(simulator: Simulator, task_id: str, number: int) -> None:
+        deadline = time.monotonic() + 30
+        while sum(row["handled"] for row in simulator.task(task_id)["features"]) < number:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+
+    with Simulator.start(home=tmp_path, speed=600, script=script) as first:
+        upload(first.ready, "out/parcels.gpkg", sample_parcels(["a", "b", "c"]))
+        undisturbed, killed = (
+            first.call("POST", "/statistics/batch/v1", sample_statistics(first.ready, "out")).body["id"]
+            for _ in range(2)
+        )
+        first.call("POST", f"/statistics/batch/v1/{undisturbed}/start")
+        until(first, undisturbed, 3)
+        expected = values(first, undisturbed)
+        first.stop_clock()
+        first.call("POST", f"/statistics/batch/v1/{killed}/start")
+        # Ninety seconds of waiting and analysis, and one feature.
+        first.advance_clock(90 + 301)
+        until(first, killed, 1)
+        first.kill()
+    with Simulator.start(home=tmp_path, speed=600) as second:
+        until(second, killed, 3)
+        assert values(second, killed) == expected
+        events = [entry["event"] for entry in second.task(killed)["history"]]
+        assert events.count("status PROCESSING") == 1
 
 
 def test_the_simulator_ends_with_the_process_that_started_it() -> None:

@@ -43,6 +43,15 @@ def test_failing_features_have_files_that_say_so(sim: Simulator, statistics_for:
     assert listed == [("FATAL", True), ("FATAL", True), ("DONE", True), ("DONE", False)]
 
 
+@pytest.mark.parametrize(("text", "kind"), [("TIMEOUT", "TIMEOUT"), ("It broke.", "EXECUTION_ERROR")])
+def test_the_error_of_a_fatal_feature_is_of_a_documented_type(
+    sim: Simulator, statistics_for: Request, run_statistics: Run, text: str, kind: str
+) -> None:
+    sim.set_script({"features": [{"outcome": "fatal", "error": text}]})
+    found = results(sim, run_statistics(statistics_for()))
+    assert {each["error"]["type"] for each in found.values()} == {kind}
+
+
 def test_intervals_fail_by_position_and_by_day(sim: Simulator, statistics_for: Request, run_statistics: Run) -> None:
     rules: list[Json] = [
         {"ids": [1], "intervals": [0]},
