@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,7 +71,7 @@ def content(feature: int, shape: Any, mean: float) -> Any:
         return broken(feature)
     if shape == "unexplained":
         return answer(feature, [data(DAYS[0], mean)], status="PARTIAL")
-    made = {
+    made: dict[str, Callable[[str], Any]] = {
         "data": lambda day: data(day, mean),
         "two": lambda day: data(day, mean, bands=("B0", "B1")),
         "empty": lambda day: data(day, empty=True),
