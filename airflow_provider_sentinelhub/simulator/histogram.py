@@ -31,13 +31,16 @@ def edges(wanted: dict[str, Any], values: NDArray[Any]) -> list[float]:
     low = wanted["lowEdge"] if "lowEdge" in wanted else float(values.min())
     high = wanted["highEdge"] if "highEdge" in wanted else max(low, float(values.max()))
     low = min(low, high)
-    if "binWidth" in wanted:
-        width = wanted["binWidth"]
-        number = max(1, math.ceil((high - low) / width - TOLERANCE))
-    else:
+    if "nBins" in wanted:
         number = int(wanted["nBins"])
         width = (high - low) / number
-    return [low + each * width for each in range(number + 1)]
+    else:
+        width = wanted["binWidth"]
+        number = max(1, math.ceil((high - low) / width - TOLERANCE))
+    found = [low + each * width for each in range(number + 1)]
+    # What is above an edge that was asked for is in no bin; the highest value always is in one.
+    found[-1] = high if "nBins" in wanted or "highEdge" in wanted else max(found[-1], high)
+    return found
 
 
 def histogram(wanted: dict[str, Any], values: NDArray[Any], scale: float) -> dict[str, Any]:

@@ -186,7 +186,8 @@ def test_edges_as_in_published_answers() -> None:
     by_width = edges({"binWidth": 0.05, "lowEdge": 0.0}, some)
     assert (len(by_width), by_width[3], by_width[-1]) == (12, 0.15000000000000002, 0.55)
     assert edges({"bins": [0, 1, 2]}, some) == [0, 1, 2]
-    assert edges({"binWidth": 0.1, "lowEdge": 0.0, "highEdge": 0.3}, some)[-1] == pytest.approx(0.3)
+    assert edges({"binWidth": 0.1, "lowEdge": 0.0, "highEdge": 0.3}, some)[1:] == [0.1, 0.2, 0.3]
+    assert edges({"binWidth": 0.4, "lowEdge": 0.0, "highEdge": 1.0}, some) == [0.0, 0.4, 0.8, 1.0]
 
 
 def test_every_value_is_in_a_bin_above_or_below() -> None:
