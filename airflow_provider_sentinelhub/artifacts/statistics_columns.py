@@ -49,7 +49,7 @@ class TableBuilder:
     _counts: list[int] = field(default_factory=list)
     # The columns from interval_from on, but for those that are lists: of these the row has the number of elements.
     _rows: list[tuple[Any, ...]] = field(default_factory=list)
-    _percentiles: list[float] = field(default_factory=list)
+    _percentiles: list[str] = field(default_factory=list)
     _percentile_values: list[float | None] = field(default_factory=list)
     _bins: list[Bin] = field(default_factory=list)
 

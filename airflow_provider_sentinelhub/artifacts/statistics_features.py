@@ -24,8 +24,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from airflow_provider_sentinelhub.artifacts.feature_tables import feature_tables
-from airflow_provider_sentinelhub.artifacts.geopackage import WHAT
-from airflow_provider_sentinelhub.artifacts.manifest import attach
+from airflow_provider_sentinelhub.artifacts.geopackage import WHAT, blob_extent
+from airflow_provider_sentinelhub.artifacts.manifest import attach, geometry_wkb
 from airflow_provider_sentinelhub.artifacts.sqlite_file import file_uri, open_sqlite, quoted, reading
 from airflow_provider_sentinelhub.artifacts.statistics_publish import UNREADABLE, unreadable_text
 from airflow_provider_sentinelhub.client.errors import InvalidParameter
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from airflow_provider_sentinelhub.artifacts.feature_tables import FeatureTable
+    from airflow_provider_sentinelhub.artifacts.geopackage import Extent
     from airflow_provider_sentinelhub.artifacts.statistics_catalog import Catalog
 
 _FEATURES = (
@@ -94,6 +95,40 @@ def input_table(features: Path) -> FeatureTable:
         rule = f"must have one feature table, and has {len(names)}: {names}"
         raise InvalidParameter("features", features.name, rule, "Write all features into one, with one CRS.")
     return tables[0]
+
+
+def input_epsg(table: FeatureTable, features: Path) -> int:
+    """
+    Return the EPSG code of an input GeoPackage.
+
+    :param table: Its table.
+    :param features: The GeoPackage, for the error message.
+    :raises InvalidParameter: It has none.
+    """
+    if table.epsg is None:
+        rule = "has no EPSG code, and the service takes no other coordinate reference system"
+        raise InvalidParameter("features", features.name, rule, "Write it again with one.")
+    return table.epsg
+
+
+def geometry_extent(blob: object) -> Extent | None:
+    """
+    Return the bounding box of a geometry, the one it carries or else that of its points; ``None`` where it has none.
+
+    :param blob: A GeoPackage geometry.
+    """
+    import shapely
+
+    if not isinstance(blob, bytes):
+        return None
+    extent = blob_extent(blob)
+    if extent is None:
+        try:
+            shape = shapely.from_wkb(geometry_wkb(blob))
+        except (ValueError, shapely.errors.ShapelyError):
+            return None
+        extent = None if shape.is_empty else shape.bounds
+    return extent
 
 
 def write_feature_outcomes(catalog: Catalog, features: Path | None, target: Path) -> FeatureCounts:

@@ -59,7 +59,7 @@ class Stats(Struct, gc=False, rename="camel"):
     st_dev: float | None = None
     sample_count: Whole | None = None
     no_data_count: Whole | None = None
-    percentiles: dict[float, float | None] | None = None
+    percentiles: dict[str, float | None] | None = None
 
     @property
     def is_empty(self) -> bool:

@@ -22,16 +22,14 @@ from airflow_provider_sentinelhub.artifacts.geopackage import (
     GEOMETRY,
     WHAT,
     add_layer,
-    blob_extent,
     blob_of_crs,
     finish_layer,
     joined,
     new_geopackage,
 )
-from airflow_provider_sentinelhub.artifacts.manifest import attach, geometry_wkb
+from airflow_provider_sentinelhub.artifacts.manifest import attach
 from airflow_provider_sentinelhub.artifacts.sqlite_file import open_sqlite, quoted
-from airflow_provider_sentinelhub.artifacts.statistics_features import input_table
-from airflow_provider_sentinelhub.client.errors import InvalidParameter
+from airflow_provider_sentinelhub.artifacts.statistics_features import geometry_extent, input_epsg, input_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -87,10 +85,7 @@ def write_statistics_retry(
     :raises StorageUnavailable: This machine has no room to write it.
     """
     table = input_table(features)
-    epsg = table.epsg
-    if epsg is None:
-        rule = "has no EPSG code, and the service takes no other coordinate reference system"
-        raise InvalidParameter("features", features.name, rule, "Write it again with one.")
+    epsg = input_epsg(table, features)
     # Everything is read within this block, so what goes wrong is reported as it is elsewhere.
     with open_sqlite(execution_db, EXECUTION_DB), new_geopackage(target) as output:
         attach(output, execution_db, "execution")
@@ -127,7 +122,7 @@ def pixel_counts(
         with closing(sqlite3.connect("")) as groups:
             groups.execute("CREATE TABLE sizes (width INTEGER, height INTEGER)")
             blobs = connection.execute(f"SELECT {geometry} {rows}")
-            extents = (extent for (blob,) in blobs if (extent := _extent(blob)) is not None)
+            extents = (extent for (blob,) in blobs if (extent := geometry_extent(blob)) is not None)
             groups.executemany(
                 "INSERT INTO sizes VALUES (?, ?)",
                 ((pixels(east - west, across), pixels(north - south, down)) for west, south, east, north in extents),
@@ -184,7 +179,7 @@ def _write(output: sqlite3.Connection, table: FeatureTable, epsg: int) -> int:
     )
     extent: Extent | None = None
     for (blob,) in output.execute(f"SELECT {GEOMETRY} FROM main.{quoted(layer.table)}"):  # noqa: S608 - quoted
-        found = _extent(blob)
+        found = geometry_extent(blob)
         extent = joined(extent, found) if found else extent
     finish_layer(output, layer, extent)
     return int(count)
@@ -199,19 +194,3 @@ def _span(output: sqlite3.Connection) -> tuple[datetime, datetime] | None:
 
 def _of_crs(blob: bytes | str | float, epsg: int) -> bytes | str | float:
     return blob_of_crs(blob, epsg) if isinstance(blob, bytes) else blob
-
-
-def _extent(blob: object) -> Extent | None:
-    """Return the bounding box of a geometry: the one it carries, or else that of its points."""
-    import shapely
-
-    if not isinstance(blob, bytes):
-        return None
-    extent = blob_extent(blob)
-    if extent is None:
-        try:
-            shape = shapely.from_wkb(geometry_wkb(blob))
-        except (ValueError, shapely.errors.ShapelyError):
-            return None
-        extent = None if shape.is_empty else shape.bounds
-    return extent

@@ -28,7 +28,11 @@ COLUMNS = (
     ("st_dev", "double", "Standard deviation"),
     ("sample_count", "int64", "Pixels looked at, with those without data"),
     ("no_data_count", "int64", "Pixels without data"),
-    ("percentiles", "map<double, double>", "Percentile, e.g. 50.0, to its value; null where none was asked for"),
+    (
+        "percentiles",
+        "map<string, double>",
+        "Percentile as the service writes it, e.g. `50.0`, to its value; null where none was asked for",
+    ),
     ("histogram", "list<low_edge, high_edge, count>", "Bins in order; null where none was asked for"),
     ("histogram_underflow", "int64", "Values below the first bin"),
     ("histogram_overflow", "int64", "Values above the last bin"),
@@ -73,7 +77,7 @@ def fingerprint() -> str:
 
 def percentiles_type() -> pa.DataType:
     """Return the type of ``percentiles``."""
-    return _types()["map<double, double>"]
+    return _types()["map<string, double>"]
 
 
 def histogram_type() -> pa.DataType:
@@ -92,7 +96,7 @@ def _types() -> dict[str, Any]:
         "string": pa.string(),
         "double": pa.float64(),
         "timestamp": pa.timestamp("us", "UTC"),
-        "map<double, double>": pa.map_(pa.float64(), pa.float64()),
+        "map<string, double>": pa.map_(pa.string(), pa.float64()),
         "list<low_edge, high_edge, count>": pa.list_(pa.field("element", bins)),
     }
 

@@ -76,7 +76,7 @@ def test_all_shapes_of_results_are_rows_and_every_feature_is_accounted_for(
         (6, "None", None, cut),
     ]
     assert (rows[0]["mean"], rows[0]["sample_count"], rows[0]["no_data_count"]) == (0.5, 100, 3)
-    assert rows[0]["percentiles"] == [(25.0, 0.4), (50.0, 0.5)]
+    assert rows[0]["percentiles"] == [("25.0", 0.4), ("50.0", 0.5)]
     assert rows[0]["histogram"][1] == {"low_edge": 0.5, "high_edge": 1.0, "count": 7}
     assert (rows[0]["histogram_underflow"], rows[0]["histogram_overflow"]) == (1, 2)
     assert rows[0]["interval_to"].isoformat() == "2024-05-13T00:00:00+00:00"

@@ -1,0 +1,141 @@
+"""The wide form of the table, and the one with geometries."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pyproj
+import pytest
+import shapely
+from pyarrow import parquet
+
+from airflow_provider_sentinelhub.artifacts import statistics_load
+from airflow_provider_sentinelhub.artifacts.feature_sources import from_file
+from airflow_provider_sentinelhub.artifacts.projjson import crs_projjson
+from airflow_provider_sentinelhub.artifacts.statistics import read_statistics
+from airflow_provider_sentinelhub.artifacts.statistics_geo import write_geoparquet
+from airflow_provider_sentinelhub.artifacts.statistics_wide import write_wide
+from airflow_provider_sentinelhub.artifacts.storage import Storage
+from airflow_provider_sentinelhub.client.crs import SUPPORTED_EPSG
+from airflow_provider_sentinelhub.client.errors import InvalidParameter
+from tests.artifacts.statistics_files import (
+    DAYS,
+    RETRY,
+    TASK,
+    answer,
+    broken,
+    data,
+    lost,
+    put,
+    rounds_of,
+    square,
+    target_of,
+    write_input,
+)
+
+FILES = {
+    1: answer(1, [data(DAYS[0], 0.5, bands=("B0", "B1")), data(DAYS[1], 0.25, empty=True)]),
+    2: answer(2, [data(DAYS[0], 0.75), lost(DAYS[1])]),
+    3: broken(3),
+}
+MENDED = {2: answer(2, [data(DAYS[1], 0.125)])}
+
+
+@pytest.fixture
+def table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(statistics_load, "_RESULTS_IN_CHUNK", 1)
+    url = (tmp_path / "bucket").as_uri()
+    put(Storage(), url, TASK, FILES)
+    put(Storage(), url, RETRY, MENDED)
+    found = read_statistics(Storage(), rounds_of(url, TASK, RETRY), target_of(url), features=None, workdir=tmp_path)
+    return Path(found.table_url.removeprefix("file://"))
+
+
+def rows(path: Path) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = parquet.read_table(path).to_pylist()
+    return found
+
+
+def test_the_wide_form_has_a_row_for_each_feature_and_interval(table: Path, tmp_path: Path) -> None:
+    target = tmp_path / "wide.parquet"
+    assert write_wide(table, target) == 5
+    found = rows(target)
+    keys = [(row["feature_id"], str(row["interval_from"])[:10], row["error"], row["round"]) for row in found]
+    assert keys == [
+        (1, DAYS[0], None, 0),
+        (1, DAYS[1], None, 0),
+        (2, DAYS[0], None, 0),
+        (3, "None", "EXECUTION_ERROR", 0),
+        (2, DAYS[1], None, 1),
+    ]
+    assert [row["ndvi_B0_mean"] for row in found] == [0.5, None, 0.75, None, 0.125]
+    assert [row["ndvi_B1_mean"] for row in found] == [0.5, None, None, None, None]
+    assert [row["ndvi_B0_no_data_count"] for row in found] == [3, 100, 3, None, 3]
+    assert [row["ndvi_B0_percentile_25"] for row in found] == [0.4, None, 0.65, None, 0.125 - 0.1]
+    assert found[0]["ndvi_B1_histogram"][0] == {"low_edge": 0.0, "high_edge": 0.5, "count": 90}
+    assert found[0]["ndvi_B1_histogram_overflow"] == 2
+
+
+def test_wide_and_tidy_hold_the_same_numbers(table: Path, tmp_path: Path) -> None:
+    target = tmp_path / "wide.parquet"
+    write_wide(table, target)
+    wide = {(row["feature_id"], row["interval_from"]): row for row in rows(target)}
+    for row in rows(table):
+        if row["band"] is None:
+            continue
+        prefix = f"{row['output']}_{row['band']}_"
+        of_it = wide[row["feature_id"], row["interval_from"]]
+        for name in ("min", "max", "mean", "st_dev", "sample_count", "histogram", "histogram_underflow"):
+            assert of_it[prefix + name] == row[name]
+
+
+def test_columns_that_would_share_a_name_are_refused(tmp_path: Path) -> None:
+    url = (tmp_path / "bucket").as_uri()
+    two = data(bands=("b_c",))
+    two["outputs"] = {"a": two["outputs"]["ndvi"], "a_b": {"bands": {"c": two["outputs"]["ndvi"]["bands"]["b_c"]}}}
+    put(Storage(), url, TASK, {1: answer(1, [two])})
+    found = read_statistics(Storage(), rounds_of(url, TASK), target_of(url), features=None, workdir=tmp_path)
+    with pytest.raises(InvalidParameter, match="several columns would have this name"):
+        write_wide(Path(found.table_url.removeprefix("file://")), tmp_path / "wide.parquet")
+
+
+def test_geometries_come_from_the_input(table: Path, tmp_path: Path) -> None:
+    features = write_input(tmp_path / "input.gpkg", (1, 2, 4))
+    write_wide(table, tmp_path / "wide.parquet")
+    for source, count in ((table, 6), (tmp_path / "wide.parquet", 5)):
+        target = tmp_path / "geo.parquet"
+        assert write_geoparquet(source, features, target) == count
+        found = rows(target)
+        for row in found:
+            if row["feature_id"] == 3:
+                assert row["geometry"] is None
+            else:
+                assert shapely.from_wkb(row["geometry"]).bounds == square(row["feature_id"])[1]
+        assert [{**row, "geometry": None} for row in found] == [{**row, "geometry": None} for row in rows(source)]
+        assert parquet.read_schema(target).types[:-1] == parquet.read_schema(source).types
+        described = json.loads(parquet.read_schema(target).metadata[b"geo"])
+        assert (described["version"], described["primary_column"]) == ("1.1.0", "geometry")
+        column = described["columns"]["geometry"]
+        assert (column["encoding"], column["geometry_types"]) == ("WKB", ["Polygon"])
+        assert column["bbox"] == [501_000.0, 5_000_000.0, 502_100.0, 5_000_100.0]
+        assert pyproj.CRS.from_json_dict(column["crs"]).to_epsg() == 32633
+
+
+def test_what_is_written_can_be_read_as_features(table: Path, tmp_path: Path) -> None:
+    features = write_input(tmp_path / "input.gpkg", (1, 2, 3))
+    write_geoparquet(table, features, tmp_path / "geo.parquet")
+    (batch,) = from_file(tmp_path / "geo.parquet")
+    assert batch.epsg == 32633
+    assert len(batch.geometries) == 6
+
+
+def test_every_system_the_service_knows_can_be_described() -> None:
+    for epsg in SUPPORTED_EPSG:
+        found = crs_projjson(epsg)
+        if found is None:
+            assert epsg == 4326
+        else:
+            assert pyproj.CRS.from_json_dict(found).to_epsg() == epsg
+            assert pyproj.CRS.from_json_dict(found).equals(pyproj.CRS.from_epsg(epsg), ignore_axis_order=True)
