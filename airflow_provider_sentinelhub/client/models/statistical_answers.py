@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any
 
-from pydantic import AliasChoices, BeforeValidator, Field
+from pydantic import AliasChoices, BeforeValidator, ConfigDict, Field
 
 from airflow_provider_sentinelhub.client.models.common import AnswerModel
 
@@ -56,6 +56,9 @@ class Stats(AnswerModel):
     :param no_data_count: How many of them have no data.
     :param percentiles: Percentiles, by percent as text, e.g. ``50.0``.
     """
+
+    # Written as the service writes it: JSON has no word for what is not a number.
+    model_config = ConfigDict(ser_json_inf_nan="strings")
 
     minimum: Annotated[float | None, Field(alias="min")] = None
     maximum: Annotated[float | None, Field(alias="max")] = None

@@ -1,0 +1,238 @@
+"""The Statistical API for people who write Python tasks, and for the operator: one geometry, or many at a time."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_sentinelhub.client.errors import BudgetExceeded, InvalidParameter, InvalidRequest
+from airflow_provider_sentinelhub.hooks.sentinel_hub import SentinelHubHook
+
+if TYPE_CHECKING:
+    from airflow_provider_sentinelhub.artifacts.statistical_places import Place
+    from airflow_provider_sentinelhub.artifacts.statistical_run import StatisticalRun
+    from airflow_provider_sentinelhub.client.models.statistical_answers import StatisticalAnswer
+    from airflow_provider_sentinelhub.client.transport import Sender
+
+log = logging.getLogger(__name__)
+
+# As many refusals before anything is answered mean that the request is wrong, and not the geometries.
+_HOPELESS = 20
+_LOOK_S = 1.0
+_NEWS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Restarts:
+    """
+    How failed intervals are asked for again.
+
+    :param most: How often at most.
+    :param delay: Seconds before the first time; doubles each time.
+    """
+
+    most: int = 3
+    delay: float = 10.0
+
+
+class SentinelHubStatisticalHook(SentinelHubHook):
+    """
+    Asks the Statistical API.
+
+    :param sentinelhub_conn_id: The connection.
+    """
+
+    def statistics(self, request: Any, *, max_restarts: int = 3, restart_delay: float = 10.0) -> StatisticalAnswer:
+        """
+        Return the statistics of one geometry; failed intervals are asked for again.
+
+        What failed for good is in :attr:`StatisticalAnswer.failed`: look there before you use the rest.
+
+        :param request: The service's own request as a dict, or as JSON text.
+        :param max_restarts: How often a failed interval is asked for again at most.
+        :param restart_delay: Seconds before the first time; doubles each time.
+        :raises InvalidParameter: Names each field that is wrong, its value, its rule and its fix.
+        :raises ApiError: The service said no.
+        """
+        from airflow_provider_sentinelhub.client.statistical import ask
+
+        body = self.prepare(request)
+        return self.sender.run(ask(body, max_restarts=max_restarts, restart_delay=restart_delay))
+
+    def prepare(self, request: Any) -> dict[str, Any]:
+        """
+        Check a request before anything is sent, and return the JSON to send.
+
+        Asks nobody. What is worth knowing is logged.
+
+        :param request: The service's own request as a dict, or as JSON text.
+        :raises InvalidParameter: Names each field that is wrong, its value, its rule and its fix.
+        """
+        from airflow_provider_sentinelhub.artifacts.preflight import examine
+        from airflow_provider_sentinelhub.client.kinds import STATISTICAL
+
+        examined = examine(STATISTICAL, request, self.address.deployment)
+        for warning in examined.findings.warnings:
+            log.warning("%s", warning)
+        return examined.accepted()
+
+    def check_budget(self, body: Mapping[str, Any], places: Sequence[Place], max_pu: float) -> None:
+        """
+        Fail if statistics of some geometries would cost too much.
+
+        :param body: A request.
+        :param places: The geometries.
+        :param max_pu: Processing units they may cost at most.
+        :raises BudgetExceeded: They would; nothing was asked.
+        """
+        from airflow_provider_sentinelhub.artifacts.statistical_places import pixel_counts
+        from airflow_provider_sentinelhub.client.estimate import estimate_cost
+
+        found = estimate_cost(body, pixel_counts(body, places))
+        log.info("%s", found.text())
+        if found.pu > max_pu:
+            raise BudgetExceeded(
+                f"Statistics of {len(places)} geometries would cost about {found.pu:.1f} PU, more than max_pu = "
+                f"{max_pu:g}. Nothing was asked.\n{found.text()}\n"
+                "Raise max_pu, or ask for less: longer intervals, a coarser resolution, fewer bands."
+            )
+        if found.high_pu is None or found.high_pu > max_pu:
+            log.warning("It may cost more than max_pu = %g, which is compared with the estimate alone", max_pu)
+
+    def ask_for_all(
+        self,
+        run: StatisticalRun,
+        body: Mapping[str, Any],
+        places: Sequence[Place],
+        *,
+        concurrency: int,
+        restarts: Restarts,
+        has_answers: bool,
+        stop: threading.Event,
+    ) -> None:
+        """
+        Ask for the statistics of geometries, some at a time, and keep each answer as soon as it is there.
+
+        A geometry that the service refuses is no reason to stop; that it refuses them all is.
+
+        :param run: Keeps the answers.
+        :param body: The request, for any geometry.
+        :param places: The geometries.
+        :param concurrency: How many requests are on their way at a time at most.
+        :param restarts: How failed intervals are asked for again.
+        :param has_answers: Whether an earlier attempt may have kept answers with failed intervals.
+        :param stop: Set by whoever wants no further request sent.
+        :raises ApiError: The service said no to all.
+        :raises StorageUnavailable: An answer could not be kept.
+        """
+        workers = _Workers(run, body, restarts, self._new_sender(), has_answers=has_answers)
+        waiting, done = iter(places), 0
+        running: set[Future[None]] = set()
+        pool = ThreadPoolExecutor(concurrency, thread_name_prefix="statistics")
+        try:
+            while not stop.is_set():
+                running |= {pool.submit(workers.work, place) for place in islice(waiting, concurrency - len(running))}
+                if not running:
+                    return
+                ended, running = wait(running, timeout=_LOOK_S, return_when=FIRST_COMPLETED)
+                for each in ended:
+                    each.result()
+                    done += 1
+                    if done % _NEWS == 0:
+                        log.info("%d of %d geometries", done, len(places))
+        finally:
+            # What is on its way is still kept when it comes; nobody waits for it.
+            pool.shutdown(wait=False, cancel_futures=True)
+
+    def _new_sender(self) -> Callable[[], Sender]:
+        """Read the connection here, where Airflow can be asked, and return what makes senders in threads."""
+        from airflow_provider_sentinelhub.client.auth import token_source
+        from airflow_provider_sentinelhub.client.transport import Sender
+        from airflow_provider_sentinelhub.hooks.connections import client_credentials
+
+        address = self.address
+        tokens = token_source(client_credentials(self.facts, address))
+        return lambda: Sender(address, tokens)
+
+
+def check_places(body: Mapping[str, Any], places: Sequence[Place]) -> None:
+    """
+    Check the geometries of a request, all of them.
+
+    :param body: The request.
+    :param places: The geometries.
+    :raises InvalidParameter: Names each that is wrong, its value, its rule and its fix.
+    """
+    from airflow_provider_sentinelhub.client.models.common import validated
+    from airflow_provider_sentinelhub.client.models.process import Bounds
+    from airflow_provider_sentinelhub.client.preflight.findings import Findings, each_of
+    from airflow_provider_sentinelhub.client.preflight.sampling import check_geometry
+
+    problems: list[InvalidParameter] = []
+    for place in places:
+        try:
+            validated(Bounds, place.bounds, "input.bounds")
+        except InvalidParameter as e:
+            found = each_of(e)
+        else:
+            found = Findings.of(check_geometry(place.request(body), None)).errors
+        problems += [_named(place, each) for each in found]
+    if problems:
+        raise problems[0].with_others(problems[1:_HOPELESS])
+
+
+def _named(place: Place, error: InvalidParameter) -> InvalidParameter:
+    return InvalidParameter(f"{error.field} of geometry {place.label}", error.value, error.rule, error.fix)
+
+
+@dataclass(slots=True)
+class _Workers:
+    """What the threads share: each has connections of its own, and all have one token and one throttle."""
+
+    run: StatisticalRun
+    body: Mapping[str, Any]
+    restarts: Restarts
+    new_sender: Callable[[], Sender]
+    has_answers: bool = field(kw_only=True)
+    answered: int = 0
+    refused: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _local: threading.local = field(default_factory=threading.local)
+
+    def work(self, place: Place) -> None:
+        """Ask for one geometry and keep the answer."""
+        from airflow_provider_sentinelhub.client.statistical import ask
+
+        known = self.run.known(place) if self.has_answers else None
+        body = place.request(self.body)
+        question = ask(body, max_restarts=self.restarts.most, restart_delay=self.restarts.delay, known=known)
+        try:
+            answer = self._sender().run(question)
+        except InvalidRequest as e:
+            self._refused(place, e)
+            return
+        self.run.keep(place, answer)
+        with self._lock:
+            self.answered += 1
+        if answer.failed:
+            log.warning("Geometry %s: %d intervals failed", place.label, len(answer.failed))
+
+    def _refused(self, place: Place, error: InvalidRequest) -> None:
+        log.warning("Geometry %s: %s", place.label, error)
+        with self._lock:
+            self.refused += 1
+            is_hopeless = self.refused >= _HOPELESS and not self.answered
+        if is_hopeless:
+            raise error
+        self.run.keep_refusal(place, str(error))
+
+    def _sender(self) -> Sender:
+        found: Sender | None = getattr(self._local, "sender", None)
+        if found is None:
+            found = self._local.sender = self.new_sender()
+        return found

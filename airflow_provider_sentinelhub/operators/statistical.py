@@ -1,0 +1,287 @@
+"""
+Statistics of one geometry or of many, answered at once: for what is too little, or too urgent, for a batch.
+
+Source: https://docs.planet.com/develop/apis/statistical/
+"""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal
+
+from airflow.sdk import BaseOperator
+
+from airflow_provider_sentinelhub.client.errors import FeaturesFailed, InvalidParameter
+from airflow_provider_sentinelhub.hooks.checks import ON_PARTIAL, number, one_of
+from airflow_provider_sentinelhub.hooks.failures import airflow_failures
+from airflow_provider_sentinelhub.hooks.sentinel_hub import SentinelHubHook
+from airflow_provider_sentinelhub.operators.record import intent_of
+from airflow_provider_sentinelhub.operators.templating import RequestTemplating
+
+if TYPE_CHECKING:
+    import jinja2
+    from airflow.sdk import Context, XComArg
+
+    from airflow_provider_sentinelhub.artifacts.features import Batch
+    from airflow_provider_sentinelhub.artifacts.report import FeatureReport
+    from airflow_provider_sentinelhub.artifacts.statistical_places import Place
+    from airflow_provider_sentinelhub.artifacts.statistical_run import StatisticalRun
+    from airflow_provider_sentinelhub.hooks.input_features import Buckets
+    from airflow_provider_sentinelhub.hooks.statistical import SentinelHubStatisticalHook
+
+_COLUMNS = ("identifier", "geometry", "epsg")
+
+
+class SentinelHubStatisticalOperator(RequestTemplating):
+    """
+    Ask for the statistics of one geometry or of many, ask again for intervals that failed, and make one table.
+
+    There is a request for each geometry; each answer is kept in the bucket as soon as it is there. So an automatic
+    retry asks only for what is missing, and pays for nothing twice; a user's clear asks for everything anew.
+
+    Returns a small dict: ``statistics_url`` (the table of statistics, Parquet), ``run_id``, ``outcome`` (DONE or
+    PARTIAL), the number of geometries in ``total`` and by outcome (``delivered``, ``no_data``, ``failed``), of
+    intervals (``intervals_with_data``, ``intervals_without_data``, ``intervals_failed``), ``error_groups``,
+    ``failed_names`` (some of them) and ``report_url`` (one row for every geometry, Parquet).
+
+    .. seealso:: ``docs/howto/statistical.md``
+
+    :param request: The service's own request: ``input``, ``aggregation`` and, if you like, ``calculations``; as a
+        dict, or as the path of a ``.json`` file. Templated. An ``evalscript`` may be the path of a ``.js`` file.
+        ``input.bounds`` are left out where ``geometries`` or ``source`` is given.
+    :param output_url: Folder of the answers and the table, as ``output.s3.url`` of Batch Statistical:
+        ``s3://bucket/folder``, or a template with ``<REQUEST_ID>``, which is the run's id here, and ``<ID>`` or
+        ``<IDENTIFIER>``. Templated.
+    :param geometries: Geometries by name, a list of them, or one: WKT, GeoJSON, shapely, or a box as a list of west,
+        south, east and north. Templated.
+    :param source: URL of a GeoPackage, GeoParquet, GeoJSON or Shapefile with the geometries instead. Templated.
+    :param columns: What columns of ``source`` are called: a dict with the keys ``identifier``, ``geometry`` and
+        ``epsg``. Templated.
+    :param epsg: EPSG code of the coordinates, where geometries and source do not say it. Templated.
+    :param layer: Layer to read of a source that has several. All of them where absent. Templated.
+    :param max_pu: Processing units that all requests may cost at most, by the estimate made before the first one.
+        Templated.
+    :param on_partial: When statistics are missing for good: ``fail``, or ``warn`` and go on. If there are none at all,
+        the Airflow task fails in any case.
+    :param max_restarts: How often an interval that failed is asked for again, at most.
+    :param restart_delay: Seconds before the first time; doubles each time.
+    :param concurrency: How many requests are on their way at a time, at most.
+    :param sentinelhub_conn_id: The Sentinel Hub connection. Templated.
+    :param aws_conn_id: The AWS connection of ``s3://`` URLs. Templated.
+    :param gcp_conn_id: The Google Cloud connection of a ``gs://`` source. Templated.
+    """
+
+    template_fields: Sequence[str] = (
+        "request",
+        "output_url",
+        "geometries",
+        "source",
+        "columns",
+        "epsg",
+        "layer",
+        "max_pu",
+        "sentinelhub_conn_id",
+        "aws_conn_id",
+        "gcp_conn_id",
+    )
+    template_fields_renderers = {"request": "json", "columns": "json"}  # noqa: RUF012 - Airflow's own convention
+    ui_color = "#d4e7c5"
+
+    def __init__(
+        self,
+        *,
+        request: Mapping[str, Any] | str,
+        output_url: str,
+        geometries: Mapping[str, Any] | Sequence[Any] | str | XComArg | None = None,
+        source: str | XComArg | None = None,
+        columns: Mapping[str, str] | None = None,
+        epsg: int | str | None = None,
+        layer: str | None = None,
+        max_pu: float | str | None = None,
+        on_partial: Literal["fail", "warn"] = "fail",
+        max_restarts: int = 3,
+        restart_delay: float = 10.0,
+        concurrency: int = 4,
+        sentinelhub_conn_id: str = SentinelHubHook.default_conn_name,
+        aws_conn_id: str | None = "aws_default",
+        gcp_conn_id: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        one_of("on_partial", on_partial, ON_PARTIAL)
+        number("max_restarts", max_restarts, at_least=0)
+        number("restart_delay", restart_delay, at_least=0)
+        number("concurrency", concurrency, at_least=1)
+        self.request = request
+        self.output_url = output_url
+        self.geometries = geometries
+        self.source = source
+        self.columns = columns
+        self.epsg = epsg
+        self.layer = layer
+        self.max_pu = max_pu
+        self.on_partial = on_partial
+        self.max_restarts = max_restarts
+        self.restart_delay = restart_delay
+        self.concurrency = concurrency
+        self.sentinelhub_conn_id = sentinelhub_conn_id
+        self.aws_conn_id = aws_conn_id
+        self.gcp_conn_id = gcp_conn_id
+
+    def render_template(
+        self,
+        content: Any,
+        context: Context,
+        jinja_env: jinja2.Environment | None = None,
+        seen_oids: set[int] | None = None,
+    ) -> Any:
+        """
+        Render a value; a URL is never read, whatever it ends in.
+
+        :param content: What to render.
+        :param context: The task's context.
+        :param jinja_env: The DAG's environment.
+        :param seen_oids: Ids of what was rendered already.
+        """
+        if isinstance(content, str):
+            rendered = BaseOperator.render_template(self, content, context, jinja_env, seen_oids)
+            if isinstance(rendered, str) and "://" in rendered:
+                return rendered
+        return super().render_template(content, context, jinja_env, seen_oids)
+
+    @cached_property
+    def hook(self) -> SentinelHubStatisticalHook:
+        """Asks the service."""
+        from airflow_provider_sentinelhub.hooks.statistical import SentinelHubStatisticalHook
+
+        return SentinelHubStatisticalHook(self.sentinelhub_conn_id)
+
+    @cached_property
+    def _stop(self) -> threading.Event:
+        # Not in __init__: operators are copied, and this cannot be.
+        return threading.Event()
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """
+        Ask for the statistics, and make the table.
+
+        :param context: The task's context.
+        """
+        from airflow_provider_sentinelhub.artifacts.statistical_run import check_output_url
+
+        with airflow_failures():
+            number("max_pu", self.max_pu, at_least=0)
+            check_output_url(self.output_url)
+            places, body = self._question()
+            run = self._run(context, places, body)
+            finished = run.finished()
+            left = [place for place in places if place.feature_id not in (finished or ())]
+            if finished is not None:
+                self.log.info("%d of %d geometries were answered before", len(places) - len(left), len(places))
+            self._ask(run, body, left, has_answers=finished is not None)
+            return self._conclude(run, run.report())
+
+    def on_kill(self) -> None:
+        """Send no further request; what was answered is kept."""
+        self._stop.set()
+
+    def _question(self) -> tuple[list[Place], dict[str, Any]]:
+        """Return the geometries, and the request for the first of them, which is that for all."""
+        from airflow_provider_sentinelhub.artifacts.statistical_places import BOUNDS, Place, places_of
+        from airflow_provider_sentinelhub.client.models.common import from_text
+        from airflow_provider_sentinelhub.client.preflight.findings import part
+        from airflow_provider_sentinelhub.hooks.input_features import Buckets
+        from airflow_provider_sentinelhub.hooks.statistical import check_places
+
+        request = from_text(self.with_files(self.request))
+        has_bounds = part(request, *BOUNDS) is not None
+        known = {
+            "geometries": self.geometries is not None,
+            "source": self.source is not None,
+            "request.input.bounds": has_bounds,
+        }
+        given = [name for name, is_given in known.items() if is_given]
+        if len(given) != 1:
+            rule = "exactly one of geometries, source and the request's input.bounds is needed"
+            raise InvalidParameter("geometries", given, rule, "Give one of them.")
+        if has_bounds:
+            body = self.hook.prepare(request)
+            return [Place(1, None, body["input"]["bounds"])], body
+        places = places_of(self._batches(Buckets(self.aws_conn_id, self.gcp_conn_id)))
+        if isinstance(request, Mapping):
+            check_places(request, places)
+            request = places[0].request(request)
+        return places, self.hook.prepare(request)
+
+    def _batches(self, buckets: Buckets) -> Iterator[Batch]:
+        from airflow_provider_sentinelhub.artifacts.feature_sources import from_geometries
+        from airflow_provider_sentinelhub.artifacts.features import Columns
+        from airflow_provider_sentinelhub.artifacts.statistical_places import boxes_as_polygons
+        from airflow_provider_sentinelhub.client.models.common import from_text
+        from airflow_provider_sentinelhub.hooks.input_features import from_urls
+
+        number("epsg", self.epsg or None, at_least=1)
+        epsg = int(self.epsg) if self.epsg else None
+        columns = from_text(self.columns) or {}
+        if not isinstance(columns, Mapping) or set(columns) - set(_COLUMNS):
+            rule = f"must be a dict with some of the keys {', '.join(_COLUMNS)}"
+            raise InvalidParameter("columns", columns, rule, 'Write e.g. columns={"identifier": "field_id"}.')
+        if self.source is None:
+            return from_geometries(boxes_as_polygons(from_text(self.geometries)), epsg=epsg)
+        if not isinstance(self.source, str) or not self.source.strip():
+            raise InvalidParameter("source", self.source, "must be the URL of a file", "Write e.g. s3://bucket/a.gpkg.")
+        return from_urls([self.source], buckets=buckets, columns=Columns(**columns), epsg=epsg, layer=self.layer)
+
+    def _run(self, context: Context, places: Sequence[Place], body: Mapping[str, Any]) -> StatisticalRun:
+        from airflow_provider_sentinelhub.artifacts.statistical_places import digest_of
+        from airflow_provider_sentinelhub.artifacts.statistical_run import StatisticalRun
+        from airflow_provider_sentinelhub.hooks.input_features import Buckets
+
+        # The same in every attempt; a user's clear, other geometries and another request make it another one.
+        intent = intent_of(context, {"request": body, "places": digest_of(places)})
+        run_id = str(uuid.uuid5(uuid.NAMESPACE_URL, intent.tag))
+        storage = Buckets(self.aws_conn_id, self.gcp_conn_id).of(self.output_url)
+        self.log.info("Run %s for %s: %d geometries", run_id, intent.tag, len(places))
+        return StatisticalRun(storage, self.output_url, run_id)
+
+    def _ask(self, run: StatisticalRun, body: Mapping[str, Any], places: Sequence[Place], *, has_answers: bool) -> None:
+        from airflow.sdk.exceptions import AirflowException
+
+        from airflow_provider_sentinelhub.hooks.statistical import Restarts
+
+        if self.max_pu is not None and places:
+            self.hook.check_budget(body, places, float(self.max_pu))
+        self.hook.ask_for_all(
+            run,
+            body,
+            places,
+            concurrency=int(self.concurrency),
+            restarts=Restarts(int(self.max_restarts), float(self.restart_delay)),
+            has_answers=has_answers,
+            stop=self._stop,
+        )
+        if self._stop.is_set():
+            raise AirflowException("The Airflow task was killed")
+
+    def _conclude(self, run: StatisticalRun, report: FeatureReport) -> dict[str, Any]:
+        from airflow_provider_sentinelhub.artifacts.report import Outcome, outcome_of
+
+        self.log.info("%s", report.text())
+        outcome = outcome_of("DONE", report)
+        if outcome is not Outcome.DONE:
+            groups = "\n".join(
+                f"  {group.count} x {group.message} (e.g. {', '.join(group.examples)}). {group.hint}".rstrip()
+                for group in report.error_groups
+            )
+            message = (
+                f"Statistics are missing for {report.total - report.delivered - report.no_data} of {report.total} "
+                f"geometries.\n{groups}\nAll of them: {report.report_url}. Raise max_restarts where errors may pass, "
+                "or set on_partial='warn' to go on with what there is."
+            )
+            if self.on_partial == "fail" or outcome is Outcome.FAILED:
+                raise FeaturesFailed(message)
+            self.log.warning("%s", message)
+        return {"run_id": run.run_id, "outcome": str(outcome), **report.to_dict()}

@@ -1,0 +1,377 @@
+"""Statistics of geometries, one request each, as Airflow runs it, against the simulator."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import json
+import uuid
+from typing import TYPE_CHECKING, Any
+
+import pyarrow.parquet as pq
+import pytest
+import shapely
+
+from airflow_provider_sentinelhub.artifacts.storage import Storage
+from airflow_provider_sentinelhub.client.errors import InvalidParameter
+from airflow_provider_sentinelhub.hooks.statistical import SentinelHubStatisticalHook
+from airflow_provider_sentinelhub.operators.statistical import SentinelHubStatisticalOperator
+from tests.airflow.airflow_harness import Comms, Run, RunTask
+from tests.airflow.statistical_harness import NDVI, parcels
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from airflow_provider_sentinelhub.simulator.process import Simulator
+
+# The simulator remembers what a place was asked for; each test has places of its own.
+ROWS = itertools.count()
+FIELDS = {"field-1": "POLYGON ((0 0, 100 0, 100 100, 0 100, 0 0))"}
+WEEKS = 4
+CRS84_BOX = [9.0, 46.5, 9.002, 46.502]
+UTM = "http://www.opengis.net/def/crs/EPSG/0/32632"
+SECOND_WEEK = {"dates": ["2025-05-13"]}
+
+
+def request(**aggregation: Any) -> dict[str, Any]:
+    return {
+        "input": {"data": [{"type": "sentinel-2-l2a"}]},
+        "aggregation": {
+            "timeRange": {"from": "2025-05-05T00:00:00Z", "to": "2025-06-02T00:00:00Z"},
+            "aggregationInterval": {"of": "P7D"},
+            "resx": 10,
+            "resy": 10,
+            "evalscript": NDVI,
+            **aggregation,
+        },
+    }
+
+
+@pytest.fixture
+def fields() -> dict[str, str]:
+    north = 5_150_000 + 1_000 * next(ROWS)
+    return {
+        f"field-{number}": shapely.box(east, north, east + 100, north + 100).wkt
+        for number in range(1, 6)
+        for east in [500_000 + 150 * number]
+    }
+
+
+@pytest.fixture
+def output(sim: Simulator) -> str:
+    return f"s3://{sim.ready.bucket}/{uuid.uuid4()}"
+
+
+@pytest.fixture
+def ask(run_task: RunTask, output: str, fields: dict[str, str]) -> Callable[..., Run]:
+    def run(attempt: dict[str, Any] | None = None, **parameters: Any) -> Run:
+        given = {"task_id": "s", "request": request(), "output_url": output, "restart_delay": 0.01, **parameters}
+        if not {"source", "geometries"} & set(parameters) and "bounds" not in given["request"].get("input", {}):
+            given |= {"geometries": fields, "epsg": 32632}
+        return run_task(SentinelHubStatisticalOperator(**given), **(attempt or {}))
+
+    return run
+
+
+def in_bucket(sim: Simulator, url: str) -> Path:
+    return sim.bucket_folder / url.removeprefix(f"s3://{sim.ready.bucket}/")
+
+
+def rows(sim: Simulator, result: dict[str, Any]) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = pq.read_table(in_bucket(sim, result["statistics_url"])).to_pylist()
+    return found
+
+
+def answered(result: dict[str, Any]) -> int:
+    return int(result["intervals_with_data"] + result["intervals_without_data"])
+
+
+def calls(sim: Simulator) -> int:
+    return int(sim.requests()["counts"].get("POST /statistics/v1", 0))
+
+
+def spoil(sim: Simulator, **rule: Any) -> None:
+    sim.set_script({"intervals": [rule]})
+
+
+def test_many_geometries_become_one_table(ask: Callable[..., Run], sim: Simulator, comms: Comms, output: str) -> None:
+    assert ask().state == "success"
+    result = comms.xcoms["return_value"]
+    assert len(json.dumps(result)) < 4000
+    assert (result["outcome"], result["total"], result["delivered"], result["failed"]) == ("DONE", 5, 5, 0)
+    assert (answered(result), result["intervals_failed"]) == (5 * WEEKS, 0)
+    found = rows(sim, result)
+    assert [(row["feature_id"], row["identifier"]) for row in found] == [
+        (number, f"field-{number}") for number in range(1, 6) for _ in range(WEEKS)
+    ]
+    assert {(row["output"], row["band"], row["error"]) for row in found} == {("ndvi", "B0", None)}
+    assert all(row["sample_count"] == 100 for row in found)
+    # Some weeks have no data: clouds.
+    assert sum(row["mean"] is not None for row in found) == result["intervals_with_data"]
+    assert calls(sim) == 5
+    # As Batch Statistical leaves them, so that what reads its results reads these.
+    files = {path.name for path in in_bucket(sim, f"{output}/{result['run_id']}").glob("*.json")}
+    assert files == {f"{number}.json" for number in range(1, 6)}
+
+
+@pytest.mark.parametrize(
+    "geometries",
+    [
+        shapely.box(*CRS84_BOX).wkt,
+        [shapely.box(*CRS84_BOX).wkt],
+        {"a": shapely.geometry.mapping(shapely.box(*CRS84_BOX))},
+        {"a": CRS84_BOX},
+        CRS84_BOX,
+        str(CRS84_BOX),
+        json.dumps({"a": CRS84_BOX}),
+    ],
+    ids=["WKT", "list", "GeoJSON", "boxes", "box", "box as text", "boxes as text"],
+)
+def test_one_geometry_in_any_form(ask: Callable[..., Run], sim: Simulator, comms: Comms, geometries: Any) -> None:
+    assert ask(geometries=geometries, epsg="4326", request=request(resx=1e-4, resy="1e-4")).state == "success"
+    found = rows(sim, comms.xcoms["return_value"])
+    assert [row["sample_count"] for row in found] == [20 * 20] * WEEKS
+
+
+def test_a_template_of_the_answers_is_not_read_as_a_file(
+    ask: Callable[..., Run], sim: Simulator, comms: Comms, output: str
+) -> None:
+    assert ask(output_url=f"{{{{ '{output}' }}}}/<REQUEST_ID>/of-<IDENTIFIER>.json").state == "success"
+    result = comms.xcoms["return_value"]
+    files = {path.name for path in in_bucket(sim, f"{output}/{result['run_id']}").glob("*.json")}
+    assert files == {f"of-field-{number}.json" for number in range(1, 6)}
+    assert result["statistics_url"].startswith(f"{output}/{result['run_id']}/statistics-")
+
+
+def test_a_request_may_bring_its_own_geometry(ask: Callable[..., Run], sim: Simulator, comms: Comms) -> None:
+    whole = request()
+    whole["input"]["bounds"] = {"bbox": [500_000, 5_150_000, 500_100, 5_150_100], "properties": {"crs": UTM}}
+    assert ask(request=whole).state == "success"
+    (identifier,) = {row["identifier"] for row in rows(sim, comms.xcoms["return_value"])}
+    assert identifier is None
+
+
+def test_geometries_from_a_file(ask: Callable[..., Run], sim: Simulator, comms: Comms) -> None:
+    assert ask(source=parcels(sim, 3)).state == "success"
+    found = rows(sim, comms.xcoms["return_value"])
+    assert {row["identifier"] for row in found} == {"parcel-1", "parcel-2", "parcel-3"}
+
+
+@pytest.mark.parametrize("error", ["EXECUTION_ERROR", "TIMEOUT"])
+def test_failed_intervals_are_asked_for_again(
+    ask: Callable[..., Run], sim: Simulator, comms: Comms, error: str
+) -> None:
+    spoil(sim, outcome=error, first_tasks=2, **SECOND_WEEK)
+    assert ask(max_restarts=2).state == "success"
+    result = comms.xcoms["return_value"]
+    assert (result["outcome"], result["intervals_failed"]) == ("DONE", 0)
+    # The whole once, and two times the interval alone.
+    assert calls(sim) == 5 * 3
+    found = rows(sim, result)
+    assert len(found) == len({(row["feature_id"], row["interval_from"]) for row in found}) == 5 * WEEKS
+
+
+def test_200_with_failed_intervals_is_no_success(ask: Callable[..., Run], sim: Simulator, comms: Comms) -> None:
+    spoil(sim, outcome="EXECUTION_ERROR", **SECOND_WEEK)
+    run = ask(max_restarts=1)
+    assert run.state == "failed"
+    assert "Statistics are missing for 5 of 5 geometries" in str(run.error)
+    assert "1 of 4 intervals failed: EXECUTION_ERROR" in str(run.error)
+    assert comms.xcoms == {}
+
+
+def test_one_may_go_on_with_what_there_is(ask: Callable[..., Run], sim: Simulator, comms: Comms) -> None:
+    area = {"area": list(shapely.box(*CRS84_BOX).bounds)}
+    spoil(sim, outcome="BAD_REQUEST", **SECOND_WEEK, **area)
+    other = [9.1, 46.5, 9.102, 46.502]
+    boxes = {"bad": CRS84_BOX, "good": other}
+    run = ask(geometries=boxes, epsg=4326, request=request(resx=1e-4, resy=1e-4), on_partial="warn")
+    assert run.state == "success"
+    result = comms.xcoms["return_value"]
+    assert (result["outcome"], result["delivered"], result["failed"]) == ("PARTIAL", 1, 1)
+    assert result["failed_names"] == ["bad"]
+    # What would fail again is not asked for again.
+    assert calls(sim) == 2
+    assert [row["error"] for row in rows(sim, result) if row["error"]] == ["BAD_REQUEST"]
+
+
+def test_nothing_at_all_is_a_failure_all_the_same(ask: Callable[..., Run], sim: Simulator) -> None:
+    sim.set_script({"features": [{"outcome": "failed"}]})
+    run = ask(on_partial="warn", max_restarts=0)
+    assert run.state == "failed"
+    assert "Statistics are missing for 5 of 5 geometries" in str(run.error)
+
+
+def test_a_retry_asks_only_for_what_is_missing(ask: Callable[..., Run], sim: Simulator, comms: Comms) -> None:
+    spoil(sim, outcome="EXECUTION_ERROR", first_tasks=1, **SECOND_WEEK)
+    assert ask(max_restarts=0).state == "failed"
+    first = calls(sim)
+    assert first == 5
+    assert ask({"try_number": 2}, max_restarts=1).state == "success"
+    # Each geometry is asked for its one failed interval, and for nothing else.
+    assert calls(sim) - first == 5
+    result = comms.xcoms["return_value"]
+    assert (result["outcome"], answered(result)) == ("DONE", 5 * WEEKS)
+    assert ask({"try_number": 3}).state == "success"
+    assert calls(sim) - first == 5
+    assert comms.xcoms["return_value"]["run_id"] == result["run_id"]
+
+
+def test_a_worker_that_died_loses_nothing_it_was_answered(
+    ask: Callable[..., Run], sim: Simulator, comms: Comms
+) -> None:
+    # The service is there for three geometries, and then it is not.
+    sim.set_script({"endpoints": [{"method": "POST", "path": "/statistics/v1", "status": 403, "skip": 3}]})
+    assert ask(concurrency=1).state == "failed"
+    sim.set_script({})
+    before = calls(sim)
+    assert ask({"try_number": 2}, concurrency=1).state == "success"
+    assert calls(sim) - before == 2
+    assert comms.xcoms["return_value"]["delivered"] == 5
+
+
+def test_a_clear_asks_for_everything_anew(ask: Callable[..., Run], sim: Simulator, comms: Comms) -> None:
+    ask()
+    run_id = comms.xcoms["return_value"]["run_id"]
+    ask({"max_tries": 1})
+    assert calls(sim) == 10
+    assert comms.xcoms["return_value"]["run_id"] != run_id
+
+
+def test_too_expensive_is_not_asked_at_all(ask: Callable[..., Run], sim: Simulator) -> None:
+    run = ask(max_pu="0.01")
+    assert run.state == "failed"
+    assert "would cost about" in str(run.error)
+    assert "more than max_pu = 0.01. Nothing was asked." in str(run.error)
+    assert calls(sim) == 0
+    assert ask(max_pu=1000).state == "success"
+
+
+def test_a_geometry_that_is_refused_is_a_row_with_an_error(
+    ask: Callable[..., Run], sim: Simulator, comms: Comms
+) -> None:
+    body = {"error": {"status": 400, "reason": "Bad Request", "message": "Not this one.", "code": "COMMON_BAD_PAYLOAD"}}
+    sim.set_script(
+        {"endpoints": [{"method": "POST", "path": "/statistics/v1", "status": 400, "body": body, "count": 1}]}
+    )
+    assert ask(on_partial="warn", concurrency=1).state == "success"
+    result = comms.xcoms["return_value"]
+    assert (result["outcome"], result["delivered"], result["failed_names"]) == ("PARTIAL", 4, ["field-1"])
+    (error,) = [row["error"] for row in rows(sim, result) if row["error"]]
+    assert error.startswith("BAD_REQUEST: ")
+    assert "Not this one." in error
+
+
+@pytest.mark.parametrize(
+    ("parameters", "said"),
+    [
+        ({"geometries": FIELDS, "source": "s3://b/a.gpkg"}, "exactly one of geometries, source and the request's"),
+        ({"geometries": {}}, "there are no geometries"),
+        ({"geometries": {"a": [9, 46, 8, 47]}}, "is no box: west must be less than east"),
+        ({"geometries": {"a": "POINT (9 46)"}, "epsg": 4326}, "input.bounds.geometry of geometry a = "),
+        ({"geometries": {"a": CRS84_BOX}, "epsg": 2056}, "input.bounds.properties.crs of geometry a = "),
+        ({"geometries": {"a": CRS84_BOX}, "epsg": 4326}, "aggregation.resx of geometry a = 10: is more than the width"),
+        ({"geometries": FIELDS}, "does not say in which coordinate reference system it is"),
+        ({"geometries": FIELDS, "epsg": "UTM"}, "epsg = 'UTM': must be a number"),
+        ({"columns": {"name": "id"}, "source": "s3://b/a.gpkg"}, "must be a dict with some of the keys identifier"),
+        ({"max_pu": "a lot"}, "max_pu = 'a lot': must be a number"),
+        ({"output_url": "gs://bucket/x"}, "output_url = 'gs://bucket/x': must start with s3://"),
+        ({"output_url": "s3://bucket/<ID>.json"}, "must hold <REQUEST_ID>, or what another run left there"),
+        ({"request": request(evalscript="//VERSION=3")}, "has no function setup()"),
+    ],
+)
+def test_bad_input_is_said_before_anything_is_sent(
+    ask: Callable[..., Run], sim: Simulator, parameters: dict[str, Any], said: str
+) -> None:
+    run = ask(**parameters)
+    assert run.state == "failed"
+    assert said in str(run.error)
+    assert calls(sim) == 0
+
+
+@pytest.mark.parametrize(
+    "parameters", [{"on_partial": "restart"}, {"max_restarts": -1}, {"concurrency": 0}, {"restart_delay": "soon"}]
+)
+def test_parameters_are_checked_when_the_dag_is_parsed(parameters: dict[str, Any]) -> None:
+    with pytest.raises(InvalidParameter):
+        SentinelHubStatisticalOperator(
+            task_id="s", request=request(), geometries=FIELDS, output_url="s3://b/x", **parameters
+        )
+
+
+def test_a_killed_task_sends_nothing_more(
+    ask: Callable[..., Run], sim: Simulator, run_task: RunTask, output: str
+) -> None:
+    operator = SentinelHubStatisticalOperator(
+        task_id="k", request=request(), geometries=FIELDS, epsg=32632, output_url=output
+    )
+    operator.on_kill()
+    run = run_task(operator)
+    assert run.state == "failed"
+    assert "killed" in str(run.error)
+    assert calls(sim) == 0
+
+
+def test_the_hook_answers_python_tasks(sim: Simulator) -> None:
+    spoil(sim, outcome="TIMEOUT", first_tasks=1, **SECOND_WEEK)
+    whole = request()
+    whole["input"]["bounds"] = {"bbox": [500_000, 5_100_000, 500_100, 5_100_100], "properties": {"crs": UTM}}
+    answer = SentinelHubStatisticalHook().statistics(whole, restart_delay=0.01)
+    assert (answer.failed, answer.status, len(answer.data or ())) == ((), "OK", WEEKS)
+    stats = (answer.data or [])[1].outputs["ndvi"].bands["B0"].stats
+    assert stats is not None
+    assert stats.sample_count == 100
+
+
+def test_what_is_kept_is_what_was_answered(tmp_path: Path, sim: Simulator) -> None:
+    from airflow_provider_sentinelhub.artifacts.statistical_places import Place
+    from airflow_provider_sentinelhub.artifacts.statistical_run import StatisticalRun
+    from airflow_provider_sentinelhub.client.models.statistical_answers import StatisticalAnswer
+
+    body = {
+        "data": [
+            {
+                "interval": {"from": "2025-05-05T00:00:00Z", "to": "2025-05-12T00:00:00Z"},
+                "outputs": {
+                    "ndvi": {
+                        "bands": {
+                            "B0": {
+                                "stats": {
+                                    "min": "NaN",
+                                    "max": "NaN",
+                                    "mean": "NaN",
+                                    "stDev": "NaN",
+                                    "sampleCount": 4,
+                                    "noDataCount": 4,
+                                    "percentiles": {"50.0": "NaN"},
+                                },
+                                "histogram": {
+                                    "bins": [{"lowEdge": 0.0, "highEdge": 1.0, "count": 0}],
+                                    "overflowCount": 0,
+                                },
+                            }
+                        }
+                    }
+                },
+            },
+            {
+                "interval": {"from": "2025-05-12T00:00:00Z", "to": "2025-05-19T00:00:00Z"},
+                "error": {"type": "TIMEOUT"},
+            },
+        ],
+        "status": "PARTIAL",
+        "geometryPixelCount": 4,
+    }
+    run = StatisticalRun(Storage(), tmp_path.as_uri(), "run")
+    place = Place(7, "a/b", {})
+    assert run.finished() is None
+    run.keep(place, StatisticalAnswer.model_validate(body))
+    (path,) = tmp_path.rglob("*.json")
+    assert json.load(io.BytesIO(path.read_bytes())) == {"id": 7, "identifier": "a/b", "response": body}
+    assert run.finished() == frozenset()
+    known = run.known(place)
+    assert known is not None
+    assert [each.error.type for each in known.failed if each.error] == ["TIMEOUT"]
+    run.keep_refusal(place, "no")
+    assert run.known(place) is None
