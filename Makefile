@@ -8,7 +8,7 @@ INSTALLED := $(VENV)/.installed
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo demo-ui chaos test lint unit integration lock clean
+.PHONY: help install demo demo-statistics demo-ui chaos test lint unit integration lock clean
 
 help: ## what can be done here
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-12s %s\n", $$1, $$2}'
@@ -27,6 +27,9 @@ $(INSTALLED): requirements/uv.lock requirements/dev.lock pyproject.toml
 
 demo: $(INSTALLED) ## run the main job on a real Airflow and print its report
 	@$(BIN)/python -m devtools.demo $(ARGS)
+
+demo-statistics: $(INSTALLED) ## the second job: parcels to one table of statistics, with failures that are mended
+	@$(BIN)/python -m devtools.demo statistics --fatal 1 --fatal-once 7 --on-partial restart_then_warn $(ARGS)
 
 demo-ui: $(INSTALLED) ## the same, and leave the Airflow UI up until Ctrl-C
 	@$(BIN)/python -m devtools.demo --ui $(ARGS)

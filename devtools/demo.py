@@ -1,5 +1,5 @@
 """
-Runs the main job on a real Airflow and prints its report: ``python -m devtools.demo``, or ``make demo``.
+Runs a job on a real Airflow and prints its report: ``python -m devtools.demo``, or ``make demo``.
 
 Without credentials it simulates Sentinel Hub and the bucket on this machine; with them it uses the real service.
 """
@@ -10,6 +10,7 @@ import argparse
 import os
 import signal
 import sys
+import tempfile
 import time
 import urllib.parse
 from contextlib import ExitStack, suppress
@@ -19,18 +20,18 @@ from typing import TYPE_CHECKING, Any
 from devtools.airflow_http import AirflowApiError
 from devtools.airflow_runs import FINISHED_RUN
 from devtools.airflow_stack import AirflowStack, StackError
+from devtools.demo_jobs import JOBS, Job, script
 from devtools.demo_screen import Screen, duration, progress_text
-from devtools.demo_service import Service, complaints, is_configured, real_service, script, simulated_service
+from devtools.demo_service import Service, complaints, is_configured, real_service, simulated_service
 from devtools.processes import Guard
+from devtools.state_folder import state_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from types import FrameType
 
-    from devtools.airflow_names import Run, TaskInstance
+    from devtools.airflow_names import Run, Task, TaskInstance
 
-DAG_ID = "corsica_max_ndvi"
-TASK_ID = "max_ndvi"
 DAGS = Path(__file__).resolve().parent.parent / "dags_examples"
 PROGRESS = "sentinelhub_progress"
 
@@ -45,7 +46,7 @@ No credentials in the environment, so Sentinel Hub is SIMULATED on this machine:
 Requests, states, prices and failures behave as the service's do; the pixel values are synthetic."""
 _REAL = """\
 Using the REAL Sentinel Hub with the credentials in the environment: this costs processing units of your account,
-about 560, and the results stay in {url}."""
+about {pu}, and the results stay in {url}."""
 _WAITING = {
     "queued": "waiting for a worker",
     "running": "a worker is creating the batch",
@@ -59,7 +60,8 @@ def arguments(given: Sequence[str] | None) -> argparse.Namespace:
 
     :param given: Words; those of the process when ``None``.
     """
-    parser = argparse.ArgumentParser(prog="python -m devtools.demo", description="The main job on a real Airflow.")
+    parser = argparse.ArgumentParser(prog="python -m devtools.demo", description="A job on a real Airflow.")
+    parser.add_argument("job", nargs="?", choices=JOBS, default="corsica", help="which one (default: corsica)")
     parser.add_argument("--ui", action="store_true", help="leave the Airflow UI up afterwards, until Ctrl-C")
     parser.add_argument(
         "--on-partial",
@@ -72,7 +74,7 @@ def arguments(given: Sequence[str] | None) -> argparse.Namespace:
     simulator.add_argument("--fatal-once", metavar="N|NAMES", help="the same, but in the first task only")
     simulator.add_argument("--fatal-twice", metavar="N|NAMES", help="the same, but in the first two tasks only")
     simulator.add_argument("--no-data", metavar="N|NAMES", help="how many features have no data, or which")
-    simulator.add_argument("--speed", type=float, help="simulated seconds per real second (default: 100)")
+    simulator.add_argument("--speed", type=float, help="simulated seconds per real second (default: 100, or 300)")
     options = parser.parse_args(given)
     if options.speed is not None and options.speed <= 0:
         parser.error("--speed must be greater than 0")
@@ -101,7 +103,7 @@ def main(given: Sequence[str] | None = None) -> int:
         signal.signal(number, _interrupt)
     screen = Screen()
     try:
-        return _run(screen, options, real=real)
+        return _run(screen, options, JOBS[options.job], real=real)
     except KeyboardInterrupt:
         screen.say("Interrupted; nothing is left running.")
         return INTERRUPTED
@@ -120,58 +122,57 @@ def _interrupt(number: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def _run(screen: Screen, options: argparse.Namespace, *, real: bool) -> int:
-    screen.say(
-        "Maximum NDVI over Corsica, April to June 2019: one batch request, one GeoTIFF per tile, run by Airflow."
-    )
+def _run(screen: Screen, options: argparse.Namespace, job: Job, *, real: bool) -> int:
+    screen.say(job.title)
     screen.say()
     with ExitStack() as stack:
         if real:
-            service = real_service(os.environ)
-            screen.say(_REAL.format(url=service.delivery_url))
+            service = real_service(os.environ, job.folder)
+            screen.say(_REAL.format(url=service.delivery_url, pu=job.pu))
         else:
             screen.say(_SIMULATED)
             fatal, no_data, once, twice = (which or "0" for which in _wrong(options))
             instructions = script(
-                [("fatal", None, fatal), ("no_data", None, no_data), ("fatal", 1, once), ("fatal", 2, twice)]
+                job, [("fatal", None, fatal), ("no_data", None, no_data), ("fatal", 1, once), ("fatal", 2, twice)]
             )
             guard = stack.enter_context(Guard())
             with screen.begin("Starting a simulated Sentinel Hub"):
-                service = simulated_service(guard, options.speed or 100.0, instructions)
+                service = simulated_service(guard, options.speed or job.speed, instructions, job.folder)
         airflow = AirflowStack([DAGS], env=service.env, dag_processor=True)
         with screen.begin("Starting Airflow (API server, scheduler, triggerer, DAG processor)"):
             stack.enter_context(airflow)
-            airflow.api.wait_for_dag(DAG_ID)
+            airflow.api.wait_for_dag(job.dag_id)
         if options.ui:
             screen.say(f"  Airflow's UI: {airflow.api.base_url} (no login is asked for)")
-        succeeded = _job(screen, options, airflow, service)
+        succeeded = _job(screen, options, job, airflow, service)
         if options.ui:
             _keep_up(screen, airflow)
     screen.say("Nothing is left running.")
     if not real and not any(_wrong(options)):
-        screen.say('To see features fail: make demo ARGS="--fatal 3 --no-data 2"')
-        screen.say('To see them mended: make demo ARGS="--fatal 1 --fatal-once 12 --on-partial restart_then_warn"')
+        for hint in job.hints:
+            screen.say(hint)
     return OK if succeeded else FAILED
 
 
-def _job(screen: Screen, options: argparse.Namespace, airflow: AirflowStack, service: Service) -> bool:
+def _job(screen: Screen, options: argparse.Namespace, job: Job, airflow: AirflowStack, service: Service) -> bool:
     conf = {
         "delivery_url": service.delivery_url,
         "on_partial": options.on_partial,
         "poll_interval": service.poll_interval,
+        **job.conf(Path(tempfile.mkdtemp(prefix="input-", dir=state_folder()))),
     }
     began = time.monotonic()
-    run = airflow.api.trigger(DAG_ID, conf)
-    screen.say(f"Running DAG {DAG_ID} ...")
+    run = airflow.api.trigger(job.dag_id, conf)
+    screen.say(f"Running DAG {job.dag_id} ...")
     if options.ui:
-        screen.say(f"  see {airflow.api.base_url}/dags/{DAG_ID}/runs/{urllib.parse.quote(run.run_id)}")
+        screen.say(f"  see {airflow.api.base_url}/dags/{job.dag_id}/runs/{urllib.parse.quote(run.run_id)}")
     try:
-        _watch(screen, airflow, run)
+        _watch(screen, airflow, run.task(job.task_id), run)
     except KeyboardInterrupt:
-        _stop(screen, airflow, run)
+        _stop(screen, airflow, run.task(job.task_id), run)
         raise
     took = time.monotonic() - began
-    task = run.task(TASK_ID)
+    task = run.task(job.task_id)
     result = airflow.api.xcom(task)
     if airflow.api.run_state(run) == "success" and result:
         screen.say(f"The run SUCCEEDED after {duration(took)}.")
@@ -184,10 +185,10 @@ def _job(screen: Screen, options: argparse.Namespace, airflow: AirflowStack, ser
     return False
 
 
-def _watch(screen: Screen, airflow: AirflowStack, run: Run) -> None:
+def _watch(screen: Screen, airflow: AirflowStack, task: Task, run: Run) -> None:
     while airflow.api.run_state(run) not in FINISHED_RUN:
-        instance = airflow.api.task_instance(run.task(TASK_ID))
-        progress = airflow.api.xcom(run.task(TASK_ID), PROGRESS)
+        instance = airflow.api.task_instance(task)
+        progress = airflow.api.xcom(task, PROGRESS)
         screen.progress(progress_text(_waiting_for(instance), progress))
         time.sleep(_LOOK_EVERY_S)
 
@@ -197,9 +198,8 @@ def _waiting_for(instance: TaskInstance) -> str:
     return text if instance.try_number <= 1 else f"attempt {instance.try_number}: {text}"
 
 
-def _stop(screen: Screen, airflow: AirflowStack, run: Run) -> None:
+def _stop(screen: Screen, airflow: AirflowStack, task: Task, run: Run) -> None:
     """Have Airflow stop the batch: what is not processed yet is not paid for."""
-    task = run.task(TASK_ID)
     # Who stops the batch is who holds it: the trigger, or the task's process before that.
     holders: dict[str | None, Callable[[], bool]] = {
         "deferred": lambda: _TRIGGER_ENDED in airflow.api.log(task),
@@ -226,8 +226,9 @@ def _report(screen: Screen, result: dict[str, Any], service: Service) -> None:
     simulated = " (simulated; the pixel values are synthetic)" if service.buckets else ""
     cost = "cost not known" if result["cost_pu"] is None else f"{result['cost_pu']:.1f} PU"
     screen.say(f"  {result['outcome']}: batch {result['task_id']}, {cost}{simulated}")
-    if result.get("report_url") and (file := service.local(result["report_url"])):
-        screen.say(f"  on this machine: {file}")
+    for name in ("report_url", "statistics_url"):
+        if result.get(name) and (file := service.local(result[name])):
+            screen.say(f"  on this machine: {file}")
     screen.say()
 
 

@@ -37,6 +37,8 @@ def progress_text(waiting_for: str, progress: Mapping[str, Any] | None) -> str:
         done = features["total"] - features.get("pending", 0)
         text += f" {done:>4} of {features['total']} features processed"
         text += f": {features['delivered']} delivered, {features['no_data']} no data, {features['failed']} failed"
+    elif progress.get("completion_percentage"):
+        text += f" {progress['completion_percentage']:>5.1f} %"
     if progress.get("cost_pu"):
         text += f", {progress['cost_pu']:.1f} PU"
     return text

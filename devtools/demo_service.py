@@ -29,9 +29,6 @@ _DEPLOYMENT = "SENTINELHUB_DEPLOYMENT"
 _DEFAULT_DEPLOYMENT = "aws-eu-central-1"
 _START_TIMEOUT_S = 60.0
 
-# The area of the example DAG.
-BBOX = (8.44, 41.31, 9.66, 43.1)
-
 
 @dataclass(frozen=True, slots=True)
 class Service:
@@ -86,11 +83,12 @@ def complaints(environ: Mapping[str, str]) -> list[str]:
     return found
 
 
-def real_service(environ: Mapping[str, str]) -> Service:
+def real_service(environ: Mapping[str, str], folder: str) -> Service:
     """
     Return the real service as the environment describes it.
 
     :param environ: The environment, without complaints.
+    :param folder: Folder of the results.
     """
     connection = {
         "conn_type": "sentinelhub",
@@ -102,39 +100,17 @@ def real_service(environ: Mapping[str, str]) -> Service:
         "AIRFLOW_CONN_SENTINELHUB_DEFAULT": json.dumps(connection),
         "AIRFLOW_CONN_AWS_DEFAULT": environ["AIRFLOW_CONN_AWS_DEFAULT"],
     }
-    return Service(env, f"{environ['SENTINELHUB_S3_URL'].rstrip('/')}/corsica", poll_interval=60)
+    return Service(env, f"{environ['SENTINELHUB_S3_URL'].rstrip('/')}/{folder}", poll_interval=60)
 
 
-def script(wanted: Sequence[tuple[str, int | None, str]]) -> dict[str, Any]:
-    """
-    Return a script for the simulator that lets features go wrong.
-
-    :param wanted: What becomes of features, in how many tasks (``None``: in all), and of how many, or of which: names
-        separated by commas.
-    """
-    from shapely.geometry import box
-
-    from airflow_provider_sentinelhub.simulator.grids import GRIDS, tiles
-
-    unused = [tile.name for tile in tiles(GRIDS[0], box(*BBOX))]
-    rules: list[dict[str, Any]] = []
-    for outcome, tasks, which in wanted:
-        if which.isdigit():
-            names, unused = unused[: int(which)], unused[int(which) :]
-        else:
-            names = [name.strip() for name in which.split(",")]
-        if names:
-            rules.append({"outcome": outcome, "names": names, "first_tasks": tasks})
-    return {"features": rules}
-
-
-def simulated_service(guard: Guard, speed: float, instructions: Mapping[str, Any]) -> Service:
+def simulated_service(guard: Guard, speed: float, instructions: Mapping[str, Any], folder: str) -> Service:
     """
     Start the simulator and return it when it answers.
 
     :param guard: Ends it.
     :param speed: Simulated seconds per real second.
     :param instructions: Its script.
+    :param folder: Folder of the results.
     """
     # Nothing of the user's own AWS settings may reach the simulated bucket, or be stumbled over.
     for name in [name for name in os.environ if name.startswith("AWS_")]:
@@ -151,7 +127,7 @@ def simulated_service(guard: Guard, speed: float, instructions: Mapping[str, Any
         "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
     }
     interval = max(0.5, 60 / speed)
-    return Service(connections, f"s3://{ready.bucket}/corsica", interval, Path(ready.home) / "buckets")
+    return Service(connections, f"s3://{ready.bucket}/{folder}", interval, Path(ready.home) / "buckets")
 
 
 def _wait_until_ready(guard: Guard, command: Sequence[str], env: Mapping[str, str], home: Path) -> Ready:

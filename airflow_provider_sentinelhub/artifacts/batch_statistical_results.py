@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from airflow_provider_sentinelhub.artifacts.causes import is_permanent
 from airflow_provider_sentinelhub.artifacts.execution_db import read_execution_db
-from airflow_provider_sentinelhub.artifacts.layout import report_url
+from airflow_provider_sentinelhub.artifacts.layout import report_url, retry_features_url
 from airflow_provider_sentinelhub.artifacts.report import RoundCounts, StatisticsTable
 from airflow_provider_sentinelhub.artifacts.results import BatchResults, Counter
 from airflow_provider_sentinelhub.artifacts.sqlite_file import open_sqlite
@@ -20,11 +21,13 @@ from airflow_provider_sentinelhub.artifacts.statistics import (
     StatisticsTarget,
     read_statistics,
 )
-from airflow_provider_sentinelhub.artifacts.statistics_layout import statistics_root, statistics_url
+from airflow_provider_sentinelhub.artifacts.statistics_layout import retry_output_url, statistics_root, statistics_url
 from airflow_provider_sentinelhub.client.errors import ArtifactMissing
 from airflow_provider_sentinelhub.client.retry import Retry
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from airflow_provider_sentinelhub.artifacts.report import FeatureReport
     from airflow_provider_sentinelhub.artifacts.statistics import StatisticsProgress
     from airflow_provider_sentinelhub.client.estimate import PixelCounts
@@ -32,7 +35,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_LOST = "SELECT count(*) FROM features WHERE status IN ('FATAL', 'PENDING')"
 _ROUNDS = """
 SELECT merged_round, count(*), sum(delivered), sum(status = 'DONE' AND NOT delivered) FROM features GROUP BY 1
 """
@@ -114,17 +116,66 @@ class BatchStatisticalResults(BatchResults):
         Return the sizes of a task's features: those of their boxes.
 
         :param task: The task.
+        :raises ArtifactMissing: The GeoPackage is not there any more.
         """
-        raise NotImplementedError
+        from airflow_provider_sentinelhub.artifacts.statistics_retry import pixel_counts
+
+        aggregation = task.request.get("aggregation", {})
+        with tempfile.TemporaryDirectory(prefix="sentinelhub-estimate-") as folder:
+            features = Path(folder) / "features.gpkg"
+            url = self.api.features_url(task.request)
+            if url is None:
+                raise ArtifactMissing(f"Task {task.id}: where its GeoPackage lies is not known")
+            self.storage.download(url, features)
+            size = _pair(aggregation, "width", "height")
+            return list(pixel_counts(features, size=size, resolution=_pair(aggregation, "resx", "resy")))
 
     def prepare_retry(self, tasks: Sequence[BatchTask], *, only_after_progress: bool) -> Retry | None:
         """
         Write the features that are lost into a GeoPackage beside the table, as they are in the original's.
 
+        What the tasks did deliver is in the table afterwards.
+
         :param tasks: The original task, then those that ran again what was lost.
         :param only_after_progress: Whether the last task must have mended something.
         """
-        raise NotImplementedError
+        from airflow_provider_sentinelhub.artifacts.statistics_retry import write_statistics_retry
+
+        original, number = tasks[0], len(tasks)
+        with tempfile.TemporaryDirectory(prefix="sentinelhub-restart-") as name:
+            folder = Path(name)
+            path, notes = self._features(original, folder)
+            if path is None:
+                log.warning("Features cannot be run again: %s", *notes)
+                return None
+            execution_db = self._read(tasks, path, folder).execution_db
+            last = _round_counts(execution_db, tasks)[-1]
+            if only_after_progress and not last.delivered + last.no_data:
+                log.warning("Task %s has mended nothing: no further restart", last.task_id)
+                return None
+            retry = folder / f"retry-{original.id}-{number}.gpkg"
+            found = write_statistics_retry(execution_db, path, retry, is_permanent=is_permanent)
+            if found.permanent:
+                log.warning(
+                    "%d features failed for reasons that would make them fail again: not repeated", found.permanent
+                )
+            if found.unknown:
+                log.warning("%d features are not in the GeoPackage: they cannot be run again", found.unknown)
+            if not found.features:
+                return None
+            log.info("%d features are run again%s", found.features, _of(found.span))
+            url = retry_features_url(self._root(original), original.id, number)
+            self.storage.upload(retry, url)
+        delivery_url = retry_output_url(self.api.delivery_url(original.request), original.id)
+        return Retry(url, delivery_url, found.span)
+
+
+def _pair(aggregation: Mapping[str, Any], one: str, other: str) -> tuple[Any, Any] | None:
+    return (aggregation[one], aggregation[other]) if one in aggregation and other in aggregation else None
+
+
+def _of(span: tuple[datetime, datetime] | None) -> str:
+    return "" if span is None else f", for {span[0]:%Y-%m-%d} to {span[1]:%Y-%m-%d}"
 
 
 def _remarks(found: StatisticsRead) -> list[str]:

@@ -14,6 +14,8 @@ from airflow_provider_sentinelhub.hooks.scripts import with_script_placed
 from airflow_provider_sentinelhub.hooks.sentinel_hub import SentinelHubHook
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from airflow_provider_sentinelhub.artifacts.report import FeatureReport
     from airflow_provider_sentinelhub.artifacts.results import BatchResults
     from airflow_provider_sentinelhub.artifacts.storage import Storage
@@ -148,16 +150,7 @@ class SentinelHubBatchHook(SentinelHubHook):
         try:
             return self.sender.run(procedure)
         except InvalidRequest as e:
-            if not any("->s3" in found.parameter or "->gs" in found.parameter for found in e.violations):
-                raise
-            used = self.aws_conn_id if any("->s3" in found.parameter for found in e.violations) else self.gcp_conn_id
-            raise InvalidRequest(
-                f"{e}\nThe service was given what connection {used!r} holds: check its role or keys, what they may "
-                "do in this bucket, and the bucket's name and region.",
-                status=e.status,
-                code=e.code,
-                violations=e.violations,
-            ) from None
+            raise credentials.explained(e, self.aws_conn_id, self.gcp_conn_id) from None
 
     def restarts_of(self, original: BatchTask) -> list[BatchTask]:
         """
@@ -280,6 +273,18 @@ class SentinelHubBatchHook(SentinelHubHook):
         from airflow_provider_sentinelhub.artifacts.failed import failed_features
 
         return failed_features(self.storage, report_url, limit=limit)
+
+    def statistics(self, statistics_url: str, *, columns: Sequence[str] | None = None) -> pa.Table:
+        """
+        Return the table of all statistics; ``.to_pandas()`` makes a DataFrame of it.
+
+        :param statistics_url: Where it lies, as a result names it.
+        :param columns: Columns to read, see ``docs/statistics_table.md``. Default: all.
+        :raises ArtifactMissing: There is no such table.
+        """
+        from airflow_provider_sentinelhub.artifacts.tables import load_table
+
+        return load_table(self.storage, statistics_url, columns)
 
     def estimate(self, task: BatchTask) -> Estimate:
         """

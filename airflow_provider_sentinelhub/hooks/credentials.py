@@ -6,7 +6,7 @@ import copy
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_sentinelhub.client.errors import InvalidConfiguration
+from airflow_provider_sentinelhub.client.errors import InvalidConfiguration, InvalidRequest
 
 if TYPE_CHECKING:
     from airflow_provider_sentinelhub.client.batch import BatchApi
@@ -62,6 +62,27 @@ def without_credentials(api: BatchApi, request: Mapping[str, Any]) -> dict[str, 
             for name in SECRET_FIELDS:
                 bucket.pop(name, None)
     return body
+
+
+def explained(error: InvalidRequest, aws_conn_id: str | None, gcp_conn_id: str | None) -> InvalidRequest:
+    """
+    Return a refusal with the connection in it that holds what was refused; other refusals as they are.
+
+    :param error: What the service said.
+    :param aws_conn_id: The AWS connection.
+    :param gcp_conn_id: The Google Cloud connection.
+    """
+    named = " ".join(found.parameter for found in error.violations)
+    if "->s3" not in named and "->gs" not in named:
+        return error
+    used = aws_conn_id if "->s3" in named else gcp_conn_id
+    return InvalidRequest(
+        f"{error}\nThe service was given what connection {used!r} holds: check its role or keys, what they may do in "
+        "this bucket, and the bucket's name and region.",
+        status=error.status,
+        code=error.code,
+        violations=error.violations,
+    )
 
 
 def needed(conn_id: str | None, parameter: str) -> str:

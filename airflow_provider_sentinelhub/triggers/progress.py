@@ -57,6 +57,7 @@ class Progress:
                 "task_id": task.id,
                 "status": task.status,
                 "cost_pu": task.cost_pu,
+                "completion_percentage": task.completion_percentage,
                 "features": await self._features(task),
             }
             if told != self._told:

@@ -1,0 +1,152 @@
+"""The jobs the demo can show: an example DAG each, and what it needs beside the service."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+# The area of the example DAG.
+_CORSICA = (8.44, 41.31, 9.66, 43.1)
+_PARCELS = 300
+_UTM_33 = 32633
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """
+    A job the demo can show.
+
+    :param title: What it does, in a sentence.
+    :param dag_id: The DAG that does it.
+    :param task_id: The task of that DAG which runs the batch.
+    :param folder: Folder of the results in the bucket.
+    :param pu: What it costs on the real service, about.
+    :param speed: Simulated seconds per real second.
+    :param features: Names of its features.
+    :param conf: Returns further parameters of the DAG; may write files into a folder for them.
+    :param broken_intervals: Whether a failure may also be one of single intervals.
+    :param hints: What else can be tried.
+    """
+
+    title: str
+    dag_id: str
+    task_id: str
+    folder: str
+    pu: int
+    speed: float
+    features: Callable[[], list[str]]
+    conf: Callable[[Path], Mapping[str, Any]]
+    broken_intervals: bool
+    hints: tuple[str, ...]
+
+
+def _tiles() -> list[str]:
+    from shapely.geometry import box
+
+    from airflow_provider_sentinelhub.simulator.grids import GRIDS, tiles
+
+    return [tile.name for tile in tiles(GRIDS[0], box(*_CORSICA))]
+
+
+def _parcel_names() -> list[str]:
+    return [f"parcel-{number:03}" for number in range(1, _PARCELS + 1)]
+
+
+def write_parcels(path: Path) -> Path:
+    """
+    Write a GeoPackage of made-up fields in the plain east of Vienna: slanted strips of half a hectare to nine.
+
+    :param path: The file.
+    """
+    import shapely
+
+    from airflow_provider_sentinelhub.artifacts.geopackage import add_layer, finish_layer, geometry_blob, new_geopackage
+
+    chance = random.Random(1)
+    with new_geopackage(path) as connection:
+        layer = add_layer(connection, _UTM_33)
+        shapes = []
+        for number, name in enumerate(_parcel_names()):
+            column, row = number % 20, number // 20
+            west, south = 625_000 + 420 * column, 5_340_000 + 520 * row
+            width, height, slant = chance.uniform(60, 300), chance.uniform(90, 300), chance.uniform(-40, 40)
+            corners = [(0, 0), (width, slant / 2), (width + slant, height), (slant, height - slant / 2)]
+            shape = shapely.Polygon([(west + x, south + y) for x, y in corners])
+            shapes.append(shape)
+            blob = geometry_blob(shape.wkb, _UTM_33, shape.bounds)
+            connection.execute(layer.insert, (number + 1, name, None, None, None, blob))
+        west, south, east, north = shapely.union_all(shapes).bounds
+        finish_layer(connection, layer, (west, south, east, north))
+    return path
+
+
+def _with_parcels(folder: Path) -> dict[str, Any]:
+    return {"parcels": write_parcels(folder / "parcels.gpkg").as_uri()}
+
+
+def _nothing_more(_: Path) -> dict[str, Any]:
+    return {}
+
+
+JOBS = {
+    "corsica": Job(
+        "Maximum NDVI over Corsica, April to June 2019: one batch request, one GeoTIFF per tile, run by Airflow.",
+        "corsica_max_ndvi",
+        "max_ndvi",
+        "corsica",
+        560,
+        100.0,
+        _tiles,
+        _nothing_more,
+        broken_intervals=False,
+        hints=(
+            'To see features fail: make demo ARGS="--fatal 3 --no-data 2"',
+            'To see them mended: make demo ARGS="--fatal 1 --fatal-once 12 --on-partial restart_then_warn"',
+            "To see statistics of parcels: make demo-statistics",
+        ),
+    ),
+    "statistics": Job(
+        f"Weekly NDVI of {_PARCELS} parcels, April to September 2025: one batch request, one table, run by Airflow.",
+        "parcel_statistics",
+        "weekly_ndvi",
+        "parcels",
+        300,
+        300.0,
+        _parcel_names,
+        _with_parcels,
+        broken_intervals=True,
+        hints=('To see nothing fail: make demo-statistics ARGS="--fatal 0 --fatal-once 0"',),
+    ),
+}
+
+
+def script(job: Job, wanted: list[tuple[str, int | None, str]]) -> dict[str, Any]:
+    """
+    Return a script for the simulator that lets features go wrong.
+
+    :param job: The job.
+    :param wanted: What becomes of features, in how many tasks (``None``: in all), and of how many, or of which: names
+        separated by commas.
+    """
+    unused = job.features()
+    features: list[dict[str, Any]] = []
+    intervals: list[dict[str, Any]] = []
+    for outcome, tasks, which in wanted:
+        if which.isdigit():
+            names, unused = unused[: int(which)], unused[int(which) :]
+        else:
+            names = [name.strip() for name in which.split(",")]
+        if job.broken_intervals and outcome == "fatal" and tasks is not None:
+            # Statistics fail in three ways: a file with an error, one whose response is FAILED, and single intervals.
+            some, names = names[2::3], [name for number, name in enumerate(names) if number % 3 < 2]  # noqa: PLR2004 - the three ways
+            failed, names = names[1::2], names[::2]
+            features.append({"outcome": "failed", "names": failed, "first_tasks": tasks})
+            intervals.append({"names": some, "intervals": [4, 5, 9], "first_tasks": tasks})
+        features.append({"outcome": outcome, "names": names, "first_tasks": tasks})
+    return {
+        "features": [rule for rule in features if rule["names"]],
+        "intervals": [rule for rule in intervals if rule["names"]],
+    }
