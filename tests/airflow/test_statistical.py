@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import itertools
 import json
+import runpy
 import uuid
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow.parquet as pq
@@ -21,7 +23,6 @@ from tests.airflow.statistical_harness import NDVI, parcels
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from airflow_provider_sentinelhub.simulator.process import Simulator
 
@@ -375,3 +376,23 @@ def test_what_is_kept_is_what_was_answered(tmp_path: Path, sim: Simulator) -> No
     assert [each.error.type for each in known.failed if each.error] == ["TIMEOUT"]
     run.keep_refusal(place, "no")
     assert run.known(place) is None
+
+
+def test_the_example(sim: Simulator, run_task: RunTask, comms: Comms, output: str) -> None:
+    example = Path(__file__).parents[2] / "dags_examples" / "statistical.py"
+    dag = runpy.run_path(str(example))
+
+    sim.set_script({"intervals": [{"outcome": "TIMEOUT", "first_tasks": 1, "dates": ["2025-05-13"]}]})
+    operator = dag["weekly_ndvi"]
+    operator.restart_delay = 0.01
+    operator.params["delivery_url"] = output
+    assert run_task(operator).state == "success"
+    result = comms.xcoms["return_value"]
+    assert (result["outcome"], result["delivered"], answered(result)) == ("DONE", 3, 3 * 26)
+    found = dag["greenest"].function(result)
+    means: dict[str, list[float]] = {}
+    for row in rows(sim, result):
+        if row["mean"] is not None:
+            means.setdefault(row["identifier"], []).append(row["mean"])
+    best = max(means, key=lambda name: sum(means[name]) / len(means[name]))
+    assert (found["field"], found["weeks"]) == (best, len(means[best]))
