@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from airflow_provider_sentinelhub.artifacts.statistics_catalog import Catalog
 from airflow_provider_sentinelhub.artifacts.statistics_features import write_feature_outcomes
-from airflow_provider_sentinelhub.artifacts.statistics_layout import parts_url, statistics_url
+from airflow_provider_sentinelhub.artifacts.statistics_layout import StatisticsTarget
 from airflow_provider_sentinelhub.artifacts.statistics_load import (
     Loader,
     Phase,
@@ -26,7 +26,7 @@ from airflow_provider_sentinelhub.artifacts.statistics_load import (
     StatisticsRound,
 )
 from airflow_provider_sentinelhub.artifacts.statistics_merge import merge_rounds
-from airflow_provider_sentinelhub.artifacts.statistics_publish import content_of, is_published, write_table
+from airflow_provider_sentinelhub.artifacts.statistics_publish import content_of, is_published, publish, write_table
 from airflow_provider_sentinelhub.client.errors import InvalidParameter
 
 if TYPE_CHECKING:
@@ -42,29 +42,6 @@ __all__ = [
     "StatisticsTarget",
     "read_statistics",
 ]
-
-
-@dataclass(frozen=True, slots=True)
-class StatisticsTarget:
-    """
-    Where the table goes.
-
-    :param root: Root folder of the original task, see :func:`~.statistics_layout.statistics_root`.
-    :param task_id: Id of the original task.
-    """
-
-    root: str
-    task_id: str
-
-    @property
-    def table_url(self) -> str:
-        """URL of the table."""
-        return statistics_url(self.root, self.task_id)
-
-    @property
-    def parts_url(self) -> str:
-        """Folder of what was read so far."""
-        return parts_url(self.root, self.task_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +119,7 @@ def read_statistics(
             merge_rounds(catalog, loader.local)
             counts = write_feature_outcomes(catalog, features, execution_db)
             content = content_of(catalog, task_ids)
-            is_new = not is_published(storage, target.table_url, content)
+            is_new = not is_published(storage, target, content)
             if is_new:
                 table = scratch / "table.parquet"
                 write_table(
@@ -150,10 +127,9 @@ def read_statistics(
                     loader.local,
                     table,
                     task_ids=task_ids,
-                    content=content,
                     on_part=lambda done, total: tell(StatisticsProgress(Phase.PUBLISHING, done, total)),
                 )
-                storage.upload(table, target.table_url)
+                publish(storage, target, content, table)
             return StatisticsRead(
                 target.table_url,
                 execution_db,

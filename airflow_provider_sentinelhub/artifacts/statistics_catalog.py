@@ -107,18 +107,20 @@ class Catalog:
 
     def add_part(self, url: str, number: int, ledger: Iterable[tuple[Any, ...]]) -> None:
         """
-        Note what a part holds; one that is noted already is not noted again.
+        Note what a part holds, in place of what was noted of it before.
 
         :param url: Its URL.
         :param number: The round.
         :param ledger: Its ledger.
         """
-        part = self.connection.execute("INSERT OR IGNORE INTO parts VALUES (NULL, ?, ?)", (url, number))
-        if part.rowcount:
-            self.connection.executemany(
-                f"INSERT INTO readings VALUES (NULL, ?, ?, ?{', ?' * len(LEDGER)})",  # noqa: S608 - question marks
-                _placed(part.lastrowid, number, ledger),
-            )
+        is_new = self.connection.execute("INSERT OR IGNORE INTO parts VALUES (NULL, ?, ?)", (url, number)).rowcount
+        (part,) = self.connection.execute("SELECT part FROM parts WHERE url = ?", (url,)).fetchone()
+        if not is_new:
+            self.connection.execute("DELETE FROM readings WHERE part = ?", (part,))
+        self.connection.executemany(
+            f"INSERT INTO readings VALUES (NULL, ?, ?, ?{', ?' * len(LEDGER)})",  # noqa: S608 - question marks
+            _placed(part, number, ledger),
+        )
 
     def list_unread(self) -> int:
         """List what has to be read, in order of feature, and return how much it is."""
@@ -231,7 +233,7 @@ class Catalog:
         return self.connection.execute("SELECT first, rows FROM dropped WHERE part = ?", (part,)).fetchall()
 
 
-def _placed(part: int | None, number: int, ledger: Iterable[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
+def _placed(part: int, number: int, ledger: Iterable[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
     first = 0
     for line in ledger:
         yield part, first, number, *line

@@ -207,6 +207,34 @@ def parts_url(root: str, task_id: str) -> str:
     return f"{root}/statistics-{task_id}.parts"
 
 
+@dataclass(frozen=True, slots=True)
+class StatisticsTarget:
+    """
+    Where the table goes.
+
+    :param root: Root folder of the original task, see :func:`statistics_root`.
+    :param task_id: Id of the original task.
+    """
+
+    root: str
+    task_id: str
+
+    @property
+    def table_url(self) -> str:
+        """URL of the table."""
+        return statistics_url(self.root, self.task_id)
+
+    @property
+    def parts_url(self) -> str:
+        """Folder of what was read so far."""
+        return parts_url(self.root, self.task_id)
+
+    @property
+    def published_url(self) -> str:
+        """What the table was made of when it was written last."""
+        return f"{self.parts_url}/published"
+
+
 def retry_output_url(url: str, task_id: str) -> str:
     """
     Name the places a task that runs failed features again may write to without touching what the original wrote.

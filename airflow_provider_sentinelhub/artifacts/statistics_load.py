@@ -11,7 +11,7 @@ from airflow_provider_sentinelhub.artifacts.parallel_read import read_many
 from airflow_provider_sentinelhub.artifacts.statistics_catalog import Unread
 from airflow_provider_sentinelhub.artifacts.statistics_columns import TableBuilder
 from airflow_provider_sentinelhub.artifacts.statistics_layout import ResultNames, statistics_root
-from airflow_provider_sentinelhub.artifacts.statistics_parts import PartWriter, ledger_of, read_metadata
+from airflow_provider_sentinelhub.artifacts.statistics_parts import LEDGER_SUFFIX, PART_SUFFIX, PartWriter, read_ledger
 from airflow_provider_sentinelhub.artifacts.statistics_results import ResultReader, Unreadable
 from airflow_provider_sentinelhub.client.errors import ArtifactCorrupt, ArtifactMissing
 
@@ -102,14 +102,18 @@ class Loader:
         :raises StorageUnavailable: The bucket cannot be read, or not be written to.
         """
         numbers = {one.task_id: number for number, one in enumerate(self.rounds)}
-        for meta in self.storage.list(self.parts_url):
+        there = {meta.url for meta in self.storage.list(self.parts_url)}
+        for url in sorted(there):
+            part = url.removesuffix(LEDGER_SUFFIX) + PART_SUFFIX
+            if url == part or part not in there:
+                continue
             try:
-                found = ledger_of(read_metadata(self.storage, meta))
+                found = read_ledger(self.storage.read(url))
             except (ArtifactCorrupt, ArtifactMissing):
                 # What it held is read again, from the results themselves.
                 continue
             if found and found[0] in numbers:
-                self.catalog.add_part(meta.url, numbers[found[0]], found[1])
+                self.catalog.add_part(part, numbers[found[0]], found[1])
         for number, one in enumerate(self.rounds):
             self.results += self.catalog.add_listing(number, self._listed(one))
         total = self.catalog.list_unread()
@@ -210,11 +214,12 @@ class _Part:
         if self._writer is None:
             return
         writer, self._writer = self._writer, None
-        name = writer.close()
+        name, ledger = writer.close()
         url = f"{self._loader.parts_url}/{name}"
-        self._loader.storage.upload(self._path, url)
-        self._path.replace(self._loader.folder / name)
-        self._loader.catalog.add_part(url, self._number, writer.ledger)
+        self._loader.storage.upload(self._path, url + PART_SUFFIX)
+        self._loader.storage.upload(ledger, url + LEDGER_SUFFIX)
+        self._path.replace(self._loader.folder / f"{name}{PART_SUFFIX}")
+        self._loader.catalog.add_part(url + PART_SUFFIX, self._number, writer.ledger)
 
     def abandon(self) -> None:
         """Forget a part that was not finished."""

@@ -1,16 +1,15 @@
 """
-What was read of a task so far: Parquet files in the bucket, each of some thousand results, complete or not there.
+What was read of a task so far: Parquet files in the bucket, each of some thousand results.
 
-A part holds the rows of its results and, in its metadata, the ledger: which results these are, in which version, and
-what they came to. So rows and ledger cannot disagree, wherever a reader is killed. Parts are never changed.
+Beside each of these *parts* lies its ledger: which results it holds, in which version, and what they came to. A part
+counts once its ledger is there, which is put beside it last. So rows and ledger cannot disagree, wherever a reader is
+killed. Neither is ever changed.
 """
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import io
-import struct
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_sentinelhub.artifacts.statistics_schema import fingerprint, part_schema
@@ -21,8 +20,6 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
     from pyarrow import parquet
-
-    from airflow_provider_sentinelhub.artifacts.storage import ObjectMeta, Storage
 
 LEDGER = (
     ("name", "string"),
@@ -43,9 +40,10 @@ size, the feature, rows in the part, intervals with data, without and failed, wh
 when to when (microseconds since 1970) where it lost single intervals.
 """
 
-_KEYS = tuple(f"airflow_provider_sentinelhub:{name}".encode() for name in ("part", "task", "ledger"))
-_TAIL = 1024 * 1024
-_MAGIC = b"PAR1"
+PART_SUFFIX = ".parquet"
+LEDGER_SUFFIX = ".arrow"
+
+_FORM, _TASK = b"form", b"task"
 # Written once and read once or twice, so quickly rather than small; statistics hardly ever repeat, so a dictionary of
 # them is work for nothing.
 _REPEATING = (
@@ -101,26 +99,14 @@ class PartWriter:
         self._writer.write_table(rows)
         self.ledger += ledger
 
-    def close(self) -> str:
-        """Finish the file, and return a name that says what is in it."""
-        import pyarrow as pa
-
-        columns = [
-            pa.array(values, pa.type_for_alias(kind))
-            for (_, kind), values in zip(LEDGER, zip(*self.ledger, strict=True), strict=True)
-        ]
-        buffer = io.BytesIO()
-        ledger = pa.table(columns, [name for name, _ in LEDGER])
-        with pa.ipc.new_stream(buffer, ledger.schema, options=pa.ipc.IpcWriteOptions(compression="zstd")) as stream:
-            stream.write_table(ledger)
-        values = (_form(), self._task_id.encode(), base64.b64encode(buffer.getvalue()))
-        self._writer.add_key_value_metadata(dict(zip(_KEYS, values, strict=True)))
+    def close(self) -> tuple[str, bytes]:
+        """Finish the file, and return a name that says what is in it, without a suffix, and its ledger."""
         self._writer.close()
         digest = hashlib.sha256(self._task_id.encode())
         for line in self.ledger:
             digest.update(f"\0{line[0]}\0{line[1]}".encode())
         # Two readers at the same time write the same part under the same name, and other parts under others.
-        return f"{digest.hexdigest()[:32]}.parquet"
+        return digest.hexdigest()[:32], _written(self.ledger, self._task_id)
 
     def abandon(self) -> None:
         """Close the file without finishing it, and remove it."""
@@ -128,52 +114,40 @@ class PartWriter:
         self._path.unlink(missing_ok=True)
 
 
-def read_metadata(storage: Storage, file: ObjectMeta) -> dict[bytes, bytes]:
-    """
-    Read what a Parquet file in a bucket says about itself, without reading its rows.
-
-    :param storage: Where the bucket is.
-    :param file: The file.
-    :raises ArtifactMissing: It is gone.
-    :raises ArtifactCorrupt: It is no Parquet file.
-    """
-    import pyarrow as pa
-    from pyarrow import parquet
-
-    # Some servers answer a request for a range that is all there is as if it were none.
-    is_small = file.size <= _TAIL
-    tail = storage.read(file.url) if is_small else storage.read_range(file.url, file.size - _TAIL, file.size)
-    size = len(tail)
-    wanted = struct.unpack("<I", tail[-8:-4])[0] + 8 if size > 8 else file.size + 1  # noqa: PLR2004 - length and magic
-    broken = f"{file.url} is not a usable Parquet file: {{}}. Delete it, and read again."
-    if tail[-4:] != _MAGIC or wanted > file.size:
-        raise ArtifactCorrupt(broken.format("it has no footer"))
-    if wanted > size:
-        tail = storage.read_range(file.url, file.size - wanted, file.size)
-    try:
-        # Only its end is looked at.
-        found: dict[bytes, bytes] | None = parquet.read_metadata(io.BytesIO(_MAGIC + tail[-wanted:])).metadata
-    except pa.ArrowException as error:
-        raise ArtifactCorrupt(
-            f"{file.url} is not a usable Parquet file: {error}. Delete it, and read again."
-        ) from error
-    return found or {}
-
-
-def ledger_of(metadata: dict[bytes, bytes]) -> tuple[str, list[tuple[Any, ...]]] | None:
+def read_ledger(content: bytes) -> tuple[str, list[tuple[Any, ...]]] | None:
     """
     Return the task of a part and its ledger; ``None`` where another version of this package wrote it, in another form.
 
-    :param metadata: From :func:`read_metadata`.
+    :param content: The ledger as it lies in the bucket.
+    :raises ArtifactCorrupt: It is none.
     """
     import pyarrow as pa
 
-    form, task_id, ledger = (metadata.get(key, b"") for key in _KEYS)
-    if form != _form():
+    try:
+        with pa.ipc.open_stream(content) as stream:
+            table = stream.read_all()
+    except (pa.ArrowException, OSError) as error:
+        raise ArtifactCorrupt(f"A ledger of statistics cannot be read: {error}") from error
+    metadata = table.schema.metadata or {}
+    if metadata.get(_FORM) != _form():
         return None
-    with pa.ipc.open_stream(base64.b64decode(ledger)) as stream:
-        table = stream.read_all()
-    return task_id.decode(), list(zip(*(column.to_pylist() for column in table.columns), strict=True))
+    rows = zip(*(column.to_pylist() for column in table.columns), strict=True)
+    return metadata[_TASK].decode(), list(rows)
+
+
+def _written(ledger: list[tuple[Any, ...]], task_id: str) -> bytes:
+    import pyarrow as pa
+
+    columns = [
+        pa.array(values, pa.type_for_alias(kind))
+        for (_, kind), values in zip(LEDGER, zip(*ledger, strict=True), strict=True)
+    ]
+    metadata = {_FORM: _form(), _TASK: task_id.encode()}
+    table = pa.table(columns, [name for name, _ in LEDGER], metadata=metadata)
+    buffer = io.BytesIO()
+    with pa.ipc.new_stream(buffer, table.schema, options=pa.ipc.IpcWriteOptions(compression="zstd")) as stream:
+        stream.write_table(table)
+    return buffer.getvalue()
 
 
 def _form() -> bytes:

@@ -12,10 +12,10 @@ from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from airflow_provider_sentinelhub.artifacts.statistics_columns import TableBuilder
-from airflow_provider_sentinelhub.artifacts.statistics_parts import new_writer, read_metadata
+from airflow_provider_sentinelhub.artifacts.statistics_parts import new_writer
 from airflow_provider_sentinelhub.artifacts.statistics_results import Answer
-from airflow_provider_sentinelhub.artifacts.statistics_schema import CONTENT, fingerprint, table_schema
-from airflow_provider_sentinelhub.client.errors import ArtifactCorrupt, ArtifactMissing
+from airflow_provider_sentinelhub.artifacts.statistics_schema import fingerprint, table_schema
+from airflow_provider_sentinelhub.client.errors import ArtifactMissing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from airflow_provider_sentinelhub.artifacts.statistics_catalog import Catalog
+    from airflow_provider_sentinelhub.artifacts.statistics_layout import StatisticsTarget
     from airflow_provider_sentinelhub.artifacts.storage import Storage
 
 _AT_A_TIME = 1_000
@@ -53,19 +54,36 @@ def content_of(catalog: Catalog, task_ids: Sequence[str]) -> str:
     return digest.hexdigest()
 
 
-def is_published(storage: Storage, url: str, content: str) -> bool:
+def is_published(storage: Storage, target: StatisticsTarget, content: str) -> bool:
     """
     Say whether the table in the bucket is made of the same.
 
     :param storage: Where the bucket is.
-    :param url: URL of the table.
+    :param target: Where the table is.
     :param content: From :func:`content_of`.
     """
     try:
-        metadata = read_metadata(storage, storage.head(url))
-    except (ArtifactMissing, ArtifactCorrupt):
+        return storage.read(target.published_url) == _note(storage, target, content)
+    except ArtifactMissing:
         return False
-    return metadata.get(CONTENT) == content.encode()
+
+
+def publish(storage: Storage, target: StatisticsTarget, content: str, table: Path) -> None:
+    """
+    Put the table into the bucket, and note what it is made of.
+
+    :param storage: Where the bucket is.
+    :param target: Where the table goes.
+    :param content: From :func:`content_of`.
+    :param table: The table.
+    """
+    storage.upload(table, target.table_url)
+    storage.upload(_note(storage, target, content), target.published_url)
+
+
+def _note(storage: Storage, target: StatisticsTarget, content: str) -> bytes:
+    meta = storage.head(target.table_url)
+    return f"{content} {meta.etag or meta.last_modified.isoformat()}:{meta.size}".encode()
 
 
 def write_table(
@@ -74,7 +92,6 @@ def write_table(
     target: Path,
     *,
     task_ids: Sequence[str],
-    content: str,
     on_part: Callable[[int, int], None],
 ) -> int:
     """
@@ -84,7 +101,6 @@ def write_table(
     :param local: Returns the file of a part on this machine.
     :param target: File to write.
     :param task_ids: Ids of the tasks by round.
-    :param content: From :func:`content_of`.
     :param on_part: Called with how many parts are written, and how many there are.
     :raises StorageUnavailable: A part cannot be read.
     """
@@ -108,7 +124,6 @@ def write_table(
         for rows, number in _unreadable(catalog):
             writer.write_table(_of_task(rows, task_ids[number], number))
             written += rows.num_rows
-        writer.add_key_value_metadata({CONTENT: content.encode()})
     return written
 
 

@@ -45,10 +45,7 @@ COLUMNS = (
 OF_THE_TASK = 2
 """How many columns, at the end, are the same for all results of a task."""
 
-_PREFIX = b"airflow_provider_sentinelhub:"
-CONTENT = _PREFIX + b"content"
-"""Metadata of a published table: what it was made of."""
-VERSION_KEY = _PREFIX + b"statistics_schema"
+VERSION_KEY = b"airflow_provider_sentinelhub:statistics_schema"
 """Metadata of a published table: the fingerprint of its form."""
 
 

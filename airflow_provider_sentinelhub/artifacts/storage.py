@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime
 
-    from obstore import GetOptions, GetResult
+    from obstore import GetResult
     from obstore.store import ObjectStore
 
 _CHUNK = 4 * 1024 * 1024
@@ -160,19 +160,6 @@ class Storage:
             answer = self._get(location)
             return bytes(answer.bytes()), _meta(location, dict(answer.meta))
 
-    def read_range(self, url: str, start: int, end: int) -> bytes:
-        """
-        Read a piece of an object.
-
-        :param url: Its URL.
-        :param start: Offset of the first byte.
-        :param end: Offset after the last; not beyond the end of the object. Not all of it: some servers refuse that.
-        :raises ArtifactMissing: It does not exist.
-        """
-        location = Location.parse(url)
-        with _speaking("read", location):
-            return bytes(self._get(location, {"range": (start, end)}).bytes())
-
     def download(self, url: str, target: Path) -> ObjectMeta:
         """
         Copy an object to disk in bounded memory; ``target`` appears only when it is complete.
@@ -243,8 +230,8 @@ class Storage:
                 if is_missing_bucket(error):
                     raise storage_unavailable("delete", location, error) from error
 
-    def _get(self, location: Location, options: GetOptions | None = None) -> GetResult:
-        return self._store(location).get(location.key, options=options)
+    def _get(self, location: Location) -> GetResult:
+        return self._store(location).get(location.key)
 
     def _store(self, location: Location) -> ObjectStore:
         place = (location.scheme, location.bucket)

@@ -25,6 +25,7 @@ from airflow_provider_sentinelhub.artifacts import statistics_load
 from airflow_provider_sentinelhub.artifacts.execution_db import read_execution_db
 from airflow_provider_sentinelhub.artifacts.statistics import StatisticsRead, read_statistics
 from airflow_provider_sentinelhub.artifacts.statistics_layout import result_url
+from airflow_provider_sentinelhub.artifacts.statistics_parts import LEDGER_SUFFIX
 from airflow_provider_sentinelhub.artifacts.storage import Storage
 from tests.artifacts.artifact_s3 import S3
 from tests.artifacts.statistics_files import (
@@ -216,12 +217,16 @@ def test_a_reader_that_is_killed_goes_on_where_it_was(s3: S3, folder_url: str, t
         body = f'{{"id":{feature},"identifier":"p","response":{{"data":null,"status":"FAILED"}}}}'
         path.write_text(body)
     target = target_of(folder_url)
+
+    def ledgers() -> int:
+        return sum(meta.url.endswith(LEDGER_SUFFIX) for meta in storage.list(target.parts_url))
+
     command = [sys.executable, "-c", READER, folder_url, str(tmp_path), s3.endpoint]
     with subprocess.Popen(command, cwd=Path(__file__).parents[2], env={**os.environ}) as reader:
-        while len(list(storage.list(target.parts_url))) < 2 and reader.poll() is None:
+        while ledgers() < 2 and reader.poll() is None:
             time.sleep(0.005)
         reader.send_signal(signal.SIGKILL)
-    parts = len(list(storage.list(target.parts_url)))
+    parts = ledgers()
     assert parts >= 2
     found = read_statistics(storage, rounds_of(folder_url, TASK), target, features=None, workdir=tmp_path)
     assert found.read == count - 100 * parts

@@ -1,0 +1,175 @@
+"""Listing, fetching, parts: what happens on the way from a bucket to the table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from pyarrow import parquet
+
+from airflow_provider_sentinelhub.artifacts import parallel_read, statistics_load, statistics_parts
+from airflow_provider_sentinelhub.artifacts.parallel_read import read_many
+from airflow_provider_sentinelhub.artifacts.statistics import Phase, StatisticsProgress, read_statistics
+from airflow_provider_sentinelhub.artifacts.statistics_layout import result_url, retry_output_url
+from airflow_provider_sentinelhub.artifacts.statistics_parts import LEDGER_SUFFIX, PART_SUFFIX, read_ledger
+from airflow_provider_sentinelhub.artifacts.storage import Storage
+from airflow_provider_sentinelhub.client.errors import InvalidParameter, StorageUnavailable
+from tests.artifacts.artifact_s3 import S3
+from tests.artifacts.statistics_files import (
+    DAYS,
+    RETRY,
+    TASK,
+    answer,
+    data,
+    failed,
+    lost,
+    put,
+    rounds_of,
+    target_of,
+    write_input,
+)
+
+
+def test_many_objects_come_in_order_and_no_more_is_asked_for_than_is_taken(s3: S3, folder_url: str) -> None:
+    storage = s3.storage()
+    for number in range(0, 40, 2):
+        storage.upload(str(number).encode(), f"{folder_url}/{number}")
+    asked = []
+
+    def urls() -> Iterator[str]:
+        for number in range(1_000):
+            asked.append(number)
+            yield f"{folder_url}/{number}"
+
+    found = read_many(storage, urls())
+    for number in range(40):
+        url, content = next(found)
+        assert url == f"{folder_url}/{number}"
+        assert (content and content[0]) == (None if number % 2 else str(number).encode())
+    assert len(asked) < 40 + 3 * parallel_read.IN_FLIGHT
+    found.close()  # type: ignore[attr-defined]
+
+
+def test_what_a_read_says_about_an_object_is_what_the_list_says(s3: S3, folder_url: str) -> None:
+    """Otherwise everything would be read anew each time."""
+    storage = s3.storage()
+    storage.upload(b"hello", f"{folder_url}/x")
+    (listed,) = storage.list(folder_url)
+    content, meta = storage.read_with_meta(f"{folder_url}/x")
+    assert (content, meta.etag, meta.size) == (b"hello", listed.etag, listed.size)
+
+
+def test_progress_is_told(s3: S3, folder_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(statistics_load, "_RESULTS_IN_CHUNK", 2)
+    monkeypatch.setattr(statistics_load, "_BETWEEN_NEWS", 3)
+    monkeypatch.setattr(statistics_load, "RESULTS_IN_PART", 4)
+    storage = s3.storage()
+    put(storage, folder_url, TASK, {number: answer(number, [data()]) for number in range(5)})
+    told: list[StatisticsProgress] = []
+    read_statistics(
+        storage,
+        rounds_of(folder_url, TASK),
+        target_of(folder_url),
+        features=None,
+        workdir=tmp_path,
+        on_progress=told.append,
+    )
+    assert told == [
+        StatisticsProgress(Phase.LISTING, 3),
+        StatisticsProgress(Phase.READING, 2, 5),
+        StatisticsProgress(Phase.READING, 4, 5),
+        StatisticsProgress(Phase.READING, 5, 5),
+        StatisticsProgress(Phase.PUBLISHING, 1, 2),
+        StatisticsProgress(Phase.PUBLISHING, 2, 2),
+    ]
+
+
+def test_a_part_whose_ledger_is_damaged_or_gone_is_made_anew(s3: S3, folder_url: str, tmp_path: Path) -> None:
+    storage, rounds, target = s3.storage(), rounds_of(folder_url, TASK), target_of(folder_url)
+    put(storage, folder_url, TASK, {1: answer(1, [data()])})
+    first = read_statistics(storage, rounds, target, features=None, workdir=tmp_path)
+    urls = [meta.url for meta in storage.list(target.parts_url)]
+    ledger, part = (next(url for url in urls if url.endswith(suffix)) for suffix in (LEDGER_SUFFIX, PART_SUFFIX))
+    whole = storage.read(ledger)
+    for content in (b"", b"no", whole[:-20], whole[:100]):
+        storage.upload(content, ledger)
+        again = read_statistics(storage, rounds, target, features=None, workdir=tmp_path)
+        assert (again.read, again.is_published) == (1, False)
+        assert storage.read(ledger) == whole
+    for url in (ledger, part):
+        storage.delete(url)
+        again = read_statistics(storage, rounds, target, features=None, workdir=tmp_path)
+        assert (again.read, again.is_published) == (1, False)
+    storage.delete(first.table_url)
+    again = read_statistics(storage, rounds, target, features=None, workdir=tmp_path)
+    assert (again.read, again.is_published) == (0, True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(statistics_parts, "LEDGER", statistics_parts.LEDGER[:-1])
+        assert read_ledger(whole) is None
+
+
+def test_a_table_somebody_else_wrote_is_replaced(tmp_path: Path) -> None:
+    url = (tmp_path / "bucket").as_uri()
+    rounds, target = rounds_of(url, TASK), target_of(url)
+    put(Storage(), url, TASK, {1: answer(1, [data()])})
+    read_statistics(Storage(), rounds, target, features=None, workdir=tmp_path)
+    Storage().upload(b"no table", target.table_url)
+    assert read_statistics(Storage(), rounds, target, features=None, workdir=tmp_path).is_published
+
+
+def test_a_file_of_another_feature_is_not_taken_for_this_ones(tmp_path: Path) -> None:
+    url = (tmp_path / "bucket").as_uri()
+    put(Storage(), url, TASK, {1: answer(2, [data()]), 2: answer(2, [data(DAYS[0], 0.75)])})
+    found = read_statistics(Storage(), rounds_of(url, TASK), target_of(url), features=None, workdir=tmp_path)
+    rows = parquet.read_table(found.table_url.removeprefix("file://")).to_pylist()
+    assert [(row["feature_id"], row["mean"], row["error"]) for row in rows] == [
+        (2, 0.75, None),
+        (1, None, "The result file 1.json cannot be read: it says it is of feature 2"),
+    ]
+
+
+def test_features_nobody_knows_are_counted(tmp_path: Path) -> None:
+    url = (tmp_path / "bucket").as_uri()
+    put(Storage(), url, TASK, {1: answer(1, [data()]), 77: failed(77)})
+    features = write_input(tmp_path / "input.gpkg", (1, 2))
+    found = read_statistics(Storage(), rounds_of(url, TASK), target_of(url), features=features, workdir=tmp_path)
+    assert (found.missing, found.unknown) == (1, 1)
+
+
+def test_results_that_were_deleted_after_they_were_read_stay(tmp_path: Path) -> None:
+    url = (tmp_path / "bucket").as_uri()
+    rounds, target = rounds_of(url, TASK), target_of(url)
+    put(Storage(), url, TASK, {number: answer(number, [data()]) for number in (1, 2)})
+    read_statistics(Storage(), rounds, target, features=None, workdir=tmp_path)
+    for number in (1, 2):
+        Storage().delete(result_url(url, TASK, number))
+    again = read_statistics(Storage(), rounds, target, features=None, workdir=tmp_path)
+    assert (again.with_data, again.results, again.is_published) == (2, 0, False)
+
+
+def test_a_retry_does_not_write_over_what_the_original_wrote(tmp_path: Path) -> None:
+    """A template without the task's id names the same files for all tasks."""
+    url = (tmp_path / "bucket").as_uri() + "/<IDENTIFIER>.json"
+    put(Storage(), url, TASK, {1: answer(1, [data(DAYS[0]), lost(DAYS[1])])})
+    retried = retry_output_url(url, TASK)
+    put(Storage(), retried, RETRY, {1: answer(1, [data(DAYS[1])])})
+    rounds = [*rounds_of(url, TASK), *rounds_of(retried, RETRY)]
+    found = read_statistics(Storage(), rounds, target_of(url), features=None, workdir=tmp_path)
+    assert (found.results, found.with_data, found.failed) == (2, 2, 0)
+    for own in ("s3://bucket/f", "s3://bucket/<REQUEST_ID>/<ID>.json"):
+        assert retry_output_url(own, TASK) == own
+
+
+def test_rounds_that_cannot_be_meant_are_refused(tmp_path: Path) -> None:
+    url = tmp_path.as_uri()
+    for tasks in ((), (TASK, TASK)):
+        with pytest.raises(InvalidParameter, match="must name the original task"):
+            read_statistics(Storage(), rounds_of(url, *tasks), target_of(url), features=None)
+
+
+def test_a_bucket_out_of_reach_leaves_nothing_behind(s3: S3, tmp_path: Path) -> None:
+    url = "s3://no-such-bucket/folder"
+    with pytest.raises(StorageUnavailable, match="NoSuchBucket"):
+        read_statistics(s3.storage(), rounds_of(url, TASK), target_of(url), features=None, workdir=tmp_path)
+    assert not list(tmp_path.iterdir())
