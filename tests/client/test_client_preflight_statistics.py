@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import pytest
@@ -13,6 +14,9 @@ from airflow_provider_sentinelhub.client.deployments import DEPLOYMENTS
 from airflow_provider_sentinelhub.client.kinds import STATISTICAL, RequestKind, kind_of
 from airflow_provider_sentinelhub.client.preflight.findings import Findings
 from airflow_provider_sentinelhub.client.preflight.request import RULES, examine
+from airflow_provider_sentinelhub.simulator.batch_statistical import BatchStatistical
+from airflow_provider_sentinelhub.simulator.problems import AnalysisFailed, Problem
+from airflow_provider_sentinelhub.simulator.statistics import Plan
 from tests.client.client_harness import (
     NDVI,
     batch_statistical_document,
@@ -137,7 +141,11 @@ def test_an_error(kind: RequestKind, document: Any, changes: dict[str, Any], fie
             "setup() is computed, so it is not known before the run whether there is an output dataMask",
         ),
         ({"aggregation__resx": ..., "aggregation__resy": ...}, "aggregation", "becomes 256 x 256 pixels"),
-        ({"aggregation__resy": ...}, "aggregation.resy", "is left out, and resx is given. Give both."),
+        (
+            {"aggregation__resx": ..., "aggregation__resy": ..., "aggregation__width": 5},
+            "aggregation.height",
+            "is left out, and so is 256, while width is given. Give both.",
+        ),
         (
             {"aggregation__timeRange__to": "2024-04-29T23:59:59Z"},
             "aggregation.aggregationInterval.of",
@@ -253,6 +261,72 @@ def test_a_script_in_a_bucket_is_not_judged() -> None:
     changes: dict[str, Any] = {"aggregation__evalscript": ..., "aggregation__evalscriptReference": place}
     calculations = {"anything": {"statistics": {"any band": {"percentiles": {"k": [50]}}}}}
     assert look(batch_statistical_document(**changes, calculations=calculations)).errors == ()
+
+
+MUTATIONS: dict[str, list[Any]] = {
+    "aggregation__timeRange": [
+        {"from": "2024-01-01T00:00:00Z"},
+        {"from": "2024-02-01T00:00Z", "to": "2024-01-01T00:00Z"},
+    ],
+    "aggregation__aggregationInterval__of": ["P1D", "P1M", "PT36H", "PT1H", "P1DT1H", "", "day", 7],
+    "aggregation__aggregationInterval__lastIntervalBehavior": ["SKIP", "SHORTEN", "skip"],
+    "aggregation__width": [1, 2500, 2501, 0],
+    "aggregation__resx": [..., 0, -1, 10],
+    "aggregation__resy": [..., 5],
+    "aggregation__evalscript": [
+        ...,
+        "",
+        NDVI.replace("setup", "start"),
+        NDVI.replace('dataMask", bands', 'mask", bands'),
+        script('{id: "dataMask", bands: 1}'),
+        script('[{id: "ndvi", bands: ["a", "b"]}, {id: "dataMask", bands: 1}]'),
+    ],
+    "calculations": [
+        {},
+        {"default": {}},
+        {"ndwi": {}},
+        {"ndvi": {"statistics": {"B1": {"percentiles": {"k": [50]}}}}},
+        {"ndvi": {"statistics": {"a": {"percentiles": {"k": [0, 100]}}}}},
+        {"ndvi": {"statistics": {"default": {"percentiles": {"k": []}}}}},
+        {"ndvi": {"statistics": {"default": {"percentiles": {"k": [-1]}}}}},
+        *({"ndvi": {"histograms": {"default": each}}} for each in (
+            {}, {"nBins": 0}, {"nBins": 3, "bins": [1, 2]}, {"binWidth": 0}, {"bins": [1]}, {"bins": [2, 1]},
+            {"nBins": 2, "lowEdge": 1, "highEdge": 1}, {"nBins": 1.5}, {"binWidth": "wide"}, {"bins": [0, 1.5, 3]},
+        )),
+    ],
+    "input__features": [..., {}, {"s3": {}}, {"gs": {"url": "gs://bucket/a.gpkg"}}],
+    "input__data": [[], [{}], [{"type": "dem"}]],
+    "output": [..., {}, {"s3": {"url": "s3://bucket/f"}}],
+}  # fmt: skip
+
+
+def simulator_refuses(document: dict[str, Any]) -> bool:
+    """Whether the service, as far as the simulator knows it, would refuse a request or fail it for its evalscript."""
+    document = copy.deepcopy(document)
+    for place in (document.get("output"), document["input"].get("features")):
+        if isinstance(place, dict) and isinstance(place.get("s3"), dict):
+            place["s3"]["iamRoleARN"] = "arn:aws:iam::123456789012:role/somebody"
+    try:
+        filled = BatchStatistical().check(document)
+        Plan.of(filled, filled["aggregation"]["evalscript"])
+    except (Problem, AnalysisFailed):
+        return True
+    return False
+
+
+@given(
+    st.lists(
+        st.sampled_from(sorted(MUTATIONS)).flatmap(
+            lambda path: st.tuples(st.just(path), st.sampled_from(MUTATIONS[path]))
+        ),
+        max_size=3,
+        unique_by=lambda change: change[0],
+    )
+)
+def test_what_the_simulator_refuses_is_found_before(changes: list[tuple[str, Any]]) -> None:
+    document = batch_statistical_document(**dict(sorted(changes)))
+    if simulator_refuses(document):
+        assert look(document).errors
 
 
 JSON = st.recursive(

@@ -95,6 +95,7 @@ def test_what_templating_made_text_of_is_read(check: Any, document: Any) -> None
         ({"aggregation__width": 2501}, "aggregation.width = 2501: input should be less than or equal to 2500"),
         ({"aggregation__width": 100}, "holds both a size in pixels and a resolution. Give width and height, or resx"),
         ({"aggregation__resx": 0}, "aggregation.resx = 0: input should be greater than 0"),
+        ({"aggregation__resy": ...}, ": resx and resy go together. Give both."),
         ({"aggregation__evalscript": " "}, "aggregation.evalscript = ' ': is empty. Give the script's text"),
         (
             {"calculations__ndvi__histograms__default__bins": [0, 1]},
@@ -123,6 +124,10 @@ def test_what_templating_made_text_of_is_read(check: Any, document: Any) -> None
         (
             {"calculations__ndvi__statistics__default__percentiles__k": [50, 101]},
             "calculations.ndvi.statistics.default.percentiles.k = [50, 101]: must be numbers from 0 to 100, in percent",
+        ),
+        (
+            {"calculations__ndvi__statistics__default__percentiles__k": []},
+            "calculations.ndvi.statistics.default.percentiles.k = []: must be numbers from 0 to 100, in percent",
         ),
         ({"calculations__ndvi__histogram": {}}, "calculations.ndvi.histogram = {}: is not a field of this part"),
         ({"input__data": []}, "input.data = []: value should have at least 1 item"),

@@ -46,7 +46,7 @@ class Percentiles(OpenRequestModel):
     @field_validator("k")
     @classmethod
     def _percent(cls, k: list[float]) -> list[float]:
-        if not all(0 <= each <= _MAX_PERCENTILE for each in k):
+        if not k or not all(0 <= each <= _MAX_PERCENTILE for each in k):
             broken(f"must be numbers from 0 to {_MAX_PERCENTILE}, in percent", "Write e.g. [5, 50, 95].")
         return k
 

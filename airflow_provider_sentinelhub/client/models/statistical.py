@@ -122,6 +122,8 @@ class Aggregation(RequestModel):
     def _one_way(self) -> Aggregation:
         if not (self.width is self.height is None) and not (self.resx is self.resy is None):
             broken("holds both a size in pixels and a resolution", "Give width and height, or resx and resy.")
+        if (self.resx is None) != (self.resy is None):
+            broken("resx and resy go together", "Give both.")
         return self
 
 

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from airflow_provider_sentinelhub.client.deployments import Deployment
 
 MAX_PX = 2500
-_PAIRS = (("width", "height"), ("resx", "resy"))
 _METRES_OF_A_DEGREE = 111_320
 _USUAL_METRES = 10
 
@@ -63,17 +62,15 @@ def check_sampling(body: Json, deployment: Deployment | None) -> Iterator[Findin
 
 
 def _check_size(aggregation: Json) -> Iterator[Finding]:
-    given = [name for pair in _PAIRS for name in pair if aggregation.get(name) is not None]
+    given = [name for name in ("width", "height", "resx", "resy") if aggregation.get(name) is not None]
     if not given:
         fact = (
             "has neither resx and resy nor width and height: each geometry becomes 256 x 256 pixels, whatever its size"
         )
         yield Advice("aggregation", fact, "Give resx and resy, in units of the CRS.")
-    for first, second in _PAIRS:
-        if (first in given) != (second in given):
-            absent = second if first in given else first
-            fact = f"is left out, and {first if first in given else second} is given"
-            yield Advice(f"aggregation.{absent}", fact, "Give both.")
+    for one, other in (("width", "height"), ("height", "width")):
+        if one in given and other not in given:
+            yield Advice(f"aggregation.{other}", f"is left out, and so is 256, while {one} is given", "Give both.")
 
 
 def _check_intervals(aggregation: Json) -> Iterator[Finding]:
