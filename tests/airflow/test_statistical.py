@@ -264,6 +264,23 @@ def test_a_geometry_that_is_refused_is_a_row_with_an_error(
     assert "Not this one." in error
 
 
+def test_a_request_that_is_refused_for_every_geometry_is_given_up(ask: Callable[..., Run], sim: Simulator) -> None:
+    body = {"error": {"status": 400, "reason": "Bad Request", "message": "Not at all.", "code": "COMMON_BAD_PAYLOAD"}}
+    sim.set_script({"endpoints": [{"method": "POST", "path": "/statistics/v1", "status": 400, "body": body}]})
+    many = [shapely.box(east, 5_000_000, east + 100, 5_000_100).wkt for east in range(400_000, 440_000, 1_000)]
+    run = ask(geometries=many, epsg=32632, on_partial="warn", concurrency=2)
+    assert run.state == "failed"
+    assert "Not at all." in str(run.error)
+    assert 20 <= calls(sim) < 30
+
+
+def test_a_rate_limit_is_waited_for(ask: Callable[..., Run], sim: Simulator, comms: Comms) -> None:
+    busy = {"method": "POST", "path": "/statistics/v1", "status": 429, "retry_after_ms": 100, "count": 3}
+    sim.set_script({"endpoints": [busy]})
+    assert ask().state == "success"
+    assert (comms.xcoms["return_value"]["delivered"], calls(sim)) == (5, 8)
+
+
 @pytest.mark.parametrize(
     ("parameters", "said"),
     [
