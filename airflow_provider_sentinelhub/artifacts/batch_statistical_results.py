@@ -148,13 +148,12 @@ class BatchStatisticalResults(BatchResults):
             if path is None:
                 log.warning("Features cannot be run again: %s", *notes)
                 return None
-            execution_db = self._read(tasks, path, folder).execution_db
-            last = _round_counts(execution_db, tasks)[-1]
-            if only_after_progress and not last.delivered + last.no_data:
-                log.warning("Task %s has mended nothing: no further restart", last.task_id)
+            read = self._read(tasks, path, folder)
+            if only_after_progress and not read.by_last:
+                log.warning("Task %s has mended nothing: no further restart", tasks[-1].id)
                 return None
             retry = folder / f"retry-{original.id}-{number}.gpkg"
-            found = write_statistics_retry(execution_db, path, retry, is_permanent=is_permanent)
+            found = write_statistics_retry(read.execution_db, path, retry, is_permanent=is_permanent)
             if found.permanent:
                 log.warning(
                     "%d features failed for reasons that would make them fail again: not repeated", found.permanent

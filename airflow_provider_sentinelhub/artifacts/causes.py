@@ -188,7 +188,11 @@ CAUSES: tuple[tuple[str, CauseKind, str], ...] = (
         "Results are there already. Set overwrite or skipExisting; a restart overwrites them.",
     ),
     (
-        r"COMMON_BAD_PAYLOAD|\bBad Request\b|\bHTTP(/\d(\.\d)?)?\b\D{0,12}400\b|\"status\": ?400\b",
+        (
+            # Of intervals that failed for different reasons, the others are worth another try.
+            r"COMMON_BAD_PAYLOAD|\bBad Request\b|\bBAD_REQUEST\b(?!.*(EXECUTION_ERROR|TIMEOUT))|"
+            r"\bHTTP(/\d(\.\d)?)?\b\D{0,12}400\b|\"status\": ?400\b"
+        ),
         _P,
         "The service calls the request wrong. Correct it as the message says.",
     ),

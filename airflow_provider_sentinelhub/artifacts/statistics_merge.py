@@ -38,6 +38,12 @@ SELECT w.feature, w.start, w.end, max(w.has_data), max(w.error), max(r.identifie
 FROM temp.words w JOIN readings r USING (number) WHERE w.rank = w.winner AND NOT w.is_outdone
 GROUP BY w.feature, w.start, w.end ORDER BY w.feature, w.start
 """
+_ANSWERED = """
+SELECT (SELECT count(*) FROM (SELECT DISTINCT w.feature, w.start, w.end FROM temp.words w JOIN readings r USING (number)
+  WHERE r.round = :round AND w.rank = w.winner AND NOT w.is_outdone AND w.error IS NULL))
++ (SELECT coalesce(sum(with_data + without_data), 0) FROM outcomes o
+  WHERE round = :round AND NOT EXISTS (SELECT 1 FROM temp.words w WHERE w.feature = o.feature))
+"""
 
 
 def merge_rounds(catalog: Catalog, local: Callable[[str], Path]) -> None:
@@ -53,12 +59,21 @@ def merge_rounds(catalog: Catalog, local: Callable[[str], Path]) -> None:
         connection.executemany(
             "INSERT INTO rows_of_several VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", _rows(local(url), part, readings)
         )
-    if not connection.execute("SELECT 1 FROM rows_of_several LIMIT 1").fetchone():
-        return
     connection.executescript(_LOSERS)
     connection.executemany(
         "INSERT INTO outcomes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", _outcomes(connection.execute(_WINNERS))
     )
+
+
+def answered_by(catalog: Catalog, number: int) -> int:
+    """
+    Count the intervals on which a task has the last word, and which it answered.
+
+    :param catalog: The catalog, after :func:`merge_rounds`.
+    :param number: The round.
+    """
+    (count,) = catalog.connection.execute(_ANSWERED, {"round": number}).fetchone()
+    return int(count)
 
 
 def _rows(path: Path, part: int, readings: list[Reading]) -> Iterator[tuple[Any, ...]]:

@@ -47,7 +47,8 @@ class RequestTemplating(BaseOperator):
             rest = {key: value for key, value in content.items() if key != _EVALSCRIPT}
             rendered = super().render_template(rest, context, environment, seen_oids)
             return {**rendered, _EVALSCRIPT: content[_EVALSCRIPT]}
-        if _is_path(content, ".json"):
+        # Only the request as a whole: an address in it may end in .json as well.
+        if content is getattr(self, "request", None) and _is_path(content, ".json"):
             path = super().render_template(content, context, environment, seen_oids)
             return self.render_template(json.loads(_read(path, environment)), context, environment, seen_oids)
         return super().render_template(content, context, environment, seen_oids)

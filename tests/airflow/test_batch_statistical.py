@@ -5,13 +5,23 @@ from __future__ import annotations
 import asyncio
 import uuid
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
 
 from airflow_provider_sentinelhub.hooks.batch import SentinelHubBatchHook
-from airflow_provider_sentinelhub.operators.batch_statistical import SentinelHubBatchStatisticalOperator
+from airflow_provider_sentinelhub.operators.batch_statistical import (
+    SentinelHubAnalyseBatchStatisticalOperator,
+    SentinelHubBatchStatisticalOperator,
+    SentinelHubBatchStatisticalReportOperator,
+    SentinelHubCreateBatchStatisticalOperator,
+    SentinelHubEstimateBatchStatisticalOperator,
+    SentinelHubRestartFailedBatchStatisticalOperator,
+    SentinelHubStartBatchStatisticalOperator,
+    SentinelHubStopBatchStatisticalOperator,
+)
 from airflow_provider_sentinelhub.sensors.batch_statistical import SentinelHubBatchStatisticalSensor
 from airflow_provider_sentinelhub.simulator.process import Simulator
 from tests.airflow.airflow_harness import Comms, RunTask, first_event
@@ -19,6 +29,8 @@ from tests.airflow.statistical_harness import NDVI, parcels, statistical_request
 from tests.airflow.test_restarts import two_layers
 
 PATH = "/statistics/batch/v1"
+# The original task, and the first restart of it, by the end of their tags.
+ONCE, TWICE = r"~\d+$", r"~\d+(\^1:\S+)?$"
 
 
 def operator(sim: Simulator, **kwargs: Any) -> SentinelHubBatchStatisticalOperator:
@@ -115,3 +127,178 @@ def test_a_deleted_task_is_looked_for_in_the_bucket(sim: Simulator, run_task: Ru
     after = comms.xcoms["return_value"]
     assert (after["status"], after["outcome"]) == ("DELETED", "DONE")
     assert after["statistics_url"] == before["statistics_url"]
+
+
+def keys(rows: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
+    return [(row["feature_id"], row["interval_from"], row["output"], row["band"]) for row in rows]
+
+
+def sent(sim: Simulator, task_id: str) -> dict[str, Any]:
+    body: dict[str, Any] = sim.call("GET", f"{PATH}/{task_id}").body["request"]
+    return body
+
+
+def test_what_failed_is_run_again_and_each_interval_stands_once(
+    sim: Simulator, run_task: RunTask, comms: Comms
+) -> None:
+    url = parcels(sim, 8)
+    assert run_task(operator(sim, request=statistical_request(sim, url))).state == "success"
+    rows = table(sim, comms.xcoms["return_value"])
+    intact = {key: row["mean"] for key, row in zip(keys(rows), rows, strict=True)}
+    assert len(intact) == 8 * 4
+
+    comms.state.clear()
+    sim.set_script(
+        {
+            "features": [
+                {"outcome": "fatal", "ids": [1], "task": ONCE},
+                {"outcome": "failed", "ids": [2], "task": TWICE},
+                {"outcome": "missing_file", "ids": [3], "task": ONCE},
+                {"outcome": "fatal", "ids": [5]},
+            ],
+            "intervals": [{"ids": [4], "dates": ["2025-05-14"], "task": ONCE}],
+        }
+    )
+    run = run_task(operator(sim, request=statistical_request(sim, url), on_partial="restart_then_warn"))
+    assert run.state == "success", run.error
+    result = comms.xcoms["return_value"]
+    assert (result["outcome"], result["delivered"], result["failed"]) == ("PARTIAL", 7, 1)
+    assert result["failed_names"] == ["parcel-5"]
+    # The original; then five parcels; then the two that were lost again; then the one that is lost for good.
+    assert [each["total"] for each in result["tasks"]] == [8, 5, 2, 1]
+    rows = table(sim, result)
+    answers = {key: row["mean"] for key, row in zip(keys(rows), rows, strict=True) if row["error"] is None}
+    assert answers == {key: mean for key, mean in intact.items() if key[0] != 5}
+    assert len(keys(rows)) == len(set(keys(rows)))
+    assert [row["feature_id"] for row in rows if row["error"]] == [5]
+
+
+def test_only_the_weeks_that_failed_are_asked_for_again(sim: Simulator, run_task: RunTask, comms: Comms) -> None:
+    sim.set_script(
+        {"intervals": [{"ids": [1, 2], "dates": ["2025-05-14", "2025-05-21"], "task": ONCE, "outcome": "TIMEOUT"}]}
+    )
+    run = run_task(operator(sim, on_partial="restart"))
+    assert run.state == "success", run.error
+    result = comms.xcoms["return_value"]
+    assert (result["outcome"], result["intervals_failed"]) == ("DONE", 0)
+    original, restart = (sent(sim, task_id) for task_id in result["task_ids"])
+    assert restart["aggregation"]["timeRange"] == {"from": "2025-05-12T00:00:00Z", "to": "2025-05-26T00:00:00Z"}
+    assert len(keys(table(sim, result))) == len(set(keys(table(sim, result)))) == 4 * 4
+    assert {row["round"] for row in table(sim, result)} == {0, 1}
+    assert (
+        original["aggregation"]["evalscript"].split("\n// airflow:")[0]
+        == (restart["aggregation"]["evalscript"].split("\n// airflow:")[0])
+    )
+
+
+def test_a_mended_week_is_progress(sim: Simulator, run_task: RunTask, comms: Comms) -> None:
+    sim.set_script(
+        {
+            "intervals": [
+                {"ids": [1], "dates": ["2025-05-14"], "task": ONCE},
+                {"ids": [1], "dates": ["2025-05-21"], "task": TWICE},
+            ]
+        }
+    )
+    run = run_task(operator(sim, on_partial="restart"))
+    assert run.state == "success", run.error
+    assert (comms.xcoms["return_value"]["outcome"], calls(sim, "start")) == ("DONE", 3)
+
+
+def test_what_would_fail_again_is_left_out(sim: Simulator, run_task: RunTask, comms: Comms) -> None:
+    sim.set_script({"intervals": [{"ids": [1], "dates": ["2025-05-14"], "outcome": "BAD_REQUEST"}]})
+    run = run_task(operator(sim, on_partial="restart"))
+    assert run.state == "failed"
+    assert "1 of 4 features were not delivered" in str(run.error)
+    assert "BAD_REQUEST" in str(run.error)
+    assert calls(sim, "start") == 1
+
+
+def test_results_in_a_template_without_the_task(sim: Simulator, run_task: RunTask, comms: Comms) -> None:
+    sim.set_script({"features": [{"outcome": "fatal", "ids": [2], "task": ONCE}]})
+    url = f"s3://{sim.ready.bucket}/{uuid.uuid4()}"
+    body = statistical_request(sim, parcels(sim), output__s3__url=f"{url}/<IDENTIFIER>.json")
+    run = run_task(operator(sim, request=body, on_partial="restart"))
+    assert run.state == "success", run.error
+    result = comms.xcoms["return_value"]
+    assert result["statistics_url"] == f"{url}/statistics-{result['task_id']}.parquet"
+    assert len(set(keys(table(sim, result)))) == 4 * 4
+
+
+def test_worker_lost_while_a_restart_goes_on(sim: Simulator, run_task: RunTask, comms: Comms) -> None:
+    sim.set_script({"features": [{"outcome": "fatal", "ids": [2], "task": ONCE}]})
+    op = operator(sim, on_partial="restart", deferrable=True)
+    run = run_task(op)
+    event = asyncio.run(first_event(run.trigger, comms))
+    again = run_task(op, next_method="execute_complete", next_kwargs={"event": event})
+    assert again.state == "deferred"
+    restart = comms.xcoms["sentinelhub_task_id"]
+    # The worker died after it had created the restart, and the store was emptied by hand.
+    comms.state.clear()
+    comms.xcoms.clear()
+    assert run_task(op).state == "deferred"
+    assert comms.xcoms["sentinelhub_task_id"] == restart
+    assert calls(sim) == 2
+
+
+def test_stopped_for_lack_of_units_it_is_started_again(sim: Simulator, run_task: RunTask, comms: Comms) -> None:
+    sim.set_script({"tasks": [{"stop": {"reason": "OUT_OF_PU", "after_fraction": 0.5}}]})
+    run = run_task(operator(sim, on_out_of_pu="wait"))
+    assert run.state == "success", run.error
+    assert comms.xcoms["return_value"]["outcome"] == "DONE"
+
+
+def test_never_started_over_budget(sim: Simulator, run_task: RunTask, comms: Comms) -> None:
+    body = statistical_request(sim, parcels(sim), aggregation__resx=0.05, aggregation__resy=0.05)
+    run = run_task(operator(sim, request=body, max_pu=100))
+    assert run.state == "failed"
+    assert "more than max_pu = 100" in str(run.error)
+    assert calls(sim, "start") == 0
+
+
+def test_killed_it_stops(sim: Simulator, run_task: RunTask, comms: Comms) -> None:
+    sim.set_script({"timing": {"feature_seconds": 100_000}})
+    run = run_task(operator(sim, deferrable=True))
+    assert run.state == "deferred"
+    trigger, task_id = run.trigger, comms.xcoms["sentinelhub_task_id"]
+    assert sim.call("POST", f"{PATH}/{task_id}/start").status == 204
+    trigger.task_instance = SimpleNamespace(dag_id="unit", task_id="t", run_id="r", map_index=-1)
+    comms.ti_states = {"t": "failed"}
+    asyncio.run(trigger.on_kill())
+    assert sim.call("GET", f"{PATH}/{task_id}").body["userAction"] == "STOP"
+
+
+def test_steps(sim: Simulator, run_task: RunTask, comms: Comms) -> None:
+    def done(op: Any) -> Any:
+        comms.state.clear()
+        run = run_task(op)
+        assert run.state == "success", run.error
+        return comms.xcoms["return_value"]
+
+    sim.set_script({"features": [{"outcome": "fatal", "ids": [2], "task": ONCE}]})
+    body = statistical_request(sim, parcels(sim))
+    task_id = done(SentinelHubCreateBatchStatisticalOperator(task_id="c", request=body))
+    which: dict[str, Any] = {"batch_task_id": task_id}
+    assert done(SentinelHubAnalyseBatchStatisticalOperator(task_id="a", poll_interval=0.1, **which)) == task_id
+    estimate = done(SentinelHubEstimateBatchStatisticalOperator(task_id="e", poll_interval=0.1, **which))
+    assert (estimate["features"], estimate["pu"]) == (4, 100)
+    for _ in range(2):
+        assert done(SentinelHubStartBatchStatisticalOperator(task_id="s", **which)) == task_id
+    sensor = SentinelHubBatchStatisticalSensor(task_id="w", poke_interval=0.1, on_partial="warn", **which)
+    waited = done(sensor)
+    report = done(SentinelHubBatchStatisticalReportOperator(task_id="r", on_partial="warn", **which))
+    assert waited == report
+    assert (report["outcome"], report["delivered"], report["failed"]) == ("PARTIAL", 3, 1)
+    mended = done(SentinelHubRestartFailedBatchStatisticalOperator(task_id="m", poll_interval=0.1, **which))
+    assert (mended["outcome"], mended["delivered"], len(mended["task_ids"])) == ("DONE", 4, 2)
+    assert mended["statistics_url"] == report["statistics_url"]
+    assert done(SentinelHubStopBatchStatisticalOperator(task_id="x", **which)) == task_id
+
+
+def test_no_secret_is_told(sim: Simulator, run_task: RunTask, comms: Comms) -> None:
+    body = statistical_request(sim, parcels(sim), aggregation__evalscript=NDVI + "// far and wide\n" * 3000)
+    run = run_task(operator(sim, request=body))
+    assert run.state == "success", run.error
+    for secret in (sim.ready.secret_access_key, sim.ready.client_secret):
+        assert secret not in comms.said()
+        assert secret not in str(comms.xcoms)
