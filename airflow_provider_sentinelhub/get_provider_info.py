@@ -25,16 +25,31 @@ def get_provider_info() -> dict[str, Any]:
         "hooks": [
             {
                 "integration-name": _NAME,
-                "python-modules": [f"{_PACKAGE}.hooks.sentinel_hub", f"{_PACKAGE}.hooks.batch"],
+                "python-modules": [f"{_PACKAGE}.hooks.{name}" for name in ("sentinel_hub", "batch", "statistical")],
             }
         ],
         "operators": [
             {
                 "integration-name": _NAME,
-                "python-modules": [f"{_PACKAGE}.operators.batch_process", f"{_PACKAGE}.operators.input_features"],
+                "python-modules": [
+                    f"{_PACKAGE}.operators.{name}"
+                    for name in (
+                        "batch_process",
+                        "batch_statistical",
+                        "input_features",
+                        "restart_failed",
+                        "statistical",
+                        "statistics_table",
+                    )
+                ],
             }
         ],
-        "sensors": [{"integration-name": _NAME, "python-modules": [f"{_PACKAGE}.sensors.batch_process"]}],
+        "sensors": [
+            {
+                "integration-name": _NAME,
+                "python-modules": [f"{_PACKAGE}.sensors.batch_process", f"{_PACKAGE}.sensors.batch_statistical"],
+            }
+        ],
         "triggers": [{"integration-name": _NAME, "python-modules": [f"{_PACKAGE}.triggers.batch"]}],
         "cli": [f"{_PACKAGE}.cli.definition.get_commands"],
         "connection-types": [

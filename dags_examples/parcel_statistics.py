@@ -15,6 +15,7 @@ from airflow.sdk import DAG, Param, task
 from airflow_provider_sentinelhub.hooks.batch import SentinelHubBatchHook
 from airflow_provider_sentinelhub.operators.batch_statistical import SentinelHubBatchStatisticalOperator
 from airflow_provider_sentinelhub.operators.input_features import SentinelHubInputFeaturesOperator
+from airflow_provider_sentinelhub.operators.statistics_table import SentinelHubStatisticsTableOperator
 
 with DAG(
     "parcel_statistics",
@@ -86,4 +87,15 @@ with DAG(
 
     # [END howto_statistics_table]
 
-    parcels >> weekly_ndvi >> greenest_week(weekly_ndvi.output)  # type: ignore[arg-type]  # a dict once it is pulled
+    # [START howto_operator_statistics_table]
+    for_maps = SentinelHubStatisticsTableOperator(
+        task_id="for_maps",
+        statistics_url="{{ ti.xcom_pull('weekly_ndvi')['statistics_url'] }}",
+        url="{{ params.delivery_url }}/maps/{{ dag_run.run_after | ts_nodash }}.parquet",
+        wide=True,
+        features_url="{{ ti.xcom_pull('parcels')['url'] }}",
+        retries=2,
+    )
+    # [END howto_operator_statistics_table]
+
+    parcels >> weekly_ndvi >> [greenest_week(weekly_ndvi.output), for_maps]  # type: ignore[arg-type]  # a dict when pulled

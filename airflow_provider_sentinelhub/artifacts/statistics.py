@@ -25,7 +25,7 @@ from airflow_provider_sentinelhub.artifacts.statistics_load import (
     StatisticsProgress,
     StatisticsRound,
 )
-from airflow_provider_sentinelhub.artifacts.statistics_merge import merge_rounds
+from airflow_provider_sentinelhub.artifacts.statistics_merge import answered_by, merge_rounds
 from airflow_provider_sentinelhub.artifacts.statistics_publish import content_of, is_published, publish, write_table
 from airflow_provider_sentinelhub.client.errors import InvalidParameter
 
@@ -55,6 +55,7 @@ class StatisticsRead:
     :param with_data: Intervals of features in which something was sampled.
     :param without_data: Intervals in which nothing was: answered, and kept as rows.
     :param failed: Intervals without an answer. Features that failed as a whole have none.
+    :param by_last: Intervals that the last of the tasks answered: what it has mended, if it is a retry.
     :param results: Result files that were found, in all rounds.
     :param read: Those read now; the others were known from an earlier read.
     :param unreadable: Those that could not be understood; they are read again next time.
@@ -68,6 +69,7 @@ class StatisticsRead:
     with_data: int
     without_data: int
     failed: int
+    by_last: int
     results: int
     read: int
     unreadable: int
@@ -134,6 +136,7 @@ def read_statistics(
                 target.table_url,
                 execution_db,
                 *catalog.intervals(),
+                by_last=answered_by(catalog, len(rounds) - 1),
                 results=loader.results,
                 read=loader.done - loader.unreadable,
                 unreadable=loader.unreadable,

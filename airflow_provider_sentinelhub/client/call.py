@@ -42,6 +42,7 @@ class Call(Generic[T]):
     :param repeat: Whether it may be sent again when its answer was lost.
     :param fresh: The thing was created moments ago: a 404 may only mean that a replica lags behind.
     :param secrets: Values in the body that no message may show.
+    :param patience_s: Seconds for which the service may be silent before the answer counts as lost.
     """
 
     method: Literal["GET", "POST", "PUT"]
@@ -54,6 +55,7 @@ class Call(Generic[T]):
     repeat: Repeat = Repeat.ALWAYS
     fresh: bool = False
     secrets: tuple[str, ...] = field(default=(), repr=False)
+    patience_s: float = 60.0
 
     def when_fresh(self) -> Call[T]:
         """Return the same call for a thing that was created moments ago."""

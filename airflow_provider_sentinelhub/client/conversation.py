@@ -61,6 +61,7 @@ class Exchange:
     :param query: Query parameters.
     :param headers: Headers, the token among them.
     :param body: Encoded JSON body, if any.
+    :param patience_s: Seconds for which the service may be silent.
     """
 
     method: str
@@ -68,6 +69,7 @@ class Exchange:
     query: dict[str, str]
     headers: dict[str, str] = field(repr=False)
     body: bytes | None = field(repr=False)
+    patience_s: float
 
 
 Step = NeedToken | Wait | Exchange
@@ -98,7 +100,8 @@ def converse(
             yield Wait(held)
         token = yield NeedToken(refused)
         headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
-        answer = yield Exchange(call.method, address.url(call.service, call.path), dict(call.query), headers, body)
+        url = address.url(call.service, call.path)
+        answer = yield Exchange(call.method, url, dict(call.query), headers, body, call.patience_s)
         if not isinstance(answer, (Reply, Broken)):
             raise TypeError(f"a sender answered an exchange with {type(answer).__name__}")
         attempt = replace(attempt, elapsed=clock() - started)

@@ -30,8 +30,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 CONNECT_TIMEOUT_S = 10.0
-READ_TIMEOUT_S = 60.0
-TOTAL_TIMEOUT_S = 300.0
+TOTAL_TIMEOUT_S = 600.0
 
 
 class Sender:
@@ -98,7 +97,7 @@ class Sender:
                 params=step.query,
                 headers=step.headers,
                 data=step.body,
-                timeout=(CONNECT_TIMEOUT_S, READ_TIMEOUT_S),
+                timeout=(CONNECT_TIMEOUT_S, step.patience_s),
                 allow_redirects=False,
             )
         except requests.RequestException as e:
@@ -182,7 +181,7 @@ class AsyncSender:
                 data=step.body,
                 allow_redirects=False,
                 timeout=aiohttp.ClientTimeout(
-                    total=TOTAL_TIMEOUT_S, sock_connect=CONNECT_TIMEOUT_S, sock_read=READ_TIMEOUT_S
+                    total=TOTAL_TIMEOUT_S, sock_connect=CONNECT_TIMEOUT_S, sock_read=step.patience_s
                 ),
             ) as response:
                 body = await response.read()

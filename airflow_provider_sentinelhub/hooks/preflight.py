@@ -78,7 +78,7 @@ def _ask(hook: SentinelHubBatchHook, body: Mapping[str, Any]) -> Iterator[Findin
             except (StorageUnavailable, ArtifactMissing) as e:
                 yield _refusal(field, url, conn_id, e)
             if path[0] == "output" and kind == "s3":
-                yield from _check_region(hook, body, url, bucket.get("region"))
+                yield from _check_region(hook, body, (*path, kind), bucket)
 
 
 def _storage(hook: SentinelHubBatchHook) -> Storage:
@@ -122,21 +122,22 @@ def _refusal(
 
 
 def _check_region(
-    hook: SentinelHubBatchHook, body: Mapping[str, Any], url: str, stated: str | None
+    hook: SentinelHubBatchHook, body: Mapping[str, Any], path: tuple[str, ...], bucket: Mapping[str, Any]
 ) -> Iterator[Finding]:
     from airflow_provider_sentinelhub.artifacts.bucket_probe import bucket_region
-    from airflow_provider_sentinelhub.artifacts.layout import DeliveryUrl
     from airflow_provider_sentinelhub.client.preflight.places import region_findings
 
     deployment = hook.address.deployment
     if not deployment.region:
         return
-    region = bucket_region(DeliveryUrl.parse(url).bucket, hook.storage.options.endpoint_url)
+    name = bucket["url"].partition("://")[2].partition("/")[0]
+    region = bucket_region(name, hook.storage.options.endpoint_url)
     if region is None:
         return
+    field, stated = ".".join((*path, "region")), bucket.get("region")
     if region != (stated or deployment.region):
         said = "is not" if stated else "is absent, which stands for the deployment's own, and not for"
         rule = f"{said} {region}, where the bucket is"
-        yield InvalidParameter("output.delivery.s3.region", stated, rule, f'Write "region": "{region}" beside the url.')
+        yield InvalidParameter(field, stated, rule, f'Write "region": "{region}" beside the url.')
     if region != stated:
-        yield from region_findings(body, region, deployment)
+        yield from region_findings(body, region, deployment, field=field)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import time
 import uuid
+from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
 from airflow_provider_sentinelhub.simulator.process import Simulator
 from airflow_provider_sentinelhub.simulator.sample import sample_request
 from devtools.airflow_names import Run
 from devtools.airflow_stack import AirflowStack
+from devtools.demo_jobs import write_parcels
 
 pytestmark = pytest.mark.integration
 
@@ -124,3 +127,33 @@ def test_recurring_with_restarts(airflow: AirflowStack, sim: Simulator) -> None:
     assert airflow.api.wait_for_run(again) == "success"
     assert airflow.api.xcom(again.task("again"))["delivered"] == 4
     assert delivered(sim, folder) == 4
+
+
+def test_parcel_statistics(airflow: AirflowStack, sim: Simulator, tmp_path: Path) -> None:
+    # Seven parcels fail in the first task, in each of the ways there are; one always does.
+    once = {"first_tasks": 1}
+    sim.set_script(
+        {
+            "timing": {"parallel": 60},
+            "features": [
+                {"outcome": "fatal", "names": ["parcel-001"]},
+                {"outcome": "fatal", "names": ["parcel-002", "parcel-003"], **once},
+                {"outcome": "failed", "names": ["parcel-004", "parcel-005"], **once},
+                {"outcome": "missing_file", "names": ["parcel-006"], **once},
+            ],
+            "intervals": [{"names": ["parcel-007", "parcel-008"], "dates": ["2025-05-14", "2025-07-02"], **once}],
+        }
+    )
+    source = write_parcels(tmp_path / "parcels.gpkg").as_uri()
+    run, folder = trigger(airflow, sim, "parcel_statistics", parcels=source)
+    assert airflow.api.wait_for_run(run) == "success"
+    result = airflow.api.xcom(run.task("weekly_ndvi"))
+    assert (result["total"], result["delivered"], result["failed_names"]) == (300, 299, ["parcel-001"])
+    assert [each["total"] for each in result["tasks"]] == [300, 8, 1]
+    path = sim.bucket_folder / result["statistics_url"].removeprefix(f"s3://{sim.ready.bucket}/")
+    rows = pq.read_table(path, columns=["feature_id", "interval_from", "error"]).to_pylist()
+    assert len(rows) == len({(row["feature_id"], row["interval_from"]) for row in rows}) == 299 * 26 + 1
+    assert [row["feature_id"] for row in rows if row["error"]] == [1]
+    assert airflow.api.xcom(run.task("greenest_week"))["parcels"] > 200
+    assert airflow.api.xcom(run.task("for_maps"))["rows"] == 299 * 26 + 1
+    assert folder in airflow.api.xcom(run.task("for_maps"))["url"]

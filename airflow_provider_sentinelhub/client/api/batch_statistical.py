@@ -12,7 +12,7 @@ import copy
 import re
 from collections.abc import Mapping
 from datetime import UTC
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_sentinelhub.client.api.task_ids import checked
 from airflow_provider_sentinelhub.client.call import Call, Repeat, nothing
@@ -20,7 +20,9 @@ from airflow_provider_sentinelhub.client.deployments import Service
 from airflow_provider_sentinelhub.client.models.answers import BatchTask, TaskPage
 from airflow_provider_sentinelhub.client.models.common import from_text, validated
 from airflow_provider_sentinelhub.client.models.statistical import BatchStatisticalRequest
-from airflow_provider_sentinelhub.client.retry import Retry
+
+if TYPE_CHECKING:
+    from airflow_provider_sentinelhub.client.retry import Retry
 
 _SERVICE = Service.BATCH_STATISTICAL
 _COMMENT = "\n// "

@@ -7,20 +7,21 @@ Source: https://docs.planet.com/develop/apis/batch-processing/reference/
 from __future__ import annotations
 
 import copy
-import re
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from airflow_provider_sentinelhub.client.api.task_ids import checked
 from airflow_provider_sentinelhub.client.call import Call, Repeat, nothing
 from airflow_provider_sentinelhub.client.deployments import Service
 from airflow_provider_sentinelhub.client.errors import InvalidParameter
 from airflow_provider_sentinelhub.client.models.answers import BatchTask, GridDescription, GridPage, TaskPage
 from airflow_provider_sentinelhub.client.models.batch_v2 import BatchV2Request
 from airflow_provider_sentinelhub.client.models.common import from_text, validated
-from airflow_provider_sentinelhub.client.retry import Retry
+
+if TYPE_CHECKING:
+    from airflow_provider_sentinelhub.client.retry import Retry
 
 _SERVICE = Service.BATCH_V2
-_ID = re.compile("[A-Za-z0-9-]+")
 
 
 def check(request: Any) -> dict[str, Any]:
@@ -246,13 +247,4 @@ def _action(task_id: str, action: str) -> Call[None]:
 
 
 def _path(task_id: str) -> str:
-    # An id may come from a template: nothing at all asks for the list, and a slash would lead anywhere else.
-    if not _ID.fullmatch(task_id) or task_id == "None":
-        raise InvalidParameter(
-            "batch_task_id",
-            task_id,
-            "is not the id of a batch task, which has letters, digits and hyphens only",
-            "Give the id as the service shows it, e.g. 2e0d4c5f-6a3b-4e57-9c6d-0f1a2b3c4d5e; "
-            "where a template makes it, look at what it makes.",
-        )
-    return f"/process/{task_id}"
+    return f"/process/{checked(task_id)}"

@@ -48,4 +48,6 @@ def statistics(body: Mapping[str, Any], secrets: tuple[str, ...] = ()) -> Call[S
         # answer that was lost on its way is paid for a second time, which is less than losing all that came before it.
         repeat=Repeat.ALWAYS,
         secrets=secrets,
+        # It is computed while one waits, and what is given up too early is charged all the same.
+        patience_s=300.0,
     )

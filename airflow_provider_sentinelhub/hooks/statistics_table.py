@@ -1,0 +1,54 @@
+"""Other forms of a table of statistics, from a bucket to a bucket."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from airflow_provider_sentinelhub.client.errors import InvalidParameter
+
+if TYPE_CHECKING:
+    from airflow_provider_sentinelhub.hooks.input_features import Buckets
+
+
+def reshape_statistics(buckets: Buckets, statistics_url: str, url: str, *, wide: bool, features_url: str | None) -> int:
+    """
+    Write a table of statistics in another form. Memory does not grow with it; the disk needs room for three times it.
+
+    :param buckets: Opens the buckets.
+    :param statistics_url: The table, as a result names it.
+    :param url: Where to write; ends in ``.parquet``.
+    :param wide: One row for each feature and interval, one column for each number.
+    :param features_url: GeoPackage the statistics were asked of: its outlines make a GeoParquet. ``None``: without.
+    :returns: How many rows it has.
+    :raises ArtifactMissing: The table or the GeoPackage is not there.
+    :raises InvalidParameter: There is nothing to do, or the URL cannot be used.
+    :raises StorageUnavailable: A bucket cannot be read or written.
+    """
+    from airflow_provider_sentinelhub.artifacts.statistics_geo import write_geoparquet
+    from airflow_provider_sentinelhub.artifacts.statistics_wide import write_wide
+
+    if not url.endswith(".parquet"):
+        raise InvalidParameter("url", url, "must end in .parquet", "Write e.g. s3://bucket/ndvi-wide.parquet.")
+    if url == statistics_url:
+        raise InvalidParameter("url", url, "is the table itself, which is kept as it is", "Give the copy another name.")
+    if not wide and features_url is None:
+        raise InvalidParameter(
+            "wide", wide, "without it and without features_url there is nothing to do", "Give one of them, or both."
+        )
+    with tempfile.TemporaryDirectory(prefix="sentinelhub-statistics-") as name:
+        table = Path(name) / "table.parquet"
+        buckets.of(statistics_url).download(statistics_url, table)
+        rows = 0
+        if wide:
+            target = Path(name) / "wide.parquet"
+            rows = write_wide(table, target)
+            table = target
+        if features_url is not None:
+            features, target = Path(name) / "features.gpkg", Path(name) / "geo.parquet"
+            buckets.of(features_url).download(features_url, features)
+            rows = write_geoparquet(table, features, target)
+            table = target
+        buckets.of(url).upload(table, url)
+    return rows

@@ -1,0 +1,72 @@
+"""Other forms of a table of statistics: wide, and with the outlines of the features."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseOperator
+
+from airflow_provider_sentinelhub.hooks.failures import airflow_failures
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+    from airflow.sdk.definitions.xcom_arg import XComArg
+
+
+class SentinelHubStatisticsTableOperator(BaseOperator):
+    """
+    Write a table of statistics in wide form, as GeoParquet, or both.
+
+    The table itself stays as it is. Returns a small dict: ``url``, ``rows``.
+
+    .. seealso:: ``docs/statistics_table.md``
+
+    :param statistics_url: The table, ``statistics_url`` of a result. Templated.
+    :param url: Where to write, ``s3://`` or ``gs://``, ending in ``.parquet``. Templated.
+    :param wide: One row for each feature and interval, with columns like ``ndvi_B0_mean``, in place of one row for
+        each output and band.
+    :param features_url: GeoPackage the statistics were asked of: its outlines are joined in a column ``geometry``.
+        Templated.
+    :param aws_conn_id: The AWS connection of ``s3://`` URLs. Templated.
+    :param gcp_conn_id: The Google Cloud connection of ``gs://`` URLs. Templated.
+    """
+
+    template_fields: Sequence[str] = ("statistics_url", "url", "features_url", "aws_conn_id", "gcp_conn_id")
+    ui_color = "#e3edd8"
+
+    def __init__(
+        self,
+        *,
+        statistics_url: str | XComArg,
+        url: str,
+        wide: bool = False,
+        features_url: str | None = None,
+        aws_conn_id: str | None = "aws_default",
+        gcp_conn_id: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.statistics_url: str = statistics_url  # type: ignore[assignment]  # a string once it is rendered
+        self.url = url
+        self.wide = wide
+        self.features_url = features_url
+        self.aws_conn_id = aws_conn_id
+        self.gcp_conn_id = gcp_conn_id
+
+    def execute(self, context: Context) -> dict[str, Any]:  # noqa: ARG002 - Airflow's signature
+        """
+        Write the table.
+
+        :param context: The task's context.
+        """
+        from airflow_provider_sentinelhub.hooks.input_features import Buckets
+        from airflow_provider_sentinelhub.hooks.statistics_table import reshape_statistics
+
+        with airflow_failures():
+            buckets = Buckets(self.aws_conn_id, self.gcp_conn_id)
+            rows = reshape_statistics(
+                buckets, self.statistics_url, self.url, wide=self.wide, features_url=self.features_url
+            )
+            self.log.info("%s: %d rows", self.url, rows)
+            return {"url": self.url, "rows": rows}
