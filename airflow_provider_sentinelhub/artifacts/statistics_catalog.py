@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _AT_A_TIME = 1_000
 _ROWS = [name for name, _ in LEDGER].index("rows")
-_CACHE_KIB = 16 * 1024
+_CACHE_KIB = 8 * 1024
 _SCHEMA = f"""
 PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA cache_size=-{_CACHE_KIB};
 CREATE TABLE parts (part INTEGER PRIMARY KEY, url TEXT UNIQUE, round INTEGER);

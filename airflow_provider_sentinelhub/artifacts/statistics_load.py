@@ -13,7 +13,7 @@ from airflow_provider_sentinelhub.artifacts.statistics_columns import TableBuild
 from airflow_provider_sentinelhub.artifacts.statistics_layout import ResultNames, statistics_root
 from airflow_provider_sentinelhub.artifacts.statistics_parts import LEDGER_SUFFIX, PART_SUFFIX, PartWriter, read_ledger
 from airflow_provider_sentinelhub.artifacts.statistics_results import ResultReader, Unreadable
-from airflow_provider_sentinelhub.client.errors import ArtifactCorrupt, ArtifactMissing
+from airflow_provider_sentinelhub.client.errors import ArtifactCorrupt
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from airflow_provider_sentinelhub.artifacts.statistics_catalog import Catalog
     from airflow_provider_sentinelhub.artifacts.storage import ObjectMeta, Storage
 
-RESULTS_IN_PART = 10_000
+RESULTS_IN_PART = 5_000
 """Results in one part: no more are read again where a reader was killed."""
 
-_RESULTS_IN_CHUNK = 1_000
-_BYTES_IN_CHUNK = 64 * 1024 * 1024
+_RESULTS_IN_CHUNK = 500
+_BYTES_IN_CHUNK = 32 * 1024 * 1024
 _BETWEEN_NEWS = 10_000
 _MAX_ERROR = 300
 
@@ -103,17 +103,15 @@ class Loader:
         """
         numbers = {one.task_id: number for number, one in enumerate(self.rounds)}
         there = {meta.url for meta in self.storage.list(self.parts_url)}
-        for url in sorted(there):
-            part = url.removesuffix(LEDGER_SUFFIX) + PART_SUFFIX
-            if url == part or part not in there:
-                continue
+        ledgers = (url for url in sorted(there) if _part_of(url) in there and url.endswith(LEDGER_SUFFIX))
+        for url, content in read_many(self.storage, ledgers):
             try:
-                found = read_ledger(self.storage.read(url))
-            except (ArtifactCorrupt, ArtifactMissing):
+                found = read_ledger(content[0]) if content else None
+            except ArtifactCorrupt:
                 # What it held is read again, from the results themselves.
                 continue
             if found and found[0] in numbers:
-                self.catalog.add_part(part, numbers[found[0]], found[1])
+                self.catalog.add_part(_part_of(url), numbers[found[0]], found[1])
         for number, one in enumerate(self.rounds):
             self.results += self.catalog.add_listing(number, self._listed(one))
         total = self.catalog.list_unread()
@@ -232,6 +230,10 @@ class _Part:
                 self._writer = PartWriter(self._path, self._loader.rounds[self._number].task_id)
             self._writer.write(self._builder.take(), self._ledger)
             self._ledger, self._bytes = [], 0
+
+
+def _part_of(ledger: str) -> str:
+    return ledger.removesuffix(LEDGER_SUFFIX) + PART_SUFFIX
 
 
 def _version(meta: ObjectMeta) -> str:

@@ -114,7 +114,8 @@ def write_table(
             start = 0
             with parquet.ParquetFile(local(url)) as file:
                 for group in range(file.num_row_groups):
-                    rows = file.read_row_group(group)
+                    # In one thread: several would each keep buffers of their own.
+                    rows = file.read_row_group(group, use_threads=False)
                     kept = _without(rows, start, dropped)
                     start += rows.num_rows
                     if kept.num_rows:
