@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 MAX_PIXELS = 3500
 """Pixels a feature may have in each direction."""
+MAX_SAMPLES = 2500
+"""The same, where statistics are asked for."""
 MAX_NAME = 200
 """Characters of an identifier: a file name has 255 bytes, of which output names and suffixes need some."""
 EXAMPLES = 5
@@ -47,6 +49,7 @@ class Rule(StrEnum):
     SIZE_NUMBER = "width and height are whole numbers"
     RESOLUTION = "resolution is a number"
     PIXELS = "is not too large"
+    SAMPLES = "is not too large for statistics"
     ONE_PIXEL = "is not too small"
     GEOMETRY = "geometry is there"
     READABLE = "geometry can be read"
@@ -151,6 +154,11 @@ _TEXTS = {
         "size",
         f"{{features}} {{have}} more than {MAX_PIXELS} x {MAX_PIXELS} pixels",
         "Cut them into parts, or choose a coarser resolution; its unit is that of the CRS, degrees in EPSG:4326",
+    ),
+    Rule.SAMPLES: _Text(
+        "size",
+        f"{{features}} {{have}} more than {MAX_SAMPLES} x {MAX_SAMPLES} pixels at the resolution of the request",
+        "Cut them into parts, or choose a coarser resx and resy; their unit is that of the CRS",
     ),
     Rule.ONE_PIXEL: _Text(
         "size",

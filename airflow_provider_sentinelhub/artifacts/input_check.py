@@ -7,18 +7,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_sentinelhub.artifacts.feature_check import check_geopackage
-from airflow_provider_sentinelhub.artifacts.feature_problems import EXAMPLES, Problem, Rule
+from airflow_provider_sentinelhub.artifacts.feature_problems import EXAMPLES, MAX_SAMPLES, Problem, Rule
 from airflow_provider_sentinelhub.artifacts.feature_tables import feature_tables
 from airflow_provider_sentinelhub.artifacts.feature_writer import Size
 from airflow_provider_sentinelhub.artifacts.geopackage import WHAT
 from airflow_provider_sentinelhub.artifacts.sqlite_file import open_sqlite
+from airflow_provider_sentinelhub.artifacts.statistics_retry import pixel_counts
 
 if TYPE_CHECKING:
     from airflow_provider_sentinelhub.client.batch import BatchApi
 
 # Statistics tell features by the number of their row, and take their size from the request.
 _NAMES = frozenset({Rule.IDENTIFIER, Rule.IDENTIFIER_COLUMN, Rule.IDENTIFIER_PATH, Rule.IDENTIFIER_UNIQUE})
-_RASTERS_ONLY = frozenset({Rule.ID_COLUMN, Rule.IDENTIFIER_TEXT, Rule.SIZE, Rule.SIZE_PAIR, Rule.SIZE_NUMBER})
+_RASTERS_ONLY = frozenset(
+    {Rule.ID_COLUMN, Rule.IDENTIFIER_TEXT, Rule.SIZE, Rule.SIZE_PAIR, Rule.SIZE_NUMBER, Rule.PIXELS}
+)
 
 
 def check_input_features(api: BatchApi, path: Path, body: Mapping[str, Any]) -> tuple[Problem, ...]:
@@ -48,7 +51,9 @@ def _for_statistics(path: Path, body: Mapping[str, Any]) -> tuple[Problem, ...]:
     Source: https://documentation.dataspace.copernicus.eu/APIs/SentinelHub/BatchStatistical.html (GeoPackage).
     """
     aggregation = body["aggregation"]
-    size = Size(resolution=aggregation["resx"]) if "resx" in aggregation else Size(1, 1)
+    steps = (aggregation["resx"], aggregation["resy"]) if "resx" in aggregation else None
+    # The coarser of the two is what makes a feature less than a pixel in both directions.
+    size = Size(resolution=max(steps)) if steps else Size(1, 1)
     by_identifier = "<IDENTIFIER>" in body["output"]["s3"]["url"]
     ignored = _RASTERS_ONLY if by_identifier else _RASTERS_ONLY | _NAMES
     found = [problem for problem in check_geopackage(path, defaults=size) if problem.rule not in ignored]
@@ -57,6 +62,11 @@ def _for_statistics(path: Path, body: Mapping[str, Any]) -> tuple[Problem, ...]:
             names = [table.name for table in feature_tables(connection)]
         if len(names) > 1:
             found.insert(0, Problem(Rule.ONE_TABLE, len(names), tuple(names[:EXAMPLES])))
+        elif names and steps:
+            sizes = pixel_counts(path, resolution=steps)
+            if large := [(max(size), count) for *size, count in sizes if max(size) > MAX_SAMPLES]:
+                worst = f"up to {max(most for most, _ in large):,} pixels"
+                found.append(Problem(Rule.SAMPLES, sum(count for _, count in large), (worst,)))
     return tuple(found)
 
 
