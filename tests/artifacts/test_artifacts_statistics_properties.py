@@ -217,6 +217,9 @@ def test_a_reader_that_is_killed_goes_on_where_it_was(s3: S3, folder_url: str, t
         body = f'{{"id":{feature},"identifier":"p","response":{{"data":null,"status":"FAILED"}}}}'
         path.write_text(body)
     target = target_of(folder_url)
+    # The server looks at its folders once a second.
+    while sum(1 for _ in storage.list(target.root)) < count:
+        time.sleep(0.1)
 
     def ledgers() -> int:
         return sum(meta.url.endswith(LEDGER_SUFFIX) for meta in storage.list(target.parts_url))
