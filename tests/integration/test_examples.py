@@ -157,3 +157,13 @@ def test_parcel_statistics(airflow: AirflowStack, sim: Simulator, tmp_path: Path
     assert airflow.api.xcom(run.task("greenest_week"))["parcels"] > 200
     assert airflow.api.xcom(run.task("for_maps"))["rows"] == 299 * 26 + 1
     assert folder in airflow.api.xcom(run.task("for_maps"))["url"]
+
+
+def test_field_statistics(airflow: AirflowStack, sim: Simulator) -> None:
+    sim.set_script({"intervals": [{"dates": ["2025-05-14"], "outcome": "TIMEOUT", "first_tasks": 1}]})
+    run, folder = trigger(airflow, sim, "field_statistics")
+    assert airflow.api.wait_for_run(run) == "success"
+    result = airflow.api.xcom(run.task("weekly_ndvi"))
+    assert (result["outcome"], result["intervals_failed"]) == ("DONE", 0)
+    assert result["statistics_url"].startswith(folder)
+    assert airflow.api.xcom(run.task("greenest"))["weeks"] > 10
