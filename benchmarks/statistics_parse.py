@@ -27,7 +27,7 @@ from statistics_data import TASK, results, write_results
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-CHUNK = 1_000
+CHUNK = 500
 
 
 def contents(folder: Path, count: int) -> list[bytes]:  # noqa: ARG001 - as others are called

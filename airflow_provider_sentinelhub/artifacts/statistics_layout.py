@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from urllib.parse import quote, unquote
 
 from airflow_provider_sentinelhub.artifacts.location import Location, check_bucket, without_secrets
 from airflow_provider_sentinelhub.client.errors import InvalidParameter
@@ -25,6 +26,7 @@ PLACEHOLDERS = (REQUEST_ID, ID, IDENTIFIER)
 _ALL = ", ".join(PLACEHOLDERS)
 _ANY = re.compile(r"<[^<>/]*>")
 _KNOWN = re.compile("|".join(PLACEHOLDERS))
+_PARTS = re.compile(f"({ID}|{IDENTIFIER})")
 _FROM_FIRST_OPEN_SEGMENT = re.compile(r"(^|/)[^/]*<.*$", re.DOTALL)
 _FORGIVEN = {
     "<requestid>": REQUEST_ID,
@@ -114,8 +116,9 @@ class ResultNames:
             return f"(?P<{name}>{pattern})"
 
         template = settled_output_url(url, task_id)
-        parts = re.split(f"({ID}|{IDENTIFIER})", template)
-        pattern = "".join(_KNOWN.sub(group, part) if _KNOWN.fullmatch(part) else re.escape(part) for part in parts)
+        parts = _PARTS.split(template)
+        pattern = "".join(_KNOWN.sub(group, part) if part in PLACEHOLDERS else re.escape(part) for part in parts)
+        self._is_encoded = template.startswith("file:")
         self._matches = re.compile(pattern, re.DOTALL).fullmatch
         # Where an identifier may hold a slash, what lies in folders of this package would look like results.
         self._is_own = re.compile(
@@ -132,7 +135,10 @@ class ResultNames:
         if found is None or self._is_own(url):
             return None
         values = found.groupdict()
-        return ResultName(int(values["id"]) if "id" in values else None, values.get("identifier"))
+        identifier = values.get("identifier")
+        if identifier is not None and self._is_encoded:
+            identifier = unquote(identifier)
+        return ResultName(int(values["id"]) if "id" in values else None, identifier)
 
 
 def statistics_root(url: str, task_id: str) -> str:
@@ -170,7 +176,11 @@ def settled_output_url(url: str, task_id: str) -> str:
         path = f"{path}/{REQUEST_ID}"
     if not set(_KNOWN.findall(path)) - {REQUEST_ID}:
         path = f"{path}/{ID}.json"
-    return f"{scheme}://{bucket}/{path.replace(REQUEST_ID, task_id).lstrip('/')}"
+    path = path.replace(REQUEST_ID, task_id).lstrip("/")
+    if scheme == "file":
+        # As paths on disk are spelled everywhere else: percent-encoded.
+        path = "".join(part if part in PLACEHOLDERS else quote(unquote(part)) for part in _PARTS.split(path))
+    return f"{scheme}://{bucket}/{path}"
 
 
 def result_url(url: str, task_id: str, feature_id: int, identifier: str = "") -> str:
@@ -183,7 +193,8 @@ def result_url(url: str, task_id: str, feature_id: int, identifier: str = "") ->
     :param identifier: Its identifier, where the template holds it.
     :raises InvalidParameter: URL or id cannot be used.
     """
-    values = {ID: str(feature_id), IDENTIFIER: identifier}
+    is_encoded = url.startswith("file:")
+    values = {ID: str(feature_id), IDENTIFIER: quote(identifier) if is_encoded else identifier}
     return _KNOWN.sub(lambda found: values[found[0]], settled_output_url(url, task_id))
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from airflow_provider_sentinelhub.artifacts.statistics_layout import (
@@ -12,6 +14,7 @@ from airflow_provider_sentinelhub.artifacts.statistics_layout import (
     statistics_root,
     statistics_url,
 )
+from airflow_provider_sentinelhub.artifacts.storage import Storage
 from airflow_provider_sentinelhub.client.errors import InvalidParameter
 
 TASK = "7f3b98f6"
@@ -50,6 +53,16 @@ def test_names_that_are_no_results() -> None:
     assert twice.parse("s3://bucket/7/8.json") is None
     named = ResultNames("s3://bucket/<IDENTIFIER>.json", TASK)
     assert named.parse("s3://bucket/a/b.c.json") == ResultName(None, "a/b.c")
+
+
+def test_names_on_disk_are_percent_encoded(tmp_path: Path) -> None:
+    folder = tmp_path / "my results"
+    for url in (folder.as_uri(), f"file://{folder}"):
+        template = f"{url}/ä <IDENTIFIER>.json"
+        Storage().upload(b"1", result_url(template, TASK, 1, "a b%20"))
+        (meta,) = Storage().list(statistics_root(template, TASK))
+        assert ResultNames(template, TASK).parse(meta.url) == ResultName(None, "a b%20")
+        assert [path.name for path in folder.iterdir()] == ["ä a b%20.json"]
 
 
 @pytest.mark.parametrize(
