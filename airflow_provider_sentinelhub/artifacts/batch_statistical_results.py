@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_NEWS_EVERY_S = 30.0
 _ROUNDS = """
 SELECT merged_round, count(*), sum(delivered), sum(status = 'DONE' AND NOT delivered) FROM features GROUP BY 1
 """
@@ -96,12 +98,10 @@ class BatchStatisticalResults(BatchResults):
         return path, ()
 
     def _read(self, tasks: Sequence[BatchTask], features: Path | None, folder: Path) -> StatisticsRead:
-        def show(progress: StatisticsProgress) -> None:
-            log.debug("%s: %d of %s", progress.phase, progress.done, progress.total or "?")
-
+        news = _News()
         rounds = [StatisticsRound(self.api.delivery_url(task.request), task.id) for task in tasks]
         target = StatisticsTarget(self._root(tasks[0]), tasks[0].id)
-        return read_statistics(self.storage, rounds, target, features=features, workdir=folder, on_progress=show)
+        return read_statistics(self.storage, rounds, target, features=features, workdir=folder, on_progress=news.tell)
 
     def counter(self, task: BatchTask) -> Counter | None:  # noqa: ARG002 - the base's signature
         """
@@ -175,6 +175,19 @@ def _pair(aggregation: Mapping[str, Any], one: str, other: str) -> tuple[Any, An
 
 def _of(span: tuple[datetime, datetime] | None) -> str:
     return "" if span is None else f", for {span[0]:%Y-%m-%d} to {span[1]:%Y-%m-%d}"
+
+
+class _News:
+    """Says now and then in the log how far a long reading is."""
+
+    def __init__(self) -> None:
+        self._next_at = time.monotonic() + _NEWS_EVERY_S
+
+    def tell(self, progress: StatisticsProgress) -> None:
+        if time.monotonic() >= self._next_at:
+            self._next_at = time.monotonic() + _NEWS_EVERY_S
+            of = f" of {progress.total:,}" if progress.total else ""
+            log.info("%s the statistics: %s", progress.phase.capitalize(), f"{progress.done:,}{of}")
 
 
 def _remarks(found: StatisticsRead) -> list[str]:
