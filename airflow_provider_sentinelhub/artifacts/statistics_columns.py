@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _SOME_ROWS = 500
 _SOME_BINS = 5_000
+_NO_LIST = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,8 @@ class TableBuilder:
     _features: list[int | None] = field(default_factory=list)
     _identifiers: list[str | None] = field(default_factory=list)
     _counts: list[int] = field(default_factory=list)
-    # The columns from interval_from on, but for those that are lists: of these the row has the number of elements.
+    # The columns from interval_from on, but for those that are lists: of these the row has the number of elements, or
+    # that there is no list.
     _rows: list[tuple[Any, ...]] = field(default_factory=list)
     _percentiles: list[str] = field(default_factory=list)
     _percentile_values: list[float | None] = field(default_factory=list)
@@ -117,12 +119,13 @@ class TableBuilder:
         counts: tuple[int | None, int | None] = (None, None),
         error: str | None = None,
     ) -> None:
-        row = (start, end, output, band, None, None, None, None, *counts, None, None, None, None, error)
+        row = (start, end, output, band, None, None, None, None, *counts, _NO_LIST, _NO_LIST, None, None, error)
         self._rows.append(row)
 
     def _add_band(self, start: int, end: int, output: str, name: str, band: Band) -> None:
         stats, histogram = band.stats, band.histogram
-        percentiles = bins = under = over = None
+        percentiles = bins = _NO_LIST
+        under = over = None
         if stats.percentiles is not None:
             percentiles = len(stats.percentiles)
             self._percentiles += stats.percentiles
@@ -196,11 +199,12 @@ class TableBuilder:
         return pa.ListArray.from_arrays(offsets, bins, kind)
 
 
-def _offsets(lengths: tuple[int | None, ...]) -> pa.Array:
+def _offsets(lengths: tuple[int, ...]) -> pa.Array:
     """Return where lists begin and end; a null says that there is none."""
     import numpy as np
     import pyarrow as pa
 
-    is_missing = [length is None for length in lengths]
-    ends = np.cumsum([0, *(length or 0 for length in lengths)], dtype=np.int32)
-    return pa.array(ends, mask=np.array([*is_missing, False]))
+    found = np.array((0, *lengths), dtype=np.int32)
+    is_missing = np.append(found[1:] == _NO_LIST, False)
+    found[found == _NO_LIST] = 0
+    return pa.array(np.cumsum(found, dtype=np.int32), mask=is_missing)

@@ -181,7 +181,7 @@ class ResultReader:
         said = response or Response()
         data = said.data or []
         entries = [(self._time(entry.interval.start), self._time(entry.interval.end), entry) for entry in data]
-        if len({entry[:2] for entry in entries}) != len(entries):
+        if len({(start, end) for start, end, _ in entries}) != len(entries):
             entries = _once(entries)
         text = error_text(error) or error_text(said.error)
         if text is None and not any(entry.error is not None for entry in data):
