@@ -12,8 +12,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
-from airflow.sdk import BaseOperator
-
 from airflow_provider_sentinelhub.client.errors import FeaturesFailed, InvalidParameter
 from airflow_provider_sentinelhub.hooks.checks import ON_PARTIAL, number, one_of
 from airflow_provider_sentinelhub.hooks.failures import airflow_failures
@@ -22,7 +20,6 @@ from airflow_provider_sentinelhub.operators.record import intent_of
 from airflow_provider_sentinelhub.operators.templating import RequestTemplating
 
 if TYPE_CHECKING:
-    import jinja2
     from airflow.sdk import Context, XComArg
 
     from airflow_provider_sentinelhub.artifacts.features import Batch
@@ -130,27 +127,6 @@ class SentinelHubStatisticalOperator(RequestTemplating):
         self.sentinelhub_conn_id = sentinelhub_conn_id
         self.aws_conn_id = aws_conn_id
         self.gcp_conn_id = gcp_conn_id
-
-    def render_template(
-        self,
-        content: Any,
-        context: Context,
-        jinja_env: jinja2.Environment | None = None,
-        seen_oids: set[int] | None = None,
-    ) -> Any:
-        """
-        Render a value; a URL is never read, whatever it ends in.
-
-        :param content: What to render.
-        :param context: The task's context.
-        :param jinja_env: The DAG's environment.
-        :param seen_oids: Ids of what was rendered already.
-        """
-        if isinstance(content, str):
-            rendered = BaseOperator.render_template(self, content, context, jinja_env, seen_oids)
-            if isinstance(rendered, str) and "://" in rendered:
-                return rendered
-        return super().render_template(content, context, jinja_env, seen_oids)
 
     @cached_property
     def hook(self) -> SentinelHubStatisticalHook:
