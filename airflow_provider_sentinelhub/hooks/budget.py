@@ -6,6 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from airflow_provider_sentinelhub.client.errors import BudgetExceeded
+from airflow_provider_sentinelhub.hooks.scripts import with_script
 
 if TYPE_CHECKING:
     from airflow_provider_sentinelhub.client.estimate import Estimate
@@ -24,7 +25,7 @@ def estimate(hook: SentinelHubBatchHook, task: BatchTask) -> Estimate:
     """
     from airflow_provider_sentinelhub.client.estimate import estimate_cost
 
-    return estimate_cost(task.request, hook.results.pixel_counts(task))
+    return estimate_cost(with_script(hook, task.request), hook.results.pixel_counts(task))
 
 
 def check_budget(hook: SentinelHubBatchHook, task: BatchTask, max_pu: float, spent_pu: float = 0.0) -> None:

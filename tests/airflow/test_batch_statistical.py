@@ -256,6 +256,18 @@ def test_never_started_over_budget(sim: Simulator, run_task: RunTask, comms: Com
     assert calls(sim, "start") == 0
 
 
+def test_a_long_script_costs_what_a_short_one_does(sim: Simulator, run_task: RunTask, comms: Comms) -> None:
+    fine = {"aggregation__resx": 0.05, "aggregation__resy": 0.05}
+    hook, found = SentinelHubBatchHook("batch-statistical"), []
+    for script in (NDVI, NDVI + "// far and wide\n" * 3000):
+        body = statistical_request(sim, parcels(sim), aggregation__evalscript=script, **fine)
+        comms.state.clear()
+        assert run_task(operator(sim, request=body)).state == "success"
+        found.append(hook.estimate(hook.get(comms.xcoms["return_value"]["task_id"])))
+    assert found[0] == found[1]
+    assert found[0].pu > 100
+
+
 def test_killed_it_stops(sim: Simulator, run_task: RunTask, comms: Comms) -> None:
     sim.set_script({"timing": {"feature_seconds": 100_000}})
     run = run_task(operator(sim, deferrable=True))
