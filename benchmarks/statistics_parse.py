@@ -37,7 +37,7 @@ def contents(folder: Path, count: int) -> list[bytes]:  # noqa: ARG001 - as othe
     import pyarrow.parquet as pq  # noqa: F401
     import sentinelhub.data_utils  # noqa: F401
 
-    import airflow_provider_sentinelhub.artifacts.statistics  # noqa: F401
+    import airflow_provider_sentinelhub.artifacts.statistics.read  # noqa: F401
 
     return results(count)
 
@@ -52,9 +52,9 @@ def decode(files: list[bytes], folder: Path) -> None:  # noqa: ARG001 - as other
 
 def ours(files: list[bytes], folder: Path) -> None:
     """Make the parts of the table."""
-    from airflow_provider_sentinelhub.artifacts.statistics_columns import TableBuilder
-    from airflow_provider_sentinelhub.artifacts.statistics_parts import PartWriter
-    from airflow_provider_sentinelhub.artifacts.statistics_results import ResultReader
+    from airflow_provider_sentinelhub.artifacts.statistics.answers import ResultReader
+    from airflow_provider_sentinelhub.artifacts.statistics.columns import TableBuilder
+    from airflow_provider_sentinelhub.artifacts.statistics.parts import PartWriter
 
     reader, builder = ResultReader(), TableBuilder()
     writer = PartWriter(folder / "ours.parquet", TASK)
@@ -83,7 +83,7 @@ def prepare(folder: Path, count: int) -> str:
     import obstore.store  # noqa: F401
     import pyarrow.parquet as pq  # noqa: F401
 
-    import airflow_provider_sentinelhub.artifacts.statistics  # noqa: F401
+    import airflow_provider_sentinelhub.artifacts.statistics.read  # noqa: F401
 
     return (folder / f"bucket-{count}").as_uri()
 
@@ -92,7 +92,11 @@ def whole(url: str, folder: Path) -> None:
     """Read all statistics as a task does."""
     import shutil
 
-    from airflow_provider_sentinelhub.artifacts.statistics import StatisticsRound, StatisticsTarget, read_statistics
+    from airflow_provider_sentinelhub.artifacts.statistics.read import (
+        StatisticsRound,
+        StatisticsTarget,
+        read_statistics,
+    )
     from airflow_provider_sentinelhub.artifacts.storage import Storage
 
     target = StatisticsTarget(f"{url}/own", TASK)

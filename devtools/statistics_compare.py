@@ -101,8 +101,12 @@ def table_of(ready: Ready, task: Task) -> pa.Table:
     :param ready: The simulator.
     :param task: The task.
     """
-    from airflow_provider_sentinelhub.artifacts.statistics import StatisticsRound, StatisticsTarget, read_statistics
-    from airflow_provider_sentinelhub.artifacts.statistics_layout import statistics_root
+    from airflow_provider_sentinelhub.artifacts.statistics.layout import statistics_root
+    from airflow_provider_sentinelhub.artifacts.statistics.read import (
+        StatisticsRound,
+        StatisticsTarget,
+        read_statistics,
+    )
     from airflow_provider_sentinelhub.artifacts.storage import Storage, StorageOptions
     from airflow_provider_sentinelhub.artifacts.tables import load_table
 

@@ -16,13 +16,13 @@ from airflow_provider_sentinelhub.artifacts.layout import report_url, retry_feat
 from airflow_provider_sentinelhub.artifacts.report import RoundCounts, StatisticsTable
 from airflow_provider_sentinelhub.artifacts.results import BatchResults, Counter
 from airflow_provider_sentinelhub.artifacts.sqlite_file import open_sqlite
-from airflow_provider_sentinelhub.artifacts.statistics import (
+from airflow_provider_sentinelhub.artifacts.statistics.layout import retry_output_url, statistics_root, statistics_url
+from airflow_provider_sentinelhub.artifacts.statistics.read import (
     StatisticsRead,
     StatisticsRound,
     StatisticsTarget,
     read_statistics,
 )
-from airflow_provider_sentinelhub.artifacts.statistics_layout import retry_output_url, statistics_root, statistics_url
 from airflow_provider_sentinelhub.client.errors import ArtifactMissing
 from airflow_provider_sentinelhub.client.retry import Retry
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from airflow_provider_sentinelhub.artifacts.report import FeatureReport
-    from airflow_provider_sentinelhub.artifacts.statistics import StatisticsProgress
+    from airflow_provider_sentinelhub.artifacts.statistics.read import StatisticsProgress
     from airflow_provider_sentinelhub.client.estimate import PixelCounts
     from airflow_provider_sentinelhub.client.models.answers import BatchTask
 
@@ -118,7 +118,7 @@ class BatchStatisticalResults(BatchResults):
         :param task: The task.
         :raises ArtifactMissing: The GeoPackage is not there any more.
         """
-        from airflow_provider_sentinelhub.artifacts.statistics_retry import pixel_counts
+        from airflow_provider_sentinelhub.artifacts.statistics.retry import pixel_counts
 
         aggregation = task.request.get("aggregation", {})
         with tempfile.TemporaryDirectory(prefix="sentinelhub-estimate-") as folder:
@@ -139,7 +139,7 @@ class BatchStatisticalResults(BatchResults):
         :param tasks: The original task, then those that ran again what was lost.
         :param only_after_progress: Whether the last task must have mended something.
         """
-        from airflow_provider_sentinelhub.artifacts.statistics_retry import write_statistics_retry
+        from airflow_provider_sentinelhub.artifacts.statistics.retry import write_statistics_retry
 
         original, number = tasks[0], len(tasks)
         with tempfile.TemporaryDirectory(prefix="sentinelhub-restart-") as name:

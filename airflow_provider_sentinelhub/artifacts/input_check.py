@@ -12,7 +12,7 @@ from airflow_provider_sentinelhub.artifacts.feature_tables import feature_tables
 from airflow_provider_sentinelhub.artifacts.feature_writer import Size
 from airflow_provider_sentinelhub.artifacts.geopackage import WHAT
 from airflow_provider_sentinelhub.artifacts.sqlite_file import open_sqlite
-from airflow_provider_sentinelhub.artifacts.statistics_retry import pixel_counts
+from airflow_provider_sentinelhub.artifacts.statistics.retry import pixel_counts
 
 if TYPE_CHECKING:
     from airflow_provider_sentinelhub.client.batch import BatchApi

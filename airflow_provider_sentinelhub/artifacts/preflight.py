@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from airflow_provider_sentinelhub.artifacts.layout import DeliveryUrl
 from airflow_provider_sentinelhub.artifacts.location import Location, without_secrets
-from airflow_provider_sentinelhub.artifacts.statistics_layout import StatisticsUrl
+from airflow_provider_sentinelhub.artifacts.statistics.layout import StatisticsUrl
 from airflow_provider_sentinelhub.client.errors import InvalidParameter
 from airflow_provider_sentinelhub.client.preflight.findings import Finding, Json, mapping, objects, part
 from airflow_provider_sentinelhub.client.preflight.request import RULES, Examined

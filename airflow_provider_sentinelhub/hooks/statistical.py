@@ -14,8 +14,8 @@ from airflow_provider_sentinelhub.client.errors import BudgetExceeded, InvalidPa
 from airflow_provider_sentinelhub.hooks.sentinel_hub import SentinelHubHook
 
 if TYPE_CHECKING:
-    from airflow_provider_sentinelhub.artifacts.statistical_places import Place
-    from airflow_provider_sentinelhub.artifacts.statistical_run import StatisticalRun
+    from airflow_provider_sentinelhub.artifacts.statistics.places import Place
+    from airflow_provider_sentinelhub.artifacts.statistics.run import StatisticalRun
     from airflow_provider_sentinelhub.client.models.statistical_answers import StatisticalAnswer
     from airflow_provider_sentinelhub.client.transport import Sender
 
@@ -90,7 +90,7 @@ class SentinelHubStatisticalHook(SentinelHubHook):
         :param max_pu: Processing units they may cost at most.
         :raises BudgetExceeded: They would; nothing was asked.
         """
-        from airflow_provider_sentinelhub.artifacts.statistical_places import pixel_counts
+        from airflow_provider_sentinelhub.artifacts.statistics.places import pixel_counts
         from airflow_provider_sentinelhub.client.estimate import estimate_cost
 
         found = estimate_cost(body, pixel_counts(body, places))

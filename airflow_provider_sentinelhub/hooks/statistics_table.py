@@ -26,8 +26,8 @@ def reshape_statistics(buckets: Buckets, statistics_url: str, url: str, *, wide:
     :raises InvalidParameter: There is nothing to do, or the URL cannot be used.
     :raises StorageUnavailable: A bucket cannot be read or written.
     """
-    from airflow_provider_sentinelhub.artifacts.statistics_geo import write_geoparquet
-    from airflow_provider_sentinelhub.artifacts.statistics_wide import write_wide
+    from airflow_provider_sentinelhub.artifacts.statistics.geo import write_geoparquet
+    from airflow_provider_sentinelhub.artifacts.statistics.wide import write_wide
 
     if not url.endswith(".parquet"):
         raise InvalidParameter("url", url, "must end in .parquet", "Write e.g. s3://bucket/ndvi-wide.parquet.")

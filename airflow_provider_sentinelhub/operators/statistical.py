@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     from airflow_provider_sentinelhub.artifacts.features import Batch
     from airflow_provider_sentinelhub.artifacts.report import FeatureReport
-    from airflow_provider_sentinelhub.artifacts.statistical_places import Place
-    from airflow_provider_sentinelhub.artifacts.statistical_run import StatisticalRun
+    from airflow_provider_sentinelhub.artifacts.statistics.places import Place
+    from airflow_provider_sentinelhub.artifacts.statistics.run import StatisticalRun
     from airflow_provider_sentinelhub.hooks.input_features import Buckets
     from airflow_provider_sentinelhub.hooks.statistical import SentinelHubStatisticalHook
 
@@ -146,7 +146,7 @@ class SentinelHubStatisticalOperator(RequestTemplating):
 
         :param context: The task's context.
         """
-        from airflow_provider_sentinelhub.artifacts.statistical_run import check_output_url
+        from airflow_provider_sentinelhub.artifacts.statistics.run import check_output_url
 
         with airflow_failures():
             number("max_pu", self.max_pu, at_least=0)
@@ -166,7 +166,7 @@ class SentinelHubStatisticalOperator(RequestTemplating):
 
     def _question(self) -> tuple[list[Place], dict[str, Any]]:
         """Return the geometries, and the request for the first of them, which is that for all."""
-        from airflow_provider_sentinelhub.artifacts.statistical_places import BOUNDS, Place, places_of
+        from airflow_provider_sentinelhub.artifacts.statistics.places import BOUNDS, Place, places_of
         from airflow_provider_sentinelhub.client.models.common import from_text
         from airflow_provider_sentinelhub.client.preflight.findings import part
         from airflow_provider_sentinelhub.hooks.input_features import Buckets
@@ -195,7 +195,7 @@ class SentinelHubStatisticalOperator(RequestTemplating):
     def _batches(self, buckets: Buckets) -> Iterator[Batch]:
         from airflow_provider_sentinelhub.artifacts.feature_sources import from_geometries
         from airflow_provider_sentinelhub.artifacts.features import Columns
-        from airflow_provider_sentinelhub.artifacts.statistical_places import boxes_as_polygons
+        from airflow_provider_sentinelhub.artifacts.statistics.places import boxes_as_polygons
         from airflow_provider_sentinelhub.client.models.common import from_text
         from airflow_provider_sentinelhub.hooks.input_features import from_urls
 
@@ -212,8 +212,8 @@ class SentinelHubStatisticalOperator(RequestTemplating):
         return from_urls([self.source], buckets=buckets, columns=Columns(**columns), epsg=epsg, layer=self.layer)
 
     def _run(self, context: Context, places: Sequence[Place], body: Mapping[str, Any]) -> StatisticalRun:
-        from airflow_provider_sentinelhub.artifacts.statistical_places import digest_of
-        from airflow_provider_sentinelhub.artifacts.statistical_run import StatisticalRun
+        from airflow_provider_sentinelhub.artifacts.statistics.places import digest_of
+        from airflow_provider_sentinelhub.artifacts.statistics.run import StatisticalRun
         from airflow_provider_sentinelhub.hooks.input_features import Buckets
 
         # The same in every attempt; a user's clear, other geometries and another request make it another one.

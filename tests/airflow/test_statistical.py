@@ -343,8 +343,8 @@ def test_the_hook_answers_python_tasks(sim: Simulator) -> None:
 
 
 def test_what_is_kept_is_what_was_answered(tmp_path: Path, sim: Simulator) -> None:
-    from airflow_provider_sentinelhub.artifacts.statistical_places import Place
-    from airflow_provider_sentinelhub.artifacts.statistical_run import StatisticalRun
+    from airflow_provider_sentinelhub.artifacts.statistics.places import Place
+    from airflow_provider_sentinelhub.artifacts.statistics.run import StatisticalRun
     from airflow_provider_sentinelhub.client.models.statistical_answers import StatisticalAnswer
 
     body = {

@@ -6,8 +6,8 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_sentinelhub.artifacts.geopackage import add_layer, finish_layer, geometry_blob, new_geopackage
-from airflow_provider_sentinelhub.artifacts.statistics import StatisticsRound, StatisticsTarget
-from airflow_provider_sentinelhub.artifacts.statistics_layout import result_url, statistics_root
+from airflow_provider_sentinelhub.artifacts.statistics.layout import result_url, statistics_root
+from airflow_provider_sentinelhub.artifacts.statistics.read import StatisticsRound, StatisticsTarget
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -8,7 +8,7 @@ import pytest
 import shapely
 
 from airflow_provider_sentinelhub.artifacts.feature_sources import from_geometries
-from airflow_provider_sentinelhub.artifacts.statistical_places import (
+from airflow_provider_sentinelhub.artifacts.statistics.places import (
     Place,
     boxes_as_polygons,
     digest_of,

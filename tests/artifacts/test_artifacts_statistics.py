@@ -8,7 +8,7 @@ import pytest
 from pyarrow import parquet
 
 from airflow_provider_sentinelhub.artifacts.execution_db import read_execution_db
-from airflow_provider_sentinelhub.artifacts.statistics import StatisticsRead, read_statistics
+from airflow_provider_sentinelhub.artifacts.statistics.read import StatisticsRead, read_statistics
 from tests.artifacts.artifact_s3 import S3
 from tests.artifacts.statistics_files import (
     DAYS,

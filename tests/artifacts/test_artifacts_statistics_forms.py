@@ -11,12 +11,12 @@ import pytest
 import shapely
 from pyarrow import parquet
 
-from airflow_provider_sentinelhub.artifacts import statistics_load
 from airflow_provider_sentinelhub.artifacts.feature_sources import from_file
-from airflow_provider_sentinelhub.artifacts.projjson import crs_projjson
-from airflow_provider_sentinelhub.artifacts.statistics import read_statistics
-from airflow_provider_sentinelhub.artifacts.statistics_geo import write_geoparquet
-from airflow_provider_sentinelhub.artifacts.statistics_wide import write_wide
+from airflow_provider_sentinelhub.artifacts.statistics import load
+from airflow_provider_sentinelhub.artifacts.statistics.geo import write_geoparquet
+from airflow_provider_sentinelhub.artifacts.statistics.projjson import crs_projjson
+from airflow_provider_sentinelhub.artifacts.statistics.read import read_statistics
+from airflow_provider_sentinelhub.artifacts.statistics.wide import write_wide
 from airflow_provider_sentinelhub.artifacts.storage import Storage
 from airflow_provider_sentinelhub.client.crs import SUPPORTED_EPSG
 from airflow_provider_sentinelhub.client.errors import InvalidParameter
@@ -45,7 +45,7 @@ MENDED = {2: answer(2, [data(DAYS[1], 0.125)])}
 
 @pytest.fixture
 def table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(statistics_load, "_RESULTS_IN_CHUNK", 1)
+    monkeypatch.setattr(load, "_RESULTS_IN_CHUNK", 1)
     url = (tmp_path / "bucket").as_uri()
     put(Storage(), url, TASK, FILES)
     put(Storage(), url, RETRY, MENDED)

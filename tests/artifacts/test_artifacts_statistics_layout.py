@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from airflow_provider_sentinelhub.artifacts.statistics_layout import (
+from airflow_provider_sentinelhub.artifacts.statistics.layout import (
     ResultName,
     ResultNames,
     StatisticsUrl,

@@ -21,11 +21,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet
 
-from airflow_provider_sentinelhub.artifacts import statistics_load
 from airflow_provider_sentinelhub.artifacts.execution_db import read_execution_db
-from airflow_provider_sentinelhub.artifacts.statistics import StatisticsRead, read_statistics
-from airflow_provider_sentinelhub.artifacts.statistics_layout import result_url
-from airflow_provider_sentinelhub.artifacts.statistics_parts import LEDGER_SUFFIX
+from airflow_provider_sentinelhub.artifacts.statistics import load
+from airflow_provider_sentinelhub.artifacts.statistics.layout import result_url
+from airflow_provider_sentinelhub.artifacts.statistics.parts import LEDGER_SUFFIX
+from airflow_provider_sentinelhub.artifacts.statistics.read import StatisticsRead, read_statistics
 from airflow_provider_sentinelhub.artifacts.storage import Storage
 from tests.artifacts.artifact_s3 import S3
 from tests.artifacts.statistics_files import (
@@ -173,8 +173,8 @@ def test_any_rounds_shapes_and_restarts(steps: list[Any], template: str) -> None
     features = write_input(folder / "input.gpkg", FEATURES)
     rounds = rounds_of(url, *TASKS)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(statistics_load, "RESULTS_IN_PART", 2)
-        patch.setattr(statistics_load, "_RESULTS_IN_CHUNK", 1)
+        patch.setattr(load, "RESULTS_IN_PART", 2)
+        patch.setattr(load, "_RESULTS_IN_CHUNK", 1)
         for step, (written, dies_at) in enumerate(steps):
             for task, (known, new) in enumerate(zip(files, written, strict=False)):
                 known |= {feature: content(feature, shape, step + task / 8 + 0.125) for feature, shape in new.items()}
@@ -194,13 +194,13 @@ def test_any_rounds_shapes_and_restarts(steps: list[Any], template: str) -> None
 READER = """
 import sys
 from pathlib import Path
-from airflow_provider_sentinelhub.artifacts import statistics_load
-from airflow_provider_sentinelhub.artifacts.statistics import read_statistics
+from airflow_provider_sentinelhub.artifacts.statistics import load
+from airflow_provider_sentinelhub.artifacts.statistics.read import read_statistics
 from airflow_provider_sentinelhub.artifacts.storage import Storage, StorageOptions
 from tests.artifacts.artifact_s3 import KEY, SECRET
 from tests.artifacts.statistics_files import TASK, rounds_of, target_of
-statistics_load.RESULTS_IN_PART = 100
-statistics_load._RESULTS_IN_CHUNK = 50
+load.RESULTS_IN_PART = 100
+load._RESULTS_IN_CHUNK = 50
 url, folder, endpoint = sys.argv[1:]
 storage = Storage(StorageOptions(KEY, SECRET, region="eu-central-1", endpoint_url=endpoint))
 read_statistics(storage, rounds_of(url, TASK), target_of(url), features=None, workdir=Path(folder))

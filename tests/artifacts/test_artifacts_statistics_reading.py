@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 from pyarrow import parquet
 
-from airflow_provider_sentinelhub.artifacts import parallel_read, statistics_load, statistics_parts
+from airflow_provider_sentinelhub.artifacts import parallel_read
 from airflow_provider_sentinelhub.artifacts.parallel_read import read_many
-from airflow_provider_sentinelhub.artifacts.statistics import Phase, StatisticsProgress, read_statistics
-from airflow_provider_sentinelhub.artifacts.statistics_layout import result_url, retry_output_url
-from airflow_provider_sentinelhub.artifacts.statistics_parts import LEDGER_SUFFIX, PART_SUFFIX, read_ledger
+from airflow_provider_sentinelhub.artifacts.statistics import load, parts
+from airflow_provider_sentinelhub.artifacts.statistics.layout import result_url, retry_output_url
+from airflow_provider_sentinelhub.artifacts.statistics.parts import LEDGER_SUFFIX, PART_SUFFIX, read_ledger
+from airflow_provider_sentinelhub.artifacts.statistics.read import Phase, StatisticsProgress, read_statistics
 from airflow_provider_sentinelhub.artifacts.storage import Storage
 from airflow_provider_sentinelhub.client.errors import InvalidParameter, StorageUnavailable
 from tests.artifacts.artifact_s3 import S3
@@ -61,9 +62,9 @@ def test_what_a_read_says_about_an_object_is_what_the_list_says(s3: S3, folder_u
 
 
 def test_progress_is_told(s3: S3, folder_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(statistics_load, "_RESULTS_IN_CHUNK", 2)
-    monkeypatch.setattr(statistics_load, "_BETWEEN_NEWS", 3)
-    monkeypatch.setattr(statistics_load, "RESULTS_IN_PART", 4)
+    monkeypatch.setattr(load, "_RESULTS_IN_CHUNK", 2)
+    monkeypatch.setattr(load, "_BETWEEN_NEWS", 3)
+    monkeypatch.setattr(load, "RESULTS_IN_PART", 4)
     storage = s3.storage()
     put(storage, folder_url, TASK, {number: answer(number, [data()]) for number in range(5)})
     told: list[StatisticsProgress] = []
@@ -105,7 +106,7 @@ def test_a_part_whose_ledger_is_damaged_or_gone_is_made_anew(s3: S3, folder_url:
     again = read_statistics(storage, rounds, target, features=None, workdir=tmp_path)
     assert (again.read, again.is_published) == (0, True)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(statistics_parts, "LEDGER", statistics_parts.LEDGER[:-1])
+        patch.setattr(parts, "LEDGER", parts.LEDGER[:-1])
         assert read_ledger(whole) is None
 
 

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_sentinelhub.artifacts.causes import CauseKind, cause_of
-from airflow_provider_sentinelhub.artifacts.statistics_columns import Added, TableBuilder
-from airflow_provider_sentinelhub.artifacts.statistics_results import ResultReader, Unreadable
-from airflow_provider_sentinelhub.artifacts.statistics_schema import part_schema
+from airflow_provider_sentinelhub.artifacts.statistics.answers import ResultReader, Unreadable
+from airflow_provider_sentinelhub.artifacts.statistics.columns import Added, TableBuilder
+from airflow_provider_sentinelhub.artifacts.statistics.schema import part_schema
 from tests.artifacts.statistics_files import DAYS, answer, data, lost
 
 

@@ -11,8 +11,8 @@ import pytest
 from airflow_provider_sentinelhub.artifacts.causes import is_permanent
 from airflow_provider_sentinelhub.artifacts.feature_check import check_geopackage
 from airflow_provider_sentinelhub.artifacts.feature_writer import Size
-from airflow_provider_sentinelhub.artifacts.statistics import read_statistics
-from airflow_provider_sentinelhub.artifacts.statistics_retry import pixel_counts, write_statistics_retry
+from airflow_provider_sentinelhub.artifacts.statistics.read import read_statistics
+from airflow_provider_sentinelhub.artifacts.statistics.retry import pixel_counts, write_statistics_retry
 from airflow_provider_sentinelhub.artifacts.storage import Storage
 from airflow_provider_sentinelhub.client.errors import InvalidParameter
 from tests.artifacts.statistics_files import (

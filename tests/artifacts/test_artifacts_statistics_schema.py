@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from airflow_provider_sentinelhub.artifacts.statistics_schema import COLUMNS, fingerprint, part_schema, table_schema
+from airflow_provider_sentinelhub.artifacts.statistics.schema import COLUMNS, fingerprint, part_schema, table_schema
 
 ROOT = Path(__file__).parents[2]
 

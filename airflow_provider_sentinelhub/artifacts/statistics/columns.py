@@ -10,13 +10,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_sentinelhub.artifacts.statistics_results import error_text
-from airflow_provider_sentinelhub.artifacts.statistics_schema import histogram_type, part_schema, percentiles_type
+from airflow_provider_sentinelhub.artifacts.statistics.answers import error_text
+from airflow_provider_sentinelhub.artifacts.statistics.schema import histogram_type, part_schema, percentiles_type
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from airflow_provider_sentinelhub.artifacts.statistics_results import Answer, Band, Bin, Entry
+    from airflow_provider_sentinelhub.artifacts.statistics.answers import Answer, Band, Bin, Entry
 
 _SOME_ROWS = 500
 _SOME_BINS = 5_000
@@ -87,7 +87,7 @@ class TableBuilder:
         return Added(added, with_data, without_data, failed)
 
     def take(self) -> pa.Table:
-        """Return what was collected as a table of :func:`~.statistics_schema.part_schema`, and start again."""
+        """Return what was collected as a table of :func:`~.schema.part_schema`, and start again."""
         import pyarrow as pa
 
         self._settle()

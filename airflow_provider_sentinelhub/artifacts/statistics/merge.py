@@ -14,7 +14,7 @@ from itertools import groupby
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_sentinelhub.artifacts.statistics_results import failure_text
+from airflow_provider_sentinelhub.artifacts.statistics.answers import failure_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-    from airflow_provider_sentinelhub.artifacts.statistics_catalog import Catalog, Reading
+    from airflow_provider_sentinelhub.artifacts.statistics.catalog import Catalog, Reading
 
 _COLUMNS = ("interval_from", "interval_to", "band", "sample_count", "no_data_count", "error")
 _LOSERS = """
@@ -50,7 +50,7 @@ def merge_rounds(catalog: Catalog, local: Callable[[str], Path]) -> None:
     """
     Decide which rows of features with several readings are left out, and what became of these features.
 
-    :param catalog: The catalog, after :meth:`~.statistics_catalog.Catalog.choose`.
+    :param catalog: The catalog, after :meth:`~.catalog.Catalog.choose`.
     :param local: Returns the file of a part on this machine.
     :raises StorageUnavailable: A part cannot be read.
     """

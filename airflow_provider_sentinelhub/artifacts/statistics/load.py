@@ -8,18 +8,18 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_sentinelhub.artifacts.parallel_read import read_many
-from airflow_provider_sentinelhub.artifacts.statistics_catalog import Unread
-from airflow_provider_sentinelhub.artifacts.statistics_columns import TableBuilder
-from airflow_provider_sentinelhub.artifacts.statistics_layout import ResultNames, statistics_root
-from airflow_provider_sentinelhub.artifacts.statistics_parts import LEDGER_SUFFIX, PART_SUFFIX, PartWriter, read_ledger
-from airflow_provider_sentinelhub.artifacts.statistics_results import ResultReader, Unreadable
+from airflow_provider_sentinelhub.artifacts.statistics.answers import ResultReader, Unreadable
+from airflow_provider_sentinelhub.artifacts.statistics.catalog import Unread
+from airflow_provider_sentinelhub.artifacts.statistics.columns import TableBuilder
+from airflow_provider_sentinelhub.artifacts.statistics.layout import ResultNames, statistics_root
+from airflow_provider_sentinelhub.artifacts.statistics.parts import LEDGER_SUFFIX, PART_SUFFIX, PartWriter, read_ledger
 from airflow_provider_sentinelhub.client.errors import ArtifactCorrupt
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from airflow_provider_sentinelhub.artifacts.statistics_catalog import Catalog
+    from airflow_provider_sentinelhub.artifacts.statistics.catalog import Catalog
     from airflow_provider_sentinelhub.artifacts.storage import ObjectMeta, Storage
 
 RESULTS_IN_PART = 5_000

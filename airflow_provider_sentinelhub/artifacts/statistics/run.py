@@ -17,13 +17,7 @@ from airflow_provider_sentinelhub.artifacts.execution_db import read_execution_d
 from airflow_provider_sentinelhub.artifacts.layout import report_url
 from airflow_provider_sentinelhub.artifacts.report import FeatureReport, StatisticsTable
 from airflow_provider_sentinelhub.artifacts.sqlite_file import open_sqlite
-from airflow_provider_sentinelhub.artifacts.statistics import (
-    StatisticsRead,
-    StatisticsRound,
-    StatisticsTarget,
-    read_statistics,
-)
-from airflow_provider_sentinelhub.artifacts.statistics_layout import (
+from airflow_provider_sentinelhub.artifacts.statistics.layout import (
     ID,
     REQUEST_ID,
     StatisticsUrl,
@@ -31,10 +25,16 @@ from airflow_provider_sentinelhub.artifacts.statistics_layout import (
     settled_output_url,
     statistics_root,
 )
+from airflow_provider_sentinelhub.artifacts.statistics.read import (
+    StatisticsRead,
+    StatisticsRound,
+    StatisticsTarget,
+    read_statistics,
+)
 from airflow_provider_sentinelhub.client.errors import ArtifactMissing, InvalidParameter
 
 if TYPE_CHECKING:
-    from airflow_provider_sentinelhub.artifacts.statistical_places import Place
+    from airflow_provider_sentinelhub.artifacts.statistics.places import Place
     from airflow_provider_sentinelhub.artifacts.storage import Storage
     from airflow_provider_sentinelhub.client.models.statistical_answers import StatisticalAnswer
 

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_sentinelhub.artifacts.geopackage import GEOMETRY, WHAT, joined
 from airflow_provider_sentinelhub.artifacts.manifest import geometry_wkb
-from airflow_provider_sentinelhub.artifacts.projjson import crs_projjson
 from airflow_provider_sentinelhub.artifacts.sqlite_file import open_sqlite, quoted
-from airflow_provider_sentinelhub.artifacts.statistics_features import geometry_extent, input_epsg, input_table
+from airflow_provider_sentinelhub.artifacts.statistics.outcomes import geometry_extent, input_epsg, input_table
+from airflow_provider_sentinelhub.artifacts.statistics.projjson import crs_projjson
 
 if TYPE_CHECKING:
     import sqlite3

@@ -12,7 +12,7 @@ import hashlib
 import io
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_sentinelhub.artifacts.statistics_schema import fingerprint, part_schema
+from airflow_provider_sentinelhub.artifacts.statistics.schema import fingerprint, part_schema
 from airflow_provider_sentinelhub.client.errors import ArtifactCorrupt
 
 if TYPE_CHECKING:

@@ -11,10 +11,10 @@ from itertools import groupby, islice
 from operator import itemgetter
 from typing import TYPE_CHECKING
 
-from airflow_provider_sentinelhub.artifacts.statistics_columns import TableBuilder
-from airflow_provider_sentinelhub.artifacts.statistics_parts import new_writer
-from airflow_provider_sentinelhub.artifacts.statistics_results import Answer
-from airflow_provider_sentinelhub.artifacts.statistics_schema import fingerprint, table_schema
+from airflow_provider_sentinelhub.artifacts.statistics.answers import Answer
+from airflow_provider_sentinelhub.artifacts.statistics.columns import TableBuilder
+from airflow_provider_sentinelhub.artifacts.statistics.parts import new_writer
+from airflow_provider_sentinelhub.artifacts.statistics.schema import fingerprint, table_schema
 from airflow_provider_sentinelhub.client.errors import ArtifactMissing
 
 if TYPE_CHECKING:
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-    from airflow_provider_sentinelhub.artifacts.statistics_catalog import Catalog
-    from airflow_provider_sentinelhub.artifacts.statistics_layout import StatisticsTarget
+    from airflow_provider_sentinelhub.artifacts.statistics.catalog import Catalog
+    from airflow_provider_sentinelhub.artifacts.statistics.layout import StatisticsTarget
     from airflow_provider_sentinelhub.artifacts.storage import Storage
 
 _AT_A_TIME = 1_000

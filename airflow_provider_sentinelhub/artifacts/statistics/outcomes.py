@@ -27,7 +27,7 @@ from airflow_provider_sentinelhub.artifacts.feature_tables import feature_tables
 from airflow_provider_sentinelhub.artifacts.geopackage import WHAT, blob_extent
 from airflow_provider_sentinelhub.artifacts.manifest import attach, geometry_wkb
 from airflow_provider_sentinelhub.artifacts.sqlite_file import file_uri, open_sqlite, quoted, reading
-from airflow_provider_sentinelhub.artifacts.statistics_publish import UNREADABLE, unreadable_text
+from airflow_provider_sentinelhub.artifacts.statistics.publish import UNREADABLE, unreadable_text
 from airflow_provider_sentinelhub.client.errors import InvalidParameter
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_sentinelhub.artifacts.feature_tables import FeatureTable
     from airflow_provider_sentinelhub.artifacts.geopackage import Extent
-    from airflow_provider_sentinelhub.artifacts.statistics_catalog import Catalog
+    from airflow_provider_sentinelhub.artifacts.statistics.catalog import Catalog
 
 _FEATURES = (
     "CREATE TABLE execution.features (id INTEGER, name TEXT, status TEXT, error TEXT, delivered BOOLEAN, "

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_provider_sentinelhub.artifacts.sqlite_file import file_uri
-from airflow_provider_sentinelhub.artifacts.statistics_parts import LEDGER
+from airflow_provider_sentinelhub.artifacts.statistics.parts import LEDGER
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

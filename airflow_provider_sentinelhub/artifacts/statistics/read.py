@@ -3,7 +3,7 @@ The statistics of a task and of the tasks that ran failed features again, read i
 
 Results are listed, read many at a time, and written as Parquet *parts* to the bucket, each complete or not there. A
 second read, or one after a crash, takes only what is new or was replaced. Then the parts of all tasks are put together,
-each feature, interval, output and band once: :mod:`~.statistics_merge` says which task has the last word. The table is
+each feature, interval, output and band once: :mod:`~.merge` says which task has the last word. The table is
 described in ``docs/statistics_table.md``.
 """
 
@@ -16,17 +16,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from airflow_provider_sentinelhub.artifacts.statistics_catalog import Catalog
-from airflow_provider_sentinelhub.artifacts.statistics_features import write_feature_outcomes
-from airflow_provider_sentinelhub.artifacts.statistics_layout import StatisticsTarget
-from airflow_provider_sentinelhub.artifacts.statistics_load import (
+from airflow_provider_sentinelhub.artifacts.statistics.catalog import Catalog
+from airflow_provider_sentinelhub.artifacts.statistics.layout import StatisticsTarget
+from airflow_provider_sentinelhub.artifacts.statistics.load import (
     Loader,
     Phase,
     StatisticsProgress,
     StatisticsRound,
 )
-from airflow_provider_sentinelhub.artifacts.statistics_merge import answered_by, merge_rounds
-from airflow_provider_sentinelhub.artifacts.statistics_publish import content_of, is_published, publish, write_table
+from airflow_provider_sentinelhub.artifacts.statistics.merge import answered_by, merge_rounds
+from airflow_provider_sentinelhub.artifacts.statistics.outcomes import write_feature_outcomes
+from airflow_provider_sentinelhub.artifacts.statistics.publish import content_of, is_published, publish, write_table
 from airflow_provider_sentinelhub.client.errors import InvalidParameter
 
 if TYPE_CHECKING:

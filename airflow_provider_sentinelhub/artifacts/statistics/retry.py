@@ -29,7 +29,7 @@ from airflow_provider_sentinelhub.artifacts.geopackage import (
 )
 from airflow_provider_sentinelhub.artifacts.manifest import attach
 from airflow_provider_sentinelhub.artifacts.sqlite_file import open_sqlite, quoted
-from airflow_provider_sentinelhub.artifacts.statistics_features import geometry_extent, input_epsg, input_table
+from airflow_provider_sentinelhub.artifacts.statistics.outcomes import geometry_extent, input_epsg, input_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -76,7 +76,7 @@ def write_statistics_retry(
     Lost is what is FATAL, be it for one interval, and what is PENDING though the task has ended. The same files give
     the same GeoPackage, byte by byte.
 
-    :param execution_db: From :func:`~.statistics.read_statistics`, with the input GeoPackage.
+    :param execution_db: From :func:`~.read.read_statistics`, with the input GeoPackage.
     :param features: The input GeoPackage of the original task.
     :param target: File to write; replaced if it exists. Where no feature is left to try, there is no file afterwards.
     :param is_permanent: Says of the message of a FATAL feature whether another try would fail as well.
