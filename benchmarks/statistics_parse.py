@@ -17,15 +17,10 @@ from __future__ import annotations
 import json
 import sys
 import tempfile
-from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from feature_data import in_process, measured, show
 from statistics_data import TASK, results, write_results
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 CHUNK = 500
 
@@ -109,60 +104,20 @@ def compared(files: list[bytes], folder: Path) -> None:
     import pandas as pd
     import pyarrow.parquet as pq
 
-    their_rows = dict(_their_rows(pd.read_parquet(folder / "theirs.parquet").to_dict("records")))
-    same, dropped = 0, Counter[str]()
-    status = {one["identifier"]: _status(one) for one in map(json.loads, files)}
-    for row in pq.read_table(folder / "ours.parquet").to_pylist():
-        key = (row["identifier"], row["interval_from"], row["output"], row["band"])
-        theirs_of_it = their_rows.pop(key, None)
-        if theirs_of_it is None:
-            reason = "without data" if status[row["identifier"]] == "OK" else "of a feature that failed, or in part"
-            dropped[reason] += 1
-            continue
-        bins = row["histogram"]
-        edges = [*(each["low_edge"] for each in bins), bins[-1]["high_edge"]]
-        ours_of_it = {
-            **{name: row[ours] for name, ours in _NAMES.items()},
-            **{f"percentiles_{name}": value for name, value in row["percentiles"]},
-            "bins": edges,
-            "counts": [each["count"] for each in bins],
-        }
-        if ours_of_it != theirs_of_it:
-            raise SystemExit(f"{key}: ours is {ours_of_it}, theirs {theirs_of_it}")
-        same += 1
-    if their_rows:
-        raise SystemExit(f"{len(their_rows)} rows are theirs alone, e.g. {next(iter(their_rows))}")
-    print(f"{same:,} rows compared value by value: equal; theirs has no other rows")
-    for reason, count in dropped.items():
-        print(f"{count:,} rows of ours that theirs drops: {reason}")
+    # The repository is no package; what its tests compare with is used here as well.
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+    from devtools.statistics_difference import compare
 
-
-_NAMES = {
-    "min": "min",
-    "max": "max",
-    "mean": "mean",
-    "stDev": "st_dev",
-    "sampleCount": "sample_count",
-    "noDataCount": "no_data_count",
-}
-
-
-def _their_rows(records: list[dict[str, Any]]) -> Iterator[tuple[tuple[Any, ...], dict[str, Any]]]:
-    for record in records:
-        found: dict[tuple[str, str], dict[str, Any]] = {}
-        for column, value in record.items():
-            if column in {"interval_from", "interval_to", "identifier"}:
-                continue
-            output, band, name = column.split("_", 2)
-            # A band without data leaves a hole in the frame, which is NaN.
-            if not (isinstance(value, float) and value != value):  # noqa: PLR0124
-                found.setdefault((output, band), {})[name] = list(value) if name in {"bins", "counts"} else value
-        for (output, band), values in found.items():
-            yield (record["identifier"], record["interval_from"].to_pydatetime(), output, band), values
-
-
-def _status(result: dict[str, Any]) -> str:
-    return str((result.get("response") or {}).get("status"))
+    results_of = {one["identifier"]: one for one in map(json.loads, files)}
+    statuses = {name: (one.get("response") or {}).get("status") for name, one in results_of.items()}
+    # Parquet gives lists back as arrays.
+    frame = pd.read_parquet(folder / "theirs.parquet").map(lambda value: getattr(value, "tolist", lambda: value)())
+    found = compare(frame, pq.read_table(folder / "ours.parquet").to_pylist(), statuses)
+    if found.unequal or found.only_theirs:
+        raise SystemExit(f"not the same: {[*found.unequal, *found.only_theirs][:3]}")
+    print(f"{found.rows:,} rows with {found.cells:,} values compared: equal; theirs has no others")
+    for reason, rows in found.dropped.items():
+        print(f"{len(rows):,} rows of ours that theirs drops: {reason}")
 
 
 def main() -> None:

@@ -137,7 +137,7 @@ def _defaults(node: ast.ClassDef) -> Iterator[tuple[str, str]]:
 
 
 def _markdown(text: str) -> str:
-    if "<" in text:
+    if "<" in text and "``" not in text:
         return f"`{text}`"
     line = _ROLE.sub(lambda found: f"`{found[1].rpartition('.')[2]}`", " ".join(text.split())).replace("``", "`")
     return _TEMPLATED.sub(" *Templated.*", line).replace("|", "\\|")

@@ -29,9 +29,9 @@ class CreatesBatchTask(RequestTemplating, BatchTaskOperator):
         written and deleted again), holds the features, and where it is.
     :param check_features: Whether to read the GeoPackage a request names as its input, before a task is created, and
         refuse what the service would refuse. It is downloaded for that.
-    :param request: The service's own request: ``processRequest``, ``input``, ``output`` and, if you like,
-        ``description``; as a dict, or as the path of a ``.json`` file. Templated. Without credentials: those come
-        from ``aws_conn_id`` when the request is sent. An ``evalscript`` may be the path of a ``.js`` file.
+    :param request: The service's own request, as a dict, or as the path of a ``.json`` file. Templated. Without
+        credentials: those come from ``aws_conn_id`` when the request is sent. An ``evalscript`` may be the path of a
+        ``.js`` file.
     """
 
     template_fields: Sequence[str] = ("request", *BatchTaskOperator.template_fields)

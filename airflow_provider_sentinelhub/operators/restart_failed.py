@@ -57,7 +57,7 @@ class RestartsFailedOfTask(RestartsFailedFeatures):
                     "batch_task_id",
                     task.id,
                     f"must be a task that has ended, and this one is {task.status}",
-                    "Wait for it with SentinelHubBatchProcessSensor first.",
+                    "Wait for it with a sensor first.",
                 )
             result: dict[str, Any] = self.carry_on(context, task, record.deadline)
             return result

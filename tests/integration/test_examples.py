@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from airflow_provider_sentinelhub.simulator.process import Simulator
-from airflow_provider_sentinelhub.simulator.sample import sample_request
+from airflow_provider_sentinelhub.simulator.sample import sample_parcels, sample_request, upload
 from devtools.airflow_names import Run
 from devtools.airflow_stack import AirflowStack
 from devtools.demo_jobs import write_parcels
@@ -167,3 +167,34 @@ def test_field_statistics(airflow: AirflowStack, sim: Simulator) -> None:
     assert (result["outcome"], result["intervals_failed"]) == ("DONE", 0)
     assert result["statistics_url"].startswith(folder)
     assert airflow.api.xcom(run.task("greenest"))["weeks"] > 10
+
+
+def parcels_in_the_bucket(sim: Simulator, *names: str) -> str:
+    """Put parcels into the bucket; return where."""
+    return upload(sim.ready, f"{uuid.uuid4()}/parcels.gpkg", sample_parcels(names))
+
+
+def test_statistics_in_steps(airflow: AirflowStack, sim: Simulator) -> None:
+    sim.set_script(
+        {"features": [{"outcome": "fatal", "names": ["b"]}], "intervals": [{"names": ["c"], "intervals": [2]}]}
+    )
+    run, _ = trigger(airflow, sim, "statistics_in_steps", features_url=parcels_in_the_bucket(sim, "a", "b", "c"))
+    assert airflow.api.wait_for_run(run) == "success"
+    result = airflow.api.xcom(run.task("report"))
+    assert (result["outcome"], result["total"], result["failed_names"]) == ("PARTIAL", 3, ["b", "c"])
+    assert airflow.api.task_instance(run.task("stop")).state == "skipped"
+
+    sim.set_script({})
+    again, _ = trigger(airflow, sim, "statistics_again", batch_task_id=result["task_id"])
+    assert airflow.api.wait_for_run(again) == "success"
+    mended = airflow.api.xcom(again.task("again"))
+    assert (mended["outcome"], mended["statistics_url"]) == ("DONE", result["statistics_url"])
+    assert (mended["intervals_with_data"] + mended["intervals_without_data"], mended["intervals_failed"]) == (18, 0)
+
+
+def test_statistics_that_would_cost_too_much_are_never_started(airflow: AirflowStack, sim: Simulator) -> None:
+    run, _ = trigger(airflow, sim, "statistics_in_steps", features_url=parcels_in_the_bucket(sim, "a"), most_pu=1)
+    assert airflow.api.wait_for_run(run) == "success"
+    found = airflow.api.xcom(run.task("estimate"))
+    assert sim.call("GET", f"/statistics/batch/v1/{found['task_id']}").body["status"] == "ANALYSIS_DONE"
+    assert airflow.api.task_instance(run.task("wait")).state == "skipped"
