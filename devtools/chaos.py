@@ -26,13 +26,17 @@ from typing import TYPE_CHECKING
 from devtools.airflow_names import Run
 from devtools.chaos_actions import TIMING as SLOW
 from devtools.chaos_actions import Scene, Stage, scenes
-from devtools.chaos_ride import Ride, Rider, evidence
+from devtools.chaos_plans import Plan, plans
+from devtools.chaos_records import evidence
+from devtools.chaos_ride import Rider
 from devtools.chaos_stack import ChaosStack
-from devtools.chaos_steps import STEPS, Plan, Variant, plans
+from devtools.chaos_steps import STEPS
 from devtools.chaos_tables import print_rides, print_scenes
+from devtools.chaos_variants import Variant
 from devtools.state_folder import state_folder
 
 if TYPE_CHECKING:
+    from devtools.chaos_judge import Ride
     from devtools.chaos_stack import Lane
 
 _SHORT_MIN = 7.5
@@ -98,7 +102,7 @@ class Race:
         # Until the process ends, or the Airflow has.
         with contextlib.suppress(Exception):
             while True:
-                for name in stack.revive():
+                for name in stack.harmer.revive():
                     print(f"{name} had ended by itself, and was started again", flush=True)
                 time.sleep(2.0)
 
@@ -118,7 +122,7 @@ class Race:
         """
         stack.sim.set_script({"timing": SLOW})
         played: list[Scene] = []
-        waiting = list(enumerate(scenes()))[:limit]
+        waiting = list(enumerate(scenes(self._options.variants)))[:limit]
 
         def drive(lane: Lane) -> None:
             stage = Stage(stack, lane)
@@ -172,7 +176,7 @@ class Race:
 def _report(ride: Ride) -> None:
     verdict = "; ".join(ride.faults) or "right"
     print(
-        f"run {ride.plan.number:3} {ride.plan.variant.value:17} {ride.seconds:4.0f} s  {ride.kills} kills of "
+        f"run {ride.plan.number:3} {ride.plan.variant.value:28} {ride.seconds:4.0f} s  {ride.kills} kills of "
         f"{len(ride.struck)}/{len(ride.plan.strikes)} strikes  created {ride.created}  {verdict}",
         flush=True,
     )

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from devtools.airflow_http import AirflowApiError
-from devtools.chaos_ride import is_running, started, tasks_of
+from devtools.chaos_records import is_running, started, tasks_of
 from devtools.chaos_steps import STEPS
+from devtools.chaos_variants import Variant
 
 if TYPE_CHECKING:
     from devtools.airflow_names import Run
@@ -68,21 +69,25 @@ class Scene:
         return f"{step.number} {step.name}" if step else "while it is processed"
 
 
-def scenes() -> list[Scene]:
-    """Return all scenes, those that show most first."""
+def scenes(ways: Collection[Variant] = tuple(Variant)) -> list[Scene]:
+    """
+    Return all scenes, those that show most first.
+
+    :param ways: Variants to keep to.
+    """
     found = []
     for variant in ("deferred", "blocking"):
         found += [
             Scene(Action.FAIL, variant),
             Scene(Action.CLEAR, variant, running=1),
             Scene(Action.WAIT, f"{variant}_timeout"),
-            Scene(Action.FAIL, variant, step=11),
             Scene(Action.FAIL, variant, step=12),
-            Scene(Action.CLEAR, variant, step=11, running=1),
+            Scene(Action.FAIL, variant, step=13),
             Scene(Action.CLEAR, variant, step=12, running=1),
-            Scene(Action.FAIL, variant, step=3),
-            Scene(Action.CLEAR, variant, step=3, running=1),
-            Scene(Action.FAIL, variant, step=5),
+            Scene(Action.CLEAR, variant, step=13, running=1),
+            Scene(Action.FAIL, variant, step=4),
+            Scene(Action.CLEAR, variant, step=4, running=1),
+            Scene(Action.FAIL, variant, step=6),
             Scene(Action.SUCCEED, variant),
             Scene(Action.FAIL_RUN, variant),
             Scene(Action.FAIL_RUN, f"{variant}_mapped"),
@@ -90,12 +95,23 @@ def scenes() -> list[Scene]:
             Scene(Action.CLEAR, f"{variant}_mapped", map_index=0, running=2),
         ]
     found += [
-        Scene(Action.FAIL, "deferred", step=7),
-        Scene(Action.CLEAR, "deferred", step=7, running=1),
         Scene(Action.FAIL, "deferred", step=8),
+        Scene(Action.CLEAR, "deferred", step=8, running=1),
+        Scene(Action.FAIL, "deferred", step=9),
         Scene(Action.DELETE_RUN, "deferred", running=1),
     ]
-    return found
+    for variant in ("deferred_statistical", "blocking_statistical"):
+        found += [
+            Scene(Action.FAIL, variant),
+            Scene(Action.CLEAR, variant, running=1),
+            Scene(Action.WAIT, f"{variant}_timeout"),
+            Scene(Action.FAIL, variant, step=13),
+            Scene(Action.CLEAR, variant, step=4, running=1),
+            Scene(Action.SUCCEED, variant),
+            Scene(Action.FAIL_RUN, variant),
+        ]
+    found.append(Scene(Action.DELETE_RUN, "deferred_statistical", running=1))
+    return [scene for scene in found if scene.variant.removesuffix("_timeout") in ways]
 
 
 class Stage:

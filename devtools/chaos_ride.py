@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import itertools
 import random
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from airflow_provider_sentinelhub.client.intent import Intent
 from devtools.airflow_http import AirflowApiError
 from devtools.airflow_runs import FINISHED_RUN
 from devtools.chaos_gate import Call, Gate, Reply, Trap
-from devtools.chaos_steps import KILLS, Harm, Plan, Strike
+from devtools.chaos_judge import Ride, judge
+from devtools.chaos_steps import Harm
 
 if TYPE_CHECKING:
     from devtools.airflow_names import Run
+    from devtools.chaos_plans import Plan, Strike
     from devtools.chaos_stack import ChaosStack, Lane
 
 _LOOK_EVERY_S = 0.5
@@ -36,94 +35,6 @@ _UNKNOWN = Reply(
     {"Content-Type": "application/json"},
     b'{"error": {"status": 404, "message": "Not found.", "code": "COMMON_NOT_FOUND"}}',
 )
-
-
-@dataclass(slots=True)
-class Ride:
-    """
-    What became of a run.
-
-    :param plan: What it had to go through.
-    :param run: The run.
-    :param struck: The strikes that hit.
-    :param state: The run's state in the end.
-    :param seconds: How long it took.
-    :param created: Tasks the service has created for it.
-    :param starts: How often the service was made to start a task, for each map index and restart.
-    :param orphans: Started tasks that had not ended when the run had.
-    :param faults: What is wrong.
-    """
-
-    plan: Plan
-    run: Run
-    struck: list[Strike] = field(default_factory=list)
-    state: str = ""
-    seconds: float = 0.0
-    created: int = 0
-    starts: dict[tuple[int, int], int] = field(default_factory=dict)
-    orphans: int = 0
-    faults: list[str] = field(default_factory=list)
-
-    @property
-    def kills(self) -> int:
-        """How many of the strikes were a kill."""
-        return sum(strike.harm in KILLS for strike in self.struck)
-
-
-def started(task: dict[str, Any]) -> int:
-    """
-    Return how often the service was made to start a task.
-
-    :param task: The task with its history, from the simulator's own records.
-    """
-    return sum(entry["event"] == "user START" for entry in task["history"])
-
-
-def is_running(task: dict[str, Any]) -> bool:
-    """
-    Whether a task was started and has not ended.
-
-    :param task: The task with its history.
-    """
-    return started(task) > 0 and task["status"] not in _TERMINAL
-
-
-def tasks_of(stack: ChaosStack, run: Run) -> list[tuple[Intent, dict[str, Any]]]:
-    """
-    Return all tasks the service has for a run, with their intents.
-
-    :param stack: Knows the simulator.
-    :param run: The run.
-    """
-    found = [(Intent.found_in(task["description"]), task) for task in stack.sim.tasks()]
-    return [
-        (intent, task)
-        for intent, task in found
-        if intent is not None and (intent.dag_id, intent.run_id) == (run.dag_id, run.run_id)
-    ]
-
-
-def evidence(stack: ChaosStack, run: Run) -> str:
-    """
-    Return all there is to know of a run: its attempts' logs and the service's history of its tasks.
-
-    :param stack: What was harmed.
-    :param run: The run.
-    """
-    lines = []
-    for intent, task in tasks_of(stack, run):
-        lines += ["", f"{task['id']} {intent.tag} {task['status']}"]
-        lines += [f"  {entry['at']} {entry['event']}" for entry in task["history"]]
-    api = stack.airflow.api
-    try:
-        for ti in api.task_instances(run):
-            lines += ["", f"{ti}"]
-            for attempt in range(1, ti.try_number + 1):
-                log = api.log(run.task(ti.task_id, ti.map_index), attempt)
-                lines += [f"----- attempt {attempt}", log]
-    except (OSError, AirflowApiError) as error:
-        lines.append(f"no more to learn: {error}")
-    return "\n".join(lines)
 
 
 class Rider:
@@ -158,7 +69,7 @@ class Rider:
         while not self._has_ended(ride) and time.monotonic() < give_up_at:
             time.sleep(_LOOK_EVERY_S)
         ride.seconds = time.monotonic() - start
-        self._judge(ride)
+        judge(self._stack, ride)
         return ride
 
     def _begin(self, plan: Plan) -> Run:
@@ -227,7 +138,7 @@ class Rider:
 
     def _harm(self, harm: Harm, trap: Trap, call: Call, gate: Gate) -> bool:
         """Do harm; say whether it could be done."""
-        stack = self._stack
+        stack, harmer = self._stack, self._stack.harmer
 
         def lost() -> None:
             trap.release(verdict=False)
@@ -241,59 +152,21 @@ class Rider:
         # A task talks to Airflow through a process that outlives it, and tells of its death.
         own = passed if gate is stack.execution else lost
         actions: dict[Harm, Callable[[], bool]] = {
-            Harm.KILL: lambda: stack.kill_caller(call, own),
-            Harm.KILL_THEN_ARRIVE: lambda: stack.kill_caller(call, arrives),
-            Harm.LOSE_WORKER: lambda: stack.lose_worker(call, lost),
-            Harm.KILL_TRIGGERER: lambda: stack.kill_component("triggerer", passed, away=2.0),
-            Harm.KILL_SCHEDULER: lambda: stack.kill_component("scheduler", lost),
-            Harm.KILL_API_SERVER: lambda: stack.kill_api_server(lost),
-            Harm.STALL: lambda: stack.stall_triggerer(passed, _STALL_S),
-            Harm.TAKE_OVER: lambda: stack.take_over(passed),
-            Harm.CUT: lambda: stack.cut([gate] if gate is stack.execution else self._lane.gates, lost, _CUT_S),
+            Harm.KILL: lambda: harmer.kill_caller(call, own),
+            Harm.KILL_THEN_ARRIVE: lambda: harmer.kill_caller(call, arrives),
+            Harm.LOSE_WORKER: lambda: harmer.lose_worker(call, lost),
+            Harm.KILL_TRIGGERER: lambda: harmer.kill_component("triggerer", passed, away=2.0),
+            Harm.KILL_SCHEDULER: lambda: harmer.kill_component("scheduler", lost),
+            Harm.KILL_API_SERVER: lambda: harmer.kill_api_server(lost),
+            Harm.STALL: lambda: harmer.stall_triggerer(passed, _STALL_S),
+            Harm.TAKE_OVER: lambda: harmer.take_over(passed),
+            Harm.CUT: lambda: harmer.cut([gate] if gate is stack.execution else self._lane.gates, lost, _CUT_S),
             Harm.LOSE: lambda: _at_once(lost),
             Harm.BURST: lambda: _answers(gate, trap, _BUSY, lambda _: True),
             Harm.THROTTLE: lambda: _answers(gate, trap, _SLOWER, lambda _: True),
             Harm.UNKNOWN: lambda: _answers(gate, trap, _UNKNOWN, lambda later: later.path.startswith(call.path)),
         }
         return actions[harm]()
-
-    # ----------------------------------------------------------------------------------------------------- judgement
-
-    def _judge(self, ride: Ride) -> None:
-        tasks = tasks_of(self._stack, ride.run)
-        ride.created = len(tasks)
-        for intended in itertools.product(ride.plan.variant.map_indexes, ride.plan.variant.rounds):
-            starts = sum(started(task) for intent, task in tasks if (intent.map_index, intent.round) == intended)
-            ride.starts[intended] = starts
-            if starts != 1:
-                ride.faults.append(f"started {starts} times, map index {intended[0]}, restart {intended[1]}")
-        ride.orphans = sum(is_running(task) for _, task in tasks)
-        if ride.orphans:
-            ride.faults.append(f"{ride.orphans} orphans")
-        if ride.state != "success":
-            ride.faults.append(f"the run is {ride.state or 'unknown'} after {ride.seconds:.0f} s")
-            return
-        ids = {
-            intent.map_index: {task["id"] for i, task in tasks if i == intent}
-            for intent, _ in tasks
-            if not intent.round
-        }
-        for index in ride.plan.variant.map_indexes:
-            result = self._result(ride, index)
-            if result is None or (result["outcome"], result["delivered"]) != ("DONE", result["total"]):
-                ride.faults.append(f"wrong result, map index {index}: {result}")
-            elif result["task_id"] not in ids.get(index, ()):
-                ride.faults.append(f"result of another task, map index {index}: {result['task_id']}")
-
-    def _result(self, ride: Ride, index: int) -> dict[str, Any] | None:
-        for _ in range(60):
-            try:
-                result: dict[str, Any] | None = self._stack.airflow.api.xcom(ride.run.task("batch", index))
-            except (OSError, AirflowApiError):
-                time.sleep(1.0)
-            else:
-                return result
-        return None
 
 
 def _at_once(verdict: Callable[[], None]) -> bool:

@@ -2,67 +2,48 @@
 
 from __future__ import annotations
 
-import random
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from typing import TYPE_CHECKING, Literal
+
+from airflow_provider_sentinelhub.client.batch import APIS, BATCH_STATISTICAL, BATCH_V2, BatchApi
+from airflow_provider_sentinelhub.client.deployments import PathLayout
 
 if TYPE_CHECKING:
     from devtools.chaos_gate import Call
+    from devtools.chaos_variants import Variant
 
-_LIST = re.compile(r"/process$")
-_ONE = re.compile(r"/process/[0-9a-f-]{36}$")
-_ANALYSE = re.compile(r"/process/[0-9a-f-]{36}/analyse$")
-_START = re.compile(r"/process/[0-9a-f-]{36}/start$")
+
+def _tasks_path(api: BatchApi) -> str:
+    page = api.page(None)
+    return f"{page.service.prefix(PathLayout.NEW)}{page.path}"
+
+
+_ID = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+_TASKS = "|".join(_tasks_path(api) for api in APIS.values())
+_LIST = re.compile(rf"^({_TASKS})$")
+_ONE = re.compile(rf"^({_TASKS})/{_ID}$")
+_ANALYSE = re.compile(rf"^({_TASKS})/{_ID}/analyse$")
+_START = re.compile(rf"^({_TASKS})/{_ID}/start$")
 _STORE = re.compile(r"/store/ti/[^/]+/sentinelhub_batch$")
-_STATE = re.compile(r"/task-instances/[0-9a-f-]{36}/state$")
-_RUN = re.compile(r"/task-instances/[0-9a-f-]{36}/run$")
+_STATE = re.compile(rf"/task-instances/{_ID}/state$")
+_RUN = re.compile(rf"/task-instances/{_ID}/run$")
 _DATABASE = re.compile(r"/execution-[^/]+\.sqlite$")
 _FEATURES = re.compile(r"/retry-[^/]+\.gpkg$")
-_TABLE = re.compile(r"/report-[^/]+\.parquet$")
+_REPORT = re.compile(r"/report-[^/]+\.parquet$")
+_SCRIPT = re.compile(r"/evalscripts/[^/]+\.js$")
+_ANSWER = re.compile(r"/\d+\.json$")
+_ANSWER_AGAIN = re.compile(rf"\.retries/{_ID}/\d+\.json$")
+_PART = re.compile(rf"/statistics-({_ID})\.parts/[^/]+\.parquet$")
+_LEDGER = re.compile(rf"/statistics-({_ID})\.parts/[^/]+\.arrow$")
+_NOTE = re.compile(rf"/statistics-({_ID})\.parts/published$")
+_STATISTICS = re.compile(rf"/statistics-({_ID})\.parquet$")
 
 Place = Literal["service", "bucket", "airflow"]
 Held = Literal["before", "after"]
-
-
-class Variant(StrEnum):
-    """A way to run a batch; the DAG is named after it."""
-
-    DEFERRED = "deferred"
-    BLOCKING = "blocking"
-    DEFERRED_MAPPED = "deferred_mapped"
-    BLOCKING_MAPPED = "blocking_mapped"
-    DEFERRED_ANALYSE = "deferred_analyse"
-    BLOCKING_ANALYSE = "blocking_analyse"
-    DEFERRED_RESTART = "deferred_restart"
-    BLOCKING_RESTART = "blocking_restart"
-
-    @property
-    def dag_id(self) -> str:
-        """The DAG."""
-        return f"chaos_{self.value}"
-
-    @property
-    def deferred(self) -> bool:
-        """Whether the wait is in the triggerer."""
-        return self.value.startswith("deferred")
-
-    @property
-    def analyses(self) -> bool:
-        """Whether the analysis is asked for before the start."""
-        return self.value.endswith("analyse")
-
-    @property
-    def rounds(self) -> tuple[int, ...]:
-        """The task itself, and each restart of what failed in it."""
-        return (0, 1) if self.value.endswith("restart") else (0,)
-
-    @property
-    def map_indexes(self) -> tuple[int, ...]:
-        """The task instances."""
-        return (0, 1) if self.value.endswith("mapped") else (-1,)
 
 
 class Harm(StrEnum):
@@ -96,6 +77,31 @@ KILLS = frozenset(
 )
 
 
+Says = Callable[["Call"], bool]
+
+
+def _words(*words: str) -> Says:
+    def says(call: Call) -> bool:
+        text = call.body + (call.reply.body if call.reply else b"")
+        return all(word.encode() in text for word in words)
+
+    return says
+
+
+def _status(status: str, *more: str) -> Says:
+    return _words(f'"status":"{status}"', *more)
+
+
+def _of_another_task(call: Call) -> bool:
+    """Whether a file named after a task holds something of another one, which ran its failed features again."""
+    return bool({found.decode() for found in re.findall(_ID.encode(), call.body)} - set(re.findall(_ID, call.path)))
+
+
+_ANYTHING = _words()
+# The tag of a restart names its number and its original.
+_RESTART = "^1:"
+
+
 @dataclass(frozen=True, slots=True)
 class Step:
     """
@@ -107,7 +113,9 @@ class Step:
     :param method: Its method.
     :param path: What its path looks like.
     :param held: Before the other side hears of it, or after it has acted.
-    :param words: What the request and its answer have in them.
+    :param says: Judges what the request and its answer say.
+    :param only: The API in which alone it occurs; ``None`` for any.
+    :param long: Whether it occurs only when the evalscript is too long to stand in the request.
     :param deferred: Whether it occurs when the wait is deferred.
     :param blocking: Whether it occurs when it is not.
     :param analyse: Whether it occurs only (True), or never (False), when the analysis comes first.
@@ -122,7 +130,9 @@ class Step:
     method: str
     path: re.Pattern[str]
     held: Held
-    words: tuple[str, ...] = ()
+    says: Says = _ANYTHING
+    only: BatchApi | None = None
+    long: bool = False
     deferred: bool = True
     blocking: bool = True
     analyse: bool | None = None
@@ -138,6 +148,8 @@ class Step:
         """
         if self.analyse is not None and self.analyse is not variant.analyses:
             return False
+        if self.only not in {None, variant.api} or (self.long and not variant.is_long):
+            return False
         if self.restart and len(variant.rounds) == 1:
             return False
         return self.deferred if variant.deferred else self.blocking
@@ -152,7 +164,7 @@ class Step:
             call.method == self.method
             and (call.reply is not None) is (self.held == "after")
             and self.path.search(call.path) is not None
-            and all(word.encode() in call.body + (call.reply.body if call.reply else b"") for word in self.words)
+            and self.says(call)
         )
 
     def harms(self, variant: Variant) -> Iterator[Harm]:
@@ -180,125 +192,51 @@ class Step:
                 yield Harm.UNKNOWN
 
 
-def _status(status: str, action: str | None = None) -> tuple[str, ...]:
-    found = (f'"status":"{status}"',)
-    return found if action is None else (*found, f'"userAction":"{action}"')
+_NEW = _status("CREATED", '"userAction":"NONE"')
+_RESTART_CREATED = _words('["')
+_REPROCESSING, _REDONE = _status("PROCESSING", _RESTART), _status("DONE", _RESTART)
 
-
-# Only a restart takes its features from a GeoPackage.
-_RESTART = ("geopackage",)
-_REPROCESSING, _REDONE = (*_RESTART, *_status("PROCESSING")), (*_RESTART, *_status("DONE"))
+_of_statistics = partial(Step, only=BATCH_STATISTICAL)
+_of_restart = partial(_of_statistics, restart=True)
 
 STEPS = (
     Step(1, "looking for an earlier task", "service", "GET", _LIST, "before"),
-    Step(2, "create on its way", "service", "POST", _LIST, "before"),
-    Step(3, "created, answer on its way", "service", "POST", _LIST, "after"),
-    Step(4, "created, before the record", "airflow", "PUT", _STORE, "before"),
-    Step(5, "recorded", "airflow", "PUT", _STORE, "after"),
-    Step(6, "before the deferral", "airflow", "PATCH", _STATE, "before", ('"deferred"',), blocking=False),
-    Step(7, "deferred, not yet taken", "airflow", "PATCH", _STATE, "after", ('"deferred"',), blocking=False),
-    Step(8, "first look", "service", "GET", _ONE, "after", _status("CREATED", "NONE"), in_trigger=True, fresh=True),
-    Step(9, "analyse on its way", "service", "POST", _ANALYSE, "before", analyse=True, in_trigger=True),
-    Step(10, "analysing, answer on its way", "service", "POST", _ANALYSE, "after", analyse=True, in_trigger=True),
-    Step(11, "start on its way", "service", "POST", _START, "before", in_trigger=True, fresh=True),
-    Step(12, "started, answer on its way", "service", "POST", _START, "after", in_trigger=True),
-    Step(13, "analysing", "service", "GET", _ONE, "after", _status("ANALYSING"), analyse=False, in_trigger=True),
-    Step(14, "processing", "service", "GET", _ONE, "after", _status("PROCESSING"), in_trigger=True),
-    Step(15, "ended, before the event", "service", "GET", _ONE, "after", _status("DONE"), in_trigger=True),
-    Step(16, "woken up", "airflow", "PATCH", _RUN, "after", ('"execute_complete"',), blocking=False),
-    Step(17, "reading the report", "bucket", "GET", _DATABASE, "before"),
-    Step(18, "lost features on their way", "bucket", "PUT", _FEATURES, "before", restart=True),
-    Step(19, "restart: create on its way", "service", "POST", _LIST, "before", _RESTART, restart=True),
-    Step(20, "restart: created, answer on its way", "service", "POST", _LIST, "after", _RESTART, restart=True),
-    Step(21, "restart: created, before the record", "airflow", "PUT", _STORE, "before", ('["',), restart=True),
-    Step(22, "restart: processing", "service", "GET", _ONE, "after", _REPROCESSING, in_trigger=True, restart=True),
+    Step(2, "long script on its way", "bucket", "PUT", _SCRIPT, "before", long=True),
+    Step(3, "create on its way", "service", "POST", _LIST, "before"),
+    Step(4, "created, answer on its way", "service", "POST", _LIST, "after"),
+    Step(5, "created, before the record", "airflow", "PUT", _STORE, "before"),
+    Step(6, "recorded", "airflow", "PUT", _STORE, "after"),
+    Step(7, "before the deferral", "airflow", "PATCH", _STATE, "before", _words('"deferred"'), blocking=False),
+    Step(8, "deferred, not yet taken", "airflow", "PATCH", _STATE, "after", _words('"deferred"'), blocking=False),
+    Step(9, "first look", "service", "GET", _ONE, "after", _NEW, in_trigger=True, fresh=True),
+    Step(10, "analyse on its way", "service", "POST", _ANALYSE, "before", analyse=True, in_trigger=True),
+    Step(11, "analysing, answer on its way", "service", "POST", _ANALYSE, "after", analyse=True, in_trigger=True),
+    Step(12, "start on its way", "service", "POST", _START, "before", in_trigger=True, fresh=True),
+    Step(13, "started, answer on its way", "service", "POST", _START, "after", in_trigger=True),
+    Step(14, "analysing", "service", "GET", _ONE, "after", _status("ANALYSING"), analyse=False, in_trigger=True),
+    Step(15, "processing", "service", "GET", _ONE, "after", _status("PROCESSING"), in_trigger=True),
+    Step(16, "ended, before the event", "service", "GET", _ONE, "after", _status("DONE"), in_trigger=True),
+    Step(17, "woken up", "airflow", "PATCH", _RUN, "after", _words('"execute_complete"'), blocking=False),
+    Step(18, "reading the report", "bucket", "GET", _DATABASE, "before", only=BATCH_V2),
+    _of_statistics(19, "reading the results", "bucket", "GET", _ANSWER, "before"),
+    _of_statistics(20, "results read, on their way", "bucket", "PUT", _PART, "before"),
+    _of_statistics(21, "results kept, before their ledger", "bucket", "PUT", _LEDGER, "before"),
+    _of_statistics(22, "ledger kept, before the table", "bucket", "PUT", _LEDGER, "after"),
+    _of_statistics(23, "statistics on their way", "bucket", "PUT", _STATISTICS, "before"),
+    _of_statistics(24, "statistics published, before the note", "bucket", "PUT", _NOTE, "before"),
+    Step(25, "lost features on their way", "bucket", "PUT", _FEATURES, "before", restart=True),
+    Step(26, "restart: create on its way", "service", "POST", _LIST, "before", _words(_RESTART), restart=True),
+    Step(27, "restart: created, answer on its way", "service", "POST", _LIST, "after", _words(_RESTART), restart=True),
+    Step(28, "restart: created, before the record", "airflow", "PUT", _STORE, "before", _RESTART_CREATED, restart=True),
+    Step(29, "restart: processing", "service", "GET", _ONE, "after", _REPROCESSING, restart=True, in_trigger=True),
     Step(
-        23, "restart: ended, before the event", "service", "GET", _ONE, "after", _REDONE, in_trigger=True, restart=True
+        30, "restart: ended, before the event", "service", "GET", _ONE, "after", _REDONE, restart=True, in_trigger=True
     ),
-    Step(24, "table written", "bucket", "PUT", _TABLE, "after"),
-    Step(25, "success on its way", "airflow", "PATCH", _STATE, "before", ('"success"',)),
-    Step(26, "success, answer on its way", "airflow", "PATCH", _STATE, "after", ('"success"',)),
+    _of_restart(31, "restart: reading the results", "bucket", "GET", _ANSWER_AGAIN, "before"),
+    _of_restart(32, "restart: results kept, before their ledger", "bucket", "PUT", _LEDGER, "before", _of_another_task),
+    _of_restart(33, "restart: statistics on their way", "bucket", "PUT", _STATISTICS, "before", _of_another_task),
+    _of_restart(34, "restart: statistics published", "bucket", "PUT", _STATISTICS, "after", _of_another_task),
+    Step(35, "report written", "bucket", "PUT", _REPORT, "after"),
+    Step(36, "success on its way", "airflow", "PATCH", _STATE, "before", _words('"success"')),
+    Step(37, "success, answer on its way", "airflow", "PATCH", _STATE, "after", _words('"success"')),
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Strike:
-    """
-    One harm at one step.
-
-    :param step: Where.
-    :param harm: What.
-    """
-
-    step: Step
-    harm: Harm
-
-    def __str__(self) -> str:
-        return f"{self.step.number} {self.step.name}: {self.harm.value}"
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """
-    What one run has to go through.
-
-    :param number: The run's number.
-    :param variant: How the batch is run.
-    :param strikes: In the order of the task's life.
-    """
-
-    number: int
-    variant: Variant
-    strikes: tuple[Strike, ...]
-
-
-# Some harms hold everybody up for half a minute, and most of what they show is shown by a plain kill.
-_WEIGHTS = {
-    Harm.KILL: 9.0,
-    Harm.KILL_THEN_ARRIVE: 3.0,
-    Harm.LOSE: 2.0,
-    Harm.CUT: 1.5,
-    Harm.LOSE_WORKER: 0.8,
-    Harm.KILL_SCHEDULER: 0.25,
-    Harm.KILL_API_SERVER: 0.25,
-    Harm.TAKE_OVER: 0.7,
-}
-_SLOW = frozenset({Harm.LOSE_WORKER, Harm.KILL_SCHEDULER, Harm.TAKE_OVER})
-_STRIKES = (2, 3, 3, 4, 5)
-
-
-def plans(
-    seed: int, only: Iterable[int] = (), *, ways: Sequence[Variant] = tuple(Variant), quick: bool = False
-) -> Iterator[Plan]:
-    """
-    Draw plans for ever: every variant and every step in turn, the harms at random.
-
-    :param seed: The same seed gives the same plans.
-    :param only: Numbers of the steps to keep to; all where there are none.
-    :param ways: Variants to keep to.
-    :param quick: Leave out what takes Airflow half a minute to notice.
-    """
-    draw = random.Random(seed)
-    numbers = frozenset(only) or frozenset(step.number for step in STEPS)
-    waiting: dict[Variant, list[Step]] = {variant: [] for variant in Variant}
-    number = 0
-    while True:
-        for variant in draw.sample(ways, len(ways)):
-            possible = [step for step in STEPS if step.number in numbers and step.occurs(variant)]
-            if not possible:
-                continue
-            steps: set[Step] = set()
-            for _ in range(min(draw.choice(_STRIKES), len(possible))):
-                if not waiting[variant]:
-                    waiting[variant] = draw.sample(possible, len(possible))
-                steps.add(waiting[variant].pop())
-            number += 1
-            ordered = sorted(steps, key=lambda step: step.number)
-            yield Plan(
-                number, variant, tuple(Strike(step, _draw(draw, step, variant, quick=quick)) for step in ordered)
-            )
-
-
-def _draw(draw: random.Random, step: Step, variant: Variant, *, quick: bool) -> Harm:
-    harms = [harm for harm in step.harms(variant) if not (quick and harm in _SLOW)]
-    return draw.choices(harms, [_WEIGHTS.get(harm, 1.0) for harm in harms])[0]

@@ -6,12 +6,13 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from devtools.chaos_ride import started
-from devtools.chaos_steps import KILLS, STEPS, Harm, Variant
+from devtools.chaos_records import started
+from devtools.chaos_steps import KILLS, STEPS, Harm
+from devtools.chaos_variants import Variant
 
 if TYPE_CHECKING:
     from devtools.chaos_actions import Scene
-    from devtools.chaos_ride import Ride
+    from devtools.chaos_judge import Ride
 
 
 def table(rows: Sequence[Sequence[object]]) -> str:

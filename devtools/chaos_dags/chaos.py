@@ -1,6 +1,6 @@
 # ruff: noqa: INP001 - a DAG folder is not a package
 """
-The batches that are harmed, in every way the main operator can run them.
+The batches that are harmed, in every way the main operators can run them.
 
 With ``SENTINELHUB_CHAOS_NAIVE`` in the environment they are run as one would without record, search and order of
 steps: create, start, wait. The harness has to find the duplicates this makes.
@@ -15,7 +15,10 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import DAG
 
 from airflow_provider_sentinelhub.client.intent import Intent, digest
+from airflow_provider_sentinelhub.hooks.scripts import with_script_placed
 from airflow_provider_sentinelhub.operators.batch_process import SentinelHubBatchProcessOperator
+from airflow_provider_sentinelhub.operators.batch_statistical import SentinelHubBatchStatisticalOperator
+from airflow_provider_sentinelhub.operators.running import RunsBatchTask
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -27,11 +30,19 @@ EVALSCRIPT = """//VERSION=3
 function setup() { return {input: ["B04"], output: {bands: 1, sampleType: "UINT8"}}; }
 function evaluatePixel(s) { return [s.B04]; }
 """
+STATISTICS_EVALSCRIPT = """//VERSION=3
+function setup() {
+  return {input: ["B04", "dataMask"], output: [{id: "red", bands: 1}, {id: "dataMask", bands: 1}]};
+}
+function evaluatePixel(s) { return {red: [s.B04], dataMask: [s.dataMask]}; }
+"""
+# Longer than what may stand in a request.
+LONG_EVALSCRIPT = f"{STATISTICS_EVALSCRIPT}{'// far and wide' * 3000}\n"
 # Around the corner that four tiles of the 20 km grid share, and two of those tiles.
 FOUR, ONE, ANOTHER = [9.21, 42.07, 9.27, 42.11], [9.21, 42.07, 9.22, 42.08], [9.26, 42.10, 9.27, 42.11]
 
 
-class NaiveBatchProcessOperator(SentinelHubBatchProcessOperator):
+class Naive(RunsBatchTask):
     """Forgets what earlier attempts did. The tag is there only so that its tasks can be counted."""
 
     def obtain(self, context: Context, deadline: float | None = None) -> tuple[BatchTask, float | None]:
@@ -41,22 +52,33 @@ class NaiveBatchProcessOperator(SentinelHubBatchProcessOperator):
         :param context: The task's context.
         :param deadline: Its deadline.
         """
-        body = self.hook.prepare(self.request)
+        body = self.body
         ti = context["ti"]
         map_index = -1 if ti.map_index is None else ti.map_index
         intent = Intent(ti.dag_id, ti.run_id, ti.task_id, map_index, digest(body), ti.max_tries or 0)
-        complete, secrets = self.hook.with_credentials(self.hook.api.tagged(body, intent.tag))
+        placed = with_script_placed(self.hook, body, intent)
+        complete, secrets = self.hook.with_credentials(self.hook.api.tagged(placed, intent.tag))
         task: BatchTask = self.hook.send(self.hook.api.create(complete, secrets))
         self.hook.send(self.hook.api.start(task.id).when_fresh())
         return task, deadline
 
 
-Operator = NaiveBatchProcessOperator if os.environ.get("SENTINELHUB_CHAOS_NAIVE") else SentinelHubBatchProcessOperator
+class NaiveBatchProcessOperator(Naive, SentinelHubBatchProcessOperator):
+    """Images."""
 
 
-def request(bbox: list[float]) -> dict[str, Any]:
+class NaiveBatchStatisticalOperator(Naive, SentinelHubBatchStatisticalOperator):
+    """Statistics."""
+
+
+NAIVE = "SENTINELHUB_CHAOS_NAIVE" in os.environ
+Images = NaiveBatchProcessOperator if NAIVE else SentinelHubBatchProcessOperator
+Statistics = NaiveBatchStatisticalOperator if NAIVE else SentinelHubBatchStatisticalOperator
+
+
+def images(bbox: list[float]) -> dict[str, Any]:
     """
-    Return the request for an area.
+    Return the request for images of an area.
 
     :param bbox: The area.
     """
@@ -67,6 +89,29 @@ def request(bbox: list[float]) -> dict[str, Any]:
         },
         "input": {"type": "tiling-grid", "id": 0, "resolution": 60},
         "output": {"type": "raster", "delivery": {"s3": {"url": "s3://sentinelhub/chaos"}}},
+    }
+
+
+def statistics(url: str, script: str = STATISTICS_EVALSCRIPT) -> dict[str, Any]:
+    """
+    Return the request for statistics of four weeks, of the parcels that the harness has put into the bucket.
+
+    :param url: Where they go.
+    :param script: Evalscript.
+    """
+    return {
+        "input": {
+            "features": {"s3": {"url": "s3://sentinelhub/chaos/parcels.gpkg"}},
+            "data": [{"type": "sentinel-2-l2a"}],
+        },
+        "aggregation": {
+            "timeRange": {"from": "2025-05-05T00:00:00Z", "to": "2025-06-02T00:00:00Z"},
+            "aggregationInterval": {"of": "P7D"},
+            "resx": 10,
+            "resy": 10,
+            "evalscript": script,
+        },
+        "output": {"s3": {"url": url}},
     }
 
 
@@ -91,10 +136,27 @@ WAYS: dict[str, dict[str, Any]] = {
     "blocking_timeout": {"deferrable": False, "timeout": 8},
 }
 
+# With the task's id in the path, and without: then restarts write to a folder of their own.
+BY_TASK = "s3://sentinelhub/chaos"
+BY_RUN = "s3://sentinelhub/chaos/{{ dag.dag_id }}/{{ run_id }}/<ID>.json"
+STATISTICAL_WAYS: dict[str, dict[str, Any]] = {
+    "deferred_statistical": {**WAYS["deferred"], "request": statistics(BY_TASK)},
+    "blocking_statistical": {**WAYS["blocking"], "request": statistics(BY_TASK)},
+    "deferred_statistical_long": {**WAYS["deferred"], "request": statistics(BY_TASK, LONG_EVALSCRIPT)},
+    "deferred_statistical_restart": {**WAYS["deferred_restart"], "request": statistics(BY_RUN)},
+    "blocking_statistical_restart": {**WAYS["blocking_restart"], "request": statistics(BY_RUN)},
+    "deferred_statistical_timeout": {**WAYS["deferred_timeout"], "request": statistics(BY_TASK)},
+    "blocking_statistical_timeout": {**WAYS["blocking_timeout"], "request": statistics(BY_TASK)},
+}
+
 for way, settings in WAYS.items():
     with DAG(f"chaos_{way}", schedule=None, start_date=START, params=PARAMS):
-        Operator(request=request(FOUR), progress_interval=0, **SETTINGS, **settings)
+        Images(request=images(FOUR), progress_interval=0, **SETTINGS, **settings)
 
 for way in ("deferred", "blocking"):
     with DAG(f"chaos_{way}_mapped", schedule=None, start_date=START, params=PARAMS):
-        Operator.partial(progress_interval=5, **SETTINGS, **WAYS[way]).expand(request=[request(ONE), request(ANOTHER)])
+        Images.partial(progress_interval=5, **SETTINGS, **WAYS[way]).expand(request=[images(ONE), images(ANOTHER)])
+
+for way, settings in STATISTICAL_WAYS.items():
+    with DAG(f"chaos_{way}", schedule=None, start_date=START, params=PARAMS):
+        Statistics(progress_interval=0, **SETTINGS, **settings)

@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import itertools
+import json
 import re
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
 
+import pyarrow as pa
 import pytest
+from pyarrow import parquet
 
 from devtools import chaos
-from devtools.chaos_steps import KILLS, STEPS, Plan, Variant, plans
+from devtools.chaos_plans import Plan, plans
+from devtools.chaos_statistics import statistics_faults
+from devtools.chaos_steps import KILLS, STEPS
+from devtools.chaos_variants import Variant
 
 
 def row(printed: str, name: str) -> list[str]:
@@ -25,34 +35,82 @@ def first(count: int, seed: int) -> list[Plan]:
 @pytest.mark.integration
 @pytest.mark.timeout(300)
 def test_every_batch_is_started_once_whoever_dies(capsys: pytest.CaptureFixture[str]) -> None:
-    status = chaos.main(["--seed", "5", "--runs", "7", "--lanes", "5", "--quick", "--scenes", "4"])
+    status = chaos.main(["--seed", "26", "--runs", "9", "--lanes", "5", "--quick", "--scenes", "4"])
     printed = capsys.readouterr().out
     assert status == 0, printed
     runs, _, kills, _, _, started, orphans, right = row(printed, "all")
-    assert (runs, started, orphans, right) == ("7", "1", "0", "7")
+    assert (runs, started, orphans, right) == ("9", "1", "0", "9")
     assert int(kills) >= 6
+    for variant in ("blocking_statistical", "deferred_statistical_restart", "blocking_statistical_restart"):
+        assert row(printed, variant)[0] == "1", printed
 
 
 @pytest.mark.integration
 @pytest.mark.timeout(300)
 def test_without_record_and_search_there_are_duplicates(capsys: pytest.CaptureFixture[str]) -> None:
-    options = ["--variants", "blocking,blocking_mapped", "--steps", "12,14", "--quick", "--scenes", "0", "--naive"]
-    status = chaos.main(["--seed", "5", "--runs", "4", "--lanes", "4", *options])
+    options = ["--variants", "blocking_mapped,blocking_statistical", "--steps", "13,15", "--quick", "--scenes", "0"]
+    status = chaos.main(["--seed", "5", "--runs", "4", "--lanes", "4", "--naive", *options])
     printed = capsys.readouterr().out
     assert status == 1, printed
-    started = row(printed, "all")[5]
-    assert int(started.split("..")[-1]) > 1, printed
+    for variant in ("blocking_mapped", "blocking_statistical"):
+        started = row(printed, variant)[5]
+        assert int(started.split("..")[-1]) > 1, printed
+
+
+@pytest.fixture
+def answers(tmp_path: Path) -> list[dict[str, Any]]:
+    """What a task and its restart wrote, one interval of two features: the rows a table should have."""
+    rows = []
+    for folder, number, mean in (("run", 1, 0.25), ("run/statistics-t0.retries/t1", 2, "NaN")):
+        where = {"from": "2025-05-05T00:00:00Z", "to": "2025-05-12T00:00:00Z"}
+        outputs = {"red": {"bands": {"B0": {"stats": {"mean": mean}}}}}
+        answer = {"response": {"data": [{"interval": where, "outputs": outputs}]}}
+        (tmp_path / folder).mkdir(parents=True)
+        text = json.dumps({"id": number, "identifier": f"parcel-{number}", **answer})
+        (tmp_path / folder / f"{number}.json").write_text(text)
+        about = {"identifier": f"parcel-{number}", "interval_from": datetime(2025, 5, 5, tzinfo=UTC), "output": "red"}
+        rows.append({**about, "band": "B0", "mean": None if mean == "NaN" else mean, "error": None})
+    (tmp_path / "run" / "2.json").write_text(json.dumps({"id": 2, "identifier": "parcel-2", "error": {"type": "X"}}))
+    return rows
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        (lambda rows: rows, None),
+        (lambda rows: [*rows, rows[0]], "1 statistics are in the table more than once"),
+        (lambda rows: rows[:1], "1 of 2 statistics are not in the table"),
+        (lambda rows: [rows[0], {**rows[1], "band": "B1"}], "1 statistics in the table were never written"),
+        (lambda rows: [{**rows[0], "mean": 0.5}, rows[1]], "1 means are not what the service wrote"),
+        (lambda rows: [rows[0], {**rows[1], "error": "TIMEOUT"}], "the table has rows with errors"),
+    ],
+)
+def test_a_table_that_is_not_what_the_service_wrote_is_a_fault(
+    tmp_path: Path, answers: list[dict[str, Any]], change: Callable[[Any], Any], fault: str | None
+) -> None:
+    schema = pa.schema([(name, pa.string()) for name in ("identifier", "output", "band", "error")])
+    schema = schema.append(pa.field("interval_from", pa.timestamp("us", "UTC"))).append(pa.field("mean", pa.float64()))
+    parquet.write_table(pa.Table.from_pylist(change(answers), schema), tmp_path / "run" / "statistics-t0.parquet")
+    result = {"task_ids": ["t0", "t1"], "statistics_url": "s3://bucket/run/statistics-t0.parquet"}
+    found = statistics_faults(tmp_path, result, {"parcel-1", "parcel-2"})
+    if fault is None:
+        assert found == []
+        assert len(statistics_faults(tmp_path, result, {"parcel-1", "parcel-2", "parcel-3"})) == 1
+    else:
+        assert any(each.startswith(fault) for each in found), found
 
 
 def test_every_step_of_every_variant_is_struck_in_every_way() -> None:
     wanted = {
-        (variant, step, harm)
+        (variant, step.number, harm)
         for variant in Variant
         for step in STEPS
         if step.occurs(variant)
         for harm in step.harms(variant)
     }
-    drawn = {(plan.variant, strike.step, strike.harm) for plan in first(20_000, seed=1) for strike in plan.strikes}
+    drawn = {
+        (plan.variant, strike.step.number, strike.harm) for plan in first(80_000, seed=1) for strike in plan.strikes
+    }
     assert wanted - drawn == set()
     assert drawn - wanted == set()
 
