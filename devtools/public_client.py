@@ -46,7 +46,10 @@ class PublicClient:
 
     def __init__(self, sim: Simulator) -> None:
         from sentinelhub.api.batch.statistical import SentinelHubBatchStatistical
+        from sentinelhub.download.sentinelhub_client import SentinelHubDownloadClient
 
+        # It keeps tokens for the whole process, also those that the simulator has forgotten.
+        SentinelHubDownloadClient.clear_cache()
         self.sim = sim
         self.config = _config(sim.ready)
         self.client = SentinelHubBatchStatistical(self.config)

@@ -13,6 +13,7 @@ from sentinelhub.api.process import SentinelHubRequest
 from sentinelhub.config import SHConfig
 from sentinelhub.constants import CRS, MimeType
 from sentinelhub.data_collections import DataCollection
+from sentinelhub.download.sentinelhub_client import SentinelHubDownloadClient
 from sentinelhub.exceptions import DownloadFailedException
 from sentinelhub.geometry import BBox
 
@@ -23,6 +24,8 @@ from airflow_provider_sentinelhub.simulator.sample import EVALSCRIPT, FOUR_TILES
 @pytest.fixture
 def client(sim: Simulator, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setenv("OAUTHLIB_INSECURE_TRANSPORT", "1")
+    # It keeps tokens for the whole process, and other tests revoke them.
+    SentinelHubDownloadClient.clear_cache()
     config = SHConfig(use_defaults=True)
     config.sh_base_url = sim.ready.base_url
     config.sh_token_url = sim.ready.token_url

@@ -16,6 +16,7 @@ from sentinelhub.config import SHConfig
 from sentinelhub.constants import CRS
 from sentinelhub.data_collections import DataCollection
 from sentinelhub.data_utils import get_failed_statistical_requests, statistical_to_dataframe
+from sentinelhub.download.sentinelhub_client import SentinelHubDownloadClient
 from sentinelhub.geometry import BBox
 
 from airflow_provider_sentinelhub.simulator.process import Simulator
@@ -29,6 +30,8 @@ WEEKS = 6
 @pytest.fixture
 def config(sim: Simulator, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setenv("OAUTHLIB_INSECURE_TRANSPORT", "1")
+    # It keeps tokens for the whole process, and other tests revoke them.
+    SentinelHubDownloadClient.clear_cache()
     # The client builds its S3 client without an address: botocore takes it from the environment.
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", sim.ready.s3_endpoint)
     monkeypatch.setenv("AWS_DEFAULT_REGION", sim.ready.region)
