@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+PATIENCE_S = 20.0
+_LOOK_EVERY_S = 4.0
 _NEWS_EVERY_S = 30.0
 _ROUNDS = """
 SELECT merged_round, count(*), sum(delivered), sum(status = 'DONE' AND NOT delivered) FROM features GROUP BY 1
@@ -103,6 +105,17 @@ class BatchStatisticalResults(BatchResults):
         target = StatisticsTarget(self._root(tasks[0]), tasks[0].id)
         return read_statistics(self.storage, rounds, target, features=features, workdir=folder, on_progress=news.tell)
 
+    def _read_when_all_is_there(self, tasks: Sequence[BatchTask], features: Path, folder: Path) -> StatisticsRead:
+        # Nowhere does it say that the last file lies there before the task is called DONE. What comes a little late
+        # must not be paid for again.
+        give_up_at = time.monotonic() + PATIENCE_S
+        while True:
+            read = self._read(tasks, features, folder)
+            if not read.missing or time.monotonic() + _LOOK_EVERY_S > give_up_at:
+                return read
+            log.info("%d features have no result: looking for them again", read.missing)
+            time.sleep(_LOOK_EVERY_S)
+
     def counter(self, task: BatchTask) -> Counter | None:  # noqa: ARG002 - the base's signature
         """
         Return ``None``: what became of a feature stands in its file, and there are as many of these as features.
@@ -148,7 +161,7 @@ class BatchStatisticalResults(BatchResults):
             if path is None:
                 log.warning("Features cannot be run again: %s", *notes)
                 return None
-            read = self._read(tasks, path, folder)
+            read = self._read_when_all_is_there(tasks, path, folder)
             if only_after_progress and not read.by_last:
                 log.warning("Task %s has mended nothing: no further restart", tasks[-1].id)
                 return None

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+import time
 import uuid
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,6 +13,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
+from airflow_provider_sentinelhub.artifacts import batch_statistical_results
 from airflow_provider_sentinelhub.hooks.batch import SentinelHubBatchHook
 from airflow_provider_sentinelhub.operators.batch_statistical import (
     SentinelHubAnalyseBatchStatisticalOperator,
@@ -31,6 +34,12 @@ from tests.airflow.test_restarts import two_layers
 PATH = "/statistics/batch/v1"
 # The original task, and the first restart of it, by the end of their tags.
 ONCE, TWICE = r"~\d+$", r"~\d+(\^1:\S+)?$"
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Features without a result are looked for again for a while; here they never come."""
+    monkeypatch.setattr(batch_statistical_results, "PATIENCE_S", 0.0)
 
 
 def operator(sim: Simulator, **kwargs: Any) -> SentinelHubBatchStatisticalOperator:
@@ -171,6 +180,33 @@ def test_what_failed_is_run_again_and_each_interval_stands_once(
     assert answers == {key: mean for key, mean in intact.items() if key[0] != 5}
     assert len(keys(rows)) == len(set(keys(rows)))
     assert [row["feature_id"] for row in rows if row["error"]] == [5]
+
+
+def test_a_late_result_is_not_paid_for_again(
+    sim: Simulator, run_task: RunTask, comms: Comms, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sim.set_script({"features": [{"outcome": "missing_file", "ids": [3]}]})
+    monkeypatch.setattr(batch_statistical_results, "PATIENCE_S", 30.0)
+    monkeypatch.setattr(batch_statistical_results, "_LOOK_EVERY_S", 0.1)
+    storage = SentinelHubBatchHook().storage
+    body = statistical_request(sim, parcels(sim))
+    looks = iter(range(600, 0, -1))
+
+    def deliver_late() -> None:
+        while not sim.requests()["counts"].get(f"GET {PATH}/{{id}}") and next(looks):
+            time.sleep(0.1)
+        root = f"{body['output']['s3']['url']}/{comms.xcoms['sentinelhub_task_id']}"
+        while sim.call("GET", f"{PATH}/{root.rpartition('/')[2]}").body["status"] != "DONE" and next(looks):
+            time.sleep(0.1)
+        time.sleep(1)
+        storage.upload(storage.read(f"{root}/2.json").replace(b'"id": 2', b'"id": 3'), f"{root}/3.json")
+
+    late = threading.Thread(target=deliver_late)
+    late.start()
+    run = run_task(operator(sim, request=body, on_partial="restart"))
+    late.join()
+    assert run.state == "success", run.error
+    assert (comms.xcoms["return_value"]["delivered"], calls(sim, "start")) == (4, 1)
 
 
 def test_only_the_weeks_that_failed_are_asked_for_again(sim: Simulator, run_task: RunTask, comms: Comms) -> None:
