@@ -14,10 +14,10 @@ from collections.abc import Mapping
 from datetime import UTC
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_sentinelhub.client.api.task_ids import checked
-from airflow_provider_sentinelhub.client.call import Call, Repeat, nothing
+from airflow_provider_sentinelhub.client.api.tasks import TaskCalls
+from airflow_provider_sentinelhub.client.call import Call
 from airflow_provider_sentinelhub.client.deployments import Service
-from airflow_provider_sentinelhub.client.models.answers import BatchTask, TaskPage
+from airflow_provider_sentinelhub.client.models.answers import BatchTask
 from airflow_provider_sentinelhub.client.models.common import from_text, validated
 from airflow_provider_sentinelhub.client.models.statistical import BatchStatisticalRequest
 
@@ -25,6 +25,16 @@ if TYPE_CHECKING:
     from airflow_provider_sentinelhub.client.retry import Retry
 
 _SERVICE = Service.BATCH_STATISTICAL
+_TASKS = TaskCalls(_SERVICE, "")
+
+# Where the APIs differ in nothing but the path.
+create = _TASKS.create
+page = _TASKS.page
+get = _TASKS.get
+analyse = _TASKS.analyse
+start = _TASKS.start
+stop = _TASKS.stop
+
 _COMMENT = "\n// "
 # A month added to the 31st ends earlier, and to that day another one later.
 _EVERY_MONTH_HAS = 28
@@ -144,53 +154,6 @@ def features_url(request: Mapping[str, Any]) -> str | None:
     return None if url is None else str(url)
 
 
-def create(body: Mapping[str, Any], secrets: tuple[str, ...] = ()) -> Call[BatchTask]:
-    """
-    Create a task. It costs nothing until it is analysed or started, but needs 1000 processing units in the account.
-
-    :param body: The request, credentials included.
-    :param secrets: The credentials in it, which no message may show.
-    """
-    return Call(
-        "POST",
-        _SERVICE,
-        "",
-        BatchTask.model_validate,
-        "create a batch task",
-        body=body,
-        repeat=Repeat.NEVER,
-        secrets=secrets,
-    )
-
-
-def page(token: str | None = None, *, count: int | None = None, sort: str = "created:desc") -> Call[TaskPage]:
-    """
-    List the account's tasks, one page at a time.
-
-    :param token: ``links.next_token`` of the page before; the first page where absent.
-    :param count: Tasks on a page; the service caps it.
-    :param sort: ``created``, ``created:desc``, ``status`` or ``status:desc``.
-    """
-    query = {"sort": sort}
-    if count is not None:
-        query["count"] = str(count)
-    if token is not None:
-        query["viewtoken"] = token
-    return Call("GET", _SERVICE, "", TaskPage.model_validate, "list the batch tasks", query=query)
-
-
-def get(task_id: str) -> Call[BatchTask]:
-    """
-    Read a task.
-
-    The service deletes tasks: CREATED ones after 7 days without a change, FAILED ones after 15, others after 30.
-
-    :param task_id: Its id.
-    :raises InvalidParameter: The id cannot be one; nothing is sent.
-    """
-    return Call("GET", _SERVICE, f"/{checked(task_id)}", BatchTask.model_validate, f"read batch task {task_id}")
-
-
 def status(task_id: str) -> Call[BatchTask]:
     """
     Read how a task is doing: all but its request and what was last asked of it, which are empty in the result.
@@ -198,40 +161,8 @@ def status(task_id: str) -> Call[BatchTask]:
     :param task_id: Its id.
     :raises InvalidParameter: The id cannot be one; nothing is sent.
     """
-    path, what = f"/{checked(task_id)}/status", f"read the status of batch task {task_id}"
+    path, what = f"{_TASKS.path_of(task_id)}/status", f"read the status of batch task {task_id}"
     return Call("GET", _SERVICE, path, BatchTask.model_validate, what)
-
-
-def analyse(task_id: str) -> Call[None]:
-    """
-    Have a created task analysed without starting it.
-
-    :param task_id: Its id.
-    :raises InvalidParameter: The id cannot be one; nothing is sent.
-    """
-    return _action(task_id, "analyse")
-
-
-def start(task_id: str) -> Call[None]:
-    """
-    Start a task; from then on it costs processing units. A created task is analysed first.
-
-    A stopped one may be started again after 30 minutes, and after 60 where it was stopped for lack of units.
-
-    :param task_id: Its id.
-    :raises InvalidParameter: The id cannot be one; nothing is sent.
-    """
-    return _action(task_id, "start")
-
-
-def stop(task_id: str) -> Call[None]:
-    """
-    Stop a task; features already processed, or being processed, are charged.
-
-    :param task_id: Its id.
-    :raises InvalidParameter: The id cannot be one; nothing is sent.
-    """
-    return _action(task_id, "stop")
 
 
 def cancel(task_id: str) -> Call[None]:
@@ -241,12 +172,7 @@ def cancel(task_id: str) -> Call[None]:
     :param task_id: Its id.
     :raises InvalidParameter: The id cannot be one; nothing is sent.
     """
-    return _action(task_id, "cancel")
-
-
-def _action(task_id: str, action: str) -> Call[None]:
-    # Sent twice, an action is refused as illegal the second time, and the caller reads the task again.
-    return Call("POST", _SERVICE, f"/{checked(task_id)}/{action}", nothing, f"{action} batch task {task_id}")
+    return _TASKS.action(task_id, "cancel")
 
 
 def _place(storage: Mapping[str, Any]) -> dict[str, Any]:

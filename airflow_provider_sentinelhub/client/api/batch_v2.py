@@ -10,11 +10,11 @@ import copy
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_sentinelhub.client.api.task_ids import checked
-from airflow_provider_sentinelhub.client.call import Call, Repeat, nothing
+from airflow_provider_sentinelhub.client.api.tasks import TaskCalls
+from airflow_provider_sentinelhub.client.call import Call
 from airflow_provider_sentinelhub.client.deployments import Service
 from airflow_provider_sentinelhub.client.errors import InvalidParameter
-from airflow_provider_sentinelhub.client.models.answers import BatchTask, GridDescription, GridPage, TaskPage
+from airflow_provider_sentinelhub.client.models.answers import GridDescription, GridPage
 from airflow_provider_sentinelhub.client.models.batch_v2 import BatchV2Request
 from airflow_provider_sentinelhub.client.models.common import from_text, validated
 
@@ -22,6 +22,15 @@ if TYPE_CHECKING:
     from airflow_provider_sentinelhub.client.retry import Retry
 
 _SERVICE = Service.BATCH_V2
+_TASKS = TaskCalls(_SERVICE, "/process")
+
+# Where the APIs differ in nothing but the path.
+create = _TASKS.create
+page = _TASKS.page
+get = _TASKS.get
+analyse = _TASKS.analyse
+start = _TASKS.start
+stop = _TASKS.stop
 
 
 def check(request: Any) -> dict[str, Any]:
@@ -129,51 +138,6 @@ def features_url(request: Mapping[str, Any]) -> str | None:
     return next((str(bucket["url"]) for bucket in buckets.values()), None)
 
 
-def create(body: Mapping[str, Any], secrets: tuple[str, ...] = ()) -> Call[BatchTask]:
-    """
-    Create a task. It costs nothing until it is analysed or started.
-
-    :param body: The request, credentials included.
-    :param secrets: The credentials in it, which no message may show.
-    """
-    return Call(
-        "POST",
-        _SERVICE,
-        "/process",
-        BatchTask.model_validate,
-        "create a batch task",
-        body=body,
-        repeat=Repeat.NEVER,
-        secrets=secrets,
-    )
-
-
-def page(token: str | None = None, *, count: int | None = None, sort: str = "created:desc") -> Call[TaskPage]:
-    """
-    List the account's tasks, one page at a time.
-
-    :param token: ``links.next_token`` of the page before; the first page where absent.
-    :param count: Tasks on a page; the service caps it.
-    :param sort: ``created``, ``created:desc``, ``status`` or ``status:desc``.
-    """
-    query = {"sort": sort}
-    if count is not None:
-        query["count"] = str(count)
-    if token is not None:
-        query["viewtoken"] = token
-    return Call("GET", _SERVICE, "/process", TaskPage.model_validate, "list the batch tasks", query=query)
-
-
-def get(task_id: str) -> Call[BatchTask]:
-    """
-    Read a task.
-
-    :param task_id: Its id.
-    :raises InvalidParameter: The id cannot be one; nothing is sent.
-    """
-    return Call("GET", _SERVICE, _path(task_id), BatchTask.model_validate, f"read batch task {task_id}")
-
-
 def update_description(task_id: str, description: str) -> Call[dict[str, Any]]:
     """
     Change a task's description; refused while it is being processed. The answer is the request, not the task.
@@ -183,38 +147,13 @@ def update_description(task_id: str, description: str) -> Call[dict[str, Any]]:
     :raises InvalidParameter: The id cannot be one; nothing is sent.
     """
     return Call(
-        "PUT", _SERVICE, _path(task_id), dict, f"update batch task {task_id}", body={"description": description}
+        "PUT",
+        _SERVICE,
+        _TASKS.path_of(task_id),
+        dict,
+        f"update batch task {task_id}",
+        body={"description": description},
     )
-
-
-def analyse(task_id: str) -> Call[None]:
-    """
-    Have a created task analysed without starting it.
-
-    :param task_id: Its id.
-    :raises InvalidParameter: The id cannot be one; nothing is sent.
-    """
-    return _action(task_id, "analyse")
-
-
-def start(task_id: str) -> Call[None]:
-    """
-    Start a task; from then on it costs processing units. A created task is analysed first.
-
-    :param task_id: Its id.
-    :raises InvalidParameter: The id cannot be one; nothing is sent.
-    """
-    return _action(task_id, "start")
-
-
-def stop(task_id: str) -> Call[None]:
-    """
-    Stop a task; features already processed, or being processed, are charged.
-
-    :param task_id: Its id.
-    :raises InvalidParameter: The id cannot be one; nothing is sent.
-    """
-    return _action(task_id, "stop")
 
 
 def tiling_grids(token: str | None = None, *, count: int | None = None) -> Call[GridPage]:
@@ -239,12 +178,3 @@ def tiling_grid(grid_id: int) -> Call[GridDescription]:
     return Call(
         "GET", _SERVICE, f"/tilinggrids/{grid_id}", GridDescription.model_validate, f"read tiling grid {grid_id}"
     )
-
-
-def _action(task_id: str, action: str) -> Call[None]:
-    # Sent twice, an action is refused as illegal the second time, and the caller reads the task again.
-    return Call("POST", _SERVICE, f"{_path(task_id)}/{action}", nothing, f"{action} batch task {task_id}")
-
-
-def _path(task_id: str) -> str:
-    return f"/process/{checked(task_id)}"
