@@ -1,10 +1,11 @@
 """
 Shows that batches are started once, whoever dies when: ``python -m devtools.chaos``, or ``make chaos``.
 
-Real Airflow processes run batches on the simulated service. At each numbered step of a batch's life workers,
-triggerer, scheduler and API server are killed with signal 9, the network is cut and answers are lost. Then the
-service's own records are counted. The exit status is 0 only if every batch was started exactly once, nothing runs
-that nobody waits for, and every run ended right.
+Real Airflow processes run batches on the simulated service: images, and statistics of parcels. At each numbered step
+of a batch's life workers, triggerer, scheduler and API server are killed with signal 9, the network is cut and answers
+are lost. Then the service's own records are counted. The exit status is 0 only if every batch was started exactly
+once, nothing runs that nobody waits for, and every run ended right: with all that was asked for, and each statistic
+once in its table.
 
 ``--naive`` does the same to batches that are created and started without record and search: that has to fail.
 """

@@ -111,7 +111,7 @@ def scenes(ways: Collection[Variant] = tuple(Variant)) -> list[Scene]:
             Scene(Action.FAIL_RUN, variant),
         ]
     found.append(Scene(Action.DELETE_RUN, "deferred_statistical", running=1))
-    return [scene for scene in found if scene.variant.removesuffix("_timeout") in ways]
+    return [scene for scene in found if Variant(scene.variant.removesuffix("_timeout")) in ways]
 
 
 class Stage:

@@ -37,10 +37,10 @@ _REPORT = re.compile(r"/report-[^/]+\.parquet$")
 _SCRIPT = re.compile(r"/evalscripts/[^/]+\.js$")
 _ANSWER = re.compile(r"/\d+\.json$")
 _ANSWER_AGAIN = re.compile(rf"\.retries/{_ID}/\d+\.json$")
-_PART = re.compile(rf"/statistics-({_ID})\.parts/[^/]+\.parquet$")
-_LEDGER = re.compile(rf"/statistics-({_ID})\.parts/[^/]+\.arrow$")
-_NOTE = re.compile(rf"/statistics-({_ID})\.parts/published$")
-_STATISTICS = re.compile(rf"/statistics-({_ID})\.parquet$")
+_PART = re.compile(rf"/statistics-{_ID}\.parts/[^/]+\.parquet$")
+_LEDGER = re.compile(rf"/statistics-{_ID}\.parts/[^/]+\.arrow$")
+_NOTE = re.compile(rf"/statistics-{_ID}\.parts/published$")
+_STATISTICS = re.compile(rf"/statistics-{_ID}\.parquet$")
 
 Place = Literal["service", "bucket", "airflow"]
 Held = Literal["before", "after"]

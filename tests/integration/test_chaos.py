@@ -35,13 +35,13 @@ def first(count: int, seed: int) -> list[Plan]:
 @pytest.mark.integration
 @pytest.mark.timeout(300)
 def test_every_batch_is_started_once_whoever_dies(capsys: pytest.CaptureFixture[str]) -> None:
-    status = chaos.main(["--seed", "26", "--runs", "9", "--lanes", "5", "--quick", "--scenes", "4"])
+    status = chaos.main(["--seed", "229", "--runs", "7", "--lanes", "5", "--quick", "--scenes", "4"])
     printed = capsys.readouterr().out
     assert status == 0, printed
     runs, _, kills, _, _, started, orphans, right = row(printed, "all")
-    assert (runs, started, orphans, right) == ("9", "1", "0", "9")
+    assert (runs, started, orphans, right) == ("7", "1", "0", "7")
     assert int(kills) >= 6
-    for variant in ("blocking_statistical", "deferred_statistical_restart", "blocking_statistical_restart"):
+    for variant in ("deferred_statistical", "blocking_statistical", "blocking_statistical_restart"):
         assert row(printed, variant)[0] == "1", printed
 
 
