@@ -32,6 +32,9 @@ def read_many(storage: Storage, urls: Iterable[str]) -> Iterator[Found]:
     :param urls: Their URLs.
     :raises StorageUnavailable: The bucket cannot be read.
     """
+    # Imported by several threads at once for the first time, it may be found half made.
+    import obstore.store  # noqa: F401 - see above
+
     waiting: deque[Future[Found]] = deque()
 
     def read(url: str) -> Found:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -50,6 +52,29 @@ def test_many_objects_come_in_order_and_no_more_is_asked_for_than_is_taken(s3: S
         assert (content and content[0]) == (None if number % 2 else str(number).encode())
     assert len(asked) < 40 + 3 * parallel_read.IN_FLIGHT
     found.close()  # type: ignore[attr-defined]
+
+
+_FIRST_READ = """
+import sys
+from airflow_provider_sentinelhub.artifacts.parallel_read import read_many
+from airflow_provider_sentinelhub.artifacts.storage import Storage
+
+class Watched(Storage):
+    def read_with_meta(self, url):
+        assert {"obstore", "obstore.store", "obstore.exceptions"} <= sys.modules.keys(), "imported by threads"
+        return super().read_with_meta(url)
+
+assert "obstore" not in sys.modules
+print(sum(len(content[0]) for _, content in read_many(Watched(), sys.argv[1:])))
+"""
+
+
+def test_a_first_read_of_all_does_not_import_in_threads(tmp_path: Path) -> None:
+    urls = [(tmp_path / str(number)).as_uri() for number in range(40)]
+    for number in range(40):
+        (tmp_path / str(number)).write_text("abc")
+    ran = subprocess.run([sys.executable, "-c", _FIRST_READ, *urls], capture_output=True, text=True, check=False)
+    assert (ran.stdout.strip(), ran.returncode) == ("120", 0), ran.stderr
 
 
 def test_what_a_read_says_about_an_object_is_what_the_list_says(s3: S3, folder_url: str) -> None:
