@@ -26,7 +26,7 @@ from airflow_provider_sentinelhub.artifacts.feature_problems import (
 from airflow_provider_sentinelhub.artifacts.feature_tables import FeatureTable, feature_name, feature_tables
 from airflow_provider_sentinelhub.artifacts.feature_writer import Size
 from airflow_provider_sentinelhub.artifacts.geopackage import HEADER_BYTES, MAX_FEATURES, WHAT
-from airflow_provider_sentinelhub.artifacts.sqlite_file import open_sqlite, quoted
+from airflow_provider_sentinelhub.artifacts.sqlite_file import found_in, open_sqlite, quoted
 from airflow_provider_sentinelhub.client.crs import SUPPORTED_EPSG
 from airflow_provider_sentinelhub.client.errors import ArtifactCorrupt
 
@@ -35,8 +35,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-# What follows this in the message speaks of files the service wrote.
-_ADVICE = ". If the task is still running"
 # Names become a part of the output's path. Text ends at a zero byte for GLOB and length, but not for instr.
 _NO_PATH = f"""({{0}} IN ('.', '..') OR length({{0}}) > {MAX_NAME} OR instr({{0}}, char(0)) > 0
     OR {{0}} GLOB '*[/\\<>?#' || char(1) || '-' || char(31) || char(127) || ']*')"""
@@ -89,8 +87,7 @@ def check_geopackage(path: Path, *, defaults: Size | None = None, validity: bool
         with open_sqlite(path, WHAT) as connection:
             _check(connection, defaults or Size(), findings, validity=validity)
     except ArtifactCorrupt as error:
-        reason = str(error).partition(_ADVICE)[0].partition(": ")[2]
-        findings.add(Rule.IS_GEOPACKAGE, [reason])
+        findings.add(Rule.IS_GEOPACKAGE, [found_in(error)])
     return findings.problems()
 
 

@@ -25,6 +25,10 @@ _HEADER_BYTES = 100
 _MAGIC = b"SQLite format 3\x00"
 _MIN_PAGE = 512
 _MAX_PAGE = 65536
+_ADVICE = (
+    ". If the task is still running, read it again later; if it has ended, download it by hand and ask Sentinel Hub "
+    "support to deliver it again."
+)
 _OF_THIS_MACHINE = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_CANTOPEN}
 
 
@@ -141,7 +145,13 @@ def corrupt(path: Path, what: str, found: str) -> ArtifactCorrupt:
     :param what: What it should be.
     :param found: What was found, and what was expected where that is not obvious.
     """
-    return ArtifactCorrupt(
-        f"{path.name} is not a usable {what}: {found}. If the task is still running, read it again later; "
-        "if it has ended, download it by hand and ask Sentinel Hub support to deliver it again."
-    )
+    return ArtifactCorrupt(f"{path.name} is not a usable {what}: {found}{_ADVICE}")
+
+
+def found_in(error: ArtifactCorrupt) -> str:
+    """
+    Return what was found in a file, without the advice, which is about files the service wrote.
+
+    :param error: What :func:`corrupt` returned.
+    """
+    return str(error).removesuffix(_ADVICE).partition(": ")[2]

@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_sentinelhub.client.errors import InvalidRequest
-from airflow_provider_sentinelhub.hooks import credentials
+from airflow_provider_sentinelhub.hooks import checks, credentials
 from airflow_provider_sentinelhub.hooks.scripts import with_script_placed
 from airflow_provider_sentinelhub.hooks.sentinel_hub import SentinelHubHook
 
@@ -56,6 +56,7 @@ class SentinelHubBatchHook(SentinelHubHook):
         """The API."""
         from airflow_provider_sentinelhub.client.batch import APIS
 
+        checks.one_of("api", self.api_key, tuple(APIS))
         return APIS[self.api_key]
 
     def get(self, task_id: str) -> BatchTask:

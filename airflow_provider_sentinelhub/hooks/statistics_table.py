@@ -23,13 +23,15 @@ def reshape_statistics(buckets: Buckets, statistics_url: str, url: str, *, wide:
     :param features_url: GeoPackage the statistics were asked of: its outlines make a GeoParquet. ``None``: without.
     :returns: How many rows it has.
     :raises ArtifactMissing: The table or the GeoPackage is not there.
-    :raises InvalidParameter: There is nothing to do, or the URL cannot be used.
+    :raises InvalidParameter: There is nothing to do, a URL cannot be used, or what lies there is something else.
     :raises StorageUnavailable: A bucket cannot be read or written.
     """
     from airflow_provider_sentinelhub.artifacts.statistics.geo import write_geoparquet
     from airflow_provider_sentinelhub.artifacts.statistics.wide import write_wide
+    from airflow_provider_sentinelhub.artifacts.tables import check_table_url, check_tidy
 
-    if not url.endswith(".parquet"):
+    check_table_url(statistics_url)
+    if not str(url).endswith(".parquet"):
         raise InvalidParameter("url", url, "must end in .parquet", "Write e.g. s3://bucket/ndvi-wide.parquet.")
     if url == statistics_url:
         raise InvalidParameter("url", url, "is the table itself, which is kept as it is", "Give the copy another name.")
@@ -40,6 +42,7 @@ def reshape_statistics(buckets: Buckets, statistics_url: str, url: str, *, wide:
     with tempfile.TemporaryDirectory(prefix="sentinelhub-statistics-") as name:
         table = Path(name) / "table.parquet"
         buckets.of(statistics_url).download(statistics_url, table)
+        check_tidy(table, statistics_url)
         rows = 0
         if wide:
             target = Path(name) / "wide.parquet"
@@ -48,7 +51,7 @@ def reshape_statistics(buckets: Buckets, statistics_url: str, url: str, *, wide:
         if features_url is not None:
             features, target = Path(name) / "features.gpkg", Path(name) / "geo.parquet"
             buckets.of(features_url).download(features_url, features)
-            rows = write_geoparquet(table, features, target)
+            rows = write_geoparquet(table, features, target, features_url=features_url)
             table = target
         buckets.of(url).upload(table, url)
     return rows

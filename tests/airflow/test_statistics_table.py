@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from airflow_provider_sentinelhub.client.errors import ArtifactMissing
+from airflow_provider_sentinelhub.client.errors import ArtifactMissing, InvalidParameter
 from airflow_provider_sentinelhub.hooks.batch import SentinelHubBatchHook
 from airflow_provider_sentinelhub.operators.batch_statistical import SentinelHubBatchStatisticalOperator
 from airflow_provider_sentinelhub.operators.statistics_table import SentinelHubStatisticsTableOperator
@@ -61,7 +61,10 @@ def test_wide_with_outlines(sim: Simulator, run_task: RunTask, comms: Comms, don
         ({"wide": False}, "there is nothing to do"),
         ({"statistics_url": "s3://b/x.parquet", "url": "s3://b/x.parquet"}, "is the table itself"),
         ({"features_url": "s3://{bucket}/no.gpkg"}, "no.gpkg"),
+        ({"features_url": "{report_url}"}, "is no GeoPackage: it starts with b'PAR1"),
         ({"statistics_url": "s3://{bucket}/no.parquet"}, "no.parquet"),
+        ({"statistics_url": "{report_url}"}, "must be the tidy table of statistics, and is another one"),
+        ({"statistics_url": None}, "statistics_url = None: must be the URL of a table of statistics"),
     ],
 )
 def test_what_cannot_be_done_is_said(
@@ -69,7 +72,9 @@ def test_what_cannot_be_done_is_said(
 ) -> None:
     bucket = sim.ready.bucket
     given = {"statistics_url": done["statistics_url"], "url": f"s3://{bucket}/x.parquet", "wide": True, **changes}
-    given = {key: value.format(bucket=bucket) if isinstance(value, str) else value for key, value in given.items()}
+    given = {
+        key: value.format(bucket=bucket, **done) if isinstance(value, str) else value for key, value in given.items()
+    }
     run = run_task(SentinelHubStatisticsTableOperator(task_id="w", **given))
     assert run.state != "success"
     assert message in str(run.error)
@@ -83,3 +88,8 @@ def test_a_dataframe_in_a_line(sim: Simulator, done: dict[str, Any]) -> None:
     assert list(frame[frame["error"].notna()]["feature_id"]) == [3]
     with pytest.raises(ArtifactMissing):
         hook.statistics(f"s3://{sim.ready.bucket}/no.parquet")
+
+
+def test_an_api_that_does_not_exist_is_named() -> None:
+    with pytest.raises(InvalidParameter, match="api = 'batch-statistics': must be one of batch-v2, batch-statistical"):
+        _ = SentinelHubBatchHook("batch-statistics").api

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from airflow_provider_sentinelhub.artifacts.statistics.projjson import crs_projj
 from airflow_provider_sentinelhub.artifacts.statistics.read import read_statistics
 from airflow_provider_sentinelhub.artifacts.statistics.wide import write_wide
 from airflow_provider_sentinelhub.artifacts.storage import Storage
+from airflow_provider_sentinelhub.artifacts.tables import check_tidy, load_table
 from airflow_provider_sentinelhub.client.crs import SUPPORTED_EPSG
 from airflow_provider_sentinelhub.client.errors import InvalidParameter
 from tests.artifacts.statistics_files import (
@@ -102,30 +105,78 @@ def test_columns_that_would_share_a_name_are_refused(tmp_path: Path) -> None:
 
 
 def test_geometries_come_from_the_input(table: Path, tmp_path: Path) -> None:
-    features = write_input(tmp_path / "input.gpkg", (1, 2, 4))
+    features = write_input(tmp_path / "input.gpkg", (1, 2, 3, 4))
     write_wide(table, tmp_path / "wide.parquet")
     for source, count in ((table, 6), (tmp_path / "wide.parquet", 5)):
         target = tmp_path / "geo.parquet"
-        assert write_geoparquet(source, features, target) == count
+        assert write_geoparquet(source, features, target, features_url=features.as_uri()) == count
         found = rows(target)
         for row in found:
-            if row["feature_id"] == 3:
-                assert row["geometry"] is None
-            else:
-                assert shapely.from_wkb(row["geometry"]).bounds == square(row["feature_id"])[1]
+            assert shapely.from_wkb(row["geometry"]).bounds == square(row["feature_id"])[1]
         assert [{**row, "geometry": None} for row in found] == [{**row, "geometry": None} for row in rows(source)]
         assert parquet.read_schema(target).types[:-1] == parquet.read_schema(source).types
         described = json.loads(parquet.read_schema(target).metadata[b"geo"])
         assert (described["version"], described["primary_column"]) == ("1.1.0", "geometry")
         column = described["columns"]["geometry"]
         assert (column["encoding"], column["geometry_types"]) == ("WKB", ["Polygon"])
-        assert column["bbox"] == [501_000.0, 5_000_000.0, 502_100.0, 5_000_100.0]
+        assert column["bbox"] == [501_000.0, 5_000_000.0, 503_100.0, 5_000_100.0]
         assert pyproj.CRS.from_json_dict(column["crs"]).to_epsg() == 32633
+
+
+def test_a_geopackage_of_other_features_is_refused(table: Path, tmp_path: Path) -> None:
+    features = write_input(tmp_path / "input.gpkg", (1, 3))
+    with closing(sqlite3.connect(features)) as connection, connection:
+        connection.execute("UPDATE features_32633 SET identifier = 'elsewhere' WHERE id = 1")
+    with pytest.raises(InvalidParameter) as caught:
+        write_geoparquet(table, features, tmp_path / "geo.parquet", features_url="s3://b/fields.gpkg")
+    assert str(caught.value) == (
+        "features_url = 's3://b/fields.gpkg': is not the GeoPackage of these statistics: of their 3 features, 1 not in "
+        "it (2 'parcel-2') and 1 with another identifier in it (1 'parcel-1': 'elsewhere'). Give the GeoPackage the "
+        "statistics were asked of."
+    )
+
+
+def test_a_feature_without_a_geometry_belongs_all_the_same(table: Path, tmp_path: Path) -> None:
+    features = write_input(tmp_path / "input.gpkg", (1, 2, 3))
+    with closing(sqlite3.connect(features)) as connection, connection:
+        connection.execute("UPDATE features_32633 SET geometry = NULL, identifier = '' WHERE id = 3")
+    write_geoparquet(table, features, tmp_path / "geo.parquet", features_url=features.as_uri())
+    found = rows(tmp_path / "geo.parquet")
+    assert {row["feature_id"] for row in found if row["geometry"] is None} == {3}
+
+
+@pytest.mark.parametrize(("content", "found"), [(b"", "it is empty"), (b"<html>", "so it is no SQLite file")])
+def test_what_is_no_geopackage_is_called_by_its_url(table: Path, tmp_path: Path, content: bytes, found: str) -> None:
+    features = tmp_path / "features.gpkg"
+    features.write_bytes(content)
+    with pytest.raises(InvalidParameter, match=found) as caught:
+        write_geoparquet(table, features, tmp_path / "geo.parquet", features_url="s3://b/fields.html")
+    assert str(caught.value).startswith("features_url = 's3://b/fields.html': is no GeoPackage: ")
+    assert "support" not in str(caught.value)
+
+
+def test_only_the_tidy_table_has_other_forms(table: Path, tmp_path: Path) -> None:
+    check_tidy(table, "s3://b/statistics.parquet")
+    write_wide(table, tmp_path / "wide.parquet")
+    with pytest.raises(InvalidParameter, match=r"must be the tidy table .* it has no column output, band, min"):
+        check_tidy(tmp_path / "wide.parquet", "s3://b/wide.parquet")
+    (tmp_path / "1.json").write_text("{}")
+    with pytest.raises(InvalidParameter, match=r"statistics_url = 's3://b/1.json': .* is no Parquet file"):
+        check_tidy(tmp_path / "1.json", "s3://b/1.json")
+
+
+def test_a_table_is_asked_for_by_its_columns(table: Path) -> None:
+    found = load_table(Storage(), table.as_uri(), ["mean", "band"])
+    assert found.column_names == ["mean", "band"]
+    with pytest.raises(InvalidParameter, match=r"columns = \['meen'\]: .* no such column\. Choose from feature_id, "):
+        load_table(Storage(), table.as_uri(), ["mean", "meen"])
+    with pytest.raises(InvalidParameter, match="statistics_url = None: must be the URL"):
+        load_table(Storage(), None)  # type: ignore[arg-type]  # what a task that failed returned
 
 
 def test_what_is_written_can_be_read_as_features(table: Path, tmp_path: Path) -> None:
     features = write_input(tmp_path / "input.gpkg", (1, 2, 3))
-    write_geoparquet(table, features, tmp_path / "geo.parquet")
+    write_geoparquet(table, features, tmp_path / "geo.parquet", features_url=features.as_uri())
     (batch,) = from_file(tmp_path / "geo.parquet")
     assert batch.epsg == 32633
     assert len(batch.geometries) == 6

@@ -8,52 +8,78 @@ from __future__ import annotations
 
 import json
 import struct
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_sentinelhub.artifacts.feature_problems import EXAMPLES
 from airflow_provider_sentinelhub.artifacts.geopackage import GEOMETRY, WHAT, joined
 from airflow_provider_sentinelhub.artifacts.manifest import geometry_wkb
-from airflow_provider_sentinelhub.artifacts.sqlite_file import open_sqlite, quoted
+from airflow_provider_sentinelhub.artifacts.sqlite_file import found_in, open_sqlite, quoted
 from airflow_provider_sentinelhub.artifacts.statistics.outcomes import geometry_extent, input_epsg, input_table
 from airflow_provider_sentinelhub.artifacts.statistics.projjson import crs_projjson
+from airflow_provider_sentinelhub.client.errors import ArtifactCorrupt, InvalidParameter
 
 if TYPE_CHECKING:
     import sqlite3
+    from collections.abc import Iterator
     from pathlib import Path
 
     import pyarrow as pa
+    from pyarrow.parquet import ParquetFile
 
+    from airflow_provider_sentinelhub.artifacts.feature_tables import FeatureTable
     from airflow_provider_sentinelhub.artifacts.geopackage import Extent
 
 _VERSION = "1.1.0"
 _TYPES = ("Point", "LineString", "Polygon", "MultiPoint", "MultiLineString", "MultiPolygon", "GeometryCollection")
 _DIMENSIONS = ("", " Z", " M", " ZM")
+_FIX = "Give the GeoPackage the statistics were asked of."
+_KEYS = ["feature_id", "identifier"]
+# Rows of a file that could not be read may know less about their feature than others.
+_ASK = (
+    "INSERT INTO temp.asked VALUES (?, ?) ON CONFLICT (number) DO UPDATE "
+    "SET identifier = coalesce(nullif(identifier, ''), excluded.identifier)"
+)
+_ABSENT = (
+    "SELECT number, a.identifier FROM temp.asked a WHERE NOT EXISTS (SELECT 1 FROM {table} i WHERE i.rowid = number)"
+)
+_OTHER = (
+    "SELECT number, a.identifier, {identifier} AS other FROM temp.asked a JOIN {table} i ON i.rowid = number "
+    "WHERE a.identifier <> '' AND other <> '' AND a.identifier <> other"
+)
 
 
-def write_geoparquet(table: Path, features: Path, target: Path) -> int:
+def write_geoparquet(table: Path, features: Path, target: Path, *, features_url: str) -> int:
     """
     Write a table of statistics with a column ``geometry``, in bounded memory, and return how many rows it has.
 
-    Geometries are in the GeoPackage's coordinate reference system. Rows of a feature the GeoPackage does not have get
-    none.
+    Geometries are in the GeoPackage's coordinate reference system. It must be the one the statistics were asked of: ids
+    are numbers of rows, and of another file they would be those of other places.
 
     :param table: The published table on this machine, or its wide form.
     :param features: The input GeoPackage of the original task.
     :param target: File to write.
-    :raises ArtifactCorrupt: The GeoPackage cannot be read.
-    :raises InvalidParameter: The GeoPackage is not what the service takes.
+    :param features_url: Where the GeoPackage came from, for messages.
+    :raises InvalidParameter: It is no GeoPackage, not what the service takes, or not that of these statistics.
     :raises InvalidConfiguration: Its coordinate reference system cannot be described, see :mod:`~.projjson`.
     """
     import pyarrow as pa
     from pyarrow import parquet
 
-    source = input_table(features)
-    crs = crs_projjson(input_epsg(source, features))
+    with _named(features_url):
+        source = input_table(features)
+        crs = crs_projjson(input_epsg(source, features))
     geometry = source.column(source.geometry.lower())
     query = f"SELECT number, {geometry} FROM temp.wanted CROSS JOIN {quoted(source.name)} i ON i.rowid = number"  # noqa: S608 - quoted
     met = _Met()
     written = 0
-    with open_sqlite(features, WHAT) as connection, parquet.ParquetFile(table) as rows:
+    with (
+        _named(features_url),
+        open_sqlite(features, WHAT) as connection,
+        parquet.ParquetFile(table) as rows,
+    ):
+        _check_features(connection, source, rows, features_url)
         connection.execute("CREATE TEMP TABLE wanted (number INTEGER PRIMARY KEY)")
         schema = rows.schema_arrow.append(pa.field(GEOMETRY, pa.binary()))
         # The metadata are known at the end. With a schema of pyarrow's own in the file, readers would look only there.
@@ -65,6 +91,51 @@ def write_geoparquet(table: Path, features: Path, target: Path) -> int:
                 written += some.num_rows
             writer.add_key_value_metadata({b"geo": json.dumps(met.metadata(crs)).encode()})
     return written
+
+
+@contextmanager
+def _named(url: str) -> Iterator[None]:
+    """Speak of the file by the name its user knows."""
+    try:
+        yield
+    except ArtifactCorrupt as e:
+        raise InvalidParameter("features_url", url, f"is no GeoPackage: {found_in(e)}", _FIX) from e
+    except InvalidParameter as e:
+        raise InvalidParameter("features_url", url, e.rule, e.fix) from e
+
+
+def _check_features(connection: sqlite3.Connection, source: FeatureTable, rows: ParquetFile, url: str) -> None:
+    """
+    Compare the features of the table with those of the GeoPackage.
+
+    :raises InvalidParameter: Some are not in it, or have another identifier there.
+    """
+    connection.execute("CREATE TEMP TABLE asked (number INTEGER PRIMARY KEY, identifier TEXT)")
+    for group in range(rows.num_row_groups):
+        pairs = rows.read_row_group(group, columns=["feature_id", "identifier"]).group_by(_KEYS).aggregate([])
+        known = (tuple(pair.values()) for pair in pairs.select(_KEYS).to_pylist() if pair["feature_id"] is not None)
+        connection.executemany(_ASK, known)
+    names = {"table": quoted(source.name), "identifier": _of_row(source.column("identifier"))}
+    problems = []
+    for query, what in ((_ABSENT, "{count} not in it"), (_OTHER, "{count} with another identifier in it")):
+        count, *_ = connection.execute(f"SELECT count(*) FROM ({query.format(**names)})").fetchone()  # noqa: S608 - quoted
+        if count:
+            some = connection.execute(f"{query.format(**names)} ORDER BY 1 LIMIT {EXAMPLES}")
+            shown = ", ".join(_shown(*row) for row in some)
+            problems.append(f"{what.format(count=f'{count:,}')} ({shown})")
+    if problems:
+        (total,) = connection.execute("SELECT count(*) FROM temp.asked").fetchone()
+        rule = f"is not the GeoPackage of these statistics: of their {total:,} features, {' and '.join(problems)}"
+        raise InvalidParameter("features_url", url, rule, _FIX)
+
+
+def _of_row(column: str) -> str:
+    return column if column == "NULL" else f"CAST(i.{column} AS TEXT)"
+
+
+def _shown(number: int, identifier: str | None, other: str | None = None) -> str:
+    name = f"{number} {identifier!r}" if identifier else str(number)
+    return f"{name}: {other!r}" if other else name
 
 
 @dataclass(slots=True)
