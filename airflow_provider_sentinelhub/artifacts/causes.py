@@ -188,6 +188,11 @@ CAUSES: tuple[tuple[str, CauseKind, str], ...] = (
         "Results are there already. Set overwrite or skipExisting; a restart overwrites them.",
     ),
     (
+        r"^(\S+ of \S+ intervals failed: )?BAD_REQUEST$",
+        _P,
+        "The service calls the request wrong and says no more. Compare this feature's size and place with others'.",
+    ),
+    (
         (
             # Of intervals that failed for different reasons, the others are worth another try.
             r"COMMON_BAD_PAYLOAD|\bBad Request\b|\bBAD_REQUEST\b(?!.*(EXECUTION_ERROR|TIMEOUT))|"
@@ -204,6 +209,12 @@ CAUSES: tuple[tuple[str, CauseKind, str], ...] = (
         ),
         _T,
         "The service had a failure of its own. Repeat it.",
+    ),
+    (
+        # A status, or what stands for one, and nothing else.
+        r"^(\S+ of \S+ intervals failed: )?(FAILED|PARTIAL|UNKNOWN|no response|no reason given)$",
+        _U,
+        "The service gave no reason. Repeat it once; if it stays, ask Sentinel Hub support with the task's id.",
     ),
     (
         (

@@ -67,7 +67,7 @@ class _Text:
     is_mendable: bool = False
 
 
-_REPAIR = "or have it done with repair=True"
+_REPAIR = "or have it done by SentinelHubInputFeaturesOperator with repair=True"
 _TEXTS = {
     Rule.IS_GEOPACKAGE: _Text("file", "cannot be read as a GeoPackage", "Write it again, or choose another file"),
     Rule.HAS_LAYERS: _Text(
@@ -78,7 +78,7 @@ _TEXTS = {
     Rule.ONE_TABLE: _Text(
         "layers",
         "there are {layers}, and statistics take one table in one coordinate reference system",
-        "Reproject all features to one, or make a file and a task of each",
+        "Put all features into one table, reprojected where the systems differ, or make a file and a task of each",
     ),
     Rule.HAS_FEATURES: _Text("features", "there are none", "Check what the file was made from"),
     Rule.AT_MOST: _Text(
@@ -226,14 +226,16 @@ class Problem:
         return InvalidParameter(f"{path.name}, {text.what}", value, _spoken(text.rule, self.count), f"{text.fix}.")
 
 
-def error_of(path: Path, problems: Sequence[Problem]) -> InvalidParameter:
+def error_of(path: Path, problems: Sequence[Problem], *, last: str = "") -> InvalidParameter:
     """
     Return one error that names all problems.
 
     :param path: The GeoPackage.
     :param problems: At least one.
+    :param last: A sentence about all of them.
     """
-    first, *others = (problem.error(path) for problem in problems)
+    *errors, end = (problem.error(path) for problem in problems)
+    first, *others = (*errors, InvalidParameter(end.field, end.value, end.rule, f"{end.fix} {last}".rstrip()))
     return first.with_others(others)
 
 

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_sentinelhub.artifacts.feature_check import check_geopackage
-from airflow_provider_sentinelhub.artifacts.feature_problems import EXAMPLES, MAX_SAMPLES, Problem, Rule
-from airflow_provider_sentinelhub.artifacts.feature_tables import feature_tables
-from airflow_provider_sentinelhub.artifacts.feature_writer import Size
+from airflow_provider_sentinelhub.artifacts.feature_problems import EXAMPLES, MAX_SAMPLES, Findings, Problem, Rule
+from airflow_provider_sentinelhub.artifacts.feature_tables import feature_name, feature_tables
+from airflow_provider_sentinelhub.artifacts.feature_writer import Size, pixels
 from airflow_provider_sentinelhub.artifacts.geopackage import WHAT
-from airflow_provider_sentinelhub.artifacts.sqlite_file import open_sqlite
-from airflow_provider_sentinelhub.artifacts.statistics.retry import pixel_counts
+from airflow_provider_sentinelhub.artifacts.sqlite_file import open_sqlite, quoted
+from airflow_provider_sentinelhub.artifacts.statistics.outcomes import geometry_extent
 
 if TYPE_CHECKING:
     from airflow_provider_sentinelhub.client.batch import BatchApi
@@ -62,12 +62,25 @@ def _for_statistics(path: Path, body: Mapping[str, Any]) -> tuple[Problem, ...]:
             names = [table.name for table in feature_tables(connection)]
         if len(names) > 1:
             found.insert(0, Problem(Rule.ONE_TABLE, len(names), tuple(names[:EXAMPLES])))
-        elif names and steps:
-            sizes = pixel_counts(path, resolution=steps)
-            if large := [(max(size), count) for *size, count in sizes if max(size) > MAX_SAMPLES]:
-                worst = f"up to {max(most for most, _ in large):,} pixels"
-                found.append(Problem(Rule.SAMPLES, sum(count for _, count in large), (worst,)))
+        elif steps:
+            found += _too_large(path, steps)
     return tuple(found)
+
+
+def _too_large(path: Path, steps: tuple[float, float]) -> tuple[Problem, ...]:
+    findings = Findings()
+    with open_sqlite(path, WHAT) as connection:
+        for table in (table for table in feature_tables(connection) if table.geometry.lower() in table.columns):
+            query = f"SELECT rowid, {table.column(table.geometry.lower())} FROM {quoted(table.name)}"  # noqa: S608 - quoted
+            for rowid, blob in connection.execute(query):
+                if (extent := geometry_extent(blob)) is None:
+                    continue
+                west, south, east, north = extent
+                across, down = pixels(east - west, steps[0]), pixels(north - south, steps[1])
+                if max(across, down) > MAX_SAMPLES:
+                    rows = (feature_name(connection, table, row) for row in (rowid,))
+                    findings.add(Rule.SAMPLES, (f"{name} ({across} x {down})" for name in rows))
+    return findings.problems()
 
 
 _CHECKS: dict[str, Callable[[Path, Mapping[str, Any]], tuple[Problem, ...]]] = {

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from airflow_provider_sentinelhub.artifacts.storage import Storage
     from airflow_provider_sentinelhub.client.batch import BatchApi
 
+_OPT_OUT = "If the service takes the file as it is, switch this check off with check_features=False."
 # A Shapefile is several files; without the last two it can be read, but names and places may be lost.
 _SHAPEFILE = (".shx", ".dbf", ".prj", ".cpg")
 
@@ -103,7 +104,7 @@ def check_input(api: BatchApi, buckets: Buckets, body: Mapping[str, Any]) -> Non
         with _naming(f"input.features.{url.partition(':')[0]}.url", url):
             buckets.of(url).download(url, path)
         if problems := check_input_features(api, path, body):
-            raise error_of(path, problems)
+            raise error_of(path, problems, last=_OPT_OUT)
 
 
 def make_input(

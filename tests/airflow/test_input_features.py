@@ -132,7 +132,7 @@ def test_nothing_is_uploaded_that_the_service_would_refuse(make: Callable[..., R
         "fields.gpkg, geometry = ['point (Point)']: 1 feature is neither POLYGON nor MULTIPOLYGON. Buffer points and "
         "lines, or leave them out.\n"
         "fields.gpkg, geometry = ['bowtie (Self-intersection[520300 4660300])']: 1 feature is not valid. Mend them in "
-        "a GIS, or have it done with repair=True."
+        "a GIS, or have it done by SentinelHubInputFeaturesOperator with repair=True."
     )
     assert not in_bucket(sim, url).exists()
 
@@ -358,7 +358,9 @@ def test_the_file_of_a_request_is_checked(sim: Simulator, url: str) -> None:
     check_input(BATCH_V2, buckets, body)
     with closing(sqlite3.connect(in_bucket(sim, url))) as database, database:
         database.execute("UPDATE features_32632 SET width = NULL, height = NULL")
-    with pytest.raises(InvalidParameter, match=r"fields\.gpkg, size = .*: 2 features have neither"):
+    with pytest.raises(
+        InvalidParameter, match=r"fields\.gpkg, size = .*: 2 features have neither.* check_features=False"
+    ):
         check_input(BATCH_V2, buckets, body)
     check_input(BATCH_V2, buckets, {**body, "input": {**body["input"], "defaults": {"resolution": 60}}})
     check_input(BATCH_V2, buckets, request(sim.ready))

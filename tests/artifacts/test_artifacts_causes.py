@@ -76,6 +76,9 @@ PERMANENT = [
     "`width = 2624`, calculated from resx, is larger than allowed 2500.\n",
     "unsupported units REFLECTANCE for band SCL",
     '{"status": 400, "message": "something of the request"}',
+    "BAD_REQUEST",
+    "3 of 26 intervals failed: BAD_REQUEST",
+    "3 of 26 intervals failed: BAD_REQUEST: Requested band is missing.",
     "RATE_LIMIT_TOKEN_COUNT_EXCEEDS_CAPACITY",
 ]
 UNKNOWN = [
@@ -94,6 +97,10 @@ UNKNOWN = [
     "Bad Request (Service: Amazon S3; Status Code: 400; Error Code: 400 Bad Request)",
     "The memory exceeds the limit",
     "Writing failed: no space",
+    "FAILED",
+    "PARTIAL",
+    "1 of 26 intervals failed: UNKNOWN",
+    "no response",
 ]
 MESSAGES = [*TRANSIENT, *PERMANENT, *(message for message in UNKNOWN if message)]
 
@@ -120,6 +127,13 @@ def test_every_row_of_the_table_is_the_first_for_some_message(pattern: str, hint
     ]
     found = [message for message in [*MESSAGES, *extra] if re.search(pattern, message, re.IGNORECASE | re.DOTALL)]
     assert [message for message in found if cause_of(message).hint == hint], pattern
+
+
+@pytest.mark.parametrize("status", ["FAILED", "PARTIAL", "BAD_REQUEST", "3 of 26 intervals failed: BAD_REQUEST"])
+def test_a_status_alone_is_no_message_to_follow(status: str) -> None:
+    hint = cause_of(status).hint
+    assert "as the message says" not in hint
+    assert "does not know the message" not in hint
 
 
 def test_hints_are_short_sentences() -> None:

@@ -52,7 +52,7 @@ def test_statistics_take_one_table(tmp_path: Path) -> None:
     in_pixels = {**STATISTICS, "aggregation": {"width": 10, "height": 10}}
     (problem,) = check_input_features(BATCH_STATISTICAL, path, in_pixels)
     assert (problem.rule, problem.count, problem.examples) == (Rule.ONE_TABLE, 2, ("features_32632", "features_4326"))
-    assert "Reproject all features to one" in str(problem.error(path))
+    assert "Put all features into one table" in str(problem.error(path))
 
 
 def test_statistics_have_a_size_of_their_own(tmp_path: Path) -> None:
@@ -60,7 +60,7 @@ def test_statistics_have_a_size_of_their_own(tmp_path: Path) -> None:
     path = write(tmp_path / "a.gpkg", (32632, [(1, "a", SQUARE), (2, "b", wide)]))
     assert rules(BATCH_V2, path, RASTERS) == []
     (problem,) = check_input_features(BATCH_STATISTICAL, path, STATISTICS)
-    assert (problem.rule, problem.count, problem.examples) == (Rule.SAMPLES, 1, ("up to 3,000 pixels",))
+    assert (problem.rule, problem.count, problem.examples) == (Rule.SAMPLES, 1, ("b (3000 x 10)",))
     coarser = {**STATISTICS, "aggregation": {"resx": 20, "resy": 10}}
     assert rules(BATCH_STATISTICAL, path, coarser) == []
 

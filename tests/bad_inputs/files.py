@@ -183,7 +183,8 @@ FILES: list[BadInput] = [
     BadInput(
         "no column identifier",
         "fields.gpkg, identifier = [\"layer 'features_32632' has id, name, width, height, resolution, "
-        'geometry"]: 1 layer lacks a column identifier. Add it, or have it done with repair=True: then the '
+        'geometry"]: 1 layer lacks a column identifier. Add it, or have it done by '
+        "SentinelHubInputFeaturesOperator with repair=True: then the "
         "features are numbered.",
         checked(
             good(),
@@ -193,7 +194,7 @@ FILES: list[BadInput] = [
     BadInput(
         "no column id",
         "fields.gpkg, id = [\"layer 'features_32632'\"]: 1 layer lacks a column id with a different integer in "
-        "each row. Add it, or have it done with repair=True.",
+        "each row. Add it, or have it done by SentinelHubInputFeaturesOperator with repair=True.",
         checked(good(), change=sql("ALTER TABLE features_32632 RENAME id TO fid")),
     ),
     BadInput(
@@ -212,27 +213,29 @@ FILES: list[BadInput] = [
     BadInput(
         "a feature without a name",
         "fields.gpkg, identifier = [\"row 2 of 'features_32632'\"]: 1 feature has none. Name them, or have it "
-        "done with repair=True: then they are numbered.",
+        "done by SentinelHubInputFeaturesOperator with repair=True: then they are numbered.",
         checked(good(), good(2, "")),
     ),
     BadInput(
         "names that are no part of a path",
         "fields.gpkg, identifier = ['..', 'a/b', '<tileName>']: 3 features have one that cannot be in the output's "
         "path: . or .., more than 200 characters, or with / \\ < > ? # or a control character. Rename them, or have "
-        "it done with repair=True: then the characters are replaced.",
+        "it done by SentinelHubInputFeaturesOperator with repair=True: then the characters are replaced.",
         checked(good(1, ".."), good(2, "a/b"), good(3, "<tileName>")),
     ),
     BadInput(
         "two features of one name",
         "fields.gpkg, identifier = ['a (2 times)']: 1 name is used more than once, over all layers, and the "
-        "output of one feature would replace the other's. Make them differ, or have it done with repair=True: "
+        "output of one feature would replace the other's. Make them differ, or have it done by "
+        "SentinelHubInputFeaturesOperator with repair=True: "
         "then a number is added.",
         checked(good(), good(2, "b"), good(3, "a")),
     ),
     BadInput(
         "one name in two layers",
         "fields.gpkg, identifier = ['b (2 times)']: 1 name is used more than once, over all layers, and the "
-        "output of one feature would replace the other's. Make them differ, or have it done with repair=True: "
+        "output of one feature would replace the other's. Make them differ, or have it done by "
+        "SentinelHubInputFeaturesOperator with repair=True: "
         "then a number is added.",
         checked(
             good(1, "b"),
@@ -242,7 +245,8 @@ FILES: list[BadInput] = [
     BadInput(
         "one name in two files for one place",
         "south.gpkg, identifier = ['a (2 times)']: 1 name is used more than once, over all layers, and the "
-        "output of one feature would replace the other's. Make them differ, or have it done with repair=True: "
+        "output of one feature would replace the other's. Make them differ, or have it done by "
+        "SentinelHubInputFeaturesOperator with repair=True: "
         "then a number is added.",
         two_files,
     ),
@@ -314,7 +318,8 @@ FILES: list[BadInput] = [
     BadInput(
         "a ring that does not close",
         "fields.gpkg, geometry = ['a (Points of LinearRing do not form a closed linestring)']: 1 feature has a "
-        "ring that does not end where it begins. Close the rings, or have it done with repair=True.",
+        "ring that does not end where it begins. Close the rings, or have it done by "
+        "SentinelHubInputFeaturesOperator with repair=True.",
         checked(good(geometry=unclosed())),
     ),
     BadInput(
@@ -326,7 +331,7 @@ FILES: list[BadInput] = [
     BadInput(
         "a polygon that crosses itself",
         "fields.gpkg, geometry = ['a (Self-intersection[500250 4600250])']: 1 feature is not valid. Mend them "
-        "in a GIS, or have it done with repair=True.",
+        "in a GIS, or have it done by SentinelHubInputFeaturesOperator with repair=True.",
         checked(good(geometry=blob(BOWTIE, 32632))),
     ),
     BadInput(
@@ -389,7 +394,7 @@ FILES: list[BadInput] = [
     BadInput(
         "a feature without a name among named ones",
         "out.gpkg, identifier = [\"row 2 of 'features_4326'\"]: 1 feature has none. Name them, or have it done "
-        "with repair=True: then they are numbered.",
+        "by SentinelHubInputFeaturesOperator with repair=True: then they are numbered.",
         lambda folder: read(
             geoparquet(
                 folder / "fields.parquet",
