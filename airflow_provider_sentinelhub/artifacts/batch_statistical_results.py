@@ -39,6 +39,7 @@ log = logging.getLogger(__name__)
 PATIENCE_S = 20.0
 _LOOK_EVERY_S = 4.0
 _NEWS_EVERY_S = 30.0
+_PROMISE_RESULTS = frozenset({"DONE", "PARTIAL"})
 _ROUNDS = """
 SELECT merged_round, count(*), sum(delivered), sum(status = 'DONE' AND NOT delivered) FROM features GROUP BY 1
 """
@@ -70,21 +71,25 @@ class BatchStatisticalResults(BatchResults):
         with tempfile.TemporaryDirectory(prefix="sentinelhub-report-") as name:
             folder = Path(name)
             features, notes = self._features(original, folder)
+            root = self._root(original)
+            if tasks[-1].status not in _PROMISE_RESULTS and next(iter(self.storage.list(root)), None) is None:
+                raise ArtifactMissing(
+                    f"Task {original.id} is {original.status}, and nothing lies at {root}. Check its id and where it "
+                    "delivered to."
+                )
             found = self._read(tasks, features, folder)
-            if not found.results and tasks[-1].status not in self.api.answered:
-                raise ArtifactMissing(f"Task {original.id} is {original.status}, and has left no results")
             report = read_execution_db(found.execution_db)
             table = folder / "report.parquet"
-            write_parquet(found.execution_db, None, table, [task.id for task in tasks])
-            url = report_url(self._root(original), original.id)
+            write_parquet(found.execution_db, None, table, found.task_ids)
+            url = report_url(root, original.id)
             self.storage.upload(table, url)
             return replace(
                 report,
                 report_url=url,
                 statistics=StatisticsTable(found.table_url, found.with_data, found.without_data, found.failed),
                 notes=(*report.notes, *notes, *_remarks(found)),
-                rounds=len(tasks),
-                tasks=_round_counts(found.execution_db, tasks),
+                rounds=len(found.task_ids),
+                tasks=_round_counts(found),
             )
 
     def _features(self, original: BatchTask, folder: Path) -> tuple[Path | None, tuple[str, ...]]:
@@ -212,12 +217,12 @@ def _remarks(found: StatisticsRead) -> list[str]:
     return notes
 
 
-def _round_counts(execution_db: Path, tasks: Sequence[BatchTask]) -> tuple[RoundCounts, ...]:
-    with open_sqlite(execution_db, "What became of the features") as connection:
+def _round_counts(read: StatisticsRead) -> tuple[RoundCounts, ...]:
+    with open_sqlite(read.execution_db, "What became of the features") as connection:
         found = {number: counts for number, *counts in connection.execute(_ROUNDS)}
     # Each task runs what the one before it lost, so what has its last word later was in it too.
-    rows = [found.get(number, [0, 0, 0]) for number in range(len(tasks))]
+    rows = [found.get(number, [0, 0, 0]) for number in range(len(read.task_ids))]
     return tuple(
-        RoundCounts(task.id, sum(row[0] for row in rows[number:]), delivered, no_data, count)
-        for number, (task, (count, delivered, no_data)) in enumerate(zip(tasks, rows, strict=True))
+        RoundCounts(task_id, sum(row[0] for row in rows[number:]), delivered, no_data, count)
+        for number, (task_id, (count, delivered, no_data)) in enumerate(zip(read.task_ids, rows, strict=True))
     )

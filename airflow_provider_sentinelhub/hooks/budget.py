@@ -39,7 +39,6 @@ def check_budget(hook: SentinelHubBatchHook, task: BatchTask, max_pu: float, spe
     :raises BudgetExceeded: It would; it was not started.
     """
     found = estimate(hook, task)
-    log.info("%s", found.text())
     left = max_pu - spent_pu
     if found.pu > left:
         limit = f"max_pu = {max_pu:g}" + (f" less the {spent_pu:.1f} PU spent before" if spent_pu else "")
@@ -48,5 +47,6 @@ def check_budget(hook: SentinelHubBatchHook, task: BatchTask, max_pu: float, spe
             f"was not started and is left as it is, ANALYSIS_DONE.\n{found.text()}\n"
             "Raise max_pu, or ask for less: a smaller area, a coarser resolution, fewer bands."
         )
+    log.info("%s", found.text())
     if found.high_pu is None or found.high_pu > left:
         log.warning("It may cost more than the %.1f PU left of max_pu; it is stopped when it has spent that", left)

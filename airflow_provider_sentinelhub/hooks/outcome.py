@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_sentinelhub.client.errors import ArtifactError, FeaturesFailed, TaskFailed, TaskStopped
+from airflow_provider_sentinelhub.hooks.deleted import DELETED
 
 if TYPE_CHECKING:
     from airflow_provider_sentinelhub.artifacts.report import FeatureReport
@@ -15,12 +17,23 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+# Why a task was stopped, and what to do then.
 _STOPPED_BECAUSE = {
-    "USER_ACTION": "by a user",
-    "OUT_OF_PU": "by the service, because the account ran out of processing units",
-    "UNHEALTHY": "by the service, because too many features failed",
+    "USER_ACTION": ("by a user", "It can be started again after 30 minutes; an operator that restarts does so."),
+    "OUT_OF_PU": (
+        "by the service, because the account ran out of processing units",
+        "It can be started again after 60 minutes, when units are back; on_out_of_pu='wait' waits for both.",
+    ),
+    "UNHEALTHY": (
+        "by the service, because too many features failed",
+        "It can be started again when the service's lock is over; on_partial='restart' does so.",
+    ),
 }
+_LOCKED = "It can be started again when the service's lock is over."
 _NAMED = 10
+
+ADVICE = "An operator that restarts runs them again, and on_partial='warn' goes on with what was delivered."
+"""What those say who only look."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,23 +49,35 @@ class GivenUp:
     why: str
 
 
+def with_restarts(hook: SentinelHubBatchHook, task: BatchTask) -> tuple[BatchTask, ...]:
+    """
+    Return a task and those that have run again what it lost, in order: what is reported on a task is true of all.
+
+    :param hook: Asks the service.
+    :param task: The task.
+    """
+    if task.status not in hook.api.answered or task.status == DELETED:
+        return (task,)
+    return (task, *(each for each in hook.restarts_of(task) if each.status in hook.api.answered))
+
+
 def conclude(
     hook: SentinelHubBatchHook,
-    task: BatchTask,
+    tasks: Sequence[BatchTask],
     *,
     on_partial: str,
-    earlier: tuple[str, ...] = (),
     given_up: GivenUp | None = None,
+    advice: str = "",
 ) -> dict[str, Any]:
     """
-    Say what came out of a task, or fail with the reasons.
+    Say what came out of a task and those that have run again what it lost, or fail with the reasons.
 
     :param hook: Reads the bucket.
-    :param task: The task.
+    :param tasks: The original task, then the others in order.
     :param on_partial: ``fail`` or ``warn`` when the task is DONE but some features failed; ``restart`` is ``fail``
         here, and ``restart_then_warn`` is ``warn``: it is asked for when restarts are over.
-    :param earlier: The tasks whose failed features it has run again, the original first.
-    :param given_up: A restart after it that was not carried through; what it delivered counts.
+    :param given_up: A restart after them that was not carried through; what it delivered counts.
+    :param advice: What can be done about features that were not delivered, in a sentence.
     :returns: ``task_id`` of the original, ``task_ids`` of all, ``outcome``, ``status``, ``cost_pu`` and what
         :meth:`~airflow_provider_sentinelhub.artifacts.report.FeatureReport.to_dict` says.
     :raises TaskFailed: The service gave the task up.
@@ -61,7 +86,7 @@ def conclude(
     """
     from airflow_provider_sentinelhub.artifacts.report import Outcome, outcome_of
 
-    tasks = [*(hook.get(each) for each in earlier), task]
+    tasks, task = list(tasks), tasks[-1]
     if task.status == "DONE" and was_skipped(task):
         return _result(tasks, Outcome.DONE, None)
     if given_up is not None:
@@ -71,10 +96,12 @@ def conclude(
         log.info("Task %s is %s\n%s", task.id, task.status, report.text())
     check_not_failed(task, report)
     if not hook.api.is_over(task):
+        if report is None:
+            log.info("Task %s is %s: there is nothing to report on yet", task.id, task.status)
         return _result(tasks, task.status, report)
     outcome = outcome_of(task.status, report)
     if report is not None and outcome is not Outcome.DONE:
-        message = _features_message(tasks, report, given_up)
+        message = _features_message(tasks, report, given_up, advice)
         if on_partial in {"fail", "restart"} or outcome is Outcome.FAILED:
             raise FeaturesFailed(message)
         log.warning(message)
@@ -98,14 +125,12 @@ def check_not_failed(task: BatchTask, report: FeatureReport | None = None) -> No
         )
     if task.status == "STOPPED":
         moment = task.user_action_updated or task.last_updated
-        because = _STOPPED_BECAUSE.get(task.stopped_status_reason or "", f"({task.stopped_status_reason})")
+        unknown = (f"({task.stopped_status_reason})", _LOCKED)
+        because, then = _STOPPED_BECAUSE.get(task.stopped_status_reason or "", unknown)
         when = f" at {moment:%Y-%m-%d %H:%M:%S %Z}" if moment is not None else ""
         spent = f", after {task.cost_pu:.1f} PU" if task.cost_pu is not None else ""
         groups = f"\n{_groups(report)}" if report is not None and report.error_groups else ""
-        raise TaskStopped(
-            f"Task {task.id} was STOPPED {because}{when}{spent}. It can be started again 30 minutes after a user's "
-            f"stop and 60 minutes after running out of processing units.{groups}"
-        )
+        raise TaskStopped(f"Task {task.id} was STOPPED {because}{when}{spent}. {then}{groups}")
 
 
 def _report(hook: SentinelHubBatchHook, tasks: list[BatchTask], *, is_answered: bool) -> FeatureReport | None:
@@ -129,19 +154,17 @@ def was_skipped(task: BatchTask) -> bool:
     return task.skips_existing and not task.cost_pu and task.user_action in {"ANALYSE", "START"}
 
 
-def _features_message(tasks: list[BatchTask], report: FeatureReport, given_up: GivenUp | None) -> str:
+def _features_message(tasks: list[BatchTask], report: FeatureReport, given_up: GivenUp | None, advice: str) -> str:
     lost = report.total - report.delivered - report.no_data
     names = ", ".join(report.failed_names[:_NAMED])
     more = f" and {report.failed - _NAMED} more" if report.failed > _NAMED else ""
-    restarts = f" after {len(tasks) - 1} restarts" if len(tasks) > 1 else ""
+    count = len(tasks) - 1
+    restarts = f" after {count} restart{'s' * (count > 1)}" if count else ""
+    fix = f" {advice}" if advice else ""
     if given_up is not None:
-        fix = f"\nThe last restart was given up: {given_up.why}\nSentinelHubRestartFailedOperator goes on from there."
-    elif restarts:
-        fix = ""
-    else:
-        fix = " Set on_partial='restart' to run them again, or 'warn' to go on with what was delivered."
+        fix = f"\nThe last restart was given up: {given_up.why}\nAn operator that restarts goes on from there."
     return (
-        f"Task {tasks[0].id} is DONE, but{restarts} {lost} of {report.total} features were not delivered "
+        f"Task {tasks[0].id} is {tasks[0].status}, but{restarts} {lost} of {report.total} features were not delivered "
         f"({report.failed} failed, {report.undelivered} undelivered, {report.pending} pending, "
         f"{report.unknown} unknown){': ' + names + more if names else ''}.\n{_groups(report)}\n"
         f"All features: {report.report_url}.{fix}"

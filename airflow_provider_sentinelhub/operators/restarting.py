@@ -62,6 +62,7 @@ class RestartsFailedFeatures(WaitsForBatchTask):
         self.max_pu = max_pu
         self.spent_pu = 0.0
         self._is_resuming = False
+        self._no_restart = ""
 
     @property
     def body(self) -> Mapping[str, Any]:
@@ -162,9 +163,17 @@ class RestartsFailedFeatures(WaitsForBatchTask):
     def _conclude(
         self, context: Context, task: BatchTask, earlier: tuple[str, ...], given_up: GivenUp | None = None
     ) -> Any:
-        result = conclude(self.hook, task, earlier=earlier, on_partial=self.on_partial, given_up=given_up)
+        tasks = [*(self.hook.get(each) for each in earlier), task]
+        result = conclude(self.hook, tasks, on_partial=self.on_partial, given_up=given_up, advice=self._advice())
         announce(context, self.hook, self.outlets, task, result)
         return result
+
+    def _advice(self) -> str:
+        """Say what could still be done about features that were not delivered."""
+        if self.restarts():
+            return self._no_restart
+        otherwise = ", or 'warn' to go on with what was delivered" if self.on_partial == "fail" else ""
+        return f"Set on_partial='restart' to run them again{otherwise}."
 
     def _may_restart(self, task: BatchTask, record: TaskRecord) -> bool:
         if len(record.earlier) - record.inherited >= int(self.max_restarts):
@@ -172,7 +181,11 @@ class RestartsFailedFeatures(WaitsForBatchTask):
         is_own = self.owns_original or len(record.earlier) > record.inherited
         spent = self.spent_pu + (task.cost_pu or 0.0 if is_own else 0.0)
         if self.max_pu is not None and float(self.max_pu) - spent < MINIMUM_PU:
-            self.log.warning("No restart: a task costs %g PU at least, and %.1f of max_pu are spent", MINIMUM_PU, spent)
+            self._no_restart = (
+                f"There was no restart: it costs {MINIMUM_PU:g} PU at least, and of max_pu = {float(self.max_pu):g} "
+                f"{spent:.1f} are spent."
+            )
+            self.log.warning("%s", self._no_restart)
             return False
         return True
 

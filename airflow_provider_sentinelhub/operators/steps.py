@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_sentinelhub.hooks.checks import ON_PARTIAL, one_of
-from airflow_provider_sentinelhub.hooks.outcome import check_not_failed, conclude
+from airflow_provider_sentinelhub.hooks.checks import ON_PARTIAL, is_literal, one_of
+from airflow_provider_sentinelhub.hooks.outcome import ADVICE, check_not_failed, conclude, with_restarts
 from airflow_provider_sentinelhub.operators.base import BatchTaskOperator
 from airflow_provider_sentinelhub.operators.creating import CreatesBatchTask
 from airflow_provider_sentinelhub.operators.waiting import WaitsForBatchTask
@@ -146,6 +146,8 @@ class ReportsOnBatchTask(WorksOnBatchTask):
     def __init__(self, *, on_partial: str = "fail", **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.on_partial = on_partial
+        if is_literal(on_partial):
+            one_of("on_partial", on_partial, ON_PARTIAL)
 
     def look(self) -> BatchTask:
         """Return the remote task as it is now."""
@@ -159,4 +161,5 @@ class ReportsOnBatchTask(WorksOnBatchTask):
         """
         with self.at_work(context):
             one_of("on_partial", self.on_partial, ON_PARTIAL)
-            return conclude(self.hook, self.look(), on_partial=self.on_partial)
+            tasks = with_restarts(self.hook, self.look())
+            return conclude(self.hook, tasks, on_partial=self.on_partial, advice=ADVICE)

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow.sdk import BaseSensorOperator, PokeReturnValue
 from airflow.sdk.configuration import conf
 
-from airflow_provider_sentinelhub.hooks.checks import ON_PARTIAL, one_of
+from airflow_provider_sentinelhub.hooks.checks import ON_PARTIAL, is_literal, one_of
 from airflow_provider_sentinelhub.hooks.failures import airflow_failures
-from airflow_provider_sentinelhub.hooks.outcome import conclude
+from airflow_provider_sentinelhub.hooks.outcome import ADVICE, conclude, with_restarts
 from airflow_provider_sentinelhub.hooks.sentinel_hub import SentinelHubHook
 
 if TYPE_CHECKING:
@@ -75,6 +75,8 @@ class BatchTaskSensor(BaseSensorOperator):
         self.on_partial = on_partial
         self.poll_interval = poll_interval
         self.progress_interval = progress_interval
+        if is_literal(on_partial):
+            one_of("on_partial", on_partial, ON_PARTIAL)
 
     @cached_property
     def hook(self) -> SentinelHubBatchHook:
@@ -121,7 +123,9 @@ class BatchTaskSensor(BaseSensorOperator):
             if not self.hook.api.is_over(task):
                 self.log.info("Task %s is %s (%s %%)", task.id, task.status, task.completion_percentage or 0)
                 return PokeReturnValue(is_done=False)
-            return PokeReturnValue(is_done=True, xcom_value=conclude(self.hook, task, on_partial=self.on_partial))
+            tasks = with_restarts(self.hook, task)
+            result = conclude(self.hook, tasks, on_partial=self.on_partial, advice=ADVICE)
+            return PokeReturnValue(is_done=True, xcom_value=result)
 
     def execute_complete(self, context: Context, event: Any) -> Any:
         """

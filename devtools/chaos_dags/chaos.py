@@ -136,9 +136,9 @@ WAYS: dict[str, dict[str, Any]] = {
     "blocking_timeout": {"deferrable": False, "timeout": 8},
 }
 
-# With the task's id in the path, and without: then restarts write to a folder of their own.
+# As a folder, and as a template.
 BY_TASK = "s3://sentinelhub/chaos"
-BY_RUN = "s3://sentinelhub/chaos/{{ dag.dag_id }}/{{ run_id }}/<ID>.json"
+BY_RUN = "s3://sentinelhub/chaos/{{ dag.dag_id }}/{{ run_id }}/<REQUEST_ID>/<ID>.json"
 STATISTICAL_WAYS: dict[str, dict[str, Any]] = {
     "deferred_statistical": {**WAYS["deferred"], "request": statistics(BY_TASK)},
     "blocking_statistical": {**WAYS["blocking"], "request": statistics(BY_TASK)},

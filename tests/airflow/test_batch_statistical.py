@@ -250,15 +250,57 @@ def test_what_would_fail_again_is_left_out(sim: Simulator, run_task: RunTask, co
     assert calls(sim, "start") == 1
 
 
-def test_results_in_a_template_without_the_task(sim: Simulator, run_task: RunTask, comms: Comms) -> None:
+def test_results_in_a_template(sim: Simulator, run_task: RunTask, comms: Comms) -> None:
     sim.set_script({"features": [{"outcome": "fatal", "ids": [2], "task": ONCE}]})
     url = f"s3://{sim.ready.bucket}/{uuid.uuid4()}"
-    body = statistical_request(sim, parcels(sim), output__s3__url=f"{url}/<IDENTIFIER>.json")
+    body = statistical_request(sim, parcels(sim), output__s3__url=f"{url}/<REQUEST_ID>/of-<IDENTIFIER>.json")
     run = run_task(operator(sim, request=body, on_partial="restart"))
     assert run.state == "success", run.error
     result = comms.xcoms["return_value"]
-    assert result["statistics_url"] == f"{url}/statistics-{result['task_id']}.parquet"
+    assert result["statistics_url"] == f"{url}/{result['task_id']}/statistics-{result['task_id']}.parquet"
     assert len(set(keys(table(sim, result)))) == 4 * 4
+
+
+def test_results_that_another_task_would_be_given_are_refused(sim: Simulator, run_task: RunTask) -> None:
+    body = statistical_request(sim, parcels(sim), output__s3__url=f"s3://{sim.ready.bucket}/april/<ID>.json")
+    run = run_task(operator(sim, request=body))
+    assert run.state == "failed"
+    assert "must hold <REQUEST_ID>, or what another run left there would be taken for answers" in str(run.error)
+    assert calls(sim) == 0
+
+
+def test_who_only_looks_loses_nothing_that_was_mended(sim: Simulator, run_task: RunTask, comms: Comms) -> None:
+    sim.set_script({"features": [{"outcome": "fatal", "ids": [2], "task": ONCE}]})
+    body = statistical_request(sim, parcels(sim))
+    assert run_task(operator(sim, request=body, on_partial="restart")).state == "success"
+    mended, rows = comms.xcoms["return_value"], table(sim, comms.xcoms["return_value"])
+    which: dict[str, Any] = {"batch_task_id": mended["task_id"]}
+    places = {"delivery_url": body["output"]["s3"]["url"], "features_url": body["input"]["features"]["s3"]["url"]}
+    for days in (0, 31):
+        # Thirty-one days later the service has deleted the task and its restart.
+        sim.admin("POST", "/clock", {"advance_seconds": days * 24 * 3600})
+        for looking in (
+            SentinelHubBatchStatisticalReportOperator(task_id="r", **which, **places),
+            SentinelHubBatchStatisticalSensor(task_id="s", **which, **places),
+        ):
+            run = run_task(looking)
+            assert run.state == "success", run.error
+            seen = comms.xcoms["return_value"]
+            assert (seen["outcome"], seen["delivered"]) == ("DONE", 4)
+            assert [each["task_id"] for each in seen["tasks"]] == mended["task_ids"]
+            assert table(sim, seen) == rows
+
+
+def test_where_nothing_lies_nothing_is_written(sim: Simulator, run_task: RunTask) -> None:
+    elsewhere = f"s3://{sim.ready.bucket}/{uuid.uuid4()}"
+    no_task = "00000000-0000-4000-8000-000000000000"
+    looking = SentinelHubBatchStatisticalSensor(
+        task_id="s", batch_task_id=no_task, delivery_url=elsewhere, features_url=parcels(sim), on_partial="warn"
+    )
+    run = run_task(looking)
+    assert run.state != "success"
+    assert f"nothing lies at {elsewhere}/{no_task}. Check its id" in str(run.error)
+    assert list(SentinelHubBatchHook().storage.list(elsewhere)) == []
 
 
 def test_worker_lost_while_a_restart_goes_on(sim: Simulator, run_task: RunTask, comms: Comms) -> None:

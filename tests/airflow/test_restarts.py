@@ -16,7 +16,10 @@ from airflow_provider_sentinelhub.artifacts.geopackage import add_layer, finish_
 from airflow_provider_sentinelhub.artifacts.storage import Storage
 from airflow_provider_sentinelhub.client.errors import ArtifactMissing
 from airflow_provider_sentinelhub.hooks.batch import SentinelHubBatchHook
-from airflow_provider_sentinelhub.operators.batch_process import SentinelHubBatchProcessOperator
+from airflow_provider_sentinelhub.operators.batch_process import (
+    SentinelHubBatchProcessOperator,
+    SentinelHubBatchReportOperator,
+)
 from airflow_provider_sentinelhub.operators.restart_failed import SentinelHubRestartFailedOperator
 from airflow_provider_sentinelhub.simulator.process import Simulator
 from airflow_provider_sentinelhub.triggers.events import EventKind
@@ -104,11 +107,21 @@ def test_what_failed_once_is_delivered(sim: Simulator, run_task: RunTask, comms:
     assert (calls(sim), calls(sim, "start")) == (2, 2)
 
 
+def test_who_only_looks_sees_what_was_mended(sim: Simulator, run_task: RunTask, comms: Comms, names: list[str]) -> None:
+    sim.set_script({"features": [fatal(names[:2], 1)]})
+    assert run_task(operator(sim)).state == "success"
+    mended = comms.xcoms["return_value"]
+    report = SentinelHubBatchReportOperator(task_id="r", batch_task_id=mended["task_id"])
+    run = run_task(report)
+    assert run.state == "success", run.error
+    assert comms.xcoms["return_value"] == mended
+
+
 def test_ends_when_a_restart_mends_nothing(sim: Simulator, run_task: RunTask, comms: Comms, names: list[str]) -> None:
     sim.set_script({"features": [fatal(names[:1], 9)]})
     run = run_task(operator(sim, max_restarts=5))
     assert run.state == "failed"
-    assert "after 1 restarts 1 of 4 features were not delivered" in str(run.error)
+    assert "after 1 restart 1 of 4 features were not delivered" in str(run.error)
     assert calls(sim, "start") == 2
 
 
@@ -222,7 +235,7 @@ def test_restart_out_of_time_leaves_what_there_is(
     late = {**event, "batch_task_id": comms.xcoms["sentinelhub_task_id"], "kind": EventKind.LATE.value}
     run = run_task(op, next_method="execute_complete", next_kwargs={"event": late})
     assert run.state == "failed"
-    assert "after 1 restarts 2 of 4 features were not delivered" in str(run.error)
+    assert "after 1 restart 2 of 4 features were not delivered" in str(run.error)
     assert "The last restart was given up" in str(run.error)
     assert "it was never started" in str(run.error)
     assert (calls(sim), calls(sim, "start")) == (2, 1)
@@ -432,7 +445,7 @@ class TestRestartFailedOperator:
     def test_max_pu(self, sim: Simulator, run_task: RunTask, comms: Comms, names: list[str]) -> None:
         task_id = self.partial(sim, run_task, comms, [fatal(names[:2], 1), fatal(names[2:3], 2)])
         run = self.restart(run_task, task_id, max_pu=150)
-        assert "after 1 restarts 1 of 4 features were not delivered" in str(run.error)
+        assert "after 1 restart 1 of 4 features were not delivered" in str(run.error)
         assert calls(sim, "start") == 1
 
     def test_nothing_failed(self, sim: Simulator, run_task: RunTask, comms: Comms, names: list[str]) -> None:

@@ -183,8 +183,8 @@ def test_a_retry_does_not_write_over_what_the_original_wrote(tmp_path: Path) -> 
     rounds = [*rounds_of(url, TASK), *rounds_of(retried, RETRY)]
     found = read_statistics(Storage(), rounds, target_of(url), features=None, workdir=tmp_path)
     assert (found.results, found.with_data, found.failed) == (2, 2, 0)
-    for own in ("s3://bucket/f", "s3://bucket/<REQUEST_ID>/<ID>.json"):
-        assert retry_output_url(own, TASK) == own
+    for own in ("s3://bucket/f", "s3://bucket/f/<REQUEST_ID>/<ID>.json"):
+        assert retry_output_url(own, TASK) == f"s3://bucket/f/{TASK}/statistics-{TASK}.retries/<REQUEST_ID>/<ID>.json"
 
 
 def test_rounds_that_cannot_be_meant_are_refused(tmp_path: Path) -> None:

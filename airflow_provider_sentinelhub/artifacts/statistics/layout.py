@@ -71,6 +71,10 @@ class StatisticsUrl:
         if found and not found & {ID, IDENTIFIER}:
             rule = f"a template must hold {ID} or {IDENTIFIER}, or features overwrite each other"
             raise InvalidParameter(field, shown, rule, f"Add {ID}.json.")
+        if found and REQUEST_ID not in found:
+            # The service allows it. But a feature without a result would be given that of an earlier run.
+            rule = f"must hold {REQUEST_ID}, or what another run left there would be taken for answers of this one"
+            raise InvalidParameter(field, shown, rule, f"Write e.g. s3://bucket/{REQUEST_ID}/{ID}.json.")
         return cls("s3", location.bucket, rest.partition("/")[2].rstrip("/"))
 
     @property
@@ -248,18 +252,15 @@ class StatisticsTarget:
 
 def retry_output_url(url: str, task_id: str) -> str:
     """
-    Name the places a task that runs failed features again may write to without touching what the original wrote.
+    Name the places a task that runs failed features again writes to: ``<root>/statistics-<id>.retries``.
 
-    That is the original's own URL where the task's id is part of it, and ``<root>/statistics-<id>.retries`` otherwise:
-    a retry for some of the intervals must not replace the file that has the others.
+    A retry for some of the intervals must not replace the file that has the others; and all that belongs to a table
+    lies in one folder.
 
     :param url: Output URL or template of the original task.
     :param task_id: Id of the original task.
     :raises InvalidParameter: URL or id cannot be used.
     """
-    path = url.partition("://")[2].partition("/")[2]
-    if "<" not in path or REQUEST_ID in path:
-        return url
     return f"{statistics_root(url, task_id)}/statistics-{task_id}.retries/{REQUEST_ID}/{ID}.json"
 
 

@@ -81,6 +81,7 @@ class Loader:
     :param folder: Folder on this machine.
     :param catalog: The catalog.
     :param on_progress: Called now and then.
+    :param task_ids: Afterwards, the tasks by round: those named, then those of which there are parts.
     """
 
     storage: Storage
@@ -92,26 +93,31 @@ class Loader:
     results: int = 0
     done: int = 0
     unreadable: int = 0
+    task_ids: tuple[str, ...] = ()
     reader: ResultReader = field(default_factory=ResultReader)
 
     def load(self) -> None:
         """
-        Take in what is new.
+        Take in what is new. Tasks that nobody names, but which were read earlier, come after those that are named.
 
         :raises InvalidParameter: A URL cannot be used.
         :raises StorageUnavailable: The bucket cannot be read, or not be written to.
         """
-        numbers = {one.task_id: number for number, one in enumerate(self.rounds)}
-        there = {meta.url for meta in self.storage.list(self.parts_url)}
-        ledgers = (url for url in sorted(there) if _part_of(url) in there and url.endswith(LEDGER_SUFFIX))
+        listed = sorted((meta.last_modified, meta.url) for meta in self.storage.list(self.parts_url))
+        there = {url for _, url in listed}
+        ledgers = (url for _, url in listed if _part_of(url) in there and url.endswith(LEDGER_SUFFIX))
+        known = [one.task_id for one in self.rounds]
         for url, content in read_many(self.storage, ledgers):
             try:
                 found = read_ledger(content[0]) if content else None
             except ArtifactCorrupt:
                 # What it held is read again, from the results themselves.
                 continue
-            if found and found[0] in numbers:
-                self.catalog.add_part(_part_of(url), numbers[found[0]], found[1])
+            if found:
+                if found[0] not in known:
+                    known.append(found[0])
+                self.catalog.add_part(_part_of(url), known.index(found[0]), found[1])
+        self.task_ids = tuple(known)
         for number, one in enumerate(self.rounds):
             self.results += self.catalog.add_listing(number, self._listed(one))
         total = self.catalog.list_unread()

@@ -56,6 +56,8 @@ class StatisticsRead:
     :param without_data: Intervals in which nothing was: answered, and kept as rows.
     :param failed: Intervals without an answer. Features that failed as a whole have none.
     :param by_last: Intervals that the last of the tasks answered: what it has mended, if it is a retry.
+    :param task_ids: The tasks by round. A task that ran failed features again and was read once stays in the table,
+        also where nobody names it any more: what was paid for is not lost again.
     :param results: Result files that were found, in all rounds.
     :param read: Those read now; the others were known from an earlier read.
     :param unreadable: Those that could not be understood; they are read again next time.
@@ -70,6 +72,7 @@ class StatisticsRead:
     without_data: int
     failed: int
     by_last: int
+    task_ids: tuple[str, ...]
     results: int
     read: int
     unreadable: int
@@ -120,7 +123,7 @@ def read_statistics(
             catalog.choose()
             merge_rounds(catalog, loader.local)
             counts = write_feature_outcomes(catalog, features, execution_db)
-            content = content_of(catalog, task_ids)
+            content = content_of(catalog, loader.task_ids)
             is_new = not is_published(storage, target, content)
             if is_new:
                 table = scratch / "table.parquet"
@@ -128,7 +131,7 @@ def read_statistics(
                     catalog,
                     loader.local,
                     table,
-                    task_ids=task_ids,
+                    task_ids=loader.task_ids,
                     on_part=lambda done, total: tell(StatisticsProgress(Phase.PUBLISHING, done, total)),
                 )
                 publish(storage, target, content, table)
@@ -137,6 +140,7 @@ def read_statistics(
                 execution_db,
                 *catalog.intervals(),
                 by_last=answered_by(catalog, len(rounds) - 1),
+                task_ids=loader.task_ids,
                 results=loader.results,
                 read=loader.done - loader.unreadable,
                 unreadable=loader.unreadable,
