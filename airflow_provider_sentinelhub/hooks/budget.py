@@ -38,14 +38,19 @@ def check_budget(hook: SentinelHubBatchHook, task: BatchTask, max_pu: float, spe
     :param spent_pu: How many of them were spent already, by the tasks it is a restart of.
     :raises BudgetExceeded: It would; it was not started.
     """
+    from airflow_provider_sentinelhub.client.estimate import MINIMUM_PU
+
     found = estimate(hook, task)
     left = max_pu - spent_pu
     if found.pu > left:
+        advice = "Raise max_pu, or ask for less: a smaller area, a coarser resolution, fewer bands."
+        if left < MINIMUM_PU:
+            advice = f"Raise max_pu: no task costs less than {MINIMUM_PU:g} PU."
         limit = f"max_pu = {max_pu:g}" + (f" less the {spent_pu:.1f} PU spent before" if spent_pu else "")
         raise BudgetExceeded(
             f"Task {task.id} would cost about {found.pu:.1f} PU for {found.features} features, more than {limit}. It "
             f"was not started and is left as it is, ANALYSIS_DONE.\n{found.text()}\n"
-            "Raise max_pu, or ask for less: a smaller area, a coarser resolution, fewer bands."
+            f"{advice}"
         )
     log.info("%s", found.text())
     if found.high_pu is None or found.high_pu > left:

@@ -25,9 +25,6 @@ if TYPE_CHECKING:
     from airflow_provider_sentinelhub.client.models.answers import BatchTask
     from airflow_provider_sentinelhub.triggers.events import BatchEvent
 
-# What the service bills for any task.
-MINIMUM_PU = 100.0
-
 
 class RestartsFailedFeatures(WaitsForBatchTask):
     """
@@ -176,6 +173,8 @@ class RestartsFailedFeatures(WaitsForBatchTask):
         return f"Set on_partial='restart' to run them again{otherwise}."
 
     def _may_restart(self, task: BatchTask, record: TaskRecord) -> bool:
+        from airflow_provider_sentinelhub.client.estimate import MINIMUM_PU
+
         if len(record.earlier) - record.inherited >= int(self.max_restarts):
             return False
         is_own = self.owns_original or len(record.earlier) > record.inherited

@@ -50,7 +50,7 @@ class RequestTemplating(BaseOperator):
         # Only the request as a whole: an address in it may end in .json as well.
         if content is getattr(self, "request", None) and _is_path(content, ".json"):
             path = super().render_template(content, context, environment, seen_oids)
-            return self.render_template(json.loads(_read(path, environment)), context, environment, seen_oids)
+            return self.render_template(_read_json(path, environment), context, environment, seen_oids)
         return super().render_template(content, context, environment, seen_oids)
 
     def with_files(self, request: Any) -> Any:
@@ -62,15 +62,15 @@ class RequestTemplating(BaseOperator):
         :param request: The request.
         """
         if _is_path(request, ".json"):
-            request = json.loads(_read(request, self.get_template_env()))
+            request = _read_json(request, self.get_template_env())
         if not isinstance(request, dict):
             return request
-        return {key: self._with_script(value) for key, value in request.items()}
+        return {key: self._with_script(key, value) for key, value in request.items()}
 
-    def _with_script(self, part: Any) -> Any:
+    def _with_script(self, name: str, part: Any) -> Any:
         if not isinstance(part, dict) or not _is_path(part.get(_EVALSCRIPT), ".js"):
             return part
-        return {**part, _EVALSCRIPT: _read(part[_EVALSCRIPT], self.get_template_env())}
+        return {**part, _EVALSCRIPT: _read(f"{name}.{_EVALSCRIPT}", part[_EVALSCRIPT], self.get_template_env())}
 
 
 def _is_text(script: Any) -> bool:
@@ -81,7 +81,16 @@ def _is_path(value: Any, ending: str) -> bool:
     return isinstance(value, str) and value.endswith(ending) and "\n" not in value
 
 
-def _read(path: str, environment: jinja2.Environment) -> str:
+def _read_json(path: str, environment: jinja2.Environment) -> Any:
+    text = _read("request", path, environment)
+    with airflow_failures():
+        try:
+            return json.loads(text)
+        except ValueError as e:
+            raise InvalidParameter("request", path, f"this file is not JSON ({e})", "Correct it.") from None
+
+
+def _read(field: str, path: str, environment: jinja2.Environment) -> str:
     from jinja2 import TemplateNotFound
 
     with airflow_failures():
@@ -91,7 +100,7 @@ def _read(path: str, environment: jinja2.Environment) -> str:
             return environment.loader.get_source(environment, path)[0]
         except (TemplateNotFound, OSError) as e:
             raise InvalidParameter(
-                "request",
+                field,
                 path,
                 f"this file cannot be read ({e})",
                 "Put it beside the DAG file or into the DAG's template_searchpath, or give an absolute path.",
