@@ -9,7 +9,9 @@ from airflow_provider_sentinelhub.artifacts.layout import DeliveryUrl
 from airflow_provider_sentinelhub.artifacts.location import Location, without_secrets
 from airflow_provider_sentinelhub.artifacts.statistics.layout import StatisticsUrl
 from airflow_provider_sentinelhub.client.errors import InvalidParameter
-from airflow_provider_sentinelhub.client.preflight.findings import Finding, Json, mapping, objects, part
+from airflow_provider_sentinelhub.client.kinds import other_kind
+from airflow_provider_sentinelhub.client.models.common import from_text
+from airflow_provider_sentinelhub.client.preflight.findings import Finding, Findings, Json, mapping, objects, part
 from airflow_provider_sentinelhub.client.preflight.request import RULES, Examined
 from airflow_provider_sentinelhub.client.preflight.request import examine as examine_with
 
@@ -17,6 +19,11 @@ if TYPE_CHECKING:
     from airflow_provider_sentinelhub.client.deployments import Deployment
     from airflow_provider_sentinelhub.client.kinds import RequestKind
 
+_NAMES: Final[Mapping[str, tuple[str, str]]] = {
+    "batch-v2": ("Batch Processing V2", "SentinelHubBatchProcessOperator"),
+    "batch-statistical": ("Batch Statistical", "SentinelHubBatchStatisticalOperator"),
+    "statistical": ("the Statistical API", "SentinelHubStatisticalOperator"),
+}
 SECRET_FIELDS = ("iamRoleARN", "accessKey", "secretAccessKey", "credentials")
 
 
@@ -45,6 +52,8 @@ def examine(api: RequestKind, request: Any, deployment: Deployment | None = None
     :param request: The service's own request as a dict, or as the JSON text of one; evalscripts as text.
     :param deployment: Where it is going to be sent; ``None`` where that is not known.
     """
+    if (mistaken := mistaken_request(api, request)) is not None:
+        return Examined({}, Findings((mistaken,)))
 
     def check_storages(body: Json, _: Deployment | None) -> Iterator[Finding]:
         for path in api.storages:
@@ -53,6 +62,21 @@ def examine(api: RequestKind, request: Any, deployment: Deployment | None = None
                     yield from _check_bucket(api, body, (*path, kind), bucket)
 
     return examine_with(request, api.check, (check_storages, *RULES[api.key]), deployment)
+
+
+def mistaken_request(api: RequestKind, request: Any) -> InvalidParameter | None:
+    """
+    Return the error of a request that is for another API; ``None`` where it is not, or may not be.
+
+    :param api: The API it was given to.
+    :param request: A request of any shape, or its JSON text.
+    """
+    asked = from_text(request)
+    if (other := other_kind(api, asked)) is None:
+        return None
+    name, operator = _NAMES[other.key]
+    rule = f"is a request of {name}, and this is {_NAMES[api.key][0]}"
+    return InvalidParameter("request", list(asked), rule, f"Use {operator}.")
 
 
 def _check_bucket(api: RequestKind, body: Json, path: tuple[str, ...], bucket: Json) -> Iterator[Finding]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from airflow.cli.cli_config import CLICommand
 
+APIS = ("batch-v2", "batch-statistical", "statistical")
 DEPLOYMENTS = ("aws-eu-central-1", "aws-us-west-2", "cdse")
 
 
@@ -34,6 +35,11 @@ def get_commands() -> list[CLICommand]:
                 ("--deployment",),
                 choices=DEPLOYMENTS,
                 help="where the requests are going to be sent; more can be checked then",
+            ),
+            argument(
+                ("--api",),
+                choices=APIS,
+                help="what the requests are for; without it, each is taken for what it looks like",
             ),
             argument(("--json",), action="store_true", help="print one JSON object for each problem"),
         ),

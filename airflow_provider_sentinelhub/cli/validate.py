@@ -17,11 +17,13 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_sentinelhub.artifacts.preflight import examine
 from airflow_provider_sentinelhub.client.deployments import DEPLOYMENTS, Deployment
 from airflow_provider_sentinelhub.client.errors import InvalidParameter
-from airflow_provider_sentinelhub.client.kinds import kind_of
+from airflow_provider_sentinelhub.client.kinds import KINDS, kind_of
 from airflow_provider_sentinelhub.client.preflight.findings import part
 
 if TYPE_CHECKING:
     import argparse
+
+    from airflow_provider_sentinelhub.client.kinds import RequestKind
 
 _JINJA = ("{{", "{%")
 
@@ -55,33 +57,35 @@ def validate(args: argparse.Namespace) -> None:
     """
     Print what is wrong with requests, a line each, and exit with 1 if there is an error.
 
-    :param args: ``requests``, ``deployment`` and ``json``.
+    :param args: ``requests``, ``deployment``, ``api`` and ``json``.
     """
     deployment = DEPLOYMENTS[args.deployment] if args.deployment else None
-    problems = [problem for name in args.requests for problem in problems_in(name, deployment)]
+    kind = KINDS[args.api] if args.api else None
+    problems = [problem for name in args.requests for problem in problems_in(name, deployment, kind)]
     for problem in problems:
         sys.stdout.write(f"{problem.json() if args.json else problem.text()}\n")
     errors = sum(problem.level == "error" for problem in problems)
     if not args.json:
-        checked = f"{len(args.requests)} request{'s' * (len(args.requests) != 1)}"
-        sys.stdout.write(f"{checked} checked: {errors} errors, {len(problems) - errors} warnings\n")
+        found = f"{_counted(errors, 'error')}, {_counted(len(problems) - errors, 'warning')}"
+        sys.stdout.write(f"{_counted(len(args.requests), 'request')} checked: {found}\n")
     sys.stdout.flush()
     sys.exit(1 if errors else 0)
 
 
-def problems_in(name: str, deployment: Deployment | None = None) -> Iterator[Problem]:
+def problems_in(name: str, deployment: Deployment | None = None, kind: RequestKind | None = None) -> Iterator[Problem]:
     """
     Find what is wrong with the request in a file.
 
     :param name: The file. An ``evalscript`` in it that ends in ``.js`` is looked for beside it.
     :param deployment: Where it is going to be sent; ``None`` where that is not known.
+    :param kind: What it is for; ``None`` where it is taken for what it looks like.
     """
     try:
         request = _read(Path(name))
     except InvalidParameter as e:
         yield Problem(name, "error", e.field, _line(str(e)))
         return
-    findings = examine(kind_of(request), request, deployment).findings
+    findings = examine(kind or kind_of(request), request, deployment).findings
     for error in findings.errors:
         if _is_template(repr(error.value)):
             message = f"{error.field} is a template: it is checked when Airflow has rendered it"
@@ -115,6 +119,10 @@ def _read(path: Path) -> Any:
         raise InvalidParameter(f"{holder}.evalscript", script, rule, fix) from None
     request[holder]["evalscript"] = text
     return request
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}{'s' * (count != 1)}"
 
 
 def _is_template(text: str) -> bool:

@@ -166,13 +166,17 @@ class SentinelHubStatisticalOperator(RequestTemplating):
 
     def _question(self) -> tuple[list[Place], dict[str, Any]]:
         """Return the geometries, and the request for the first of them, which is that for all."""
+        from airflow_provider_sentinelhub.artifacts.preflight import mistaken_request
         from airflow_provider_sentinelhub.artifacts.statistics.places import BOUNDS, Place, places_of
+        from airflow_provider_sentinelhub.client.kinds import STATISTICAL
         from airflow_provider_sentinelhub.client.models.common import from_text
         from airflow_provider_sentinelhub.client.preflight.findings import part
         from airflow_provider_sentinelhub.hooks.input_features import Buckets
         from airflow_provider_sentinelhub.hooks.statistical import check_places
 
         request = from_text(self.with_files(self.request))
+        if (mistaken := mistaken_request(STATISTICAL, request)) is not None:
+            raise mistaken
         has_bounds = part(request, *BOUNDS) is not None
         known = {
             "geometries": self.geometries is not None,

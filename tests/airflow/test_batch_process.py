@@ -324,6 +324,20 @@ class TestTemplating:
         assert sent["processRequest"]["input"]["bounds"]["bbox"] == [8.9, 41.80, 8.95, 41.82]
         assert sent["processRequest"]["evalscript"] == EVALSCRIPT
 
+    def test_a_file_that_cannot_be_read_is_named_with_its_field(
+        self, sim: Simulator, run_task: RunTask, tmp_path: Path
+    ) -> None:
+        (tmp_path / "r.json").write_text("{")
+        for body, said in (
+            (request(sim.ready, processRequest__evalscript="/no/s.js"), "processRequest.evalscript = '/no/s.js': this"),
+            ({"aggregation": {"evalscript": "/no/s.js"}}, "aggregation.evalscript = '/no/s.js': this file cannot be"),
+            ("/no/r.json", "request = '/no/r.json': this file cannot be read"),
+            (str(tmp_path / "r.json"), "r.json': this file is not JSON"),
+        ):
+            run = run_task(SentinelHubCreateBatchProcessOperator(task_id="t", request=body))
+            assert run.state == "failed"
+            assert said in str(run.error)
+
     def test_request_of_another_task_may_name_a_script(
         self, sim: Simulator, run_task: RunTask, comms: Comms, tmp_path: Path
     ) -> None:

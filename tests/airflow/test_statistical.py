@@ -20,6 +20,7 @@ from airflow_provider_sentinelhub.hooks.statistical import SentinelHubStatistica
 from airflow_provider_sentinelhub.operators.statistical import SentinelHubStatisticalOperator
 from tests.airflow.airflow_harness import Comms, Run, RunTask
 from tests.airflow.statistical_harness import NDVI, parcels
+from tests.client.client_harness import build_document
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -281,6 +282,9 @@ def test_a_rate_limit_is_waited_for(ask: Callable[..., Run], sim: Simulator, com
     assert (comms.xcoms["return_value"]["delivered"], calls(sim)) == (5, 8)
 
 
+IMAGES = build_document()
+
+
 @pytest.mark.parametrize(
     ("parameters", "said"),
     [
@@ -297,6 +301,8 @@ def test_a_rate_limit_is_waited_for(ask: Callable[..., Run], sim: Simulator, com
         ({"output_url": "gs://bucket/x"}, "output_url = 'gs://bucket/x': must start with s3://"),
         ({"output_url": "s3://bucket/<ID>.json"}, "must hold <REQUEST_ID>, or what another run left there"),
         ({"request": request(evalscript="//VERSION=3")}, "has no function setup()"),
+        ({"request": IMAGES}, "is a request of Batch Processing V2, and this is the Statistical API. Use Sentinel"),
+        ({"request": IMAGES, "geometries": None}, "is a request of Batch Processing V2, and this is"),
     ],
 )
 def test_bad_input_is_said_before_anything_is_sent(

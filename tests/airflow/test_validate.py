@@ -13,18 +13,21 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_sentinelhub.cli.definition import DEPLOYMENTS, get_commands
+from airflow_provider_sentinelhub.cli.definition import APIS, DEPLOYMENTS, get_commands
 from airflow_provider_sentinelhub.cli.validate import validate
 from airflow_provider_sentinelhub.client import deployments
+from airflow_provider_sentinelhub.client.kinds import KINDS
 from airflow_provider_sentinelhub.get_provider_info import get_provider_info
 from tests.bad_inputs.requests import request, script
 
 AIRFLOW = Path(sys.executable).with_name("airflow")
 
 
-def run(capsys: pytest.CaptureFixture[str], *names: Path, deployment: str = "", as_json: bool = False) -> Any:
+def run(
+    capsys: pytest.CaptureFixture[str], *names: Path, deployment: str = "", as_json: bool = False, api: str = ""
+) -> Any:
     """What the command prints, by line, and its exit status."""
-    arguments = argparse.Namespace(requests=[str(name) for name in names], deployment=deployment, json=as_json)
+    arguments = argparse.Namespace(requests=[str(name) for name in names], deployment=deployment, json=as_json, api=api)
     with pytest.raises(SystemExit) as ended:
         validate(arguments)
     return capsys.readouterr().out.splitlines(), ended.value.code
@@ -42,6 +45,21 @@ def test_a_good_request(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert run(capsys, written(tmp_path), as_json=True) == ([], 0)
 
 
+def test_what_the_request_is_for_can_be_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = written(tmp_path)
+    lines, status = run(capsys, path, api="batch-statistical")
+    assert status == 1
+    assert len(lines) == 2
+    assert lines[0].endswith(
+        "is a request of Batch Processing V2, and this is Batch Statistical. Use SentinelHubBatchProcessOperator."
+    )
+    assert run(capsys, path, api="batch-v2")[1] == 0
+
+
+def test_the_apis_are_those_there_are() -> None:
+    assert set(APIS) == set(KINDS)
+
+
 def test_every_problem_has_a_line_of_its_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     good = written(tmp_path)
     bad = written(tmp_path, "bad.json", input__id=5, output__cogParameters={"blockxsize": 500})
@@ -52,7 +70,7 @@ def test_every_problem_has_a_line_of_its_own(tmp_path: Path, capsys: pytest.Capt
         f"{bad}: error: input.id",
         f"{bad}: error: output.cogParameters.blockxsize",
         f"{bad}: warning: output.cogParameters: {ignored}",
-        "2 requests checked: 2 errors, 1 warnings",
+        "2 requests checked: 2 errors, 1 warning",
     ]
     lines, status = run(capsys, bad, as_json=True)
     assert status == 1

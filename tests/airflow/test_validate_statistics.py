@@ -34,6 +34,14 @@ def test_each_is_checked_as_what_it_is(tmp_path: Path) -> None:
     assert (single.level, single.field) == ("error", "input.bounds")
 
 
+@pytest.mark.parametrize("document", [statistical_document, batch_statistical_document])
+def test_a_misspelt_aggregation_does_not_make_another_request_of_it(document: Any, tmp_path: Path) -> None:
+    request = document()
+    request["agregation"] = request.pop("aggregation")
+    found = problems(tmp_path, request)
+    assert [(each.level, each.field) for each in found] == [("error", "aggregation"), ("error", "agregation")]
+
+
 def test_the_deployment_makes_a_difference(tmp_path: Path) -> None:
     document = batch_statistical_document(input__data=[{"type": "hls"}])
     assert [each.level for each in problems(tmp_path, document)] == []

@@ -94,6 +94,12 @@ def _bad(title: str, message: str, changes: dict[str, Any], deployment: str = ""
     return BadInput(title, message, provoke)
 
 
+def _statistics() -> dict[str, Any]:
+    from tests.client.client_harness import batch_statistical_document
+
+    return batch_statistical_document()
+
+
 def _examine(document: Any, deployment: str = "") -> None:
     from airflow_provider_sentinelhub.artifacts.preflight import examine
     from airflow_provider_sentinelhub.client.batch import BATCH_V2
@@ -266,6 +272,18 @@ REQUESTS = (
         "processRequest.evalscript = 'max_ndvi.js': is the path of a file, and the service takes the text of a "
         "script. Have the file read, or give the text.",
         {"processRequest__evalscript": "max_ndvi.js"},
+    ),
+    _bad(
+        "The path of a file that is not read",
+        "processRequest.evalscript = 'evalscripts/ndvi.txt': looks like the path of a file, and only files that end in "
+        ".js are read. Rename the file, or give the text of the script.",
+        {"processRequest__evalscript": "evalscripts/ndvi.txt"},
+    ),
+    BadInput(
+        "A request for statistics where images are made",
+        "request = ['input', 'aggregation', 'calculations', 'output']: is a request of Batch Statistical, and this is "
+        "Batch Processing V2. Use SentinelHubBatchStatisticalOperator.",
+        lambda _: _examine(_statistics()),
     ),
     _bad(
         "An evalscript of an older version",

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from airflow_provider_sentinelhub.client.batch import BATCH_STATISTICAL, BATCH_V2
 from airflow_provider_sentinelhub.client.deployments import DEPLOYMENTS
-from airflow_provider_sentinelhub.client.kinds import STATISTICAL, RequestKind, kind_of
+from airflow_provider_sentinelhub.client.kinds import STATISTICAL, RequestKind, kind_of, other_kind
 from airflow_provider_sentinelhub.client.preflight.findings import Findings
 from airflow_provider_sentinelhub.client.preflight.request import RULES, examine
 from airflow_provider_sentinelhub.simulator.batch_statistical import BatchStatistical
@@ -27,7 +27,10 @@ from tests.client.client_harness import (
 
 EU, US, CDSE = (DEPLOYMENTS[key] for key in ("aws-eu-central-1", "aws-us-west-2", "cdse"))
 WGS84: dict[str, Any] = {"bbox": [14.0, 45.0, 14.005, 45.005]}
-KINDS = [(STATISTICAL, statistical_document), (BATCH_STATISTICAL, batch_statistical_document)]
+KINDS: list[tuple[RequestKind, Any]] = [
+    (STATISTICAL, statistical_document),
+    (BATCH_STATISTICAL, batch_statistical_document),
+]
 both = pytest.mark.parametrize(("kind", "document"), KINDS, ids=["statistical", "batch"])
 BOW_TIE = [[0, 0], [1, 1], [1, 0], [0, 1], [0, 0]]
 HISTOGRAM = "calculations__ndvi__histograms__default"
@@ -58,10 +61,30 @@ MASKED = '[{id: "ndvi", bands: %s}, {id: "dataMask", bands: 1}]'
         ({}, BATCH_V2),
         ([], BATCH_V2),
         ({"aggregation": {}, "input": None}, STATISTICAL),
+        ({"agregation": {}, "input": {"data": []}}, STATISTICAL),
+        ({"agregation": {}, "input": {"data": []}, "output": {}}, BATCH_STATISTICAL),
+        ({"input": {"data": []}, "evalscript": "", "output": {}}, BATCH_V2),
     ],
 )
 def test_the_kind_of_a_request_is_told_from_it(document: Any, kind: RequestKind) -> None:
     assert kind_of(document) is kind
+
+
+ALL: list[tuple[RequestKind, Any]] = [(BATCH_V2, build_document), *KINDS]
+
+
+@pytest.mark.parametrize(("kind", "document"), ALL, ids=["rasters", "statistical", "batch"])
+def test_a_request_of_another_api_is_told_from_a_mistake(kind: RequestKind, document: Any) -> None:
+    assert other_kind(kind, document()) is None
+    assert [other_kind(each, document()) for each, _ in ALL if each is not kind] == [kind, kind]
+
+
+def test_a_single_mistake_makes_no_other_request() -> None:
+    bounds = {"input__bounds": WGS84}
+    assert other_kind(BATCH_STATISTICAL, batch_statistical_document(**bounds)) is None
+    assert other_kind(BATCH_STATISTICAL, batch_statistical_document(output=...)) is None
+    assert other_kind(STATISTICAL, statistical_document(output={})) is None
+    assert other_kind(BATCH_V2, {}) is None
 
 
 @both
@@ -87,6 +110,7 @@ def test_nothing_is_wrong_with_a_good_request(kind: RequestKind, document: Any, 
             "has no output but dataMask, so there is nothing to compute statistics of",
         ),
         ({"aggregation__evalscript": "ndvi.js"}, "aggregation.evalscript", "is the path of a file"),
+        ({"aggregation__evalscript": "evalscripts/x.txt"}, "aggregation.evalscript", "only files that end in .js"),
         ({"aggregation__evalscript": NDVI[12:]}, "aggregation.evalscript", "does not begin with //VERSION=3"),
         ({"aggregation__evalscript": "//VERSION=3\nfunction setup() {}"}, "aggregation.evalscript", "has no function"),
         (

@@ -57,6 +57,8 @@ def check_sampling(body: Json, deployment: Deployment | None) -> Iterator[Findin
     :param deployment: Not looked at.
     """
     aggregation = mapping(body, "aggregation")
+    if not aggregation:
+        return
     yield from _check_size(aggregation)
     yield from _check_intervals(aggregation)
 

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 _SAMPLE_TYPES = ("AUTO", "INT8", "UINT8", "INT16", "UINT16", "FLOAT32")
 _VERSION = re.compile(r"[\s\ufeff]*//\s*VERSION\s*=\s*3\b", re.IGNORECASE)
+# In a single line: what ends in .js, or else a word with a folder before it or an ending after it.
+_PATH = re.compile(r".*\.js|(?!//)[\w\-.~:\\/ ]*([\\/][\w\-.]+|\.\w{1,5})")
 _FUNCTIONS = ("setup", "evaluatePixel")
 
 
@@ -39,8 +41,12 @@ def check_text(field: str, text: str) -> Iterator[Finding]:
     :param text: The script.
     """
     if _is_path(text):
-        rule = "is the path of a file, and the service takes the text of a script"
-        yield InvalidParameter(field, text, rule, "Have the file read, or give the text.")
+        if text.strip().endswith(".js"):
+            rule = "is the path of a file, and the service takes the text of a script"
+            yield InvalidParameter(field, text, rule, "Have the file read, or give the text.")
+        else:
+            rule = "looks like the path of a file, and only files that end in .js are read"
+            yield InvalidParameter(field, text, rule, "Rename the file, or give the text of the script.")
         return
     begin = text.strip().partition("\n")[0]
     if not _VERSION.match(text):
@@ -92,4 +98,4 @@ def check_sources(field: str, setup: Setup, data: str, sources: Sequence[Json]) 
 
 
 def _is_path(text: str) -> bool:
-    return text.strip().endswith(".js") and "\n" not in text.strip()
+    return bool(_PATH.fullmatch(text.strip()))
