@@ -17,6 +17,8 @@ BASE = (
 )
 MODULES = {
     "operators.batch_process": "import airflow_provider_sentinelhub.operators.batch_process",
+    "operators.batch_statistical": "import airflow_provider_sentinelhub.operators.batch_statistical",
+    "operators.statistical": "import airflow_provider_sentinelhub.operators.statistical",
     "sensors.batch_process": "import airflow_provider_sentinelhub.sensors.batch_process",
     "get_provider_info": "import airflow_provider_sentinelhub.get_provider_info",
     "amazon operators.batch": "import airflow.providers.amazon.aws.operators.batch",
