@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import random
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,22 @@ BANDS = ("B0", "B1")
 BINS = 10
 TASK = "7f3b98f6-4a9e-4d5d-9d2b-1f6f7a110001"
 NOT_A_NUMBER = "NaN"
+LEAST = 40
+
+
+def files_asked(about: str, default: int) -> int:
+    """
+    Return how many files the command line asks for.
+
+    :param about: What the benchmark is, for ``--help``.
+    :param default: How many where nothing is said.
+    """
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("files", nargs="?", type=int, default=default, help=f"how many files (default {default:,})")
+    files: int = parser.parse_args().files
+    if files < LEAST:
+        parser.error(f"files = {files}: at least {LEAST} are needed")
+    return files
 
 
 def results(count: int, *, start: int = 0) -> list[bytes]:

@@ -14,14 +14,13 @@ import hashlib
 import importlib.metadata
 import re
 import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
 from feature_data import in_process, measured, show
-from statistics_data import TASK, write_results
+from statistics_data import TASK, files_asked, write_results
 
 KEY, SECRET, REGION = "benchmark-access-key", "benchmark-secret-key", "eu-central-1"
 IN_FLIGHT = 32
@@ -98,7 +97,7 @@ def with_boto3(prepared: tuple[Any, list[str]], folder: Path) -> None:
 
 def main() -> None:
     """Print the figures."""
-    count = int(sys.argv[1]) if len(sys.argv) > 1 else 2_000
+    count = files_asked(__doc__ or "", 2_000)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         in_process(write_results, folder / "buckets" / "bucket" / TASK, count)

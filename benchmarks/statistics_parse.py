@@ -20,7 +20,7 @@ import tempfile
 from pathlib import Path
 
 from feature_data import in_process, measured, show
-from statistics_data import TASK, results, write_results
+from statistics_data import TASK, files_asked, results, write_results
 
 CHUNK = 500
 
@@ -122,7 +122,7 @@ def compared(files: list[bytes], folder: Path) -> None:
 
 def main() -> None:
     """Print the figures."""
-    count = int(sys.argv[1]) if len(sys.argv) > 1 else 10_000
+    count = files_asked(__doc__ or "", 10_000)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         print(f"{count:,} files of {len(results(20)[10]):,} bytes")

@@ -70,8 +70,8 @@ def _rounds(report: FeatureReport) -> Iterator[str]:
         if task.total is None:
             yield f"{name}: task {task.task_id}: what became of its features is not known"
         else:
-            kept = task.delivered + task.no_data
-            yield f"{name}: task {task.task_id}: {task.total:,} features, {kept:,} of them delivered or without data"
+            kept, features = task.delivered + task.no_data, f"{task.total:,} feature{'s' * (task.total != 1)}"
+            yield f"{name}: task {task.task_id}: {features}, {kept:,} of them delivered or without data"
 
 
 def _remarks(report: FeatureReport) -> Iterator[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import itertools
 import json
+import re
 import runpy
 import uuid
 from pathlib import Path
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 ROWS = itertools.count()
 FIELDS = {"field-1": "POLYGON ((0 0, 100 0, 100 100, 0 100, 0 0))"}
 WEEKS = 4
+ROOT = Path(__file__).parents[2]
 CRS84_BOX = [9.0, 46.5, 9.002, 46.502]
 UTM = "http://www.opengis.net/def/crs/EPSG/0/32632"
 SECOND_WEEK = {"dates": ["2025-05-13"]}
@@ -101,6 +103,9 @@ def test_many_geometries_become_one_table(ask: Callable[..., Run], sim: Simulato
     assert ask().state == "success"
     result = comms.xcoms["return_value"]
     assert len(json.dumps(result)) < 4000
+    page = (ROOT / "docs/howto/statistical.md").read_text().partition("## The result")[2].partition("## In a Python")[0]
+    listed = set(re.findall(r"`(\w+)`", page))
+    assert listed - {"cost_pu", "max_pu", "on_partial", "warn"} < set(result)
     assert (result["outcome"], result["total"], result["delivered"], result["failed"]) == ("DONE", 5, 5, 0)
     assert (answered(result), result["intervals_failed"]) == (5 * WEEKS, 0)
     found = rows(sim, result)
@@ -346,6 +351,20 @@ def test_the_hook_answers_python_tasks(sim: Simulator) -> None:
     stats = (answer.data or [])[1].outputs["ndvi"].bands["B0"].stats
     assert stats is not None
     assert stats.sample_count == 100
+
+
+def test_the_snippet_of_the_page_runs_where_intervals_failed(
+    sim: Simulator, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = (ROOT / "docs/howto/statistical.md").read_text()
+    (code,) = re.findall(r"^## In a Python task\n\n```python\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    spoil(sim, outcome="BAD_REQUEST", **SECOND_WEEK)
+    whole = request()
+    whole["input"]["bounds"] = {"bbox": [500_000, 5_101_000, 500_100, 5_101_100], "properties": {"crs": UTM}}
+    exec(code, {"request": whole})  # noqa: S102 - our own page
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == WEEKS
+    assert [line for line in lines if line.endswith("failed for good: BAD_REQUEST")] == lines[1:2]
 
 
 def test_what_is_kept_is_what_was_answered(tmp_path: Path, sim: Simulator) -> None:

@@ -225,7 +225,7 @@ def test_three_restarts_of_what_was_lost(tmp_path: Path) -> None:
         (1, 0, 1),
     ]
     assert report.report_url == report_url(bucket.rounds[0].root, bucket.rounds[0].task_id)
-    assert "round 3: task 00000000-0000-4000-8000-000000000003: 1 features, 0 of them delivered" in report.text()
+    assert "round 3: task 00000000-0000-4000-8000-000000000003: 1 feature, 0 of them delivered" in report.text()
     assert report.notes == ()
     assert FeatureReport.from_dict(report.to_dict()) == report
 
