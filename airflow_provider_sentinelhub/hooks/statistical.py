@@ -97,7 +97,7 @@ class SentinelHubStatisticalHook(SentinelHubHook):
         log.info("%s", found.text())
         if found.pu > max_pu:
             raise BudgetExceeded(
-                f"Statistics of {len(places)} geometries would cost about {found.pu:.1f} PU, more than max_pu = "
+                f"Statistics of {len(places)} geometr{'y' if len(places) == 1 else 'ies'} would cost about {found.pu:.1f} PU, more than max_pu = "
                 f"{max_pu:g}. Nothing was asked.\n{found.text()}\n"
                 "Raise max_pu, or ask for less: longer intervals, a coarser resolution, fewer bands."
             )
@@ -220,7 +220,8 @@ class _Workers:
         with self._lock:
             self.answered += 1
         if answer.failed:
-            log.warning("Geometry %s: %d intervals failed", place.label, len(answer.failed))
+            count = len(answer.failed)
+            log.warning("Geometry %s: %d interval%s failed", place.label, count, "s" * (count > 1))
 
     def _refused(self, place: Place, error: InvalidRequest) -> None:
         log.warning("Geometry %s: %s", place.label, error)
