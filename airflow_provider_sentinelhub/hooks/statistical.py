@@ -96,8 +96,9 @@ class SentinelHubStatisticalHook(SentinelHubHook):
         found = estimate_cost(body, pixel_counts(body, places))
         log.info("%s", found.text())
         if found.pu > max_pu:
+            them = "1 geometry" if len(places) == 1 else f"{len(places)} geometries"
             raise BudgetExceeded(
-                f"Statistics of {len(places)} geometr{'y' if len(places) == 1 else 'ies'} would cost about {found.pu:.1f} PU, more than max_pu = "
+                f"Statistics of {them} would cost about {found.pu:.1f} PU, more than max_pu = "
                 f"{max_pu:g}. Nothing was asked.\n{found.text()}\n"
                 "Raise max_pu, or ask for less: longer intervals, a coarser resolution, fewer bands."
             )
