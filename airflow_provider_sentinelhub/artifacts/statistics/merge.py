@@ -31,6 +31,7 @@ CREATE TEMP TABLE words AS SELECT *, first_value(rank) OVER (
   PARTITION BY feature, start, end ORDER BY is_outdone, error IS NULL DESC, rank DESC) AS winner
 FROM (SELECT *, start IS NULL AND EXISTS (SELECT 1 FROM rows_of_several o WHERE o.feature = r.feature
   AND o.start IS NOT NULL AND o.rank <> r.rank) AS is_outdone FROM rows_of_several r);
+CREATE INDEX temp.words_by_feature ON words (feature);
 INSERT INTO dropped SELECT part, row, 1 FROM temp.words WHERE rank <> winner OR is_outdone;
 """
 _WINNERS = """
