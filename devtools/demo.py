@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 DAGS = Path(__file__).resolve().parent.parent / "dags_examples"
 PROGRESS = "sentinelhub_progress"
 
+_LOSSES = ("fatal", "no_data", "fatal_once", "fatal_twice")
 OK, FAILED, REFUSED, INTERRUPTED = 0, 1, 2, 130
 _LOOK_EVERY_S = 0.5
 _STOP_TIMEOUT_S = 30.0
@@ -66,8 +67,7 @@ def arguments(given: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--on-partial",
         choices=["fail", "warn", "restart", "restart_then_warn"],
-        default="warn",
-        help="if only some features fail",
+        help="if only some features fail (default: warn, or restart_then_warn for statistics)",
     )
     simulator = parser.add_argument_group("simulated service only")
     simulator.add_argument("--fatal", metavar="N|NAMES", help="how many features fail, or which (a,b,c)")
@@ -113,7 +113,7 @@ def main(given: Sequence[str] | None = None) -> int:
 
 
 def _wrong(options: argparse.Namespace) -> tuple[str | None, ...]:
-    return options.fatal, options.no_data, options.fatal_once, options.fatal_twice
+    return tuple(getattr(options, name) for name in _LOSSES)
 
 
 def _interrupt(number: int, _frame: FrameType | None) -> None:
@@ -131,7 +131,10 @@ def _run(screen: Screen, options: argparse.Namespace, job: Job, *, real: bool) -
             screen.say(_REAL.format(url=service.delivery_url, pu=job.pu))
         else:
             screen.say(_SIMULATED)
-            fatal, no_data, once, twice = (which or "0" for which in _wrong(options))
+            fatal, no_data, once, twice = (
+                job.losses.get(name, "0") if which is None else which
+                for name, which in zip(_LOSSES, _wrong(options), strict=True)
+            )
             instructions = script(
                 job, [("fatal", None, fatal), ("no_data", None, no_data), ("fatal", 1, once), ("fatal", 2, twice)]
             )
@@ -157,7 +160,7 @@ def _run(screen: Screen, options: argparse.Namespace, job: Job, *, real: bool) -
 def _job(screen: Screen, options: argparse.Namespace, job: Job, airflow: AirflowStack, service: Service) -> bool:
     conf = {
         "delivery_url": service.delivery_url,
-        "on_partial": options.on_partial,
+        "on_partial": options.on_partial or job.on_partial,
         "poll_interval": service.poll_interval,
         **job.conf(Path(tempfile.mkdtemp(prefix="input-", dir=state_folder()))),
     }

@@ -25,6 +25,8 @@ class Job:
     :param folder: Folder of the results in the bucket.
     :param pu: What it costs on the real service, about.
     :param speed: Simulated seconds per real second.
+    :param on_partial: What to do if only some features fail, unless the user says otherwise.
+    :param losses: What goes wrong on the simulated service, in the words of the command line, unless he does.
     :param features: Names of its features.
     :param conf: Returns further parameters of the DAG; may write files into a folder for them.
     :param broken_intervals: Whether a failure may also be one of single intervals.
@@ -37,6 +39,8 @@ class Job:
     folder: str
     pu: int
     speed: float
+    on_partial: str
+    losses: Mapping[str, str]
     features: Callable[[], list[str]]
     conf: Callable[[Path], Mapping[str, Any]]
     broken_intervals: bool
@@ -99,6 +103,8 @@ JOBS = {
         "corsica",
         560,
         100.0,
+        "warn",
+        {},
         _tiles,
         _nothing_more,
         broken_intervals=False,
@@ -115,6 +121,8 @@ JOBS = {
         "parcels",
         300,
         300.0,
+        "restart_then_warn",
+        {"fatal": "1", "fatal_once": "7"},
         _parcel_names,
         _with_parcels,
         broken_intervals=True,
