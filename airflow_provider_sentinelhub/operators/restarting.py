@@ -148,6 +148,13 @@ class RestartsFailedFeatures(WaitsForBatchTask):
             record.write(context)
             if record.id != task.id:
                 return self.carry_on(context, self.hook.get(record.id), record.deadline)
+        elif record.id != task.id:
+            # What was written last has got lost: the tags say which tasks came before this one.
+            known = self.found(context, task)
+            record = replace(known, inherited=record.inherited, deadline=record.deadline)
+            record.write(context)
+            if record.id != task.id:
+                return self.carry_on(context, self.hook.get(record.id), record.deadline)
         if self.restarts():
             if task.status == "STOPPED" and self.may_resume(task, record) and record.resumes < int(self.max_restarts):
                 return self.resume(context, task, record)
