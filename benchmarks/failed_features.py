@@ -86,13 +86,10 @@ def listed(folder: Path) -> Found:
 
 def retried(folder: Path) -> None:
     """Join what was lost with the manifest, and write it as a GeoPackage."""
-    from airflow_provider_sentinelhub.artifacts.execution_db import read_execution_db
     from airflow_provider_sentinelhub.artifacts.retry import write_retry_geopackage
 
-    execution_db = folder / "execution.sqlite"
-    report = read_execution_db(execution_db)
     write_retry_geopackage(
-        execution_db, folder / "manifest.gpkg", folder / "retry.gpkg", is_permanent=lambda _: False, report=report
+        folder / "execution.sqlite", folder / "manifest.gpkg", folder / "retry.gpkg", is_permanent=lambda _: False
     )
 
 

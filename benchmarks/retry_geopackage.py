@@ -97,17 +97,6 @@ def ours(nothing: None, folder: Path) -> None:  # noqa: ARG001 - as others are c
     write_retry_geopackage(folder / "e.sqlite", folder / "m.gpkg", folder / "ours.gpkg", is_permanent=is_permanent)
 
 
-def ours_with_report(nothing: None, folder: Path) -> None:  # noqa: ARG001 - as others are called
-    """Write the GeoPackage as after a report, which has looked for those."""
-    from airflow_provider_sentinelhub.artifacts.report import FeatureReport
-    from airflow_provider_sentinelhub.artifacts.retry import write_retry_geopackage
-
-    clean = FeatureReport(total=0, delivered=0, no_data=0, undelivered=0, failed=0, pending=0, unknown=0)
-    write_retry_geopackage(
-        folder / "e.sqlite", folder / "m.gpkg", folder / "ours.gpkg", is_permanent=is_permanent, report=clean
-    )
-
-
 def scan(nothing: None, folder: Path) -> None:  # noqa: ARG001 - as others are called
     """Read every column of both files, in SQLite's own code."""
     with closing(sqlite3.connect(folder / "e.sqlite")) as database:
@@ -172,7 +161,6 @@ def main() -> None:
         found = {
             "scan by SQLite": measured(imports, scan, folder, count),
             "ours": measured(imports, ours, folder, count),
-            "ours, after a report": measured(imports, ours_with_report, folder, count),
         }
         try:
             import geopandas  # noqa: F401

@@ -10,8 +10,10 @@ Source: https://docs.planet.com/develop/apis/batch-processing/ (states, feature 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import sqlite3
+from dataclasses import asdict, dataclass
 from functools import lru_cache
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from airflow_provider_sentinelhub.artifacts.execution_db import OUTCOMES, FeaturesTable
@@ -31,22 +33,28 @@ from airflow_provider_sentinelhub.artifacts.geopackage import (
 from airflow_provider_sentinelhub.artifacts.manifest import WHAT as MANIFEST
 from airflow_provider_sentinelhub.artifacts.manifest import attach, geometry_wkb
 from airflow_provider_sentinelhub.artifacts.report import FeatureOutcome
-from airflow_provider_sentinelhub.artifacts.retry_sources import Source, key_of, manifest_sources, original_sources
+from airflow_provider_sentinelhub.artifacts.retry_sources import (
+    Source,
+    Step,
+    in_step,
+    key_of,
+    manifest_sources,
+    original_sources,
+)
 from airflow_provider_sentinelhub.artifacts.sqlite_file import open_sqlite
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Callable, Iterator
     from pathlib import Path
-
-    from airflow_provider_sentinelhub.artifacts.report import FeatureReport
 
 _FATAL = OUTCOMES.index(FeatureOutcome.FAILED)
 _LOST = (_FATAL, OUTCOMES.index(FeatureOutcome.UNDELIVERED), OUTCOMES.index(FeatureOutcome.PENDING))
 _KEPT = (OUTCOMES.index(FeatureOutcome.DELIVERED), OUTCOMES.index(FeatureOutcome.NO_DATA))
 _MESSAGES_REMEMBERED = 4096
-# Room for the keys of some 100,000 lost features; beyond it SQLite uses the disk.
+# Room for the keys of some 100,000 lost features; beyond it SQLite uses the disk. Python needs far more for a name.
 _CACHE_KIB = 16 * 1024
+_NAMES_IN_MEMORY = 30_000
+_ROWS_AT_A_TIME = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +81,6 @@ def write_retry_geopackage(
     *,
     is_permanent: Callable[[str], bool],
     original: Path | None = None,
-    report: FeatureReport | None = None,
     skips_existing: bool = False,
 ) -> RetryFeatures:
     """
@@ -89,8 +96,6 @@ def write_retry_geopackage(
     :param is_permanent: Says of the message of a FATAL feature whether another try would fail as well.
     :param original: The GeoPackage that was the task's input. Its rows are taken as they are, ``resolution`` included;
         what it lacks comes from the manifest. Default: everything comes from the manifest.
-    :param report: What was read of the same two files: where it counts no duplicates, and none that only the manifest
-        lists, neither is looked for again, which is most of the work. Default: both are looked for.
     :param skips_existing: Whether the task skipped features whose results existed: those are listed in the manifest
         only, and are not lost. Default ``False``.
     :raises ArtifactCorrupt: One of the files cannot be read.
@@ -113,11 +118,10 @@ def write_retry_geopackage(
                 attach(output, original, "original")
             output.execute(f"PRAGMA temp.cache_size=-{_CACHE_KIB}")
             nameless = _find_lost(output, features, is_permanent)
-            if not (features.unique or (report and not report.duplicates)):
+            if not features.unique:
                 _forget_kept(output, features)
-            if not skips_existing and not (report and not report.unlisted):
-                _find_unlisted(output, features, of_manifest)
-            _pick(output, features, sources)
+            steps = {} if skips_existing else _find_unlisted(output, features, of_manifest)
+            _pick(output, sources, steps)
             written, layers = _write(output, sources)
             lost, permanent = output.execute("SELECT count(*), coalesce(sum(permanent), 0) FROM lost").fetchone()
     return RetryFeatures(written, permanent, lost - permanent - written + nameless, layers)
@@ -125,115 +129,94 @@ def write_retry_geopackage(
 
 def _find_lost(output: sqlite3.Connection, features: FeaturesTable, is_permanent: Callable[[str], bool]) -> int:
     """List what the execution database calls lost, and return how many of them have no name to go by."""
-    nameless = 0
-    judge = lru_cache(_MESSAGES_REMEMBERED)(is_permanent)
+    raised: list[Exception] = []
 
-    def rows() -> Iterator[tuple[bytes, bool, int]]:
-        nonlocal nameless
-        query = (
-            f"SELECT {key_of('{name}')}, {{outcome}}, {{error_text}}, rowid FROM execution.{{table}} NOT INDEXED "  # noqa: S608
-            f"WHERE NOT {{plain}} AND {{outcome}} IN {_LOST}"
-        )
-        for key, outcome, error, place in output.execute(features.sql(query)):
-            if key:
-                yield key, outcome == _FATAL and judge(error or ""), place
-            else:
-                nameless += 1
+    @lru_cache(_MESSAGES_REMEMBERED)
+    def judge(error: bytes | None) -> bool:
+        try:
+            return is_permanent((error or b"").decode("utf-8", "replace"))
+        except Exception as problem:
+            # SQLite would say no more than that there was one, and the file would be blamed.
+            raised.append(problem)
+            raise
 
+    output.create_function("is_permanent", 1, judge)
     output.execute(
         "CREATE TEMP TABLE lost (key BLOB PRIMARY KEY, permanent INTEGER NOT NULL, place INTEGER) WITHOUT ROWID"
     )
-    output.executemany(
-        "INSERT INTO lost VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET permanent = min(permanent, excluded.permanent)",
-        rows(),
+    # What has no name stands under its place for a moment: a number never equals a name.
+    query = (
+        "INSERT INTO lost SELECT CASE key WHEN x'' THEN place ELSE key END, "  # noqa: S608
+        f"outcome = {_FATAL} AND is_permanent(CAST(error AS BLOB)), place FROM ("
+        f"SELECT {key_of('{name}')} AS key, {{outcome}} AS outcome, {{error_text}} AS error, rowid AS place "
+        f"FROM execution.{{table}} NOT INDEXED WHERE NOT {{plain}} AND {{outcome}} IN {_LOST}) WHERE true "
+        "ON CONFLICT DO UPDATE SET permanent = min(permanent, excluded.permanent)"
     )
-    return nameless
+    try:
+        output.execute(features.sql(query))
+    except sqlite3.OperationalError:
+        for problem in raised:
+            raise problem from None
+        raise
+    return output.execute("DELETE FROM lost WHERE typeof(key) = 'integer'").rowcount
 
 
 def _forget_kept(output: sqlite3.Connection, features: FeaturesTable) -> None:
+    """Strike off the list what another row of the same name calls kept."""
+    key = key_of(features.names["name"])
     query = (
-        f"SELECT {key_of('{name}')} FROM execution.{{table}} NOT INDEXED WHERE ({{plain}} OR {{outcome}} IN {_KEPT}) "  # noqa: S608
-        f"AND EXISTS (SELECT 1 FROM lost WHERE key = {key_of('{name}')})"
+        f"SELECT {key} FROM execution.{{table}} NOT INDEXED "  # noqa: S608
+        f"WHERE {_is_listed(output, features.names['name'], 'true')} AND ({{plain}} OR {{outcome}} IN {_KEPT})"
     )
     # Collected first: a statement must not delete what another one is looking through.
     output.executemany("DELETE FROM lost WHERE key = ?", output.execute(features.sql(query)).fetchall())
 
 
-def _find_unlisted(output: sqlite3.Connection, features: FeaturesTable, sources: list[Source]) -> None:
-    if all(_is_in_step(output, features, source) for source in sources):
-        return
-    names = [f"SELECT {key_of(source.identifier)}, 0 FROM {source.table}" for source in sources]  # noqa: S608
-    names.append(f"SELECT {key_of(features.names['name'])}, 1 FROM execution.{features.table}")  # noqa: S608
-    # Grouping sorts both lists together; looking each name up would fill an index in random order, far more slowly.
-    output.execute(
-        "INSERT INTO lost SELECT key, 0, NULL FROM (SELECT NULL AS key, NULL AS executed WHERE 0 "  # noqa: S608
-        f"UNION ALL {' UNION ALL '.join(names)}) WHERE length(key) > 0 GROUP BY key HAVING max(executed) = 0"
-    )
+def _is_listed(output: sqlite3.Connection, column: str, which: str) -> str:
+    """Return SQL that says whether a name is on the list now; a set of Python's is twice as fast as an index."""
+    key = f"CAST({column} AS BLOB)"
+    (count,) = output.execute("SELECT count(*) FROM lost").fetchone()
+    if count > _NAMES_IN_MEMORY:
+        return f"EXISTS (SELECT 1 FROM lost WHERE key = {key} AND {which})"  # noqa: S608
+    listed = frozenset(each for (each,) in output.execute(f"SELECT key FROM lost WHERE {which}"))  # noqa: S608
+    output.create_function("is_listed", 1, listed.__contains__)
+    return f"is_listed({key})"
 
 
-def _pick(output: sqlite3.Connection, features: FeaturesTable, sources: list[Source]) -> None:
+def _find_unlisted(output: sqlite3.Connection, features: FeaturesTable, sources: list[Source]) -> dict[Source, Step]:
+    """List what the manifest has and the execution database has not, and return the tables found in step with it."""
+    steps = {source: step for source in sources if (step := in_step(output, features, source))}
+    if len(steps) < len(sources):
+        names = [f"SELECT {key_of(source.identifier)} AS key, 0 AS executed FROM {source.table}" for source in sources]  # noqa: S608
+        names.append(f"SELECT {key_of(features.names['name'])}, 1 FROM execution.{features.table}")  # noqa: S608
+        # Grouping sorts both lists together; looking each name up would fill an index in random order, far more slowly.
+        output.execute(
+            f"INSERT INTO lost SELECT key, 0, NULL FROM ({' UNION ALL '.join(names)}) "  # noqa: S608
+            "WHERE length(key) > 0 GROUP BY key HAVING max(executed) = 0"
+        )
+    return steps
+
+
+def _pick(output: sqlite3.Connection, sources: list[Source], steps: dict[Source, Step]) -> None:
     """Choose one row for each feature: it has one for each output, and the original's comes before the manifest's."""
     output.execute("CREATE TEMP TABLE picked (key BLOB PRIMARY KEY, source INTEGER, place INTEGER)")
-    if all(source.is_sized for source in sources):
-        for number, source in enumerate(sources):
-            _pick_in_step(output, features, number, source)
-    (wanted,) = output.execute("SELECT count(*) FROM lost WHERE NOT permanent").fetchone()
+    wanted = "NOT permanent AND key NOT IN (SELECT key FROM picked)"
     for number, source in enumerate(sources):
-        (found,) = output.execute("SELECT count(*) FROM picked").fetchone()
-        if found == wanted:
+        if not output.execute(f"SELECT 1 FROM lost WHERE {wanted} LIMIT 1").fetchone():  # noqa: S608
             break
-        key = key_of(source.identifier)
-        output.execute(
-            f"INSERT OR IGNORE INTO picked SELECT {key}, ?, rowid FROM {source.table} NOT INDEXED "  # noqa: S608
-            f"WHERE EXISTS (SELECT 1 FROM lost WHERE key = {key} AND NOT permanent)",
-            (number,),
-        )
+        if source in steps:
+            output.execute(
+                f"INSERT INTO picked SELECT key, {number}, (place - :start) * :outputs + :first AS there FROM lost "  # noqa: S608
+                f"WHERE {wanted} AND there BETWEEN :first AND :last",
+                asdict(steps[source]),
+            )
+        else:
+            key = key_of(source.identifier)
+            output.execute(
+                f"INSERT OR IGNORE INTO picked SELECT {key}, {number}, rowid FROM {source.table} NOT INDEXED "  # noqa: S608
+                f"WHERE {_is_listed(output, source.identifier, wanted)}"
+            )
     output.execute("CREATE INDEX temp.picked_in_order ON picked (source, place)")
-
-
-def _pick_in_step(output: sqlite3.Connection, features: FeaturesTable, number: int, source: Source) -> None:
-    """Look for features where they are if both files are in step; those not found are looked for among all."""
-    step = _step(output, features, source)
-    if step:
-        output.execute(
-            f"INSERT OR IGNORE INTO picked SELECT lost.key, {number}, there.rowid FROM lost "  # noqa: S608
-            f"CROSS JOIN {source.table} AS there ON there.rowid = (lost.place - :start) * :outputs + :first "
-            f"WHERE NOT lost.permanent AND {key_of(source.of('there', source.identifier))} = lost.key",
-            step,
-        )
-
-
-def _is_in_step(output: sqlite3.Connection, features: FeaturesTable, source: Source) -> bool:
-    """Say whether every row of the manifest stands for the feature at the same place of the execution database."""
-    step = _step(output, features, source)
-    if step is None:
-        return False
-    (rows,) = output.execute(f"SELECT count(*) FROM {source.table}").fetchone()  # noqa: S608
-    (found,) = output.execute(
-        f"SELECT count(*) FROM {source.table} AS there CROSS JOIN execution.{features.table} AS here "  # noqa: S608
-        "ON here.rowid = (there.rowid - :first) / :outputs + :start "
-        f"WHERE here.{features.names['name']} = {source.of('there', source.identifier)}",
-        step,
-    ).fetchone()
-    return bool(rows == found)
-
-
-def _step(output: sqlite3.Connection, features: FeaturesTable, source: Source) -> dict[str, int] | None:
-    """
-    Guess how the rows of a manifest follow those of the execution database, if both list features in the same order.
-
-    Whatever comes of it is compared by name: a wrong guess costs next to nothing, and a right one spares searching
-    all names.
-    """
-    key = key_of(source.identifier)
-    head = output.execute(f"SELECT rowid, {key} FROM {source.table} ORDER BY rowid LIMIT 100").fetchall()  # noqa: S608
-    if not head:
-        return None
-    first, name = head[0]
-    query = f"SELECT rowid FROM execution.{{table}} WHERE {key_of('{name}')} = ? LIMIT 1"  # noqa: S608
-    found = output.execute(features.sql(query), (name,)).fetchone()
-    outputs = sum(1 for _, each in head if each == name)
-    return {"first": first, "outputs": outputs, "start": found[0]} if found else None
 
 
 def _write(output: sqlite3.Connection, sources: list[Source]) -> tuple[int, tuple[int, ...]]:
@@ -242,38 +225,48 @@ def _write(output: sqlite3.Connection, sources: list[Source]) -> tuple[int, tupl
     layers: dict[int, Layer] = {}
     extents: dict[int, Extent] = {}
     for number, source in enumerate(sources):
-        rows = output.execute(
-            f"SELECT CAST({source.of('there', source.identifier)} AS TEXT), {source.of('there', source.width)}, "  # noqa: S608
-            f"{source.of('there', source.height)}, {source.of('there', source.resolution)}, "
-            f"{source.of('there', source.geometry)} "
-            f"FROM picked CROSS JOIN {source.table} AS there ON there.rowid = picked.place "
-            "WHERE picked.source = ? ORDER BY picked.place",
-            (number,),
-        )
-        for name, width, height, resolution, geometry in rows:
-            found = _geometry(geometry, source.epsg)
-            if found is None or (source.is_sized and not (_is_size(width) and _is_size(height))):
-                continue
-            if source.epsg not in layers:
-                layers[source.epsg] = add_layer(output, source.epsg)
-            written += 1
-            blob, extent = found
-            extents[source.epsg] = joined(extents.get(source.epsg), extent)
-            output.execute(layers[source.epsg].insert, (written, name, width, height, resolution, blob))
+        epsg, rows = source.epsg, _picked(output, number, source)
+        while some := tuple(islice(rows, _ROWS_AT_A_TIME)):
+            if epsg not in layers:
+                layers[epsg] = add_layer(output, epsg)
+            output.executemany(layers[epsg].insert, ((written + at, *row) for at, (row, _) in enumerate(some, 1)))
+            written += len(some)
+            wests, souths, easts, norths = zip(*(extent for _, extent in some), strict=True)
+            extents[epsg] = joined(extents.get(epsg), (min(wests), min(souths), max(easts), max(norths)))
     for epsg, layer in layers.items():
         finish_layer(output, layer, extents[epsg])
     return written, tuple(sorted(layers))
 
 
+def _picked(output: sqlite3.Connection, number: int, source: Source) -> Iterator[tuple[tuple[object, ...], Extent]]:
+    """Yield name, width, height, resolution and geometry of what was picked of a table, and where it lies."""
+    name, width, height, resolution, geometry = (
+        source.of("there", column)
+        for column in (source.identifier, source.width, source.height, source.resolution, source.geometry)
+    )
+    sized = " AND ".join(f"typeof({side}) = 'integer' AND {side} > 0" for side in (width, height))
+    rows = output.execute(
+        f"SELECT CAST({name} AS TEXT), {width}, {height}, {resolution}, {geometry} "  # noqa: S608
+        f"FROM picked CROSS JOIN {source.table} AS there ON there.rowid = picked.place "
+        f"WHERE picked.source = ? {f'AND {sized}' if source.is_sized else ''} ORDER BY picked.place",
+        (number,),
+    )
+    for *values, value in rows:
+        found = _geometry(value, source.epsg)
+        if found:
+            blob, extent = found
+            yield (*values, blob), extent
+
+
 def _geometry(value: object, epsg: int) -> tuple[bytes, Extent] | None:
     """Return a geometry as the GeoPackage holds it, and its bounding box; ``None`` where it is none."""
-    import shapely
-
     if not isinstance(value, bytes):
         return None
+    if value[:2] == b"GP" and (extent := blob_extent(value)):
+        return blob_of_crs(value, epsg), extent
+    import shapely
+
     try:
-        if value[:2] == b"GP" and (extent := blob_extent(value)):
-            return blob_of_crs(value, epsg), extent
         shape = shapely.from_wkb(geometry_wkb(value) if value[:2] == b"GP" else value)
     except (ValueError, shapely.errors.ShapelyError):
         return None
@@ -282,7 +275,3 @@ def _geometry(value: object, epsg: int) -> tuple[bytes, Extent] | None:
     if value[:2] == b"GP":
         return blob_of_crs(value, epsg), shape.bounds
     return geometry_blob(shapely.to_wkb(shape, byte_order=1, output_dimension=2), epsg, shape.bounds), shape.bounds
-
-
-def _is_size(value: object) -> bool:
-    return isinstance(value, int) and value > 0

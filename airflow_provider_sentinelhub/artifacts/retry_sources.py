@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from airflow_provider_sentinelhub.artifacts.feature_tables import feature_tables
@@ -12,6 +12,8 @@ from airflow_provider_sentinelhub.artifacts.sqlite_file import quoted
 if TYPE_CHECKING:
     import sqlite3
     from pathlib import Path
+
+    from airflow_provider_sentinelhub.artifacts.execution_db import FeaturesTable
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,23 @@ class Source:
         :param column: The column, or ``NULL``.
         """
         return column if column == "NULL" else f"{alias}.{column}"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """
+    How the rows of a table follow those of the execution database, which lists the same features in the same order.
+
+    :param first: Its first row, as a ``rowid``.
+    :param last: Its last row; none is missing between.
+    :param outputs: How many rows it has for a feature.
+    :param start: The row of the execution database to which the first belongs.
+    """
+
+    first: int
+    last: int
+    outputs: int
+    start: int
 
 
 def manifest_sources(connection: sqlite3.Connection, manifest: Path) -> list[Source]:
@@ -92,3 +111,34 @@ def key_of(column: str) -> str:
     :param column: The column.
     """
     return f"coalesce(CAST({column} AS BLOB), x'')"
+
+
+def in_step(output: sqlite3.Connection, features: FeaturesTable, source: Source) -> Step | None:
+    """
+    Say how a table goes along with the execution database, if it does: that spares searching all names.
+
+    It is guessed from the first names, and every row is compared.
+
+    :param output: A connection to which both files are attached, the execution database as ``execution``.
+    :param features: The table of the execution database.
+    :param source: The table.
+    :returns: ``None`` where they do not go along.
+    """
+    key = key_of(source.identifier)
+    head = output.execute(f"SELECT rowid, {key} FROM {source.table} ORDER BY rowid LIMIT 100").fetchall()  # noqa: S608
+    if not head:
+        return None
+    first, name = head[0]
+    query = f"SELECT rowid FROM execution.{{table}} WHERE {key_of('{name}')} = ? LIMIT 1"  # noqa: S608
+    found = output.execute(features.sql(query), (name,)).fetchone()
+    if not found:
+        return None
+    (last,) = output.execute(f"SELECT max(rowid) FROM {source.table}").fetchone()  # noqa: S608
+    step = Step(first, last, sum(each == name for _, each in head), found[0])
+    (alike,) = output.execute(
+        f"SELECT count(*) FROM {source.table} AS there CROSS JOIN execution.{features.table} AS here "  # noqa: S608
+        "ON here.rowid = (there.rowid - :first) / :outputs + :start "
+        f"WHERE here.{features.names['name']} = {source.of('there', source.identifier)}",
+        asdict(step),
+    ).fetchone()
+    return step if alike == last - first + 1 else None

@@ -10,7 +10,6 @@ import shapely
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_sentinelhub.artifacts.execution_db import read_execution_db
 from airflow_provider_sentinelhub.artifacts.retry import RetryFeatures, write_retry_geopackage
 from airflow_provider_sentinelhub.client.errors import ArtifactCorrupt
 from airflow_provider_sentinelhub.simulator import features as simulated
@@ -100,14 +99,6 @@ def test_the_simulated_service_takes_it_with_the_same_pixels(tmp_path: Path) -> 
     }
     (failed,) = (each for each in found if each.name == "failed")
     assert failed.transform == (20.0, 0.0, float(sum(b"failed")), 0.0, -10.0, 200.0)
-
-
-def test_a_report_of_the_same_files_changes_nothing_but_the_work(tmp_path: Path) -> None:
-    first, target = retry(tmp_path, EXECUTED, LISTED[:-2])
-    before = target.read_bytes()
-    report = read_execution_db(tmp_path / "e.sqlite")
-    assert retry(tmp_path, EXECUTED, LISTED[:-2], report=report)[0] == first
-    assert target.read_bytes() == before
 
 
 def test_the_same_files_give_the_same_bytes(tmp_path: Path) -> None:
@@ -243,6 +234,24 @@ STATUS = st.sampled_from(
 )
 
 
+@pytest.mark.parametrize("missing", [(), (3,), (5, 6), (1,), (10,)])
+def test_rows_missing_of_a_manifest_in_order_cost_none_of_the_others(tmp_path: Path, missing: tuple[int, ...]) -> None:
+    names = ["a", "b", "c", "d", "e"]
+    executed = write_execution_db(
+        tmp_path / "e.sqlite", ((number, name, "FATAL", "HTTP 500", 0) for number, name in enumerate(names, 1))
+    )
+    listed = (entry(name, output=output) for name in names for output in ("default", "mask"))
+    manifest = write_manifest(tmp_path / "m.gpkg", listed)
+    with closing(sqlite3.connect(manifest)) as database:
+        ((table,),) = database.execute("SELECT table_name FROM gpkg_contents")
+        database.executemany(f"DELETE FROM {table} WHERE rowid = ?", ((each,) for each in missing))  # noqa: S608
+        database.commit()
+    result = write_retry_geopackage(executed, manifest, tmp_path / "r.gpkg", is_permanent=lambda _: False)
+    left = [name for number, name in enumerate(names) if not {2 * number + 1, 2 * number + 2} <= set(missing)]
+    assert [row[1] for row in rows(tmp_path / "r.gpkg", "features_32633")] == left
+    assert (result.features, result.unknown) == (len(left), len(names) - len(left))
+
+
 @given(st.lists(st.tuples(NAMES, STATUS), max_size=12), st.sets(NAMES, max_size=12))
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_counts_add_up(tmp_path: Path, executed: list[tuple[str, tuple[Any, ...]]], listed: set[str]) -> None:
@@ -287,14 +296,15 @@ def test_an_error_of_the_caller_passes_and_leaves_nothing(tmp_path: Path) -> Non
     assert sorted(path.name for path in tmp_path.iterdir()) == ["e.sqlite", "m.gpkg"]
 
 
-def test_memory_does_not_grow_with_the_number_of_features(tmp_path: Path) -> None:
-    names = [f"feature-{number}" for number in range(20_000)]
+@pytest.mark.parametrize(("count", "limit"), [(20_000, 6_000_000), (31_000, 2_000_000)])
+def test_memory_does_not_grow_with_the_number_of_features(tmp_path: Path, count: int, limit: int) -> None:
+    names = [f"feature-{number}" for number in range(count)]
     executed = write_execution_db(tmp_path / "e.sqlite", ((1, name, "FATAL", f"at {name}", 0) for name in names))
     manifest = write_manifest(tmp_path / "m.gpkg", (entry(name) for name in names))
     tracemalloc.start()
     try:
         result = write_retry_geopackage(executed, manifest, tmp_path / "r.gpkg", is_permanent=lambda _: False)
-        assert tracemalloc.get_traced_memory()[1] < 2_000_000
+        assert tracemalloc.get_traced_memory()[1] < limit
     finally:
         tracemalloc.stop()
-    assert result.features == 20_000
+    assert result.features == count
