@@ -4,6 +4,10 @@ What the operators share that run failed features again.
 A restart is a task of its own, with an intent of its own. It is created only after the task before it has ended, and
 recorded before it is started. Whoever dies when: the next attempt finds the task that is recorded, or the one before,
 and comes by the same steps to the same restart.
+
+A record is not taken at its word where another task is at hand. Airflow's client sends a write again that was not
+answered within seconds, the store keeps whatever arrives last, and the first copy of a record may arrive long after the
+record of a restart. The tags, which nobody writes twice, then say what came before.
 """
 
 from __future__ import annotations
@@ -60,6 +64,7 @@ class RestartsFailedFeatures(WaitsForBatchTask):
         self.spent_pu = 0.0
         self._is_resuming = False
         self._no_restart = ""
+        self._remembered: TaskRecord | None = None
 
     @property
     def body(self) -> Mapping[str, Any]:
@@ -83,12 +88,12 @@ class RestartsFailedFeatures(WaitsForBatchTask):
         :param task: The remote task as last seen.
         :param deadline: Moment at which the wait is over, in seconds since the epoch; ``None`` for never.
         """
-        record = TaskRecord.read(context)
-        own = record.earlier[record.inherited + (not self.owns_original) :] if record and record.id == task.id else ()
+        record = self._remembered = self._record_of(context, task, deadline)
+        last = task if record.id == task.id else self.hook.get(record.id)
+        own = record.earlier[record.inherited + (not self.owns_original) :]
         self.spent_pu = sum(self.hook.get(each).cost_pu or 0.0 for each in own)
-        return self._or_what_there_is(
-            context, lambda: super(RestartsFailedFeatures, self).carry_on(context, task, deadline)
-        )
+        go_on = super().carry_on
+        return self._or_what_there_is(context, lambda: go_on(context, last, deadline), deadline)
 
     def woken(self, context: Context, happened: BatchEvent) -> Any:
         """
@@ -97,18 +102,19 @@ class RestartsFailedFeatures(WaitsForBatchTask):
         :param context: The task's context.
         :param happened: What the trigger said.
         """
+        self._remembered = None
         woken = super().woken
-        return self._or_what_there_is(context, lambda: woken(context, happened))
+        return self._or_what_there_is(context, lambda: woken(context, happened), happened.deadline)
 
-    def _or_what_there_is(self, context: Context, work: Callable[[], Any]) -> Any:
+    def _or_what_there_is(self, context: Context, work: Callable[[], Any], deadline: float | None) -> Any:
         """Do some work; where a restart has no money or time left, report on what the tasks before it delivered."""
         from airflow_provider_sentinelhub.client.errors import BudgetExceeded, TaskTimedOut
 
         try:
             return work()
         except (BudgetExceeded, TaskTimedOut) as error:
-            record = TaskRecord.read(context)
-            if record is None or not record.earlier:
+            record = self._remembered or self._record_of(context, self.hook.get(str(self._remote_id)), deadline)
+            if not record.earlier:
                 raise
             self.log.warning("The restart is given up: %s", error)
             *earlier, last = record.earlier
@@ -142,19 +148,7 @@ class RestartsFailedFeatures(WaitsForBatchTask):
         :param context: The task's context.
         :param task: The remote task.
         """
-        record = TaskRecord.read(context)
-        if record is None:
-            record = self.found(context, task)
-            record.write(context)
-            if record.id != task.id:
-                return self.carry_on(context, self.hook.get(record.id), record.deadline)
-        elif record.id != task.id:
-            # What was written last has got lost: the tags say which tasks came before this one.
-            known = self.found(context, task)
-            record = replace(known, inherited=record.inherited, deadline=record.deadline)
-            record.write(context)
-            if record.id != task.id:
-                return self.carry_on(context, self.hook.get(record.id), record.deadline)
+        record = self._remembered or self._record_of(context, task, self.deadline_of(context))
         if self.restarts():
             if task.status == "STOPPED" and self.may_resume(task, record) and record.resumes < int(self.max_restarts):
                 return self.resume(context, task, record)
@@ -221,6 +215,19 @@ class RestartsFailedFeatures(WaitsForBatchTask):
         self._is_resuming = True
         return self.carry_on(context, task, record.deadline)
 
+    def _record_of(self, context: Context, task: BatchTask, deadline: float | None) -> TaskRecord:
+        """Return what is remembered of a task; where that was lost, or an older record came back, by the tags."""
+        record = TaskRecord.read(context)
+        if record is not None and record.id == task.id:
+            return record
+        self.log.warning(
+            "Task %s is not on record (%s is): going by the tags", task.id, record.id if record else "none"
+        )
+        inherited = record.inherited if record else 0
+        known = replace(self.found(context, task), inherited=inherited, deadline=deadline)
+        known.write(context)
+        return known
+
     def found(self, context: Context, task: BatchTask) -> TaskRecord:
         """
         Return a record where there is none: of the last task that belongs to a task, after those before it.
@@ -230,7 +237,9 @@ class RestartsFailedFeatures(WaitsForBatchTask):
         """
         intent = self.hook.api.intent_of(task)
         original = self.hook.get(intent.original) if intent and intent.round else task
-        *earlier, last = (original.id, *(restart.id for restart in self.hook.restarts_of(original)))
+        known = [original.id, *(restart.id for restart in self.hook.restarts_of(original))]
+        # One that was created a moment ago may not be listed yet.
+        *earlier, last = known if task.id in known else [*known, task.id]
         wanted = intent_of(context, self.body)
         return TaskRecord(last, wanted.digest, wanted.generation, earlier=tuple(earlier), deadline=self.new_deadline())
 

@@ -512,21 +512,3 @@ class TestOutlets:
         assert event["extra"]["bbox"] == [9, 42, 9.1, 42.1]
         assert event["extra"]["time_range"] == times
         assert event["extra"]["report_url"] == comms.xcoms["return_value"]["report_url"]
-
-
-def test_record_of_a_restart_lost(sim: Simulator, run_task: RunTask, comms: Comms, names: list[str]) -> None:
-    sim.set_script({"features": [fatal(names[:1], 1)]})
-    op = operator(sim, deferrable=True)
-    run = run_task(op)
-    before = dict(comms.state)
-    event = asyncio.run(first_event(run.trigger, comms))
-    run = run_task(op, next_method="execute_complete", next_kwargs={"event": event})
-    assert run.state == "deferred", run.error
-    # Airflow took the record of the restart and never kept it.
-    comms.state.clear()
-    comms.state.update(before)
-    event = asyncio.run(first_event(run.trigger, comms))
-    run = run_task(op, next_method="execute_complete", next_kwargs={"event": event})
-    assert run.state == "success", run.error
-    result = comms.xcoms["return_value"]
-    assert (result["delivered"], result["total"], len(result["task_ids"]), calls(sim)) == (4, 4, 2, 2)
