@@ -37,7 +37,17 @@ def older_came_back(comms: Comms, older: dict[str, Any]) -> None:
     comms.state.update(older)
 
 
-lost = pytest.mark.parametrize("lose", [emptied, older_came_back])
+def older_id_came_back(comms: Comms, older: dict[str, Any]) -> None:
+    # XComs are written in the same way.
+    comms.xcoms["sentinelhub_task_id"] = older["sentinelhub_batch"]["id"]
+
+
+def both_came_back(comms: Comms, older: dict[str, Any]) -> None:
+    older_came_back(comms, older)
+    older_id_came_back(comms, older)
+
+
+lost = pytest.mark.parametrize("lose", [emptied, older_came_back, older_id_came_back, both_came_back])
 
 
 def woken(run_task: RunTask, op: Any, event: dict[str, Any]) -> Run:
@@ -106,7 +116,7 @@ def test_a_wait_that_begins_again_keeps_budget_and_deadline(
     assert (after.batch_task_id, after.max_pu, after.deadline) == (before.batch_task_id, 250, before.deadline)
 
 
-@lost
+@pytest.mark.parametrize("lose", [emptied, older_came_back])
 def test_out_of_time_leaves_what_there_is(
     sim: Simulator, run_task: RunTask, comms: Comms, names: list[str], lose: Lose
 ) -> None:
