@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from airflow_provider_sentinelhub.client.models.answers import BatchTask
     from airflow_provider_sentinelhub.triggers.events import BatchEvent
 
+_NO_RIVAL = frozenset({"FAILED", "STOPPED"})
+
 
 class RestartsFailedFeatures(WaitsForBatchTask):
     """
@@ -237,11 +239,25 @@ class RestartsFailedFeatures(WaitsForBatchTask):
         """
         intent = self.hook.api.intent_of(task)
         original = self.hook.get(intent.original) if intent and intent.round else task
-        known = [original.id, *(restart.id for restart in self.hook.restarts_of(original))]
+        known = [original.id, *(restart.id for restart in self._begun(self.hook.restarts_of(original)))]
         # One that was created a moment ago may not be listed yet.
         *earlier, last = known if task.id in known else [*known, task.id]
         wanted = intent_of(context, self.body)
         return TaskRecord(last, wanted.digest, wanted.generation, earlier=tuple(earlier), deadline=self.new_deadline())
+
+    def _begun(self, restarts: list[BatchTask]) -> list[BatchTask]:
+        """Leave out what was created for a restart that somebody else had begun: it is never started."""
+        begun: list[BatchTask] = []
+        rounds: set[int] = set()
+        for task in restarts:
+            intent = self.hook.api.intent_of(task)
+            number = intent.round if intent else 0
+            if task.status == "CREATED" and number in rounds:
+                continue
+            begun.append(task)
+            if task.status not in _NO_RIVAL:
+                rounds.add(number)
+        return begun
 
     def _body_for_failed(self, task: BatchTask, record: TaskRecord) -> dict[str, Any] | None:
         is_own = len(record.earlier) > record.inherited
@@ -264,7 +280,7 @@ class RestartsFailedFeatures(WaitsForBatchTask):
 
         def is_rival(task: BatchTask) -> bool:
             other = self.hook.api.intent_of(task)
-            return other is not None and other.round == intent.round and task.status not in {"FAILED", "STOPPED"}
+            return other is not None and other.round == intent.round and task.status not in _NO_RIVAL
 
         # Oldest first. The own one may not be listed yet, and then those that are listed are older.
         rivals = [task for task in self.hook.restarts_of(self.hook.get(intent.original)) if is_rival(task)]

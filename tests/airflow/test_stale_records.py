@@ -17,11 +17,12 @@ import pytest
 from airflow_provider_sentinelhub.client.batch import Goal
 from airflow_provider_sentinelhub.hooks.batch import SentinelHubBatchHook
 from airflow_provider_sentinelhub.operators.batch_process import SentinelHubBatchProcessOperator
+from airflow_provider_sentinelhub.operators.restart_failed import SentinelHubRestartFailedOperator
 from airflow_provider_sentinelhub.simulator.process import Simulator
 from airflow_provider_sentinelhub.triggers.events import BatchEvent, EventKind
 from tests.airflow.airflow_harness import Comms, Run, RunTask, first_event
 from tests.airflow.test_kills import handler_of_the_test_run, killed
-from tests.airflow.test_restarts import calls, fatal, names, operator
+from tests.airflow.test_restarts import Looks, calls, fatal, names, operator
 
 __all__ = ["handler_of_the_test_run", "names"]
 
@@ -190,3 +191,25 @@ def test_a_clear_means_the_restart(
     after = run_task(op, try_number=2, max_tries=1).trigger.batch_task_id
     assert (hook.get(before).user_action == "STOP") is (on_clear == "stop")
     assert (after == before) is (on_clear == "adopt")
+
+
+def test_what_a_rival_left_behind_is_not_begun(
+    sim: Simulator, run_task: RunTask, comms: Comms, names: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sim.set_script({"features": [fatal(names[:1], 1)]})
+    op = operator(sim, deferrable=True)
+    run = restarted(run_task, comms, op, emptied)
+    state, xcoms = dict(comms.state), dict(comms.xcoms)
+    hook = SentinelHubBatchHook()
+    intent = hook.api.intent_of(hook.get(run.trigger.batch_task_id))
+    assert intent is not None
+    options: dict[str, Any] = {"poll_interval": 0.05, "progress_interval": 0, "deferrable": True}
+    rival = SentinelHubRestartFailedOperator(task_id="rival", batch_task_id=intent.original, **options)
+    with monkeypatch.context() as patch:
+        patch.setattr(SentinelHubBatchHook, "restarts_of", Looks(SentinelHubBatchHook.restarts_of, blind=1))
+        assert run_task(rival).trigger.batch_task_id == run.trigger.batch_task_id
+    assert calls(sim) == 3
+    comms.state, comms.xcoms = state, xcoms
+    run = to_the_end(run_task, comms, op, run)
+    assert run.state == "success", run.error
+    assert (len(comms.xcoms["return_value"]["task_ids"]), calls(sim, "start")) == (2, 2)
