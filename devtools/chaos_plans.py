@@ -46,6 +46,7 @@ _WEIGHTS = {
     Harm.KILL: 9.0,
     Harm.KILL_THEN_ARRIVE: 3.0,
     Harm.LOSE: 2.0,
+    Harm.LATE: 2.0,
     Harm.CUT: 1.5,
     Harm.LOSE_WORKER: 0.8,
     Harm.KILL_SCHEDULER: 0.25,

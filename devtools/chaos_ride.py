@@ -149,6 +149,10 @@ class Rider:
         def arrives() -> None:
             threading.Timer(self._draw.uniform(0.5, 4.0), passed).start()
 
+        def comes_late() -> None:
+            # Airflow's client waits for 5 s before it repeats a call; what is processed here takes less than a minute.
+            threading.Timer(self._draw.uniform(6.0, 30.0), passed).start()
+
         # A task talks to Airflow through a process that outlives it, and tells of its death.
         own = passed if gate is stack.execution else lost
         actions: dict[Harm, Callable[[], bool]] = {
@@ -162,6 +166,7 @@ class Rider:
             Harm.TAKE_OVER: lambda: harmer.take_over(passed),
             Harm.CUT: lambda: harmer.cut([gate] if gate is stack.execution else self._lane.gates, lost, _CUT_S),
             Harm.LOSE: lambda: _at_once(lost),
+            Harm.LATE: lambda: _at_once(comes_late),
             Harm.BURST: lambda: _answers(gate, trap, _BUSY, lambda _: True),
             Harm.THROTTLE: lambda: _answers(gate, trap, _SLOWER, lambda _: True),
             Harm.UNKNOWN: lambda: _answers(gate, trap, _UNKNOWN, lambda later: later.path.startswith(call.path)),

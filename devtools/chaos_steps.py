@@ -59,6 +59,7 @@ class Harm(StrEnum):
     TAKE_OVER = "stop the triggerer until another has taken over"
     CUT = "cut the network for 3 s"
     LOSE = "lose this call, or its answer"
+    LATE = "let this call arrive long after its repeat"
     BURST = "answer 503 four times"
     THROTTLE = "answer 429 four times"
     UNKNOWN = "answer 404 three times"
@@ -177,6 +178,8 @@ class Step:
         yield Harm.KILL
         if self.held == "before" and self.place != "airflow":
             yield Harm.KILL_THEN_ARRIVE
+        if self.held == "before" and self.path is _STORE:
+            yield Harm.LATE
         yield from (Harm.CUT, Harm.LOSE, Harm.KILL_SCHEDULER, Harm.KILL_API_SERVER)
         if by_trigger:
             yield from (Harm.STALL, Harm.TAKE_OVER)
