@@ -6,10 +6,11 @@ Usage: ``python benchmarks/statistics_parse.py [files]`` (default 10,000 of 22 k
 Compared, all from the same bytes in memory: orjson decodes every file and forgets it; this package makes the parts of
 its table, as a reader does; the public client, sentinelhub, makes a data frame, which is written as Parquet too. Then
 the whole of ``read_statistics`` from a folder on disk, with listing, ledger and publishing, for a quarter and for twice
-as many files: its memory must not grow.
+as many files: its memory must not grow. It is the most that the process had resident at any time, with the interpreter
+and all libraries.
 
-Every measurement runs in a process of its own; CPU is the median of three runs, imports excluded. Values are compared
-one by one for the rows both have; rows the public client drops are counted by their reason.
+Every measurement runs in a process of its own, three times in a row; CPU is the median, imports excluded. Values are
+compared one by one for the rows both have; rows the public client drops are counted by their reason.
 """
 
 from __future__ import annotations
@@ -49,20 +50,23 @@ def ours(files: list[bytes], folder: Path) -> None:
     """Make the parts of the table."""
     from airflow_provider_sentinelhub.artifacts.statistics.answers import ResultReader
     from airflow_provider_sentinelhub.artifacts.statistics.columns import TableBuilder
+    from airflow_provider_sentinelhub.artifacts.statistics.memory import give_back, memory_of_system
     from airflow_provider_sentinelhub.artifacts.statistics.parts import PartWriter
 
     reader, builder = ResultReader(), TableBuilder()
-    writer = PartWriter(folder / "ours.parquet", TASK)
-    for start in range(0, len(files), CHUNK):
-        ledger = []
-        for content in files[start : start + CHUNK]:
-            result, answer = reader.read(content)
-            added = builder.add(result.id, result.identifier, answer)
-            counts = (added.rows, added.with_data, added.without_data, added.failed)
-            came_to = (*counts, answer.message(), *answer.failed_span())
-            ledger.append((f"{result.id}.json", "version", result.id, result.identifier, *came_to))
-        writer.write(builder.take(), ledger)
-    writer.close()
+    with memory_of_system():
+        writer = PartWriter(folder / "ours.parquet", TASK)
+        for start in range(0, len(files), CHUNK):
+            ledger = []
+            for content in files[start : start + CHUNK]:
+                result, answer = reader.read(content)
+                added = builder.add(result.id, result.identifier, answer)
+                counts = (added.rows, added.with_data, added.without_data, added.failed)
+                came_to = (*counts, answer.message(), *answer.failed_span())
+                ledger.append((f"{result.id}.json", "version", result.id, result.identifier, *came_to))
+            writer.write(builder.take(), ledger)
+            give_back()
+        writer.close()
 
 
 def theirs(files: list[bytes], folder: Path) -> None:

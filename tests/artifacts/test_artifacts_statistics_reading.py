@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
@@ -199,3 +200,22 @@ def test_a_bucket_out_of_reach_leaves_nothing_behind(s3: S3, tmp_path: Path) -> 
     with pytest.raises(StorageUnavailable, match="NoSuchBucket"):
         read_statistics(s3.storage(), rounds_of(url, TASK), target_of(url), features=None, workdir=tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_reading_leaves_the_allocator_of_others_alone(s3: S3, folder_url: str, tmp_path: Path) -> None:
+    storage = s3.storage()
+    put(storage, folder_url, TASK, {1: answer(1, [data()])})
+    before, at_work = pa.default_memory_pool().backend_name, list[str]()
+    assert before != "system"
+
+    def look(_: StatisticsProgress) -> None:
+        at_work.append(pa.default_memory_pool().backend_name)
+        if len(at_work) > 2:
+            raise KeyboardInterrupt
+
+    options = {"features": None, "workdir": tmp_path, "on_progress": look}
+    read_statistics(storage, rounds_of(folder_url, TASK), target_of(folder_url), **options)  # type: ignore[arg-type]
+    assert (set(at_work), pa.default_memory_pool().backend_name) == ({"system"}, before)
+    with pytest.raises(KeyboardInterrupt):
+        read_statistics(storage, rounds_of(folder_url, TASK), target_of(folder_url), **options)  # type: ignore[arg-type]
+    assert pa.default_memory_pool().backend_name == before

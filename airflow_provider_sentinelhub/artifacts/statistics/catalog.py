@@ -20,9 +20,11 @@ if TYPE_CHECKING:
 
 _AT_A_TIME = 1_000
 _ROWS = [name for name, _ in LEDGER].index("rows")
-_CACHE_KIB = 8 * 1024
+# Small, so that a few thousand features fill it; names are looked for nearly in order, so more is not faster.
+CACHE_KIB = 512
+"""KiB of a database kept in memory."""
 _SCHEMA = f"""
-PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA cache_size=-{_CACHE_KIB};
+PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA cache_size=-{CACHE_KIB}; PRAGMA temp.cache_size=-{CACHE_KIB};
 CREATE TABLE parts (part INTEGER PRIMARY KEY, url TEXT UNIQUE, round INTEGER);
 CREATE TABLE listing (round INTEGER, name TEXT, version TEXT, feature INTEGER, identifier TEXT,
   PRIMARY KEY (round, name)) WITHOUT ROWID;

@@ -12,6 +12,7 @@ from airflow_provider_sentinelhub.artifacts.statistics.answers import ResultRead
 from airflow_provider_sentinelhub.artifacts.statistics.catalog import Unread
 from airflow_provider_sentinelhub.artifacts.statistics.columns import TableBuilder
 from airflow_provider_sentinelhub.artifacts.statistics.layout import ResultNames, statistics_root
+from airflow_provider_sentinelhub.artifacts.statistics.memory import give_back
 from airflow_provider_sentinelhub.artifacts.statistics.parts import LEDGER_SUFFIX, PART_SUFFIX, PartWriter, read_ledger
 from airflow_provider_sentinelhub.client.errors import ArtifactCorrupt
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from airflow_provider_sentinelhub.artifacts.statistics.catalog import Catalog
     from airflow_provider_sentinelhub.artifacts.storage import ObjectMeta, Storage
 
-RESULTS_IN_PART = 5_000
+RESULTS_IN_PART = 2_000
 """Results in one part: no more are read again where a reader was killed."""
 
 _RESULTS_IN_CHUNK = 500
@@ -224,6 +225,8 @@ class _Part:
         self._loader.storage.upload(ledger, url + LEDGER_SUFFIX)
         self._path.replace(self._loader.folder / f"{name}{PART_SUFFIX}")
         self._loader.catalog.add_part(url + PART_SUFFIX, self._number, writer.ledger)
+        del writer, ledger
+        give_back()
 
     def abandon(self) -> None:
         """Forget a part that was not finished."""
@@ -236,6 +239,7 @@ class _Part:
                 self._writer = PartWriter(self._path, self._loader.rounds[self._number].task_id)
             self._writer.write(self._builder.take(), self._ledger)
             self._ledger, self._bytes = [], 0
+            give_back()
 
 
 def _part_of(ledger: str) -> str:

@@ -27,6 +27,7 @@ from airflow_provider_sentinelhub.artifacts.feature_tables import feature_tables
 from airflow_provider_sentinelhub.artifacts.geopackage import WHAT, blob_extent
 from airflow_provider_sentinelhub.artifacts.manifest import attach, geometry_wkb
 from airflow_provider_sentinelhub.artifacts.sqlite_file import file_uri, open_sqlite, quoted, reading
+from airflow_provider_sentinelhub.artifacts.statistics.catalog import CACHE_KIB
 from airflow_provider_sentinelhub.artifacts.statistics.publish import UNREADABLE, unreadable_text
 from airflow_provider_sentinelhub.client.errors import InvalidParameter
 
@@ -146,6 +147,7 @@ def write_feature_outcomes(catalog: Catalog, features: Path | None, target: Path
     connection = catalog.connection
     connection.commit()
     connection.execute("ATTACH ? AS execution", (file_uri(target, new=True),))
+    connection.execute(f"PRAGMA execution.cache_size=-{CACHE_KIB}")
     connection.execute(_FEATURES)
     counts = FeatureCounts()
     if features and table:

@@ -61,6 +61,8 @@ _REPEATING = (
     "task_id",
     "round",
 )
+# Whoever reads a column holds a page of it at a time.
+_BYTES_IN_PAGE = 64 * 1024
 
 
 def new_writer(path: Path, schema: pa.Schema) -> parquet.ParquetWriter:
@@ -72,7 +74,9 @@ def new_writer(path: Path, schema: pa.Schema) -> parquet.ParquetWriter:
     """
     from pyarrow import parquet
 
-    return parquet.ParquetWriter(path, schema, compression="zstd", use_dictionary=list(_REPEATING))
+    return parquet.ParquetWriter(
+        path, schema, compression="zstd", use_dictionary=list(_REPEATING), data_page_size=_BYTES_IN_PAGE
+    )
 
 
 class PartWriter:

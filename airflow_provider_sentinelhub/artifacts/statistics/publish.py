@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from airflow_provider_sentinelhub.artifacts.statistics.answers import Answer
 from airflow_provider_sentinelhub.artifacts.statistics.columns import TableBuilder
+from airflow_provider_sentinelhub.artifacts.statistics.memory import give_back
 from airflow_provider_sentinelhub.artifacts.statistics.parts import new_writer
 from airflow_provider_sentinelhub.artifacts.statistics.schema import fingerprint, table_schema
 from airflow_provider_sentinelhub.client.errors import ArtifactMissing
@@ -121,6 +122,9 @@ def write_table(
                     if kept.num_rows:
                         writer.write_table(_of_task(kept, task_ids[number], number))
                         written += kept.num_rows
+                    # They would be there until the next have been read.
+                    del rows, kept
+                    give_back()
             on_part(done, len(parts))
         for rows, number in _unreadable(catalog):
             writer.write_table(_of_task(rows, task_ids[number], number))

@@ -24,6 +24,7 @@ from airflow_provider_sentinelhub.artifacts.statistics.load import (
     StatisticsProgress,
     StatisticsRound,
 )
+from airflow_provider_sentinelhub.artifacts.statistics.memory import give_back, memory_of_system
 from airflow_provider_sentinelhub.artifacts.statistics.merge import answered_by, merge_rounds
 from airflow_provider_sentinelhub.artifacts.statistics.outcomes import write_feature_outcomes
 from airflow_provider_sentinelhub.artifacts.statistics.publish import content_of, is_published, publish, write_table
@@ -117,7 +118,7 @@ def read_statistics(
     execution_db = folder / f"execution-{target.task_id}.sqlite"
     scratch = Path(tempfile.mkdtemp(prefix="reading-", dir=folder))
     try:
-        with closing(Catalog(scratch / "catalog.sqlite")) as catalog:
+        with memory_of_system(), closing(Catalog(scratch / "catalog.sqlite")) as catalog:
             loader = Loader(storage, rounds, target.parts_url, scratch, catalog, tell)
             loader.load()
             catalog.choose()
@@ -134,6 +135,7 @@ def read_statistics(
                     task_ids=loader.task_ids,
                     on_part=lambda done, total: tell(StatisticsProgress(Phase.PUBLISHING, done, total)),
                 )
+                give_back()
                 publish(storage, target, content, table)
             return StatisticsRead(
                 target.table_url,
