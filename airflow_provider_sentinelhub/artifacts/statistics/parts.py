@@ -65,17 +65,23 @@ _REPEATING = (
 _BYTES_IN_PAGE = 64 * 1024
 
 
-def new_writer(path: Path, schema: pa.Schema) -> parquet.ParquetWriter:
+def new_writer(path: Path, schema: pa.Schema, *, is_searched: bool) -> parquet.ParquetWriter:
     """
     Open a Parquet file of statistics to be written.
 
     :param path: The file.
     :param schema: Its columns.
+    :param is_searched: Whether anybody looks for some rows of it: then it says between which values a column lies.
     """
     from pyarrow import parquet
 
     return parquet.ParquetWriter(
-        path, schema, compression="zstd", use_dictionary=list(_REPEATING), data_page_size=_BYTES_IN_PAGE
+        path,
+        schema,
+        compression="zstd",
+        use_dictionary=list(_REPEATING),
+        data_page_size=_BYTES_IN_PAGE,
+        write_statistics=is_searched,
     )
 
 
@@ -90,7 +96,7 @@ class PartWriter:
     def __init__(self, path: Path, task_id: str) -> None:
         self._path = path
         self._task_id = task_id
-        self._writer = new_writer(path, part_schema())
+        self._writer = new_writer(path, part_schema(), is_searched=False)
         self.ledger: list[tuple[Any, ...]] = []
 
     def write(self, rows: pa.Table, ledger: list[tuple[Any, ...]]) -> None:

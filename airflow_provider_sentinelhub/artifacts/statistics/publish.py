@@ -108,7 +108,7 @@ def write_table(
     from pyarrow import parquet
 
     written = 0
-    with new_writer(target, table_schema()) as writer:
+    with new_writer(target, table_schema(), is_searched=True) as writer:
         parts = catalog.parts()
         for done, (part, url, number) in enumerate(parts, 1):
             dropped = catalog.dropped(part)
