@@ -74,14 +74,18 @@ def scan(folder: Path) -> None:
         ).fetchone()
 
 
-def listed(folder: Path) -> Found:
+def listed(folder: Path) -> list[dict[str, Any]]:
     """List from the table of all features."""
     from airflow_provider_sentinelhub.artifacts.failed import failed_features
     from airflow_provider_sentinelhub.artifacts.storage import Storage
 
-    found = failed_features(Storage(), (folder / "report.parquet").as_uri(), limit=sys.maxsize)
+    return failed_features(Storage(), (folder / "report.parquet").as_uri(), limit=sys.maxsize)
+
+
+def comparable(features: list[dict[str, Any]]) -> Found:
+    """Bring a list into the form in which answers are compared."""
     keys = ("error", "epsg", "width", "height")
-    return {row["name"]: (*(row[key] for key in keys), tuple(row["bbox"])) for row in found}
+    return {row["name"]: (*(row[key] for key in keys), tuple(row["bbox"])) for row in features}
 
 
 def retried(folder: Path) -> None:
@@ -144,7 +148,7 @@ def main() -> None:
             ("failed features, listed from the table", listed),
             ("lost features, joined and written", retried),
         ]
-        found = listed(folder)
+        found = comparable(listed(folder))
         retried(folder)
         if written(folder) != found:
             raise SystemExit("The table and the GeoPackage for a restart do not agree")
