@@ -53,7 +53,7 @@ _KEPT = (OUTCOMES.index(FeatureOutcome.DELIVERED), OUTCOMES.index(FeatureOutcome
 _MESSAGES_REMEMBERED = 4096
 # Room for the keys of some 100,000 lost features; beyond it SQLite uses the disk. Python needs far more for a name.
 _CACHE_KIB = 16 * 1024
-_NAMES_IN_MEMORY = 30_000
+_NAMES_IN_MEMORY = 50_000
 _ROWS_AT_A_TIME = 1_000
 
 
