@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _WGS84 = 4326
 _WORLD = (180.0, 90.0)
-_POLYGONS = (3, 6)
+_POLYGON, _MULTIPOLYGON = 3, 6
 # Little-endian, with a bounding box in two dimensions: what nearly everybody writes. Cut by SQLite, not in Python.
 _USUAL = b"GP\0\x03"
 # Where the WKB begins, by the byte of flags; an unknown kind of bounding box leaves nothing to read.
@@ -53,13 +53,11 @@ def check_geometries(connection: sqlite3.Connection, table: FeatureTable, defaul
     query = f"SELECT rowid, {{}}, {step} FROM {quoted(table.name)} NOT INDEXED WHERE substr({geometry}, 1, 4) {{}}"  # noqa: S608
     rows = connection.execute(query.format(f"substr({geometry}, {_START[_USUAL[-1]] + 1})", f"IS x'{_USUAL.hex()}'"))
     while some := rows.fetchmany(BATCH):
-        rowids, wkbs, steps = zip(*some, strict=True)
-        _Check(connection, table, findings, rowids).run(wkbs, steps)
+        _Check(connection, table, findings, some).run([wkb for _, wkb, _ in some])
     rows = connection.execute(query.format(geometry, f"IS NOT x'{_USUAL.hex()}'"))
     while some := rows.fetchmany(BATCH):
-        rowids, blobs, steps = zip(*some, strict=True)
-        check = _Check(connection, table, findings, rowids)
-        check.run([check.wkb(row, blob) for row, blob in enumerate(blobs)], steps)
+        check = _Check(connection, table, findings, some)
+        check.run([check.wkb(row, blob) for row, (_, blob, _) in enumerate(some)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +65,7 @@ class _Check:
     connection: sqlite3.Connection
     table: FeatureTable
     findings: Findings
-    rowids: tuple[int, ...]
+    rows: list[tuple[int, object, float | None]]
 
     def wkb(self, row: int, blob: object) -> bytes | None:
         """Take the WKB out of an unusual geometry; ``None`` where that is a problem, which is noted."""
@@ -79,7 +77,7 @@ class _Check:
             return blob[_START[blob[3]] :]
         return None
 
-    def run(self, wkbs: Sequence[bytes | None], steps: tuple[float | None, ...]) -> None:
+    def run(self, wkbs: Sequence[bytes | None]) -> None:
         """Check geometries, but for those that are ``None``."""
         import numpy as np
         import shapely
@@ -93,13 +91,14 @@ class _Check:
         is_empty = shapely.is_empty(shapes)
         self._note(Rule.GEOMETRY, is_empty)
         is_there &= ~is_empty
-        is_polygon = np.isin(shapely.get_type_id(shapes), _POLYGONS)
+        kinds = shapely.get_type_id(shapes)
+        is_polygon = (kinds == _POLYGON) | (kinds == _MULTIPOLYGON)
         self._note(Rule.POLYGON, is_there & ~is_polygon, lambda row: shapes[row].geom_type)
         is_there &= is_polygon
         self._note(Rule.VALID, is_there & ~shapely.is_valid(shapes), lambda row: shapely.is_valid_reason(shapes[row]))
-        self._measure(shapely.bounds(shapes), is_there, steps)
+        self._measure(shapely.bounds(shapes), is_there)
 
-    def _measure(self, bounds: Any, is_there: Any, steps: tuple[float | None, ...]) -> None:
+    def _measure(self, bounds: Any, is_there: Any) -> None:
         import numpy as np
 
         if self.table.epsg in SUPPORTED_EPSG:
@@ -107,10 +106,11 @@ class _Check:
             # All other systems the service knows count in metres, and none has anything of use that near its origin.
             wrong = beyond if self.table.epsg == _WGS84 else ~beyond
             self._note(Rule.PLACE, is_there & wrong, lambda row: f"at {bounds[row][0]:.10g}, {bounds[row][1]:.10g}")
-        if any(steps):
+        # Without a resolution: divided by infinity everything is small enough.
+        step = np.array([step for _, _, step in self.rows], dtype=float)
+        step[np.isnan(step) | (step == 0)] = np.inf
+        if not np.isinf(step).all():
             across, down = bounds[:, 2] - bounds[:, 0], bounds[:, 3] - bounds[:, 1]
-            # Without a resolution: divided by infinity everything is small enough.
-            step = np.array([value or np.inf for value in steps])
             limit = MAX_PIXELS * step
             self._note(
                 Rule.PIXELS,
@@ -145,4 +145,4 @@ class _Check:
             self.findings.add(rule, names, len(rows))
 
     def _name(self, row: int) -> str:
-        return feature_name(self.connection, self.table, self.rowids[row])
+        return feature_name(self.connection, self.table, self.rows[row][0])
