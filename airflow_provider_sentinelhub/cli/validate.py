@@ -81,12 +81,16 @@ def problems_in(name: str, deployment: Deployment | None = None, kind: RequestKi
     :param kind: What it is for; ``None`` where it is taken for what it looks like.
     """
     try:
-        request = _read(Path(name))
+        request, unread = _read(Path(name))
     except InvalidParameter as e:
         yield Problem(name, "error", e.field, _line(str(e)))
         return
+    if unread:
+        yield Problem(name, "error", unread.field, _line(str(unread)))
     findings = examine(kind or kind_of(request), request, deployment).findings
     for error in findings.errors:
+        if unread and error.field == unread.field:
+            continue
         if _is_template(repr(error.value)):
             message = f"{error.field} is a template: it is checked when Airflow has rendered it"
             yield Problem(name, "warning", error.field, message)
@@ -96,11 +100,11 @@ def problems_in(name: str, deployment: Deployment | None = None, kind: RequestKi
         yield Problem(name, "warning", warning.field, _line(str(warning)))
 
 
-def _read(path: Path) -> Any:
+def _read(path: Path) -> tuple[Any, InvalidParameter | None]:
     """
-    Read a request and the evalscript it names.
+    Read a request and the evalscript it names, and say what is wrong with the path of that: more may be wrong.
 
-    :raises InvalidParameter: A file cannot be read, or is no JSON.
+    :raises InvalidParameter: The file cannot be read, or is no JSON.
     """
     try:
         request = json.loads(path.read_text(encoding="utf-8"))
@@ -111,14 +115,14 @@ def _read(path: Path) -> Any:
     holder = "aggregation" if part(request, "aggregation") else "processRequest"
     script = part(request, holder, "evalscript")
     if not isinstance(script, str) or not script.endswith(".js") or "\n" in script or _is_template(script):
-        return request
+        return request, None
     try:
         text = (path.parent / script).read_text(encoding="utf-8")
     except (OSError, UnicodeError) as e:
         rule, fix = f"cannot be read ({e})", "Paths are relative to the request's file."
-        raise InvalidParameter(f"{holder}.evalscript", script, rule, fix) from None
+        return request, InvalidParameter(f"{holder}.evalscript", script, rule, fix)
     request[holder]["evalscript"] = text
-    return request
+    return request, None
 
 
 def _counted(count: int, noun: str) -> str:

@@ -94,10 +94,13 @@ def test_the_deployment_makes_a_difference(tmp_path: Path, capsys: pytest.Captur
 
 def test_an_evalscript_is_looked_for_beside_the_request(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "scripts").mkdir()
-    path = written(tmp_path, processRequest__evalscript="scripts/ndvi.js")
+    path = written(tmp_path, processRequest__evalscript="scripts/ndvi.js", input__resolution=25)
     lines, status = run(capsys, path)
     assert status == 1
     assert "processRequest.evalscript = 'scripts/ndvi.js': cannot be read" in lines[0]
+    # What else is wrong is said as well, and nothing of a script that is not known.
+    assert ["input.resolution = 25" in line for line in lines] == [False, True, False]
+    path = written(tmp_path, processRequest__evalscript="scripts/ndvi.js")
     (tmp_path / "scripts" / "ndvi.js").write_text(script(id="ndvi"))
     lines, status = run(capsys, path)
     assert "is not an output of the evalscript; the evalscript's setup() has ndvi" in lines[0]

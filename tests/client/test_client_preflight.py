@@ -255,6 +255,14 @@ def test_data_nobody_knows_are_pointed_out(kind: str, fact: str, fix: str) -> No
     assert fix in said
 
 
+def test_a_misspelt_filter_is_named_beside_other_mistakes() -> None:
+    wrong = {"maxCloudCover": 20, "timeRange": {"from": "2019-04-01"}, "orbitDirection": "ASCENDING"}
+    assert sorted(errors(processRequest__input__data=[{"type": "sentinel-2-l2a", "dataFilter": wrong}])) == [
+        "processRequest.input.data.0.dataFilter.maxCloudCover",
+        "processRequest.input.data.0.dataFilter.timeRange.from",
+    ]
+
+
 def test_what_is_skipped_is_not_overwritten() -> None:
     (said,) = warnings(output__overwrite=True, output__skipExisting=True)
     assert said.startswith("output.overwrite: does not write features again whose results are all there")

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import math
 from datetime import UTC, datetime
-from difflib import get_close_matches
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, model_validator
 
 from airflow_provider_sentinelhub.client.models.common import OpenRequestModel, Text, broken
 
-_KNOWN = ("timeRange", "maxCloudCoverage", "mosaickingOrder")
 _ORDERS = ("mostRecent", "leastRecent", "leastCC")
 _MAX_PERCENT = 100
 _FIX = "Write a moment like 2019-04-01T00:00:00Z."
@@ -81,7 +79,7 @@ class DataFilter(OpenRequestModel):
     """
     Which images are read.
 
-    Collections have filters of their own, so an unknown one passes, unless it is nearly the name of a known one.
+    Collections have filters of their own, so an unknown one passes.
 
     :param time_range: When they were taken.
     :param max_cloud_coverage: Percent, 0 to 100.
@@ -94,10 +92,6 @@ class DataFilter(OpenRequestModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _no_typing_mistake(cls, given: Any) -> Any:
-        for name in given if isinstance(given, dict) else ():
-            meant = get_close_matches(str(name), _KNOWN, n=1, cutoff=0.8)
-            if meant and name not in _KNOWN:
-                broken(f"{name} is not a filter, and nearly {meant[0]}", f"Write {meant[0]}.")
-        # A field that is null is left out, as everywhere in a request.
+    def _nulls_left_out(cls, given: Any) -> Any:
+        # As everywhere in a request.
         return {key: value for key, value in given.items() if value is not None} if isinstance(given, dict) else given

@@ -8,10 +8,11 @@ https://documentation.dataspace.copernicus.eu/APIs/SentinelHub/Data.html
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from airflow_provider_sentinelhub.client.errors import InvalidParameter
 from airflow_provider_sentinelhub.client.preflight.findings import Advice, Finding, Json, Rule, objects
 
 if TYPE_CHECKING:
@@ -24,13 +25,14 @@ COLLECTIONS = (
 )  # fmt: skip
 """Types of data as the service's documentation names them; beside them there are collections of users."""
 
+_FILTERS = ("timeRange", "maxCloudCoverage", "mosaickingOrder")
 _FORMER = frozenset({"landsat-8-l1c", "s2gm", "custom", "s1grd", "s2l1c", "s2l2a", "l8l1c"})
 _OWN = re.compile(r"(byoc|batch)-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
 
 def data_rule(*path: str) -> Rule:
     """
-    Return the rule that finds types of data that the service's documentation does not know.
+    Return the rule that finds types of data that the service's documentation does not know, and misspelt filters.
 
     :param path: Where a request has its data sources.
     """
@@ -43,6 +45,7 @@ def data_rule(*path: str) -> Rule:
 
 def _check_sources(data: str, sources: list[Json]) -> Iterator[Finding]:
     for number, source in enumerate(sources):
+        yield from _check_filter(f"{data}.{number}.dataFilter", source.get("dataFilter"))
         kind = source.get("type")
         # A template is judged when it has been rendered.
         if (
@@ -60,3 +63,12 @@ def _check_sources(data: str, sources: list[Json]) -> Iterator[Finding]:
         meant = get_close_matches(kind.lower(), COLLECTIONS, n=1, cutoff=0.8)
         fix = f"Write {meant[0]}." if meant else f"Known are {', '.join(COLLECTIONS)}, byoc-<id> and batch-<id>."
         yield Advice(field, f"{kind} is not a type of data that the service documents", fix)
+
+
+def _check_filter(field: str, given: Any) -> Iterator[Finding]:
+    # Collections have filters of their own: what is not nearly the name of one that all have may be right.
+    for name, value in given.items() if isinstance(given, Mapping) else ():
+        meant = get_close_matches(str(name), _FILTERS, n=1, cutoff=0.8)
+        if meant and name not in _FILTERS:
+            rule = f"is not a filter, and nearly {meant[0]}"
+            yield InvalidParameter(f"{field}.{name}", value, rule, f"Write {meant[0]}.")
