@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 _TIMEOUT_S = (10, 30)
 _EARLY_S = 120.0
+# What a token endpoint answers about who asks; anything else is no token endpoint's answer.
+_OF_THE_CLIENT = frozenset({400, 401, 403})
 _DEFAULT_TTL_S = 600.0
 
 # At DEBUG it writes the client secret and the token into the log.
@@ -163,9 +165,11 @@ class TokenSource:
         said = f"{where}: it answered {answer.status}: {problem.message}"
         if answer.status >= 500 or answer.status == 429:  # noqa: PLR2004 - HTTP
             return errors.ServiceUnavailable(f"{said}. Try again later.", status=answer.status, code=problem.code)
+        check = "the client id and the client secret in the connection, and that they belong to this deployment"
+        if answer.status not in _OF_THE_CLIENT:
+            check = "the token URL in the connection"
         return errors.AuthenticationError(
-            f"{said}. Check the client id and the client secret in the connection, and that they belong to this "
-            "deployment.",
+            f"{said}. Check {check}.",
             status=answer.status,
             code=problem.code,
         )

@@ -99,7 +99,9 @@ class SentinelHubHook(BaseHook):
         except NotFound as e:
             return False, f"{step}, failed. {e} There is no id here, so check the base URL and the path layout."
         except SentinelHubError as e:
-            return False, f"{step}, failed. {e}"
+            # Of what did not answer, the message has no address.
+            asked = f" Asked was {self.address.base_url}." if step.startswith("Step 3") else ""
+            return False, f"{step}, failed. {e}{asked}"
         return True, f"Connected to {self.address.deployment.title} at {self.address.base_url}"
 
 

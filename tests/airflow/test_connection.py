@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from urllib.parse import quote
 
 import pytest
@@ -50,6 +51,23 @@ def test_bad_secret_says_which_step_and_what_to_do(sim: Simulator, monkeypatch: 
     assert "Step 2 of 3, getting a token, failed" in message
     assert "Check the client id and the client secret" in message
     assert "wrong-secret-123" not in message
+
+
+def test_wrong_addresses_are_named(sim: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    right = json.loads(sim.ready.airflow_connections()["AIRFLOW_CONN_SENTINELHUB_DEFAULT"])
+    elsewhere = {**right, "extra": {**right["extra"], "token_url": f"{sim.ready.base_url}/no/such/place"}}
+    ok, message = hook(monkeypatch, json.dumps(elsewhere)).test_connection()
+    assert not ok
+    assert "Step 2 of 3, getting a token, failed" in message
+    assert "answered 404" in message
+    assert "Check the token URL in the connection." in message
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        nowhere = f"http://127.0.0.1:{closed.getsockname()[1]}"
+        ok, message = hook(monkeypatch, json.dumps({**right, "host": nowhere})).test_connection()
+    assert not ok
+    assert "Step 3 of 3, listing the tiling grids, failed" in message
+    assert f"Asked was {nowhere}." in message
 
 
 def test_refused_call_says_which_step(sim: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
