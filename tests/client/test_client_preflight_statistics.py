@@ -175,6 +175,11 @@ def test_an_error(kind: RequestKind, document: Any, changes: dict[str, Any], fie
             "aggregation.aggregationInterval.of",
             "leaves 24 hours at the end of timeRange over, which are skipped",
         ),
+        (
+            {"aggregation__timeRange__to": "2024-04-30T00:00:00Z"},
+            "aggregation.aggregationInterval.of",
+            "leaves 1 day at the end of timeRange over",
+        ),
         ({HISTOGRAM: {"bins": [0, 1, 2]}}, HISTOGRAM, "counts with whole numbers, which is meant for outputs of whole"),
         ({HISTOGRAM: {"binWidth": 1}}, HISTOGRAM, "Write e.g. 1.0 instead of 1."),
         (

@@ -120,4 +120,5 @@ def _check_pixels(field: str, side: str, size: float, extent: float, *, in_degre
 
 
 def _length(length: timedelta) -> str:
-    return f"{length / DAY:,.4g} days" if length >= DAY else f"{length / timedelta(hours=1):,.3g} hours"
+    text = f"{length / DAY:,.4g} days" if length >= DAY else f"{length / timedelta(hours=1):,.3g} hours"
+    return text.removesuffix("s") if text.startswith("1 ") else text
