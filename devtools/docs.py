@@ -4,7 +4,7 @@ Writes into the documentation what the code says, so that it is said once: ``pyt
 Markdown cannot include, so what stands between such a comment and ``<!-- end -->`` is written anew:
 
 ``<!-- from dags_examples/x.py: region -->``
-    The lines between ``[START region]`` and ``[END region]``.
+    The lines between ``[START region]`` and ``[END region]``, after the file's imports of this package they need.
 ``<!-- parameters of SentinelHubBatchProcessOperator -->``
     A table of the parameters of a class and of those it inherits from.
 ``<!-- table of airflow_provider_sentinelhub/artifacts/parquet.py -->``
@@ -89,7 +89,18 @@ def _region(what: str) -> str:
     ]
     if len(marks) != 2:  # noqa: PLR2004 - a start and an end
         raise DocsError(f"{name} has no region {region!r}")
-    return _fenced("python", textwrap.dedent("\n".join(lines[marks[0] + 1 : marks[1]])))
+    code = textwrap.dedent("\n".join(lines[marks[0] + 1 : marks[1]]))
+    imports = "".join(f"{line}\n" for line in _imports("\n".join(lines), code))
+    return _fenced("python", f"{imports}\n{code}" if imports else code)
+
+
+def _imports(module: str, code: str) -> Iterator[str]:
+    """Yield the imports of this package that a part of a module needs and does not hold itself."""
+    used = {node.id for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Name)}
+    used -= {name.name for node in ast.walk(ast.parse(code)) if isinstance(node, ast.ImportFrom) for name in node.names}
+    for node in ast.parse(module).body:
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(PACKAGE.name):
+            yield from (f"from {node.module} import {name.name}" for name in node.names if name.name in used)
 
 
 def _fenced(language: str, text: str) -> str:

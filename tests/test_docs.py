@@ -54,6 +54,17 @@ def test_code_can_be_read(page: str) -> None:
             json.loads(code)
 
 
+@pytest.mark.parametrize("page", [page for page in PAGES if page.startswith("docs/howto/")])
+def test_what_a_guide_uses_is_imported_there(page: str) -> None:
+    code = [
+        node for _, kind, text in FENCE.findall(read(page)) if kind == "python" for node in ast.walk(ast.parse(text))
+    ]
+    used = {node.id for node in code if isinstance(node, ast.Name) and node.id.startswith("SentinelHub")}
+    imported = {name.name for node in code if isinstance(node, ast.ImportFrom) for name in node.names}
+    assert used
+    assert used <= imported
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_tests_and_programs_named_exist(page: str) -> None:
     for path, name in re.findall(
