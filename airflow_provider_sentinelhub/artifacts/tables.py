@@ -22,7 +22,7 @@ def load_table(storage: Storage, url: str, columns: Sequence[str] | None = None)
     :param storage: Where the bucket is.
     :param url: Where the table lies, ``statistics_url`` of a result.
     :param columns: Columns to read. Default: all.
-    :raises InvalidParameter: The URL is none, or the table has no such column.
+    :raises InvalidParameter: The URL is none, the table is none of statistics, or it has no such column.
     :raises ArtifactMissing: There is no such table.
     :raises ArtifactCorrupt: It cannot be read.
     :raises StorageUnavailable: The bucket cannot be read.
@@ -36,6 +36,7 @@ def load_table(storage: Storage, url: str, columns: Sequence[str] | None = None)
         storage.download(url, path)
         try:
             known = pq.read_schema(path).names
+            _check_statistics(url, known)
             wanted = known if columns is None else _known([columns] if isinstance(columns, str) else columns, known)
             return pq.read_table(path, columns=list(wanted))
         except (pa.ArrowInvalid, OSError) as e:
@@ -76,6 +77,13 @@ def check_tidy(path: Path, url: str) -> None:
     if missing := [name for name, _, _ in COLUMNS if name not in known]:
         rule = f"must be the tidy table of statistics, and is another one: it has no column {', '.join(missing[:3])}"
         raise InvalidParameter("statistics_url", url, rule, fix)
+
+
+def _check_statistics(url: str, known: Sequence[str]) -> None:
+    """Refuse what is a table of statistics in none of its forms: tidy, wide, with outlines."""
+    if missing := [name for name in ("feature_id", "interval_from") if name not in known]:
+        rule = f"must be a table of statistics, and is another one: it has no column {', '.join(missing)}"
+        raise InvalidParameter("statistics_url", url, rule, "Give statistics_url of a result, not its report_url.")
 
 
 def _known(columns: Sequence[str], known: Sequence[str]) -> Sequence[str]:

@@ -35,6 +35,7 @@ class SentinelHubBatchHook(SentinelHubHook):
     :param aws_conn_id: The AWS connection: its role or keys are handed to the service with each new task, and used
         here to read and write the bucket.
     :param gcp_conn_id: The Google Cloud connection, for buckets on Google Cloud Storage.
+    :raises InvalidParameter: There is no such API.
     """
 
     def __init__(
@@ -45,19 +46,15 @@ class SentinelHubBatchHook(SentinelHubHook):
         gcp_conn_id: str | None = None,
         **kwargs: Any,
     ) -> None:
+        from airflow_provider_sentinelhub.client.batch import APIS
+
         super().__init__(sentinelhub_conn_id, **kwargs)
-        self.api_key = api
+        checks.one_of("api", api, tuple(APIS))
+        self.api: BatchApi = APIS[api]
+        """The API."""
         self.aws_conn_id = aws_conn_id
         self.gcp_conn_id = gcp_conn_id
         self._is_acting = False
-
-    @cached_property
-    def api(self) -> BatchApi:
-        """The API."""
-        from airflow_provider_sentinelhub.client.batch import APIS
-
-        checks.one_of("api", self.api_key, tuple(APIS))
-        return APIS[self.api_key]
 
     def get(self, task_id: str) -> BatchTask:
         """
@@ -66,6 +63,7 @@ class SentinelHubBatchHook(SentinelHubHook):
         :param task_id: Its id.
         :raises NotFound: There is none.
         """
+        checks.id_of("batch_task_id", task_id, "batch task")
         return self.send(self.api.get(task_id))
 
     def prepare(self, request: Any) -> dict[str, Any]:
@@ -186,6 +184,7 @@ class SentinelHubBatchHook(SentinelHubHook):
         """
         from airflow_provider_sentinelhub.client.procedures import stop
 
+        checks.id_of("batch_task_id", task_id, "batch task")
         return self.sender.run(stop(self.api, task_id, action_on_its_way=self._is_acting))
 
     def wait(self, task: BatchTask, goal: Goal, watch: Watch) -> BatchTask:
@@ -282,6 +281,7 @@ class SentinelHubBatchHook(SentinelHubHook):
         :param statistics_url: Where it lies, as a result names it.
         :param columns: Columns to read, see ``docs/statistics_table.md``. Default: all.
         :raises ArtifactMissing: There is no such table.
+        :raises InvalidParameter: It is another table, such as the report's.
         """
         from airflow_provider_sentinelhub.artifacts.tables import load_table
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from datetime import timedelta
 
 from airflow_provider_sentinelhub.client.errors import InvalidParameter
 
@@ -21,33 +23,83 @@ def is_literal(value: object) -> bool:
     return value is None or isinstance(value, (int, float))
 
 
-def one_of(name: str, value: object, choices: Sequence[str]) -> None:
+def one_of(name: str, value: object, choices: Sequence[str], *, parsing: bool = False) -> None:
     """
     Check that a parameter is one of a few words.
 
     :param name: The parameter.
     :param value: What was given.
     :param choices: The words.
+    :param parsing: The DAG is being parsed: pass over what is not known by then.
     :raises InvalidParameter: It is none of them.
     """
+    if parsing and not is_literal(value):
+        return
     if value not in choices:
         raise InvalidParameter(name, value, f"must be one of {', '.join(choices)}", "Correct the operator's parameter.")
 
 
-def number(name: str, value: object, *, at_least: float) -> None:
+def flags(**given: object) -> None:
+    """
+    Check that parameters are True or False: any text counts as true, ``"no"`` and a template as well.
+
+    :param given: What was given, by name.
+    :raises InvalidParameter: One of them is something else.
+    """
+    for name, value in given.items():
+        if not isinstance(value, bool):
+            fix = f"Write {name}=True or {name}=False, without quotes; it is not templated."
+            raise InvalidParameter(name, value, "must be True or False", fix)
+
+
+def id_of(name: str, value: object, what: str) -> None:
+    """
+    Check that there is an id at all.
+
+    :param name: The parameter.
+    :param value: What was given.
+    :param what: What it is the id of.
+    :raises InvalidParameter: It is no text.
+    """
+    if not isinstance(value, str):
+        fix = "Give the id. Where it is the output of another task, look at what that task returned"
+        nothing = ": it was nothing" if value is None else ""
+        raise InvalidParameter(name, value, f"must be the id of a {what}, as text", f"{fix}{nothing}.")
+
+
+def limit(name: str, value: object) -> None:
+    """
+    Check that a parameter is a time that something may take, or absent.
+
+    :param name: The parameter.
+    :param value: What was given.
+    :raises InvalidParameter: It is neither a timedelta nor seconds, or not above 0.
+    """
+    if value is None:
+        return
+    seconds = value.total_seconds() if isinstance(value, timedelta) else value
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds < math.inf:
+        rule = "must be a timedelta, or a number of seconds, above 0"
+        raise InvalidParameter(name, value, rule, "Leave it out for as long as it takes.")
+
+
+def number(name: str, value: object, *, at_least: float, whole: bool = False, parsing: bool = False) -> None:
     """
     Check that a parameter is a number, or the text of one, or absent.
 
     :param name: The parameter.
     :param value: What was given.
     :param at_least: The smallest number allowed.
+    :param whole: Whether it must be a whole one.
+    :param parsing: The DAG is being parsed: pass over what is not known by then.
     :raises InvalidParameter: It is not, or too small.
     """
-    if value is None:
+    if value is None or (parsing and not is_literal(value)):
         return
     try:
-        found = float(str(value))
+        found = int(str(value)) if whole else float(str(value))
     except ValueError:
-        raise InvalidParameter(name, value, "must be a number", "Correct the operator's parameter.") from None
+        rule = "must be a whole number" if whole else "must be a number"
+        raise InvalidParameter(name, value, rule, "Correct the operator's parameter.") from None
     if not found >= at_least:
         raise InvalidParameter(name, value, f"must be at least {at_least:g}", "Correct the operator's parameter.")

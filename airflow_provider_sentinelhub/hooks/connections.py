@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_sentinelhub.client.auth import ClientCredentials
 from airflow_provider_sentinelhub.client.deployments import ServiceAddress
 from airflow_provider_sentinelhub.client.errors import InvalidConfiguration
+from airflow_provider_sentinelhub.hooks import checks
 
 if TYPE_CHECKING:
     from airflow.sdk import Connection
@@ -45,10 +46,13 @@ class ConnectionFacts:
 
         :param conn_id: Its id.
         :raises InvalidConfiguration: There is none.
+        :raises InvalidParameter: There is no id.
         """
         from airflow.sdk import BaseHook
         from airflow.sdk.exceptions import AirflowNotFoundException
 
+        # Where a bucket's connection may be absent, nobody asks for it.
+        checks.id_of("sentinelhub_conn_id", conn_id, "connection")
         try:
             connection = BaseHook.get_connection(conn_id)
         except AirflowNotFoundException:

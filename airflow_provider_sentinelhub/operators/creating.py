@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
-from airflow_provider_sentinelhub.hooks.checks import one_of
+from airflow_provider_sentinelhub.hooks.checks import flags, one_of
 from airflow_provider_sentinelhub.hooks.scripts import with_script
 from airflow_provider_sentinelhub.operators.base import BatchTaskOperator
 from airflow_provider_sentinelhub.operators.record import TaskRecord, created_since, intent_of
@@ -49,6 +49,7 @@ class CreatesBatchTask(RequestTemplating, BatchTaskOperator):
     ) -> None:
         super().__init__(**kwargs)
         one_of("on_clear", on_clear, ("stop", "adopt"))
+        flags(check_bucket=check_bucket, check_features=check_features)
         self.request = request
         self.on_clear = on_clear
         self.check_bucket = check_bucket

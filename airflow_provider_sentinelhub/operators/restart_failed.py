@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_sentinelhub.hooks.checks import number, one_of
+from airflow_provider_sentinelhub.hooks.checks import ON_PARTIAL
 from airflow_provider_sentinelhub.hooks.scripts import with_script
 from airflow_provider_sentinelhub.operators.record import TaskRecord, intent_of
 from airflow_provider_sentinelhub.operators.restarting import RestartsFailedFeatures
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from airflow.sdk.definitions.xcom_arg import XComArg
 
     from airflow_provider_sentinelhub.client.models.answers import BatchTask
-
-_AFTERWARDS = ("fail", "warn")
 
 
 class RestartsFailedOfTask(RestartsFailedFeatures):
@@ -32,6 +30,8 @@ class RestartsFailedOfTask(RestartsFailedFeatures):
     template_fields: Sequence[str] = ("batch_task_id", *RestartsFailedFeatures.template_fields)
     ui_color = "#e3edd8"
     owns_original = False
+    choices = ON_PARTIAL
+    fewest_restarts = 1
 
     def __init__(self, *, batch_task_id: str | XComArg, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -46,9 +46,7 @@ class RestartsFailedOfTask(RestartsFailedFeatures):
         from airflow_provider_sentinelhub.client.errors import InvalidParameter
 
         with self.at_work(context):
-            one_of("on_partial", self.on_partial, _AFTERWARDS)
-            number("max_restarts", self.max_restarts, at_least=1)
-            number("max_pu", self.max_pu, at_least=1)
+            self.check_parameters(parsing=False)
             record = self._record(context)
             task = self.hook.get(record.id)
             # A restart that goes on is waited for, whoever has begun it.

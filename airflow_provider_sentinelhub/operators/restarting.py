@@ -14,8 +14,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from airflow_provider_sentinelhub.hooks import checks
 from airflow_provider_sentinelhub.hooks.budget import check_budget
 from airflow_provider_sentinelhub.hooks.outcome import GivenUp, conclude, was_skipped
 from airflow_provider_sentinelhub.operators.outlets import announce
@@ -47,6 +48,8 @@ class RestartsFailedFeatures(WaitsForBatchTask):
 
     template_fields: Sequence[str] = (*WaitsForBatchTask.template_fields, "on_partial", "max_restarts", "max_pu")
     owns_original = True
+    choices: ClassVar[tuple[str, ...]] = checks.ON_PARTIAL_WITH_RESTART
+    fewest_restarts: ClassVar[int] = 0
 
     # What was mended is not paid for twice, unless an operator that creates tasks says otherwise.
     on_clear: Literal["stop", "adopt"] = "adopt"
@@ -67,6 +70,14 @@ class RestartsFailedFeatures(WaitsForBatchTask):
         self._is_resuming = False
         self._no_restart = ""
         self._remembered: TaskRecord | None = None
+        self.check_parameters(parsing=True)
+
+    def check_parameters(self, *, parsing: bool) -> None:
+        """Check the operator's own parameters; see the base."""
+        super().check_parameters(parsing=parsing)
+        checks.one_of("on_partial", self.on_partial, self.choices, parsing=parsing)
+        checks.number("max_restarts", self.max_restarts, at_least=self.fewest_restarts, whole=True, parsing=parsing)
+        checks.number("max_pu", self.max_pu, at_least=1, parsing=parsing)
 
     @property
     def body(self) -> Mapping[str, Any]:
@@ -225,8 +236,7 @@ class RestartsFailedFeatures(WaitsForBatchTask):
         self.log.warning(
             "Task %s is not on record (%s is): going by the tags", task.id, record.id if record else "none"
         )
-        inherited = record.inherited if record else 0
-        known = replace(self.found(context, task), inherited=inherited, deadline=deadline)
+        known = replace(self.found(context, task), inherited=record.inherited if record else 0, deadline=deadline)
         known.write(context)
         return known
 
@@ -260,9 +270,8 @@ class RestartsFailedFeatures(WaitsForBatchTask):
         return begun
 
     def _body_for_failed(self, task: BatchTask, record: TaskRecord) -> dict[str, Any] | None:
-        is_own = len(record.earlier) > record.inherited
-        tasks = [*(self.hook.get(each) for each in record.earlier), task]
-        return self.hook.request_for_failed(tasks, self.body, only_after_progress=is_own)
+        runs = [*(self.hook.get(each) for each in record.earlier), task]
+        return self.hook.request_for_failed(runs, self.body, only_after_progress=len(record.earlier) > record.inherited)
 
     def _restart(self, context: Context, task: BatchTask, body: dict[str, Any], record: TaskRecord) -> Any:
         earlier = (*record.earlier, task.id)

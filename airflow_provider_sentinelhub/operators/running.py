@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from airflow_provider_sentinelhub.hooks.checks import ON_PARTIAL_WITH_RESTART, is_literal, number, one_of
+from airflow_provider_sentinelhub.hooks.checks import flags, one_of
 from airflow_provider_sentinelhub.operators.creating import CreatesBatchTask
 from airflow_provider_sentinelhub.operators.restarting import RestartsFailedFeatures
 
@@ -34,10 +34,10 @@ class RunsBatchTask(CreatesBatchTask, RestartsFailedFeatures):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        flags(analyse_first=analyse_first)
         self.analyse_first = analyse_first
         self.on_out_of_pu = on_out_of_pu
         one_of("on_out_of_pu", on_out_of_pu, ("fail", "wait"))
-        self._check(parsing=True)
 
     def execute(self, context: Context) -> dict[str, Any]:
         """
@@ -46,24 +46,12 @@ class RunsBatchTask(CreatesBatchTask, RestartsFailedFeatures):
         :param context: The task's context.
         """
         with self.at_work(context):
-            self._check(parsing=False)
+            self.check_parameters(parsing=False)
             if self.restarts():
                 self.hook.api.check_retry(self.body)
             task, deadline = self.obtain(context, self.new_deadline())
             result: dict[str, Any] = self.carry_on(context, task, deadline)
             return result
-
-    def _check(self, *, parsing: bool) -> None:
-        """Check the operator's own parameters; while the DAG is parsed, those that are known by then."""
-
-        def is_known(name: str) -> bool:
-            return not parsing or is_literal(getattr(self, name))
-
-        if is_known("on_partial"):
-            one_of("on_partial", self.on_partial, ON_PARTIAL_WITH_RESTART)
-        for name, least in (("max_pu", 1), ("max_restarts", 0), ("poll_interval", 0), ("progress_interval", 0)):
-            if is_known(name):
-                number(name, getattr(self, name), at_least=least)
 
     def plan(self, task: BatchTask) -> str:
         """

@@ -109,9 +109,9 @@ class SentinelHubStatisticalOperator(RequestTemplating):
     ) -> None:
         super().__init__(**kwargs)
         one_of("on_partial", on_partial, ON_PARTIAL)
-        number("max_restarts", max_restarts, at_least=0)
+        number("max_restarts", max_restarts, at_least=0, whole=True)
         number("restart_delay", restart_delay, at_least=0)
-        number("concurrency", concurrency, at_least=1)
+        number("concurrency", concurrency, at_least=1, whole=True)
         self.request = request
         self.output_url = output_url
         self.geometries = geometries

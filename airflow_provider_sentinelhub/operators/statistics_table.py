@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
 
+from airflow_provider_sentinelhub.hooks.checks import flags
 from airflow_provider_sentinelhub.hooks.failures import airflow_failures
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ class SentinelHubStatisticsTableOperator(BaseOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        flags(wide=wide)
         self.statistics_url: str = statistics_url  # type: ignore[assignment]  # a string once it is rendered
         self.url = url
         self.wide = wide

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from airflow.sdk.configuration import conf
 
+from airflow_provider_sentinelhub.hooks import checks
 from airflow_provider_sentinelhub.operators.base import TASK_ID_XCOM, BatchTaskOperator
 
 if TYPE_CHECKING:
@@ -35,8 +36,8 @@ class WaitsForBatchTask(BatchTaskOperator):
     :param deferrable: Wait in the triggerer instead of holding a worker.
     :param poll_interval: Seconds between two looks at the remote task; the service asks for 60 or more. Templated.
     :param timeout: How long the remote task may take, over all retries, before it is stopped and the Airflow task
-        fails; ``None`` for as long as it takes. Airflow's ``execution_timeout`` counts in the same way, also while
-        deferred; the shorter one wins.
+        fails: a ``timedelta``, or seconds; ``None`` for as long as it takes. Airflow's ``execution_timeout`` counts in
+        the same way, also while deferred; the shorter one wins.
     :param stop_on_kill: Whether killing the Airflow task (marked failed or success, cleared, or the DAG run ended)
         stops the remote task.
     :param progress_interval: Seconds between two countings of the features while waiting, shown in the XCom
@@ -57,11 +58,26 @@ class WaitsForBatchTask(BatchTaskOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        checks.flags(deferrable=deferrable, stop_on_kill=stop_on_kill)
         self.deferrable = deferrable
         self.poll_interval = poll_interval
         self.timeout = timeout
         self.stop_on_kill = stop_on_kill
         self.progress_interval = progress_interval
+        # Not self.check_parameters: what subclasses check is not set yet.
+        WaitsForBatchTask.check_parameters(self, parsing=True)
+
+    def check_parameters(self, *, parsing: bool) -> None:
+        """
+        Check the operator's own parameters.
+
+        :param parsing: The DAG is being parsed: check those that are known by then.
+        :raises InvalidParameter: Names what is wrong.
+        """
+        for name in ("poll_interval", "progress_interval"):
+            checks.number(name, getattr(self, name), at_least=0, parsing=parsing)
+        for name in ("timeout", "execution_timeout"):
+            checks.limit(name, getattr(self, name))
 
     def finish(self, context: Context, task: BatchTask) -> Any:
         """

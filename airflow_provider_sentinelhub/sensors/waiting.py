@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow.sdk import BaseSensorOperator, PokeReturnValue
 from airflow.sdk.configuration import conf
 
-from airflow_provider_sentinelhub.hooks.checks import ON_PARTIAL, is_literal, one_of
+from airflow_provider_sentinelhub.hooks.checks import ON_PARTIAL, flags, number, one_of
 from airflow_provider_sentinelhub.hooks.failures import airflow_failures
 from airflow_provider_sentinelhub.hooks.outcome import ADVICE, conclude, with_restarts
 from airflow_provider_sentinelhub.hooks.sentinel_hub import SentinelHubHook
@@ -67,6 +67,7 @@ class BatchTaskSensor(BaseSensorOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        flags(deferrable=deferrable)
         self.batch_task_id: str = batch_task_id  # type: ignore[assignment]  # a string once it is rendered
         self.sentinelhub_conn_id = sentinelhub_conn_id
         self.aws_conn_id = aws_conn_id
@@ -75,8 +76,7 @@ class BatchTaskSensor(BaseSensorOperator):
         self.on_partial = on_partial
         self.poll_interval = poll_interval
         self.progress_interval = progress_interval
-        if is_literal(on_partial):
-            one_of("on_partial", on_partial, ON_PARTIAL)
+        self._check_parameters(parsing=True)
 
     @cached_property
     def hook(self) -> SentinelHubBatchHook:
@@ -111,7 +111,7 @@ class BatchTaskSensor(BaseSensorOperator):
         from airflow_provider_sentinelhub.client.errors import ApiError
 
         with airflow_failures():
-            one_of("on_partial", self.on_partial, ON_PARTIAL)
+            self._check_parameters(parsing=False)
             try:
                 task = self.look()
             except ApiError as e:
@@ -148,6 +148,11 @@ class BatchTaskSensor(BaseSensorOperator):
             message = f"Task {self.batch_task_id} did not end within {self.timeout} s; it was left running."
             raise AirflowSkipException(message) if self.soft_fail else AirflowSensorTimeout(message)
         return self._wait_in_triggerer(happened.deadline)
+
+    def _check_parameters(self, *, parsing: bool) -> None:
+        one_of("on_partial", self.on_partial, ON_PARTIAL, parsing=parsing)
+        for name in ("poll_interval", "progress_interval"):
+            number(name, getattr(self, name), at_least=0, parsing=parsing)
 
     def _wait_in_triggerer(self, deadline: float | None) -> None:
         from airflow_provider_sentinelhub.client.batch import Goal

@@ -88,8 +88,20 @@ def test_a_dataframe_in_a_line(sim: Simulator, done: dict[str, Any]) -> None:
     assert list(frame[frame["error"].notna()]["feature_id"]) == [3]
     with pytest.raises(ArtifactMissing):
         hook.statistics(f"s3://{sim.ready.bucket}/no.parquet")
+    with pytest.raises(InvalidParameter, match="and is another one: it has no column feature_id, interval_from"):
+        hook.statistics(done["report_url"])
 
 
-def test_an_api_that_does_not_exist_is_named() -> None:
-    with pytest.raises(InvalidParameter, match="api = 'batch-statistics': must be one of batch-v2, batch-statistical"):
-        _ = SentinelHubBatchHook("batch-statistics").api
+def test_other_forms_are_tables_of_statistics_too(sim: Simulator, run_task: RunTask, done: dict[str, Any]) -> None:
+    url = f"s3://{sim.ready.bucket}/{uuid.uuid4()}/wide.parquet"
+    operator = SentinelHubStatisticsTableOperator(
+        task_id="w", statistics_url=done["statistics_url"], url=url, wide=True, features_url=done["features_url"]
+    )
+    assert run_task(operator).state == "success"
+    table = SentinelHubBatchHook("batch-statistical").statistics(url)
+    assert {"ndvi_B0_mean", "geometry"} <= set(table.column_names)
+
+
+def test_an_api_that_does_not_exist_is_named_at_once() -> None:
+    with pytest.raises(InvalidParameter, match="api = 'batch-statistcal': must be one of batch-v2, batch-statistical"):
+        SentinelHubBatchHook("batch-statistcal")

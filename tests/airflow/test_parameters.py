@@ -1,0 +1,193 @@
+"""What an operator or a sensor is given is checked before anything is sent; when the DAG is parsed, where known."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from airflow.sdk import DAG
+
+from airflow_provider_sentinelhub.client.errors import InvalidParameter
+from airflow_provider_sentinelhub.get_provider_info import get_provider_info
+from airflow_provider_sentinelhub.hooks.checks import limit, number
+from airflow_provider_sentinelhub.operators.batch_process import (
+    SentinelHubAnalyseBatchProcessOperator,
+    SentinelHubBatchProcessOperator,
+    SentinelHubBatchReportOperator,
+    SentinelHubCreateBatchProcessOperator,
+    SentinelHubStartBatchProcessOperator,
+    SentinelHubStopBatchProcessOperator,
+)
+from airflow_provider_sentinelhub.operators.batch_statistical import SentinelHubBatchStatisticalReportOperator
+from airflow_provider_sentinelhub.operators.restart_failed import SentinelHubRestartFailedOperator
+from airflow_provider_sentinelhub.operators.statistical import SentinelHubStatisticalOperator
+from airflow_provider_sentinelhub.sensors.batch_process import SentinelHubBatchProcessSensor
+from airflow_provider_sentinelhub.sensors.batch_statistical import SentinelHubBatchStatisticalSensor
+from airflow_provider_sentinelhub.simulator.process import Simulator
+from tests.airflow.airflow_harness import RunTask, request
+
+
+def public_classes() -> list[Any]:
+    info = get_provider_info()
+    names = [name for part in ("operators", "sensors") for group in info[part] for name in group["python-modules"]]
+    modules = [importlib.import_module(name) for name in names]
+    return [
+        found
+        for module in modules
+        for name, found in inspect.getmembers(module, inspect.isclass)
+        if name.startswith("SentinelHub")
+        and name.endswith(("Operator", "Sensor"))
+        and found.__module__ == module.__name__
+    ]
+
+
+def own_parameters(cls: Any) -> Iterator[inspect.Parameter]:
+    """Yield the parameters of a class that are this package's own."""
+    for base in cls.__mro__:
+        if base.__module__.startswith("airflow_provider_sentinelhub") and "__init__" in vars(base):
+            for parameter in inspect.signature(base.__init__).parameters.values():
+                if parameter.kind is inspect.Parameter.KEYWORD_ONLY:
+                    yield parameter
+
+
+def needed(cls: Any) -> dict[str, Any]:
+    """Something for every parameter a class must be given."""
+    return {each.name: "x" for each in own_parameters(cls) if each.default is inspect.Parameter.empty}
+
+
+FLAGS = [
+    (cls, each.name)
+    for cls in public_classes()
+    for each in own_parameters(cls)
+    if "bool" in str(each.annotation) or isinstance(each.default, bool)
+]
+
+
+def test_the_flags_are_found() -> None:
+    assert {name for _, name in FLAGS} >= {
+        "analyse_first",
+        "check_bucket",
+        "check_features",
+        "deferrable",
+        "in_pixels",
+        "repair",
+        "stop_on_kill",
+        "wide",
+    }
+    assert (SentinelHubBatchProcessSensor, "deferrable") in FLAGS
+
+
+@pytest.mark.parametrize(("cls", "name"), FLAGS)
+def test_a_flag_is_true_or_false(cls: Any, name: str) -> None:
+    for flag in (True, False):
+        assert getattr(cls(task_id="t", **needed(cls), **{name: flag}), name) is flag
+    for value in ("no", "False", "{{ params.x }}", 0, None):
+        with pytest.raises(InvalidParameter, match="must be True or False") as refused:
+            cls(task_id="t", **needed(cls), **{name: value})
+        assert (refused.value.field, refused.value.value) == (name, value)
+        assert f"{name}=False, without quotes" in str(refused.value)
+
+
+def test_another_tasks_output_is_no_flag() -> None:
+    with DAG("d", schedule=None):
+        create = SentinelHubCreateBatchProcessOperator(task_id="create", request={})
+        with pytest.raises(InvalidParameter, match="it is not templated"):
+            SentinelHubBatchProcessOperator(task_id="t", request={}, stop_on_kill=create.output)
+
+
+def test_default_arguments_are_checked_too() -> None:
+    with (
+        DAG("d", schedule=None, default_args={"stop_on_kill": "no"}),
+        pytest.raises(InvalidParameter, match="stop_on_kill = 'no'"),
+    ):
+        SentinelHubBatchProcessOperator(task_id="t", request={})
+
+
+def test_mapped_flags_are_checked_where_airflow_knows_them() -> None:
+    with DAG("d", schedule=None):
+        create = SentinelHubCreateBatchProcessOperator(task_id="create", request={})
+        mapped = SentinelHubBatchProcessOperator.partial(task_id="t", request=create.output).expand(
+            stop_on_kill=create.output
+        )
+    made: Any = mapped.unmap({"stop_on_kill": False})
+    assert made.stop_on_kill is False
+    with pytest.raises(InvalidParameter, match="stop_on_kill = 'no': must be True or False"):
+        mapped.unmap({"stop_on_kill": "no"})
+
+
+RESTARTING = (SentinelHubBatchProcessOperator, SentinelHubRestartFailedOperator)
+WAITING = (*RESTARTING, SentinelHubAnalyseBatchProcessOperator)
+
+
+@pytest.mark.parametrize(
+    ("cls", "name", "value", "rule"),
+    [
+        *((cls, "max_restarts", value, "whole number") for cls in RESTARTING for value in (1.5, "1.5", True, "many")),
+        *((cls, "max_restarts", -1, "must be at least") for cls in RESTARTING),
+        *((cls, "max_pu", 0, "must be at least 1") for cls in RESTARTING),
+        *((cls, "on_partial", "ignore", "must be one of fail, warn") for cls in RESTARTING),
+        (SentinelHubRestartFailedOperator, "on_partial", "restart", "must be one of fail, warn"),
+        *((cls, "timeout", value, "above 0") for cls in WAITING for value in (timedelta(-1), -5, 0, "8", float("nan"))),
+        *((cls, "execution_timeout", timedelta(0), "above 0") for cls in WAITING),
+        *((cls, "poll_interval", "soon", "must be a number") for cls in (*WAITING, SentinelHubBatchProcessSensor)),
+        *((cls, "progress_interval", -1, "at least 0") for cls in (*WAITING, SentinelHubBatchProcessSensor)),
+        (SentinelHubStatisticalOperator, "max_restarts", 1.5, "whole number"),
+        (SentinelHubStatisticalOperator, "concurrency", 2.5, "whole number"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_at_parsing(cls: Any, name: str, value: Any, rule: str) -> None:
+    with pytest.raises(InvalidParameter, match=rule) as refused:
+        cls(task_id="t", **needed(cls), **{name: value})
+    assert refused.value.field == name
+
+
+@pytest.mark.parametrize("cls", WAITING)
+@pytest.mark.parametrize("timeout", [8, 0.5, timedelta(hours=1), None])
+def test_a_timeout_is_a_timedelta_or_seconds(cls: Any, timeout: Any) -> None:
+    assert cls(task_id="t", **needed(cls), timeout=timeout).timeout == timeout
+
+
+@pytest.mark.parametrize("value", ["{{ params.many }}", 3, "3", None])
+def test_what_may_be_meant_is_taken(value: Any) -> None:
+    number("max_restarts", value, at_least=0, whole=True, parsing=True)
+    limit("timeout", None)
+
+
+def test_a_template_is_checked_before_anything_is_sent(sim: Simulator, run_task: RunTask) -> None:
+    op = SentinelHubBatchProcessOperator(task_id="t", request=request(sim.ready), max_restarts="{{ 3 / 2 }}")
+    run = run_task(op)
+    assert run.state == "failed"
+    assert "max_restarts = '1.5': must be a whole number" in str(run.error)
+    assert sum(sim.requests()["counts"].values()) == 0
+
+
+@pytest.mark.parametrize(
+    "cls",
+    [
+        *RESTARTING[1:],
+        SentinelHubAnalyseBatchProcessOperator,
+        SentinelHubBatchReportOperator,
+        SentinelHubBatchStatisticalReportOperator,
+        SentinelHubStartBatchProcessOperator,
+        SentinelHubStopBatchProcessOperator,
+        SentinelHubBatchProcessSensor,
+        SentinelHubBatchStatisticalSensor,
+    ],
+)
+def test_no_id_at_all_is_said_to_come_from_elsewhere(cls: Any, sim: Simulator, run_task: RunTask) -> None:
+    run = run_task(cls(task_id="t", batch_task_id=None, retries=3))
+    assert run.state == "failed"
+    assert "batch_task_id = None: must be the id of a batch task" in str(run.error)
+    assert "look at what that task returned: it was nothing" in str(run.error)
+    assert sum(count for call, count in sim.requests()["counts"].items() if "/batch/" in call) == 0
+
+
+@pytest.mark.parametrize("cls", [SentinelHubBatchReportOperator, SentinelHubBatchProcessSensor])
+def test_no_connection_is_said(cls: Any, sim: Simulator, run_task: RunTask) -> None:
+    run = run_task(cls(task_id="t", batch_task_id="2e0d4c5f", sentinelhub_conn_id=None, retries=3))
+    assert run.state == "failed"
+    assert "sentinelhub_conn_id = None: must be the id of a connection" in str(run.error)
