@@ -17,19 +17,33 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+# What starts a task again that was stopped, by whomever.
+_STARTS_AGAIN = {
+    "batch-v2": "SentinelHubRestartFailedOperator",
+    "batch-statistical": "SentinelHubRestartFailedBatchStatisticalOperator",
+}
 # Why a task was stopped, and what to do then.
 _STOPPED_BECAUSE = {
-    "USER_ACTION": ("by a user", "It can be started again after 30 minutes; an operator that restarts does so."),
+    "USER_ACTION": (
+        "by a user",
+        "It can be started again after 30 minutes: {operator} does so, all others leave it stopped.",
+    ),
     "OUT_OF_PU": (
         "by the service, because the account ran out of processing units",
-        "It can be started again after 60 minutes, when units are back; on_out_of_pu='wait' waits for both.",
+        (
+            "It can be started again after 60 minutes, when units are back: {operator} waits for both, and so do "
+            "on_out_of_pu='wait' and, up to max_restarts times, on_partial='restart'."
+        ),
     ),
     "UNHEALTHY": (
         "by the service, because too many features failed",
-        "It can be started again when the service's lock is over; on_partial='restart' does so.",
+        (
+            "It can be started again when the service's lock is over: {operator} does so, and so does "
+            "on_partial='restart', up to max_restarts times."
+        ),
     ),
 }
-_LOCKED = "It can be started again when the service's lock is over."
+_LOCKED = "It can be started again when the service's lock is over: {operator} does so."
 _NAMED = 10
 
 ADVICE = "An operator that restarts runs them again, and on_partial='warn' goes on with what was delivered."
@@ -94,7 +108,7 @@ def conclude(
     report = _report(hook, tasks, is_answered=task.status in hook.api.answered)
     if report is not None:
         log.info("Task %s is %s\n%s", task.id, task.status, report.text())
-    check_not_failed(task, report)
+    check_not_failed(hook, task, report)
     if not hook.api.is_over(task):
         if report is None:
             log.info("Task %s is %s: there is nothing to report on yet", task.id, task.status)
@@ -108,10 +122,11 @@ def conclude(
     return _result(tasks, outcome, report)
 
 
-def check_not_failed(task: BatchTask, report: FeatureReport | None = None) -> None:
+def check_not_failed(hook: SentinelHubBatchHook, task: BatchTask, report: FeatureReport | None = None) -> None:
     """
     Fail if a task has failed or was stopped.
 
+    :param hook: Of the task's API.
     :param task: The task.
     :param report: What became of its features, where known.
     :raises TaskFailed: The service gave the task up.
@@ -127,6 +142,7 @@ def check_not_failed(task: BatchTask, report: FeatureReport | None = None) -> No
         moment = task.user_action_updated or task.last_updated
         unknown = (f"({task.stopped_status_reason})", _LOCKED)
         because, then = _STOPPED_BECAUSE.get(task.stopped_status_reason or "", unknown)
+        then = then.format(operator=_STARTS_AGAIN[hook.api.key])
         when = f" at {moment:%Y-%m-%d %H:%M:%S %Z}" if moment is not None else ""
         spent = f", after {task.cost_pu:.1f} PU" if task.cost_pu is not None else ""
         groups = f"\n{_groups(report)}" if report is not None and report.error_groups else ""

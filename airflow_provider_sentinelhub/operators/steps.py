@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_sentinelhub.hooks.checks import ON_PARTIAL, is_literal, one_of
+from airflow_provider_sentinelhub.hooks.checks import ON_PARTIAL, one_of
 from airflow_provider_sentinelhub.hooks.outcome import ADVICE, check_not_failed, conclude, with_restarts
 from airflow_provider_sentinelhub.operators.base import BatchTaskOperator
 from airflow_provider_sentinelhub.operators.creating import CreatesBatchTask
@@ -61,6 +61,7 @@ class AnalysesBatchTask(WorksOnBatchTask, WaitsForBatchTask):
         :param context: The task's context.
         """
         with self.at_work(context):
+            self.check_parameters(parsing=False)
             task_id: str = self.carry_on(context, self.hook.get(self.batch_task_id), self.new_deadline())
             return task_id
 
@@ -71,7 +72,7 @@ class AnalysesBatchTask(WorksOnBatchTask, WaitsForBatchTask):
         :param context: The task's context.
         :param task: The remote task.
         """
-        check_not_failed(task)
+        check_not_failed(self.hook, task)
         return task.id
 
 
@@ -115,7 +116,7 @@ class StartsBatchTask(WorksOnBatchTask):
         with self.at_work(context):
             self.remember(context, self.batch_task_id)
             task = self.hook.act(self.hook.get(self.batch_task_id), Goal.RUN)
-            check_not_failed(task)
+            check_not_failed(self.hook, task)
             return task.id
 
 
@@ -146,8 +147,7 @@ class ReportsOnBatchTask(WorksOnBatchTask):
     def __init__(self, *, on_partial: str = "fail", **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.on_partial = on_partial
-        if is_literal(on_partial):
-            one_of("on_partial", on_partial, ON_PARTIAL)
+        one_of("on_partial", on_partial, ON_PARTIAL, parsing=True)
 
     def look(self) -> BatchTask:
         """Return the remote task as it is now."""

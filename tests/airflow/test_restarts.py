@@ -14,6 +14,7 @@ from airflow.sdk import Asset, AssetAlias
 
 from airflow_provider_sentinelhub.artifacts.geopackage import add_layer, finish_layer, geometry_blob, new_geopackage
 from airflow_provider_sentinelhub.artifacts.storage import Storage
+from airflow_provider_sentinelhub.client.batch import Goal
 from airflow_provider_sentinelhub.client.errors import ArtifactMissing
 from airflow_provider_sentinelhub.hooks.batch import SentinelHubBatchHook
 from airflow_provider_sentinelhub.operators.batch_process import (
@@ -362,8 +363,33 @@ class TestStopped:
 
     def test_without_restart_it_is_not(self, sim: Simulator, run_task: RunTask, names: list[str]) -> None:
         sim.set_script({"tasks": [{"stop": {"reason": "UNHEALTHY", "after_fraction": 0.5}}]})
-        assert "too many features failed" in str(run_task(operator(sim, on_partial="fail")).error)
+        error = str(run_task(operator(sim, on_partial="fail")).error)
+        assert "too many features failed" in error
+        assert "SentinelHubRestartFailedOperator does so, and so does on_partial='restart'" in error
         assert calls(sim, "start") == 1
+
+    def test_what_a_user_stopped_is_started_again_by_the_operator_the_message_names(
+        self, sim: Simulator, run_task: RunTask, comms: Comms, names: list[str]
+    ) -> None:
+        sim.set_script({"timing": {"feature_seconds": 1_000_000}})
+        op = operator(sim, on_partial="restart_then_warn", deferrable=True)
+        trigger, task_id = run_task(op).trigger, comms.xcoms["sentinelhub_task_id"]
+        hook = SentinelHubBatchHook()
+        hook.act(hook.get(task_id), Goal.RUN)
+        hook.stop(task_id)
+        event = asyncio.run(first_event(trigger, comms))
+        run = run_task(op, next_method="execute_complete", next_kwargs={"event": event})
+        assert "was STOPPED by a user" in str(run.error)
+        assert "SentinelHubRestartFailedOperator does so, all others leave it stopped" in str(run.error)
+        assert calls(sim, "start") == 1
+        sim.set_script({"timing": {"restart_lock_seconds": 0}})
+        comms.state.clear()
+        again = SentinelHubRestartFailedOperator(
+            task_id="again", batch_task_id=task_id, poll_interval=0.05, progress_interval=0
+        )
+        run = run_task(again)
+        assert run.state == "success", run.error
+        assert comms.xcoms["return_value"]["task_ids"] == [task_id]
 
 
 class Looks:
