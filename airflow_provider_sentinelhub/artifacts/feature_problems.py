@@ -67,7 +67,8 @@ class _Text:
     is_mendable: bool = False
 
 
-_REPAIR = "or have it done by SentinelHubInputFeaturesOperator with repair=True"
+_MAKE = "or have it done by SentinelHubInputFeaturesOperator"
+_REPAIR = f"{_MAKE} with repair=True"
 _TEXTS = {
     Rule.IS_GEOPACKAGE: _Text("file", "cannot be read as a GeoPackage", "Write it again, or choose another file"),
     Rule.HAS_LAYERS: _Text(
@@ -84,7 +85,7 @@ _TEXTS = {
     Rule.AT_MOST: _Text(
         "features",
         f"one task takes at most {MAX_FEATURES:,}",
-        f"Split them over several files and tasks, {_REPAIR}",
+        f"Split them over several files and tasks, {_MAKE}",
         is_mendable=True,
     ),
     Rule.EPSG: _Text(
@@ -101,12 +102,12 @@ _TEXTS = {
         "geometry", "{layers} {lack} the table or column registered for it", "Write the file again"
     ),
     Rule.ID_COLUMN: _Text(
-        "id", "{layers} {lack} a column id with a different integer in each row", f"Add it, {_REPAIR}", is_mendable=True
+        "id", "{layers} {lack} a column id with a different integer in each row", f"Add it, {_MAKE}", is_mendable=True
     ),
     Rule.IDENTIFIER_COLUMN: _Text(
         "identifier",
         "{layers} {lack} a column identifier",
-        f"Add it, {_REPAIR}: then the features are numbered",
+        f"Add it, {_MAKE}: then the features are numbered",
         is_mendable=True,
     ),
     Rule.IDENTIFIER: _Text(
@@ -118,7 +119,7 @@ _TEXTS = {
     Rule.IDENTIFIER_TEXT: _Text(
         "identifier",
         "{features} {have} one that is not text",
-        f"Convert the column to text, {_REPAIR}",
+        f"Convert the column to text, {_MAKE}",
         is_mendable=True,
     ),
     Rule.IDENTIFIER_PATH: _Text(

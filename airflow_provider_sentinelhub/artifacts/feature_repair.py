@@ -59,7 +59,7 @@ def repair_geopackages(
         if hopeless := [problem for problem in problems if not problem.is_mendable]:
             raise error_of(path, hopeless)
     with closing(_taken_names(paths)) as names:
-        batches = chain.from_iterable(from_file(path) for path in paths)
+        batches = chain.from_iterable(from_file(path, close_rings=True) for path in paths)
         written = write_geopackages(_mended(batches, names), target, size=size, max_features=max_features)
     for file in written:
         if left := check_geopackage(file.path):

@@ -83,6 +83,19 @@ def limit(name: str, value: object) -> None:
         raise InvalidParameter(name, value, rule, "Leave it out for as long as it takes.")
 
 
+def url(name: str, value: object) -> None:
+    """
+    Check that a parameter holds text, where a template or another task's result may have given nothing.
+
+    :param name: The parameter.
+    :param value: What was given.
+    :raises InvalidParameter: It does not.
+    """
+    if not isinstance(value, str):
+        fix = "Give it as text; where another task's result or a template gives it, look there."
+        raise InvalidParameter(name, value, "must be a URL", fix)
+
+
 def number(name: str, value: object, *, at_least: float, whole: bool = False, parsing: bool = False) -> None:
     """
     Check that a parameter is a number, or the text of one, or absent.

@@ -108,7 +108,13 @@ def check_input(api: BatchApi, buckets: Buckets, body: Mapping[str, Any]) -> Non
 
 
 def make_input(
-    batches: Iterator[Batch], url: str, *, buckets: Buckets, size: Size | None = None, repair: bool = False
+    batches: Iterator[Batch],
+    url: str,
+    *,
+    buckets: Buckets,
+    size: Size | None = None,
+    repair: bool = False,
+    given: str = "source",
 ) -> tuple[MadeGeoPackage, ...]:
     """
     Write features into GeoPackages, check them, and upload those that pass.
@@ -116,11 +122,12 @@ def make_input(
     The same features give the same files, byte by byte.
 
     :param batches: The features.
-    :param url: Where to write; where there are too many features for one file, further ones are ``<name>-2.gpkg``,
-        ``<name>-3.gpkg`` and so on, beside it.
+    :param url: Where to write, ``s3://``, ``gs://`` or ``file:///``; where there are too many features for one file,
+        further ones are ``<name>-2.gpkg``, ``<name>-3.gpkg`` and so on, beside it.
     :param buckets: Opens the bucket.
     :param size: Size of features that bring none.
     :param repair: Mend what can be mended. Default: whatever is wrong is an error.
+    :param given: The parameter the features come from, for messages.
     :returns: The files, in order.
     :raises InvalidParameter: Everything that is wrong with the features, with their names; nothing is uploaded then.
     :raises StorageUnavailable: The bucket cannot be written, or this machine has no room.
@@ -135,7 +142,9 @@ def make_input(
     with tempfile.TemporaryDirectory(prefix="sentinelhub-features-") as folder:
         written = write_geopackages(batches, Path(folder) / name, size=size)
         if not written:
-            raise InvalidParameter("source", 0, "there are no features in it", "Check the source, or its query.")
+            raise InvalidParameter(
+                given, 0, "there are no features in it", "Check the file, the query, or what made it."
+            )
         if problem := _problem(written):
             if not repair:
                 raise problem
@@ -191,7 +200,13 @@ def _repaired(
 
 
 def from_urls(
-    urls: Sequence[str], *, buckets: Buckets, columns: Columns, epsg: int | None = None, layer: str | None = None
+    urls: Sequence[str],
+    *,
+    buckets: Buckets,
+    columns: Columns,
+    epsg: int | None = None,
+    layer: str | None = None,
+    close_rings: bool = False,
 ) -> Iterator[Batch]:
     """
     Read files by URL, one after the other.
@@ -199,14 +214,15 @@ def from_urls(
     :param urls: ``s3://``, ``gs://``, ``file://``, or absolute paths.
     :param buckets: Opens the buckets.
     :param columns: What their columns are called.
-    :param epsg: EPSG code of their coordinates, where they do not say it.
+    :param epsg: EPSG code of their coordinates, where they do not say it; that they say another is an error.
     :param layer: Layer to read of files that have several.
+    :param close_rings: Close rings that do not end where they begin. Default: they are an error.
     :raises InvalidParameter: There is no such file, or it cannot be read.
     """
     from airflow_provider_sentinelhub.artifacts.feature_sources import from_file
 
     for given in urls:
-        url = Path(given).as_uri() if given.startswith("/") else given
+        url = _file_url(given)
         storage = buckets.of(url)
         with tempfile.TemporaryDirectory(prefix="sentinelhub-source-") as folder:
             path = Path(folder) / url.rpartition("/")[2]
@@ -215,7 +231,18 @@ def from_urls(
             if path.suffix.lower() == ".shp":
                 for suffix in _SHAPEFILE:
                     _download_if_there(storage, url[: -len(path.suffix)] + suffix, path.with_suffix(suffix))
-            yield from from_file(path, columns=columns, epsg=epsg, layer=layer)
+            yield from from_file(path, columns=columns, epsg=epsg, layer=layer, close_rings=close_rings)
+
+
+def _file_url(given: str) -> str:
+    from airflow_provider_sentinelhub.artifacts.location import Location
+
+    if "://" not in given and not given.startswith("/"):
+        rule = "must be a URL (s3://, gs:// or file:///) or an absolute path"
+        raise InvalidParameter("source", given, rule, "Write e.g. s3://bucket/a.gpkg or /folder/a.gpkg.")
+    url = Path(given).as_uri() if given.startswith("/") else given
+    Location.parse(url, field="source")
+    return url
 
 
 def _download_if_there(storage: Storage, url: str, target: Path) -> None:

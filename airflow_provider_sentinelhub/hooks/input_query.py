@@ -16,7 +16,13 @@ _ROWS = 2_000
 
 
 def from_sql(
-    sql: str, conn_id: str, *, parameters: Any = None, columns: Columns, epsg: int | None = None
+    sql: str,
+    conn_id: str,
+    *,
+    parameters: Any = None,
+    columns: Columns,
+    epsg: int | None = None,
+    close_rings: bool = False,
 ) -> Iterator[Batch]:
     """
     Read the rows of a query, a batch at a time.
@@ -25,7 +31,8 @@ def from_sql(
     :param conn_id: Connection of a database whose Airflow provider is installed.
     :param parameters: Its parameters, in the style of the database's driver.
     :param columns: What its columns are called.
-    :param epsg: EPSG code of geometries that carry none.
+    :param epsg: EPSG code of geometries that carry none; that one carries another is an error.
+    :param close_rings: Close rings that do not end where they begin. Default: they are an error.
     :raises InvalidParameter: There is no such connection, it is not that of a database, or the query is wrong.
     """
     from airflow_provider_sentinelhub.artifacts.feature_sources import from_rows
@@ -38,7 +45,9 @@ def from_sql(
         if cursor.description is None:
             raise InvalidParameter("sql", sql, "returns no rows", "Write a SELECT.")
         names = [column[0] for column in cursor.description]
-        yield from from_rows(_rows(cursor, first), names, columns=columns, epsg=epsg, source="the query")
+        yield from from_rows(
+            _rows(cursor, first), names, columns=columns, epsg=epsg, source="the query", close_rings=close_rings
+        )
 
 
 def _database(conn_id: str) -> Any:

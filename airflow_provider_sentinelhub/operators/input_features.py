@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator
 
 from airflow_provider_sentinelhub.client.errors import InvalidParameter
-from airflow_provider_sentinelhub.hooks.checks import flags
+from airflow_provider_sentinelhub.hooks.checks import flags, url
 from airflow_provider_sentinelhub.hooks.failures import airflow_failures
 
 if TYPE_CHECKING:
@@ -31,8 +31,9 @@ class SentinelHubInputFeaturesOperator(BaseOperator):
 
     .. seealso:: ``docs/howto/input_features.md``
 
-    :param url: Where to write, ``s3://`` or ``gs://``, ending in ``.gpkg``. Templated.
-    :param source: URL of a GeoPackage, GeoParquet, GeoJSON or Shapefile, or a list of them. Templated.
+    :param url: Where to write, ``s3://``, ``gs://`` or ``file:///``, ending in ``.gpkg``. Templated.
+    :param source: URL or absolute path of a GeoPackage, GeoParquet, GeoJSON or Shapefile, or a list of them.
+        Templated.
     :param sql: A query whose rows are the features. Templated.
     :param sql_conn_id: Connection of its database. Templated.
     :param parameters: Parameters of the query. Templated.
@@ -40,7 +41,8 @@ class SentinelHubInputFeaturesOperator(BaseOperator):
     :param columns: What columns of ``source`` or ``sql`` are called: a dict with the keys ``identifier``,
         ``geometry``, ``width``, ``height``, ``resolution`` and ``epsg``. Without an identifier features are numbered.
         Templated.
-    :param epsg: EPSG code of the coordinates, where the source does not say it. Templated.
+    :param epsg: EPSG code of the coordinates, where the source does not say it; if it says another, that is an error.
+        Templated.
     :param layer: Layer to read of a file that has several. All of them where absent. Templated.
     :param width: Pixels, for features that have no size of their own. Templated.
     :param height: Pixels, for features that have no size of their own. Templated.
@@ -121,8 +123,10 @@ class SentinelHubInputFeaturesOperator(BaseOperator):
         from airflow_provider_sentinelhub.hooks.input_features import Buckets, make_input
 
         with airflow_failures():
-            buckets = Buckets(self.aws_conn_id, self.gcp_conn_id)
-            files = make_input(self._batches(buckets), self.url, buckets=buckets, size=self._size(), repair=self.repair)
+            url("url", self.url)
+            buckets, given = Buckets(self.aws_conn_id, self.gcp_conn_id), self._given()
+            batches = self._batches(given, buckets)
+            files = make_input(batches, self.url, buckets=buckets, size=self._size(), repair=self.repair, given=given)
             for file in files:
                 self.log.info("%s: %d features, EPSG %s", file.url, file.features, file.layers)
             return {
@@ -132,23 +136,28 @@ class SentinelHubInputFeaturesOperator(BaseOperator):
                 "layers": sorted({epsg for file in files for epsg in file.layers}),
             }
 
-    def _batches(self, buckets: Buckets) -> Iterator[Batch]:
-        from airflow_provider_sentinelhub.artifacts.feature_sources import from_geometries
-        from airflow_provider_sentinelhub.hooks.input_features import from_urls
-        from airflow_provider_sentinelhub.hooks.input_query import from_sql
-
+    def _given(self) -> str:
+        """Return the parameter the features come from."""
         given = {"source": self.source, "sql": self.sql, "geometries": self.geometries}
         named = [name for name, value in given.items() if value is not None]
         if len(named) != 1:
             raise InvalidParameter(
                 "source", named, "exactly one of source, sql and geometries is needed", "Give one of them."
             )
-        epsg = _number("epsg", self.epsg, int)
-        if self.sql is not None:
+        return named[0]
+
+    def _batches(self, given: str, buckets: Buckets) -> Iterator[Batch]:
+        from airflow_provider_sentinelhub.artifacts.feature_sources import from_geometries
+        from airflow_provider_sentinelhub.hooks.input_features import from_urls
+        from airflow_provider_sentinelhub.hooks.input_query import from_sql
+
+        how: dict[str, Any] = {"epsg": _number("epsg", self.epsg, int), "close_rings": self.repair}
+        if given == "sql":
             if self.sql_conn_id is None:
                 raise InvalidParameter("sql_conn_id", None, "is needed with sql", "Name the database's connection.")
-            return from_sql(self.sql, self.sql_conn_id, parameters=self._values(), columns=self._columns(), epsg=epsg)
-        if self.geometries is not None:
+            columns, values = self._columns(), self._values()
+            return from_sql(str(self.sql), self.sql_conn_id, parameters=values, columns=columns, **how)
+        if given == "geometries":
             if self.columns:
                 raise InvalidParameter(
                     "columns",
@@ -156,8 +165,8 @@ class SentinelHubInputFeaturesOperator(BaseOperator):
                     "geometries have no columns",
                     'Leave it out, and name features by a dict like {"name": geometry}.',
                 )
-            return from_geometries(self.geometries, epsg=epsg)  # type: ignore[arg-type]  # rendered by now
-        return from_urls(self._urls(), buckets=buckets, columns=self._columns(), epsg=epsg, layer=self.layer)
+            return from_geometries(self.geometries, **how)  # type: ignore[arg-type]  # rendered by now
+        return from_urls(self._urls(), buckets=buckets, columns=self._columns(), layer=self.layer, **how)
 
     def _urls(self) -> list[str]:
         given = _rendered(self.source)

@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_provider_sentinelhub.client.errors import FeaturesFailed, InvalidParameter
-from airflow_provider_sentinelhub.hooks.checks import ON_PARTIAL, number, one_of
+from airflow_provider_sentinelhub.hooks.checks import ON_PARTIAL, number, one_of, url
 from airflow_provider_sentinelhub.hooks.failures import airflow_failures
 from airflow_provider_sentinelhub.hooks.sentinel_hub import SentinelHubHook
 from airflow_provider_sentinelhub.operators.record import intent_of
@@ -54,10 +54,12 @@ class SentinelHubStatisticalOperator(RequestTemplating):
         ``<IDENTIFIER>``. Templated.
     :param geometries: Geometries by name, a list of them, or one: WKT, GeoJSON, shapely, or a box as a list of west,
         south, east and north. Templated.
-    :param source: URL of a GeoPackage, GeoParquet, GeoJSON or Shapefile with the geometries instead. Templated.
+    :param source: URL or absolute path of a GeoPackage, GeoParquet, GeoJSON or Shapefile with the geometries instead.
+        Templated.
     :param columns: What columns of ``source`` are called: a dict with the keys ``identifier``, ``geometry`` and
         ``epsg``. Templated.
-    :param epsg: EPSG code of the coordinates, where geometries and source do not say it. Templated.
+    :param epsg: EPSG code of the coordinates, where geometries and source do not say it; if they say another, that is
+        an error. Templated.
     :param layer: Layer to read of a source that has several. All of them where absent. Templated.
     :param max_pu: Processing units that all requests may cost at most, by the estimate made before the first one.
         Templated.
@@ -150,6 +152,7 @@ class SentinelHubStatisticalOperator(RequestTemplating):
 
         with airflow_failures():
             number("max_pu", self.max_pu, at_least=0)
+            url("output_url", self.output_url)
             check_output_url(self.output_url)
             places, body = self._question()
             run = self._run(context, places, body)

@@ -144,6 +144,34 @@ def test_what_can_be_mended_is(make: Callable[..., Run], sim: Simulator, url: st
     assert names(in_bucket(sim, url)) == {"0000001", "0000002"}
 
 
+@pytest.mark.filterwarnings("ignore:Non closed ring detected")
+def test_rings_are_closed_only_by_a_repair(
+    make: Callable[..., Run], sim: Simulator, url: str, tmp_path: Path, database: Database
+) -> None:
+    ring = [*shapely.get_coordinates(FIELDS["north"])[:-1].tolist()]
+    geojson = {"type": "Polygon", "coordinates": [ring]}
+    feature = {"type": "Feature", "properties": {"identifier": "a"}, "geometry": geojson}
+    (tmp_path / "open.geojson").write_text(json.dumps({"type": "FeatureCollection", "features": [feature]}))
+    text = f"POLYGON(({', '.join(f'{x} {y}' for x, y in ring)}))"
+    with closing(database.get_conn()) as connection, connection:
+        connection.execute("INSERT INTO parcels VALUES ('a', ?, 7)", [text])
+    for given in (
+        {"geometries": {"a": text}},
+        {"geometries": {"a": geojson}},
+        {"source": str(tmp_path / "open.geojson")},
+        {"sql": "SELECT name AS identifier, shape AS wkt FROM parcels WHERE county = 7", "sql_conn_id": "parcels"},
+    ):
+        run = make(**given, epsg=32632, width=5, height=5)
+        assert run.state == "failed"
+        assert "1 with a ring that does not end where it begins: row 1 ('a'). Close the rings, or" in str(run.error)
+        assert not in_bucket(sim, url).exists()
+        assert make(**given, epsg=32632, width=5, height=5, repair=True).state == "success"
+        (feature_made,) = simulated.from_geopackage(in_bucket(sim, url), {}, None)
+        assert feature_made.geometry is not None
+        assert feature_made.geometry.equals(FIELDS["north"])
+        in_bucket(sim, url).unlink()
+
+
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
@@ -194,7 +222,36 @@ def test_what_can_be_mended_is(make: Callable[..., Run], sim: Simulator, url: st
             {"sql": "SELECT 1", "sql_conn_id": "parcels", "parameters": "2026"},
             "parameters = '2026': must be a list or a dict, as the query needs. Write e.g. parameters=[2026].",
         ),
-        ({"geometries": []}, "source = 0: there are no features in it. Check the source, or its query."),
+        (
+            {"geometries": {}},
+            "geometries = 0: there are no features in it. Check the file, the query, or what made it.",
+        ),
+        (
+            {"geometries": {"a": 5, "b": WKT["north"], "c": True, "d": "POINT of mine"}, "epsg": 32632},
+            (
+                "geometry = 5: the mapping holds 3 that cannot be read: row 1 ('a'): 5 is no geometry; row 3 ('c'): "
+                "True is no geometry; row 4 ('d'): 'POINT of mine' is neither WKB nor WKT. Mend them, or leave them "
+                "out."
+            ),
+        ),
+        (
+            {"source": "fields.geojson"},
+            (
+                "source = 'fields.geojson': must be a URL (s3://, gs:// or file:///) or an absolute path. Write e.g. "
+                "s3://bucket/a.gpkg or /folder/a.gpkg."
+            ),
+        ),
+        (
+            {"source": "file://fields.geojson"},
+            "source = 'file://fields.geojson': must be an absolute path. Write file:/// and the path.",
+        ),
+        (
+            {"geometries": WKT, "epsg": 32632, "url": None},
+            (
+                "url = None: must be a URL. Give it as text; where another task's result or a template gives it, look "
+                "there."
+            ),
+        ),
         (
             {"geometries": WKT, "epsg": 32632, "url": "s3://bucket/fields"},
             "url = 's3://bucket/fields': must end in .gpkg. Write e.g. s3://bucket/input/fields.gpkg.",

@@ -303,6 +303,20 @@ IMAGES = build_document()
         ({"geometries": FIELDS, "epsg": "UTM"}, "epsg = 'UTM': must be a number"),
         ({"columns": {"name": "id"}, "source": "s3://b/a.gpkg"}, "must be a dict with some of the keys identifier"),
         ({"max_pu": "a lot"}, "max_pu = 'a lot': must be a number"),
+        (
+            {"geometries": {"a": "SRID=32633;POLYGON((9 42, 9.01 42, 9.01 42.01, 9 42))"}, "epsg": 4326},
+            "epsg = 4326: row 1 ('a') of the mapping says that its coordinates are in EPSG:32633. Leave epsg out",
+        ),
+        (
+            {"geometries": {"a": "POLYGON((9 42, 9.01 42, 9.01 42.01, 9 42.01))"}, "epsg": 4326},
+            "1 with a ring that does not end where it begins: row 1 ('a'). Close the rings, or",
+        ),
+        (
+            {"geometries": {"a": {"type": "Polygon", "coordinates": [[[9, 42], [9.01, 42], [9.01, 42.01]]]}}},
+            "1 with a ring that does not end where it begins: row 1 ('a'). Close the rings, or",
+        ),
+        ({"source": "a.geojson", "geometries": None}, "source = 'a.geojson': must be a URL (s3://, gs:// or file:///)"),
+        ({"output_url": None}, "output_url = None: must be a URL. Give it as text;"),
         ({"output_url": "gs://bucket/x"}, "output_url = 'gs://bucket/x': must start with s3://"),
         ({"output_url": "s3://bucket/<ID>.json"}, "must hold <REQUEST_ID>, or what another run left there"),
         ({"request": request(evalscript="//VERSION=3")}, "has no function setup()"),

@@ -77,17 +77,17 @@ def test_geometries_say_themselves_where_they_are(tmp_path: Path) -> None:
     geometries = {
         "ewkt": f"SRID=32633;{BOX.wkt}",
         "ewkb": shapely.to_wkb(shapely.set_srid(DEGREES, 4326), include_srid=True),
-        "plain": BOX.wkt,
+        "other": f"SRID=32632;{BOX.wkt}",
     }
-    (written,) = write_geopackages(from_geometries(geometries, epsg=32632), tmp_path / "a.gpkg")
+    (written,) = write_geopackages(from_geometries(geometries), tmp_path / "a.gpkg")
     assert written == WrittenGeoPackage(tmp_path / "a.gpkg", 3, (4326, 32632, 32633))
     assert [rows(written.path, f"features_{epsg}")[0][:2] for epsg in written.layers] == [
         (1, "ewkb"),
-        (2, "plain"),
+        (2, "other"),
         (3, "ewkt"),
     ]
     found = simulated.from_geopackage(written.path, {"width": 5, "height": 5}, None)
-    assert {each.name: each.crs for each in found} == {"ewkt": 32633, "ewkb": 4326, "plain": 32632}
+    assert {each.name: each.crs for each in found} == {"ewkt": 32633, "ewkb": 4326, "other": 32632}
 
 
 def test_polygons_and_multipolygons_stay_what_they_are(tmp_path: Path) -> None:

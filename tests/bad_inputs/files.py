@@ -184,8 +184,7 @@ FILES: list[BadInput] = [
         "no column identifier",
         "fields.gpkg, identifier = [\"layer 'features_32632' has id, name, width, height, resolution, "
         'geometry"]: 1 layer lacks a column identifier. Add it, or have it done by '
-        "SentinelHubInputFeaturesOperator with repair=True: then the "
-        "features are numbered.",
+        "SentinelHubInputFeaturesOperator: then the features are numbered.",
         checked(
             good(),
             change=sql("DROP INDEX features_32632_identifier", "ALTER TABLE features_32632 RENAME identifier TO name"),
@@ -194,7 +193,7 @@ FILES: list[BadInput] = [
     BadInput(
         "no column id",
         "fields.gpkg, id = [\"layer 'features_32632'\"]: 1 layer lacks a column id with a different integer in "
-        "each row. Add it, or have it done by SentinelHubInputFeaturesOperator with repair=True.",
+        "each row. Add it, or have it done by SentinelHubInputFeaturesOperator.",
         checked(good(), change=sql("ALTER TABLE features_32632 RENAME id TO fid")),
     ),
     BadInput(
@@ -353,6 +352,25 @@ FILES: list[BadInput] = [
         "fields.gpkg, geometry = ['line (LineString)']: 1 feature is neither POLYGON nor MULTIPOLYGON. Buffer "
         "points and lines, or leave them out.",
         hopeless_repair,
+    ),
+    BadInput(
+        "a GeoPackage that says it is in another coordinate reference system",
+        "epsg = 32633: fields.gpkg, layer 'features_32632' says that its coordinates are in EPSG:32632. Leave epsg out "
+        "to take that. If it says it wrong, correct it there, e.g. with ogr2ogr -a_srs EPSG:32633, or ST_SetSRID in a "
+        "query.",
+        lambda folder: read(write(folder / "fields.gpkg", good()), epsg=32633),
+    ),
+    BadInput(
+        "EWKT that says it is in another coordinate reference system",
+        "epsg = 32633: row 2 of the list says that its coordinates are in EPSG:32632. Leave epsg out to take that. If "
+        "it says it wrong, correct it there, e.g. with ogr2ogr -a_srs EPSG:32633, or ST_SetSRID in a query.",
+        wkt(BOX.wkt, f"SRID=32632;{BOX.wkt}", epsg=32633),
+    ),
+    BadInput(
+        "WKT with a ring that does not close",
+        "geometry = 'POLYGON((0 0, 1 0, 1 1, 0 1))': the list holds 1 with a ring that does not end where it begins: "
+        "row 2. Close the rings, or have it done by SentinelHubInputFeaturesOperator with repair=True.",
+        wkt("POLYGON((0 0, 1 0, 1 1, 0 0))", "POLYGON((0 0, 1 0, 1 1, 0 1))", epsg=4326),
     ),
     BadInput(
         "a GeoParquet that nobody knows the coordinates of",

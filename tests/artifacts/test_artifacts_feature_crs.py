@@ -1,0 +1,139 @@
+"""Who says in which coordinate reference system features are, and what happens where two say differently."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyogrio  # type: ignore[import-untyped,unused-ignore]
+import pytest
+import shapely
+
+from airflow_provider_sentinelhub.artifacts.feature_sources import from_file, from_geometries, from_rows
+from airflow_provider_sentinelhub.artifacts.features import Columns
+from airflow_provider_sentinelhub.client.errors import InvalidParameter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+BOX = shapely.box(500_000, 4_600_000, 500_500, 4_600_250)
+UTM = "urn:ogc:def:crs:EPSG::32632"
+CRS84 = "urn:ogc:def:crs:OGC:1.3:CRS84"
+PROJJSON = {"id": {"authority": "EPSG", "code": 32632}}
+
+pytestmark = pytest.mark.filterwarnings("ignore:'crs' was not provided")
+
+
+def of_gdal(folder: Path, name: str, driver: str, crs: str | None) -> Path:
+    pyogrio.raw.write(
+        folder / name,
+        np.array([BOX.wkb], dtype=object),
+        [np.array([12])],
+        ["number"],
+        geometry_type="Polygon",
+        crs=crs,
+        driver=driver,
+    )
+    return folder / name
+
+
+def geojson(folder: Path, crs: str | None) -> Path:
+    member = {} if crs is None else {"crs": {"type": "name", "properties": {"name": crs}}}
+    feature = {"type": "Feature", "properties": {"crs": "none"}, "geometry": json.loads(shapely.to_geojson(BOX))}
+    # At the end, where it may be as well.
+    document = {"type": "FeatureCollection", "features": [feature], **member}
+    (folder / "a.geojson").write_text(json.dumps(document, indent=1))
+    return folder / "a.geojson"
+
+
+def geoparquet(folder: Path, **described: Any) -> Path:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    column = {"encoding": "WKB", **described}
+    geo = {"version": "1.1.0", "primary_column": "geometry", "columns": {"geometry": column}}
+    table = pa.table({"geometry": [BOX.wkb]}).replace_schema_metadata({"geo": json.dumps(geo)})
+    parquet.write_table(table, folder / "a.parquet")
+    return folder / "a.parquet"
+
+
+DECLARED = {
+    "GeoPackage": lambda folder: of_gdal(folder, "a.gpkg", "GPKG", "EPSG:32632"),
+    "GeoParquet": lambda folder: geoparquet(folder, crs=PROJJSON),
+    "GeoJSON": lambda folder: geojson(folder, UTM),
+    "Shapefile": lambda folder: of_gdal(folder, "a.shp", "ESRI Shapefile", "EPSG:32632"),
+    "FlatGeobuf": lambda folder: of_gdal(folder, "a.fgb", "FlatGeobuf", "EPSG:32632"),
+}
+WGS84 = {
+    "GeoParquet": lambda folder: geoparquet(folder, crs={"id": {"authority": "OGC", "code": "CRS84"}}),
+    "GeoJSON": lambda folder: geojson(folder, CRS84),
+    "GeoPackage": lambda folder: of_gdal(folder, "a.gpkg", "GPKG", "EPSG:4979"),
+}
+UNKNOWN = {
+    "GeoPackage": lambda folder: of_gdal(folder, "a.gpkg", "GPKG", None),
+    "GeoParquet": lambda folder: geoparquet(folder, crs=None),
+    "GeoParquet without": geoparquet,
+    "GeoParquet with a CRS of somebody's own": lambda folder: geoparquet(folder, crs={"name": "mine"}),
+    "early GeoParquet": lambda folder: geoparquet(folder, crs="PROJCRS[...]"),
+    "GeoJSON": lambda folder: geojson(folder, None),
+    "Shapefile": lambda folder: of_gdal(folder, "a.shp", "ESRI Shapefile", None),
+}
+
+
+def system(path: Path, epsg: int | None) -> int:
+    (batch,) = from_file(path, epsg=epsg)
+    assert batch.geometries[0].equals(BOX)
+    return batch.epsg
+
+
+@pytest.mark.parametrize("make", DECLARED.values(), ids=DECLARED)
+def test_what_a_file_says_cannot_be_overridden(tmp_path: Path, make: Callable[[Path], Path]) -> None:
+    path = make(tmp_path)
+    assert (system(path, None), system(path, 32632)) == (32632, 32632)
+    with pytest.raises(InvalidParameter, match=r"^epsg = 32633: a\..* says that its coordinates are in EPSG:32632\. "):
+        list(from_file(path, epsg=32633))
+
+
+@pytest.mark.parametrize("make", WGS84.values(), ids=WGS84)
+def test_longitude_and_latitude_are_one_system_whatever_they_are_called(
+    tmp_path: Path, make: Callable[[Path], Path]
+) -> None:
+    path = make(tmp_path)
+    assert {system(path, epsg) for epsg in (None, 4326, 4979)} == {4326}
+    with pytest.raises(InvalidParameter, match=r"^epsg = 32633: .* EPSG:4326\. "):
+        list(from_file(path, epsg=32633))
+
+
+@pytest.mark.parametrize("make", UNKNOWN.values(), ids=UNKNOWN)
+def test_where_a_file_says_nothing_the_user_does(tmp_path: Path, make: Callable[[Path], Path]) -> None:
+    assert system(make(tmp_path), 32633) == 32633
+
+
+def test_every_layer_is_compared(tmp_path: Path) -> None:
+    path = of_gdal(tmp_path, "a.gpkg", "GPKG", "EPSG:32632")
+    more: dict[str, Any] = {"layer": "b", "append": True, "geometry_type": "Polygon", "driver": "GPKG"}
+    pyogrio.raw.write(path, np.array([BOX.wkb], dtype=object), [np.array([1])], ["number"], crs="EPSG:32633", **more)
+    with pytest.raises(InvalidParameter, match=r"^epsg = 32632: a\.gpkg, layer 'b' says .* EPSG:32633\. "):
+        list(from_file(path, epsg=32632))
+    (batch,) = from_file(path, epsg=32633, layer="b")
+    assert batch.epsg == 32633
+
+
+@pytest.mark.parametrize("srid", [32632, 4979])
+def test_what_a_geometry_says_cannot_be_overridden(srid: int) -> None:
+    given = {"plain": BOX.wkb, "ewkb": shapely.to_wkb(shapely.set_srid(BOX, srid), include_srid=True)}
+    same = 4326 if srid == 4979 else srid
+    (batch,) = from_geometries(given, epsg=same)
+    assert (batch.epsg, len(batch.geometries)) == (same, 2)
+    with pytest.raises(
+        InvalidParameter, match=rf"^epsg = 32633: row 2 \('ewkb'\) of the mapping says .* EPSG:{same}\. "
+    ):
+        list(from_geometries(given, epsg=32633))
+
+
+def test_a_column_of_codes_comes_first() -> None:
+    rows = [(BOX.wkt, 32631), (f"SRID=32632;{BOX.wkt}", 32633), (f"SRID=32634;{BOX.wkt}", None), (BOX.wkt, 0)]
+    batches = from_rows(rows, ("geom", "srid"), columns=Columns(epsg="srid"), epsg=32634)
+    assert [(batch.epsg, len(batch.geometries)) for batch in batches] == [(32631, 1), (32633, 1), (32634, 2)]
