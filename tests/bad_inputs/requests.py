@@ -246,8 +246,8 @@ REQUESTS = (
     ),
     _bad(
         "A filter with a typing mistake",
-        "processRequest.input.data.0.dataFilter.maxCloudCover = 20: is not a filter, and nearly maxCloudCoverage. Write "
-        "maxCloudCoverage.",
+        "processRequest.input.data.0.dataFilter.maxCloudCover = 20: is not a filter, and nearly maxCloudCoverage. "
+        "Write maxCloudCoverage.",
         {"processRequest__input__data": [{"type": "sentinel-2-l2a", "dataFilter": {"maxCloudCover": 20}}]},
     ),
     _bad(
