@@ -41,7 +41,7 @@ from airflow_provider_sentinelhub.artifacts.retry_sources import (
     manifest_sources,
     original_sources,
 )
-from airflow_provider_sentinelhub.artifacts.sqlite_file import open_sqlite
+from airflow_provider_sentinelhub.artifacts.sqlite_file import check_pages, open_sqlite
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -108,7 +108,7 @@ def write_retry_geopackage(
         with open_sqlite(original, WHAT) as connection:
             sources += original_sources(connection)
     # Everything is read within this block, so what goes wrong is reported as it is elsewhere.
-    with open_sqlite(manifest, MANIFEST) as connection:
+    with open_sqlite(manifest, MANIFEST, is_compared=True) as connection:
         of_manifest = manifest_sources(connection, manifest)
         sources += of_manifest
         with new_geopackage(target) as output:
@@ -120,10 +120,17 @@ def write_retry_geopackage(
             nameless = _find_lost(output, features, is_permanent)
             if not features.unique:
                 _forget_kept(output, features)
-            steps = {} if skips_existing else _find_unlisted(output, features, of_manifest)
+            steps = {} if skips_existing else _steps(output, features, of_manifest)
+            if not steps or len(steps) < len(of_manifest):
+                # Else every name was compared, row by row.
+                check_pages(connection, manifest, MANIFEST)
+                if of_manifest and not skips_existing:
+                    _find_unlisted(output, features, of_manifest)
             _pick(output, sources, steps)
             written, layers = _write(output, sources)
             lost, permanent = output.execute("SELECT count(*), coalesce(sum(permanent), 0) FROM lost").fetchone()
+            if written < lost - permanent:
+                check_pages(connection, manifest, MANIFEST)
     return RetryFeatures(written, permanent, lost - permanent - written + nameless, layers)
 
 
@@ -183,39 +190,41 @@ def _is_listed(output: sqlite3.Connection, column: str, which: str) -> str:
     return f"is_listed({key})"
 
 
-def _find_unlisted(output: sqlite3.Connection, features: FeaturesTable, sources: list[Source]) -> dict[Source, Step]:
-    """List what the manifest has and the execution database has not, and return the tables found in step with it."""
-    steps = {source: step for source in sources if (step := in_step(output, features, source))}
-    if len(steps) < len(sources):
-        names = [f"SELECT {key_of(source.identifier)} AS key, 0 AS executed FROM {source.table}" for source in sources]  # noqa: S608
-        names.append(f"SELECT {key_of(features.names['name'])}, 1 FROM execution.{features.table}")  # noqa: S608
-        # Grouping sorts both lists together; looking each name up would fill an index in random order, far more slowly.
-        output.execute(
-            f"INSERT INTO lost SELECT key, 0, NULL FROM ({' UNION ALL '.join(names)}) "  # noqa: S608
-            "WHERE length(key) > 0 GROUP BY key HAVING max(executed) = 0"
-        )
-    return steps
+def _steps(output: sqlite3.Connection, features: FeaturesTable, sources: list[Source]) -> dict[Source, Step]:
+    return {source: step for source in sources if (step := in_step(output, features, source))}
+
+
+def _find_unlisted(output: sqlite3.Connection, features: FeaturesTable, sources: list[Source]) -> None:
+    """List what the manifest has and the execution database has not."""
+    names = [f"SELECT {key_of(source.identifier)} AS key, 0 AS executed FROM {source.table}" for source in sources]  # noqa: S608
+    names.append(f"SELECT {key_of(features.names['name'])}, 1 FROM execution.{features.table}")  # noqa: S608
+    # Grouping sorts both lists together; looking each name up would fill an index in random order, far more slowly.
+    output.execute(
+        f"INSERT INTO lost SELECT key, 0, NULL FROM ({' UNION ALL '.join(names)}) "  # noqa: S608
+        "WHERE length(key) > 0 GROUP BY key HAVING max(executed) = 0"
+    )
 
 
 def _pick(output: sqlite3.Connection, sources: list[Source], steps: dict[Source, Step]) -> None:
     """Choose one row for each feature: it has one for each output, and the original's comes before the manifest's."""
     output.execute("CREATE TEMP TABLE picked (key BLOB PRIMARY KEY, source INTEGER, place INTEGER)")
     wanted = "NOT permanent AND key NOT IN (SELECT key FROM picked)"
+    if all(source.is_sized for source in sources):
+        for number, source in enumerate(sources):
+            if source in steps:
+                output.execute(
+                    f"INSERT INTO picked SELECT key, {number}, (place - :start) * :outputs + :first AS there FROM lost "  # noqa: S608
+                    f"WHERE {wanted} AND there BETWEEN :first AND :last",
+                    asdict(steps[source]),
+                )
+    # What is left: all that was not in step, and names that the execution database has in another place as well.
     for number, source in enumerate(sources):
         if not output.execute(f"SELECT 1 FROM lost WHERE {wanted} LIMIT 1").fetchone():  # noqa: S608
             break
-        if source in steps:
-            output.execute(
-                f"INSERT INTO picked SELECT key, {number}, (place - :start) * :outputs + :first AS there FROM lost "  # noqa: S608
-                f"WHERE {wanted} AND there BETWEEN :first AND :last",
-                asdict(steps[source]),
-            )
-        else:
-            key = key_of(source.identifier)
-            output.execute(
-                f"INSERT OR IGNORE INTO picked SELECT {key}, {number}, rowid FROM {source.table} NOT INDEXED "  # noqa: S608
-                f"WHERE {_is_listed(output, source.identifier, wanted)}"
-            )
+        output.execute(
+            f"INSERT OR IGNORE INTO picked SELECT {key_of(source.identifier)}, {number}, rowid "  # noqa: S608
+            f"FROM {source.table} NOT INDEXED WHERE {_is_listed(output, source.identifier, wanted)}"
+        )
     output.execute("CREATE INDEX temp.picked_in_order ON picked (source, place)")
 
 

@@ -135,10 +135,12 @@ def in_step(output: sqlite3.Connection, features: FeaturesTable, source: Source)
         return None
     (last,) = output.execute(f"SELECT max(rowid) FROM {source.table}").fetchone()  # noqa: S608
     step = Step(first, last, sum(each == name for _, each in head), found[0])
-    (alike,) = output.execute(
-        f"SELECT count(*) FROM {source.table} AS there CROSS JOIN execution.{features.table} AS here "  # noqa: S608
-        "ON here.rowid = (there.rowid - :first) / :outputs + :start "
+    rows = last - first + 1
+    # The sum tells of a row that is read twice, and of another one that is not read for it.
+    alike = output.execute(
+        f"SELECT count(*), total(there.rowid) FROM {source.table} AS there "  # noqa: S608
+        f"CROSS JOIN execution.{features.table} AS here ON here.rowid = (there.rowid - :first) / :outputs + :start "
         f"WHERE here.{features.names['name']} = {source.of('there', source.identifier)}",
         asdict(step),
     ).fetchone()
-    return step if alike == last - first + 1 else None
+    return step if alike == (rows, rows * (first + last) / 2) else None

@@ -33,12 +33,14 @@ _OF_THIS_MACHINE = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_CA
 
 
 @contextmanager
-def open_sqlite(path: Path, what: str) -> Iterator[sqlite3.Connection]:
+def open_sqlite(path: Path, what: str, *, is_compared: bool = False) -> Iterator[sqlite3.Connection]:
     """
     Open a file read-only, after checking that it is whole; close it at the end of the block.
 
     :param path: The file; it must not change while it is open.
     :param what: What it should be, for the error message, e.g. ``execution database``.
+    :param is_compared: Whether the block compares its rows with what they should be, or else calls :func:`check_pages`;
+        its pages are not looked through before. Default ``False``.
     :raises ArtifactCorrupt: It is not SQLite, was cut off or is damaged; also for damage met inside the block.
     :raises StorageUnavailable: This machine has no memory or disk left to read it.
     """
@@ -48,10 +50,23 @@ def open_sqlite(path: Path, what: str) -> Iterator[sqlite3.Connection]:
         connection.text_factory = partial(str, encoding="utf-8", errors="replace")
         connection.execute("PRAGMA trusted_schema=OFF")
         connection.execute("PRAGMA cell_size_check=ON")
-        verdict = connection.execute("PRAGMA quick_check(1)").fetchone()
-        if verdict != ("ok",):
-            raise corrupt(path, what, f"its pages contradict each other: {verdict and verdict[0]}")
+        if not is_compared:
+            check_pages(connection, path, what)
         yield connection
+
+
+def check_pages(connection: sqlite3.Connection, path: Path, what: str) -> None:
+    """
+    Look through all pages of an open file.
+
+    :param connection: The open file.
+    :param path: The file, for the error message.
+    :param what: What it should be, for the error message.
+    :raises ArtifactCorrupt: They contradict each other.
+    """
+    verdict = connection.execute("PRAGMA quick_check(1)").fetchone()
+    if verdict != ("ok",):
+        raise corrupt(path, what, f"its pages contradict each other: {verdict and verdict[0]}")
 
 
 @contextmanager

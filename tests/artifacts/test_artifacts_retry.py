@@ -279,12 +279,38 @@ def test_counts_add_up(tmp_path: Path, executed: list[tuple[str, tuple[Any, ...]
     assert result.features == len(written)
 
 
+def test_a_lost_name_is_found_where_another_row_of_it_goes_along_with_the_manifest(tmp_path: Path) -> None:
+    executed = [(0, "a", "MOVED", None, 0), (1, "a", "DONE", None, 0)]
+    result, target = retry(tmp_path, executed, [entry("a")])
+    assert (result.features, result.unknown) == (1, 0)
+    assert [row[1] for row in rows(target, "features_32633")] == ["a"]
+
+
 def test_a_damaged_file_is_named(tmp_path: Path) -> None:
     executed = write_execution_db(tmp_path / "e.sqlite", EXECUTED)
     manifest = write_manifest(tmp_path / "m.gpkg", LISTED)
     manifest.write_bytes(manifest.read_bytes()[:-100])
     with pytest.raises(ArtifactCorrupt, match=r"m\.gpkg is not a usable feature manifest"):
         write_retry_geopackage(executed, manifest, tmp_path / "r.gpkg", is_permanent=bool)
+
+
+@pytest.mark.parametrize("in_order", [True, False])
+def test_a_damaged_page_of_a_manifest_is_noticed(tmp_path: Path, in_order: bool) -> None:
+    names = [f"feature-{number:04d}" for number in range(500)]
+    executed = write_execution_db(
+        tmp_path / "e.sqlite", ((number, name, "FATAL", "HTTP 500", 0) for number, name in enumerate(names, 1))
+    )
+    manifest = write_manifest(tmp_path / "m.gpkg", (entry(name) for name in names[:: 1 if in_order else -1]))
+    with manifest.open("r+b") as file:
+        # A page of rows, in the middle of the file, is overwritten with another one.
+        page = int.from_bytes(manifest.read_bytes()[16:18], "big")
+        middle = manifest.stat().st_size // page // 2
+        file.seek((middle + 1) * page)
+        other = file.read(page)
+        file.seek(middle * page)
+        file.write(other)
+    with pytest.raises(ArtifactCorrupt, match=r"m\.gpkg"):
+        write_retry_geopackage(executed, manifest, tmp_path / "r.gpkg", is_permanent=lambda _: False)
 
 
 def test_an_error_of_the_caller_passes_and_leaves_nothing(tmp_path: Path) -> None:
