@@ -78,6 +78,9 @@ def arguments(given: Sequence[str] | None) -> argparse.Namespace:
     options = parser.parse_args(given)
     if options.speed is not None and options.speed <= 0:
         parser.error("--speed must be greater than 0")
+    for name in _LOSSES:
+        if (getattr(options, name) or "").startswith("-"):
+            parser.error(f"--{name.replace('_', '-')} {getattr(options, name)}: give a number from 0, or names (a,b,c)")
     return options
 
 
