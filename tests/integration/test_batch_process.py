@@ -60,7 +60,8 @@ def test_batch_runs_to_its_report(airflow: AirflowStack, sim: Simulator, dag_id:
 def test_worker_is_free_while_waiting(airflow: AirflowStack, sim: Simulator) -> None:
     sim.set_script(SLOW)
     run, mark = trigger(airflow, "batch_deferred")
-    airflow.api.wait_for_task(run.task("batch"), {"deferred"})
+    # Processed, not only deferred: a task that is marked before its trigger starts it was never started.
+    wait_until_processing(airflow, sim, run.task("batch"), mark)
 
     pool = airflow.api.pool()
     assert (pool["deferred_slots"], pool["running_slots"]) == (1, 0)
