@@ -8,15 +8,19 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_sentinelhub.artifacts.batch_statistical_results import BatchStatisticalResults
 from airflow_provider_sentinelhub.artifacts.causes import is_permanent
 from airflow_provider_sentinelhub.artifacts.feature_check import check_geopackage
 from airflow_provider_sentinelhub.artifacts.feature_writer import Size
 from airflow_provider_sentinelhub.artifacts.statistics.read import read_statistics
 from airflow_provider_sentinelhub.artifacts.statistics.retry import pixel_counts, write_statistics_retry
 from airflow_provider_sentinelhub.artifacts.storage import Storage
+from airflow_provider_sentinelhub.client.batch import BATCH_STATISTICAL
 from airflow_provider_sentinelhub.client.errors import InvalidParameter
+from airflow_provider_sentinelhub.client.models.answers import BatchTask
 from tests.artifacts.statistics_files import (
     DAYS,
+    RETRY,
     TASK,
     answer,
     broken,
@@ -79,6 +83,42 @@ def test_single_intervals_alone_can_be_asked_for_again(tmp_path: Path) -> None:
     found = outcome_db(files, features, tmp_path)
     retry = write_statistics_retry(found, features, tmp_path / "retry.gpkg", is_permanent=is_permanent)
     assert (retry.features, retry.span) == (2, (at(DAYS[1]), at(DAYS[2], "to")))
+
+
+def test_no_restart_follows_one_that_mended_nothing(tmp_path: Path) -> None:
+    features = write_input(tmp_path / "input.gpkg", (1, 2))
+    url = (tmp_path / "bucket").as_uri()
+    results = BatchStatisticalResults(BATCH_STATISTICAL, Storage())
+
+    def task(task_id: str, delivery_url: str) -> BatchTask:
+        places = {"input": {"features": {"s3": {"url": features.as_uri()}}}, "output": {"s3": {"url": delivery_url}}}
+        return BatchTask(id=task_id, status="DONE", request=places)
+
+    # The interval between the two that failed is in the span of the restart, and delivered a second time.
+    holes = answer(1, [lost(DAYS[0]), data(DAYS[1]), lost(DAYS[2])])
+    put(Storage(), url, TASK, {1: holes, 2: answer(2, [data()])})
+    first = results.prepare_retry([task(TASK, url)], only_after_progress=False)
+    assert first is not None
+    tasks = [task(TASK, url), task(RETRY, first.delivery_url)]
+    put(Storage(), first.delivery_url, RETRY, {1: holes})
+    assert results.prepare_retry(tasks, only_after_progress=True) is None
+    put(Storage(), first.delivery_url, RETRY, {1: answer(1, [data(DAYS[0]), data(DAYS[1]), lost(DAYS[2])])})
+    second = results.prepare_retry(tasks, only_after_progress=True)
+    assert second is not None
+    assert second.span == (at(DAYS[2]), at(DAYS[2], "to"))
+
+
+def test_a_file_of_nobody_costs_no_feature_a_second_run(tmp_path: Path) -> None:
+    features = write_input(tmp_path / "input.gpkg", (1, 2, 3))
+    url = (tmp_path / "bucket").as_uri() + "/<REQUEST_ID>/<IDENTIFIER>.json"
+    put(Storage(), url, TASK, {1: answer(1, [data()]), 2: broken(2), 3: answer(3, [data()])})
+    Storage().upload(b'{"note": "of somebody else"}', f"{(tmp_path / 'bucket').as_uri()}/{TASK}/notes.json")
+    found = read_statistics(Storage(), rounds_of(url, TASK), target_of(url), features=features, workdir=tmp_path)
+    assert found.unreadable == 1
+    target = tmp_path / "retry.gpkg"
+    retry = write_statistics_retry(found.execution_db, features, target, is_permanent=is_permanent)
+    assert (retry.features, retry.permanent, retry.unknown) == (1, 0, 0)
+    assert [row[0] for row in rows(target)] == [2]
 
 
 def test_where_nothing_is_left_to_try_there_is_no_file(tmp_path: Path) -> None:

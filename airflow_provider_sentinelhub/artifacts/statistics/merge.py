@@ -41,7 +41,9 @@ GROUP BY w.feature, w.start, w.end ORDER BY w.feature, w.start
 """
 _ANSWERED = """
 SELECT (SELECT count(*) FROM (SELECT DISTINCT w.feature, w.start, w.end FROM temp.words w JOIN readings r USING (number)
-  WHERE r.round = :round AND w.rank = w.winner AND NOT w.is_outdone AND w.error IS NULL))
+  WHERE r.round = :round AND w.rank = w.winner AND NOT w.is_outdone AND w.error IS NULL AND NOT EXISTS (
+    SELECT 1 FROM rows_of_several o JOIN readings q USING (number) WHERE o.feature = w.feature AND o.start IS w.start
+    AND o.end IS w.end AND o.error IS NULL AND q.round < :round)))
 + (SELECT coalesce(sum(with_data + without_data), 0) FROM outcomes o
   WHERE round = :round AND NOT EXISTS (SELECT 1 FROM temp.words w WHERE w.feature = o.feature))
 """
@@ -68,7 +70,9 @@ def merge_rounds(catalog: Catalog, local: Callable[[str], Path]) -> None:
 
 def answered_by(catalog: Catalog, number: int) -> int:
     """
-    Count the intervals on which a task has the last word, and which it answered.
+    Count the intervals that a task answered, and none before it.
+
+    A restart asks for a span, so it also delivers again what was there: that is nothing mended.
 
     :param catalog: The catalog, after :func:`merge_rounds`.
     :param number: The round.

@@ -40,7 +40,8 @@ if TYPE_CHECKING:
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MESSAGES_REMEMBERED = 4096
-_LOST = "SELECT id, error FROM execution.features WHERE status = 'FATAL'"
+# A file that cannot be read may not say of which feature it is. As a key, SQLite would make an id of that.
+_LOST = "SELECT id, error FROM execution.features WHERE status = 'FATAL' AND id IS NOT NULL"
 _SPAN = """
 SELECT min(failed_from), max(failed_to), coalesce(sum(failed_from IS NULL), 0)
 FROM execution.features JOIN picked USING (id)
