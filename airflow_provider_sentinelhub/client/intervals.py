@@ -111,5 +111,14 @@ def read_range(given: Any) -> tuple[datetime, datetime] | None:
     return (start, end) if start <= end else None
 
 
+def written(moment: datetime) -> str:
+    """
+    Write a moment as requests hold it, fractions of a second included: without them another interval is asked for.
+
+    :param moment: The moment, with its time zone.
+    """
+    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
 def _none(text: str) -> re.Match[str]:
     raise ValueError(f"{text!r} is not a period")

@@ -10,13 +10,13 @@ Source: https://docs.planet.com/develop/apis/statistical/reference/ (errors of i
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_sentinelhub.client.api.statistical import statistics
 from airflow_provider_sentinelhub.client.call import Pause, Procedure
 from airflow_provider_sentinelhub.client.errors import InvalidRequest
-from airflow_provider_sentinelhub.client.intervals import DAY
+from airflow_provider_sentinelhub.client.intervals import DAY, written
 
 if TYPE_CHECKING:
     from airflow_provider_sentinelhub.client.models.statistical_answers import (
@@ -86,19 +86,11 @@ def only(body: Mapping[str, Any], interval: Interval) -> dict[str, Any]:
     :param body: The other request.
     :param interval: The interval, as the service gave it.
     """
-    length = interval.end - interval.start
     aggregation = dict(body["aggregation"])
-    aggregation["timeRange"] = {"from": _written(interval.start), "to": _written(interval.end)}
-    if length >= DAY:
-        # Said in days or seconds it is one interval, however many days its month has.
-        of = f"P{length.days}D" if length % DAY == timedelta(0) else f"PT{length // timedelta(seconds=1)}S"
-        aggregation["aggregationInterval"] = {"of": of}
-    else:
-        # A last one that was shortened.
-        aggregation["aggregationInterval"] = {
-            **aggregation["aggregationInterval"],
-            "lastIntervalBehavior": "SHORTEN",
-        }
+    aggregation["timeRange"] = {"from": written(interval.start), "to": written(interval.end)}
+    # In whole days that are enough it is one interval, however many days its month has, and ends when it ended.
+    days = -((interval.start - interval.end) // DAY)
+    aggregation["aggregationInterval"] = {"of": f"P{days}D", "lastIntervalBehavior": "SHORTEN"}
     return {**body, "aggregation": aggregation}
 
 
@@ -108,11 +100,12 @@ def merged(answer: StatisticalAnswer, interval: Interval, again: StatisticalAnsw
 
     :param answer: The answer.
     :param interval: The interval.
-    :param again: The answer to :func:`only` that interval. Where it succeeded and does not speak of the interval, there
-        are no data for it, and the interval is left out, as it would have been at first.
+    :param again: The answer to :func:`only` that interval. Where it succeeded and speaks of no interval, there are no
+        data for it, and the interval is left out, as it would have been at first. Where it speaks of others, it says
+        nothing of this one.
     """
     found = [each for each in again.data or () if _span(each.interval) == _span(interval)]
-    if not found and (again.status == "FAILED" or again.error is not None or again.failed):
+    if not found and (again.status == "FAILED" or again.error is not None or again.data):
         return answer
     data: list[IntervalAnswer] = []
     for each in answer.data or ():
@@ -128,7 +121,3 @@ def _may_pass(error: StatisticsError | None) -> bool:
 
 def _span(interval: Interval) -> tuple[datetime, datetime]:
     return interval.start, interval.end
-
-
-def _written(moment: datetime) -> str:
-    return moment.isoformat().replace("+00:00", "Z")

@@ -14,7 +14,7 @@ from airflow_provider_sentinelhub.client.call import Call, Pause
 from airflow_provider_sentinelhub.client.errors import InvalidRequest, ServiceUnavailable
 from airflow_provider_sentinelhub.client.intervals import Period, intervals, read_range
 from airflow_provider_sentinelhub.client.models.statistical_answers import StatisticalAnswer
-from airflow_provider_sentinelhub.client.statistical import ask, only
+from airflow_provider_sentinelhub.client.statistical import ask, merged, only
 from tests.client.client_harness import statistical_document
 
 Spans = list[tuple[str, str]]
@@ -175,16 +175,41 @@ def test_a_service_that_is_not_there_ends_it() -> None:
         procedure.throw(ServiceUnavailable("no"))
 
 
+def test_a_shortened_last_interval_keeps_its_milliseconds() -> None:
+    """It was asked for without them, and what was answered then was another interval: it got lost."""
+    end = "2024-04-24T23:59:59.999Z"
+    body = statistical_document(
+        aggregation__timeRange={"from": "2024-04-01T00:00:00Z", "to": end},
+        aggregation__aggregationInterval={"of": "P7D", "lastIntervalBehavior": "SHORTEN"},
+    )
+    service = Service(lambda start, times: "TIMEOUT" if start == "2024-04-22T00:00:00Z" and not times else None)
+    answer = service.run(body)
+    assert errors(answer) == [None] * 4
+    assert [[read_range({"from": a, "to": b}) for a, b in spans] for spans in service.asked[1:]] == [
+        [read_range({"from": "2024-04-22T00:00:00Z", "to": end})]
+    ]
+
+
+def test_an_answer_about_another_interval_is_none() -> None:
+    lost = {"interval": {"from": SECOND, "to": "2024-04-15T00:00:00Z"}, "error": {"type": "TIMEOUT"}}
+    other = {"interval": {"from": SECOND, "to": "2024-04-14T23:59:59Z"}, "outputs": {}}
+    first, again = (StatisticalAnswer.model_validate({"data": [one], "status": "OK"}) for one in (lost, other))
+    assert errors(merged(first, first.failed[0].interval, again)) == ["TIMEOUT"]
+
+
 @given(
     of=st.sampled_from(["P1D", "P7D", "P1M", "P3M", "PT36H", "P1Y"]),
     last=st.sampled_from(["SKIP", "SHORTEN", "EXTEND", None]),
     start=st.integers(0, 700).map(lambda day: DAY_ONE + timedelta(days=day, minutes=7 * day)),
     days=st.integers(1, 200),
+    from_ms=st.sampled_from([0, 1, 500]),
+    to_ms=st.sampled_from([0, 999, 86_399_999]),
 )
 def test_one_interval_asked_for_alone_is_the_interval_it_was(
-    of: str, last: str | None, start: datetime, days: int
+    of: str, last: str | None, start: datetime, days: int, from_ms: int, to_ms: int
 ) -> None:
-    end = start + timedelta(days=days, hours=5)
+    start += timedelta(milliseconds=from_ms)
+    end = start + timedelta(days=days, milliseconds=to_ms)
     body = statistical_document(
         aggregation__timeRange={"from": written(start), "to": written(end)},
         aggregation__aggregationInterval={"of": of} | ({"lastIntervalBehavior": last} if last else {}),
