@@ -95,6 +95,22 @@ def intervals(
         begin = finish
 
 
+def cut(aggregation: Mapping[str, Any]) -> list[tuple[datetime, datetime]]:
+    """
+    Return the intervals that the service makes of a request; none where it cannot be read.
+
+    :param aggregation: The request's aggregation.
+    """
+    span, given = read_range(aggregation.get("timeRange")), aggregation.get("aggregationInterval", {})
+    try:
+        period = Period.parse(str(given.get("of")))
+    except ValueError:
+        return []
+    if span is None or not period.is_a_day:
+        return []
+    return list(intervals(*span, period, given.get("lastIntervalBehavior") or "SKIP"))
+
+
 def read_range(given: Any) -> tuple[datetime, datetime] | None:
     """
     Read a time range as requests hold it; ``None`` where it cannot be read, or ends before it begins.

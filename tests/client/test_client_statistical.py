@@ -7,16 +7,19 @@ import json
 import math
 import re
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from airflow_provider_sentinelhub.client.api import batch_statistical, statistical
 from airflow_provider_sentinelhub.client.call import Call, Repeat
 from airflow_provider_sentinelhub.client.deployments import PathLayout
 from airflow_provider_sentinelhub.client.errors import InvalidParameter
 from airflow_provider_sentinelhub.client.intent import Intent
+from airflow_provider_sentinelhub.client.intervals import Period, intervals, read_range
 from airflow_provider_sentinelhub.client.models.answers import BatchTask
 from airflow_provider_sentinelhub.client.models.statistical_answers import StatisticalAnswer
 from airflow_provider_sentinelhub.client.retry import Retry
@@ -238,16 +241,74 @@ def test_a_retry_asks_for_the_same_of_fewer_features() -> None:
     assert batch_statistical.check(again) == again
 
 
-def test_a_retry_asks_for_the_intervals_that_failed() -> None:
-    body = batch_statistical_document()
-    span = (datetime(2024, 5, 13, tzinfo=UTC), datetime(2024, 6, 3, tzinfo=timezone(timedelta(hours=2))))
-    again = batch_statistical.retry(body, Retry("s3://b/retry.gpkg", "s3://b/2", span))
-    assert again["aggregation"]["timeRange"] == {"from": "2024-05-13T00:00:00Z", "to": "2024-06-02T22:00:00Z"}
-    assert batch_statistical.check(again) == again
-    # From the 31st on, months are cut elsewhere than in the whole.
-    late = (datetime(2024, 5, 31, tzinfo=UTC), span[1])
-    again = batch_statistical.retry(body, Retry("s3://b/retry.gpkg", "s3://b/2", late))
-    assert again["aggregation"]["timeRange"] == body["aggregation"]["timeRange"]
+Span = tuple[datetime, datetime]
+
+
+def span_of(text: str) -> Span:
+    start, end = (datetime.fromisoformat(each).replace(tzinfo=UTC) for each in text.split("/"))
+    return start, end
+
+
+def asked_again(whole: Span, of: str, last: str, failed: Span) -> Span:
+    """Return the period a retry asks for where others failed in a period."""
+    body = batch_statistical_document(
+        aggregation__timeRange={"from": whole[0].isoformat(), "to": whole[1].isoformat()},
+        aggregation__aggregationInterval={"of": of, "lastIntervalBehavior": last},
+    )
+    again = batch_statistical.check(batch_statistical.retry(body, Retry("s3://b/retry.gpkg", "s3://b/2", failed)))
+    found = read_range(again["aggregation"]["timeRange"])
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize(
+    ("whole", "of", "last", "failed", "is_shorter"),
+    [
+        # Nothing is special about the 29th, where intervals are days.
+        ("2024-04-01/2024-10-01", "P7D", "SKIP", "2024-04-29/2024-05-13", True),
+        ("2024-04-01/2024-10-01", "P1M", "SKIP", "2024-06-01/2024-07-01", True),
+        # Alone, these would end on the 28th, on the 28th, and not at all.
+        ("2025-01-31/2025-07-31", "P1M", "SKIP", "2025-02-28/2025-03-31", False),
+        ("2025-01-29/2025-07-29", "P1M", "SKIP", "2025-02-28/2025-03-29", False),
+        ("2025-01-28/2025-07-28", "P1M1D", "SKIP", "2025-03-01/2025-03-30", False),
+        # Milliseconds count.
+        ("2024-04-01/2024-04-24T12:00:00.250", "P7D", "SHORTEN", "2024-04-22/2024-04-24T12:00:00.250", True),
+        ("2024-04-01T00:00:00.500/2024-06-01", "P7D", "SKIP", "2024-04-01T00:00:00.500/2024-04-08T00:00:00.500", True),
+        # None of our intervals, whoever cut it: who knows how a shorter period would be cut.
+        ("2024-04-01/2024-10-01", "P7D", "SKIP", "2024-04-10/2024-04-17", False),
+    ],
+)
+def test_a_retry_asks_for_the_intervals_that_failed(
+    whole: str, of: str, last: str, failed: str, is_shorter: bool
+) -> None:
+    expected = span_of(failed if is_shorter else whole)
+    assert asked_again(span_of(whole), of, last, span_of(failed)) == expected
+
+
+@given(
+    of=st.sampled_from(["P1D", "P7D", "P1M", "P1M1D", "P3M", "PT36H", "P1Y"]),
+    last=st.sampled_from(["SKIP", "SHORTEN", "EXTEND"]),
+    start=st.integers(0, 700).map(lambda day: datetime(2020, 1, 1, tzinfo=UTC) + timedelta(days=day)),
+    fraction=st.sampled_from([0, 1, 500, 86_399_999]),
+    days=st.integers(1, 500),
+    failed=st.tuples(st.integers(0, 10), st.integers(0, 10)),
+)
+def test_a_retry_asks_for_intervals_of_the_whole_and_for_all_that_failed(
+    of: str, last: str, start: datetime, fraction: int, days: int, failed: tuple[int, int]
+) -> None:
+    start += timedelta(milliseconds=fraction)
+    end = start + timedelta(days=days, milliseconds=fraction)
+    whole = list(intervals(start, end, Period.parse(of), last))
+    lost = whole[failed[0] :][: failed[1] + 1]
+    if not lost:
+        return
+    asked = asked_again((start, end), of, last, (lost[0][0], lost[-1][1]))
+    again = list(intervals(*asked, Period.parse(of), last))
+    first = whole.index(again[0])
+    assert again == whole[first : first + len(again)]
+    assert set(lost) <= set(again)
+    if of in {"P1D", "P7D", "PT36H"}:
+        assert again == lost
 
 
 TAG = "airflow:parcels/manual__2025/weekly.ndvi/3#1a2b3c4d5e6f7a8b~2^1:0b1c"

@@ -11,12 +11,12 @@ import contextlib
 import copy
 import re
 from collections.abc import Mapping
-from datetime import UTC
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_sentinelhub.client.api.tasks import TaskCalls
 from airflow_provider_sentinelhub.client.call import Call
 from airflow_provider_sentinelhub.client.deployments import Service
+from airflow_provider_sentinelhub.client.intervals import cut, written
 from airflow_provider_sentinelhub.client.models.answers import BatchTask
 from airflow_provider_sentinelhub.client.models.common import from_text, validated
 from airflow_provider_sentinelhub.client.models.statistical import BatchStatisticalRequest
@@ -36,8 +36,6 @@ start = _TASKS.start
 stop = _TASKS.stop
 
 _COMMENT = "\n// "
-# A month added to the 31st ends earlier, and to that day another one later.
-_EVERY_MONTH_HAS = 28
 _SCRIPT_NAME = re.compile(r"/airflow-([A-Za-z0-9_-]+)\.js$")
 
 
@@ -129,7 +127,7 @@ def retry(body: Mapping[str, Any], retry: Retry) -> dict[str, Any]:
     Return the request that runs some features of another one again.
 
     It asks for the same, of fewer features. Where these lost nothing but single intervals, it asks for no more than
-    the span that holds them: the intervals in it are cut as they were.
+    the span that holds them, provided that the intervals in it are cut as they were.
 
     :param body: The other request, with its evalscript in it.
     :param retry: The features, where to write, and the intervals.
@@ -138,9 +136,13 @@ def retry(body: Mapping[str, Any], retry: Retry) -> dict[str, Any]:
     place = _place(again["output"])
     again["output"] = {"s3": {"url": retry.delivery_url, **place}}
     again["input"]["features"] = {"s3": {"url": retry.features_url, **place}}
-    if retry.span is not None and retry.span[0].day <= _EVERY_MONTH_HAS:
-        start, end = (f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}" for moment in retry.span)
-        again["aggregation"]["timeRange"] = {"from": start, "to": end}
+    if retry.span is not None:
+        start, end = retry.span
+        shorter = {**again["aggregation"], "timeRange": {"from": written(start), "to": written(end)}}
+        # Months from the 31st on are not: the one that begins on 28 February would end on 28 March if it were alone.
+        alike = [each for each in cut(again["aggregation"]) if start <= each[0] and each[1] <= end]
+        if alike and alike == cut(shorter) and alike[-1][1] == end:
+            again["aggregation"] = shorter
     return again
 
 
