@@ -156,6 +156,7 @@ class SentinelHubStatisticalOperator(RequestTemplating):
             check_output_url(self.output_url)
             places, body = self._question()
             run = self._run(context, places, body)
+            run.check_names(places)
             finished = run.finished()
             left = [place for place in places if place.feature_id not in (finished or ())]
             if finished is not None:

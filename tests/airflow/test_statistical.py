@@ -288,6 +288,8 @@ def test_a_rate_limit_is_waited_for(ask: Callable[..., Run], sim: Simulator, com
 
 
 IMAGES = build_document()
+BY_NAME = "s3://bucket/<REQUEST_ID>/<IDENTIFIER>.json"
+IN_DEGREES: dict[str, Any] = {"epsg": 4326, "request": request(resx=1e-4, resy=1e-4)}
 
 
 @pytest.mark.parametrize(
@@ -319,6 +321,18 @@ IMAGES = build_document()
         ({"output_url": None}, "output_url = None: must be a URL. Give it as text;"),
         ({"output_url": "gs://bucket/x"}, "output_url = 'gs://bucket/x': must start with s3://"),
         ({"output_url": "s3://bucket/<ID>.json"}, "must hold <REQUEST_ID>, or what another run left there"),
+        (
+            {"output_url": BY_NAME, "geometries": {"Feld #3": CRS84_BOX, "a//b": CRS84_BOX}, **IN_DEGREES},
+            "geometries = 'Feld #3': cannot stand for <IDENTIFIER>, for a URL must not have a query or fragment",
+        ),
+        (
+            {"output_url": BY_NAME, "geometries": {"Feld #3": CRS84_BOX, "a//b": CRS84_BOX}, **IN_DEGREES},
+            "\ngeometries = 'a//b': cannot stand for <IDENTIFIER>, for a URL must not have empty, '.' or '..' path",
+        ),
+        (
+            {"output_url": BY_NAME, "geometries": {"2": CRS84_BOX, "": CRS84_BOX}, **IN_DEGREES},
+            "geometries = '2': is what geometries 1 and 2 are called, so one answer would replace the other. Choose",
+        ),
         ({"request": request(evalscript="//VERSION=3")}, "has no function setup()"),
         ({"request": IMAGES}, "is a request of Batch Processing V2, and this is the Statistical API. Use Sentinel"),
         ({"request": IMAGES, "geometries": None}, "is a request of Batch Processing V2, and this is"),

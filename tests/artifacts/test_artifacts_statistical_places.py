@@ -15,6 +15,8 @@ from airflow_provider_sentinelhub.artifacts.statistics.places import (
     pixel_counts,
     places_of,
 )
+from airflow_provider_sentinelhub.artifacts.statistics.run import StatisticalRun
+from airflow_provider_sentinelhub.artifacts.storage import Storage
 from airflow_provider_sentinelhub.client.errors import InvalidParameter
 from tests.client.client_harness import statistical_document
 
@@ -80,3 +82,13 @@ def test_a_digest_tells_geometries_names_and_order() -> None:
 )
 def test_pixels_are_those_of_the_box(changes: dict[str, Any], expected: list[tuple[int, int, int]]) -> None:
     assert pixel_counts(statistical_document(**changes), places((100, 50), (2, 3), (100, 50))) == expected
+
+
+def test_each_geometry_has_a_file_of_its_own() -> None:
+    named = [Place(number, name, {}) for number, name in enumerate(["a", "Feld #3", "a", None, "4", "é/x"], 1)]
+    StatisticalRun(Storage(), "s3://bucket/folder", "run").check_names(named)
+    StatisticalRun(Storage(), "file:///folder/<REQUEST_ID>/<IDENTIFIER>.json", "run").check_names(named[:2])
+    with pytest.raises(InvalidParameter) as caught:
+        StatisticalRun(Storage(), "s3://bucket/<REQUEST_ID>/<IDENTIFIER>.json", "run").check_names(named)
+    assert [each.value for each in (caught.value, *caught.value.others)] == ["Feld #3", "a", "4"]
+    assert "is what geometries 4 and 5 are called" in str(caught.value)

@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_sentinelhub.artifacts.execution_db import read_execution_db
 from airflow_provider_sentinelhub.artifacts.layout import report_url
+from airflow_provider_sentinelhub.artifacts.location import Location
 from airflow_provider_sentinelhub.artifacts.report import FeatureReport, StatisticsTable
 from airflow_provider_sentinelhub.artifacts.sqlite_file import open_sqlite
 from airflow_provider_sentinelhub.artifacts.statistics.layout import (
     ID,
+    IDENTIFIER,
     REQUEST_ID,
     StatisticsUrl,
     result_url,
@@ -34,10 +36,13 @@ from airflow_provider_sentinelhub.artifacts.statistics.read import (
 from airflow_provider_sentinelhub.client.errors import ArtifactMissing, InvalidParameter
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from airflow_provider_sentinelhub.artifacts.statistics.places import Place
     from airflow_provider_sentinelhub.artifacts.storage import Storage
     from airflow_provider_sentinelhub.client.models.statistical_answers import StatisticalAnswer
 
+_MANY = 20
 _FINISHED = "SELECT id FROM features WHERE status = 'DONE'"
 
 
@@ -70,6 +75,28 @@ class StatisticalRun:
     storage: Storage
     output_url: str
     run_id: str
+
+    def check_names(self, places: Sequence[Place]) -> None:
+        """
+        Check that each geometry has a file of its own, before any answer is paid for.
+
+        :param places: The geometries.
+        :raises InvalidParameter: Names each whose name cannot be that of a file, or is that of another one.
+        """
+        problems: list[InvalidParameter] = []
+        taken: dict[str, Place] = {}
+        for place in places:
+            url = self._url(place)
+            if (other := taken.setdefault(url, place)) is not place:
+                rule = f"is what geometries {other.feature_id} and {place.feature_id} are called, so one answer would"
+                problems.append(_unnameable(place, f"{rule} replace the other"))
+                continue
+            try:
+                Location.parse(url)
+            except InvalidParameter as e:
+                problems.append(_unnameable(place, f"cannot stand for {IDENTIFIER}, for a URL {e.rule}"))
+        if problems:
+            raise problems[0].with_others(problems[1:_MANY])
 
     def finished(self) -> frozenset[int] | None:
         """
@@ -154,3 +181,8 @@ class StatisticalRun:
         name = {} if place.name is None else {"identifier": place.name}
         found = {"id": place.feature_id, **name, kind: content}
         self.storage.upload(json.dumps(found).encode(), self._url(place))
+
+
+def _unnameable(place: Place, rule: str) -> InvalidParameter:
+    fix = f"Choose another name, or write {ID} instead of {IDENTIFIER} in output_url."
+    return InvalidParameter("geometries", place.label, rule, fix)
