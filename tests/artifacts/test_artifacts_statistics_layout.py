@@ -4,12 +4,14 @@ from pathlib import Path
 
 import pytest
 
+from airflow_provider_sentinelhub.artifacts.layout import report_url, retry_features_url
 from airflow_provider_sentinelhub.artifacts.statistics.layout import (
     ResultName,
     ResultNames,
     StatisticsUrl,
     parts_url,
     result_url,
+    retry_output_url,
     settled_output_url,
     statistics_root,
     statistics_url,
@@ -58,6 +60,16 @@ def test_names_that_are_no_results() -> None:
     assert twice.parse("s3://bucket/7/8.json") is None
     named = ResultNames("s3://bucket/<IDENTIFIER>.json", TASK)
     assert named.parse("s3://bucket/a/b.c.json") == ResultName(None, "a/b.c")
+
+
+@pytest.mark.parametrize("template", ["<IDENTIFIER>", "<IDENTIFIER>/<IDENTIFIER>", "<ID>"])
+def test_files_of_this_package_are_no_results(template: str) -> None:
+    url = f"s3://bucket/f/<REQUEST_ID>/{template}"
+    names, root = ResultNames(url, TASK), statistics_root(url, TASK)
+    own = [statistics_url(root, TASK), report_url(root, TASK), retry_features_url(root, TASK, 1)]
+    own += [f"{parts_url(root, TASK)}/published", result_url(retry_output_url(url, TASK), "other", 7)]
+    assert not any(names.parse(each) for each in own)
+    assert names.parse(result_url(url, TASK, 7, "report-7"))
 
 
 def test_names_on_disk_are_percent_encoded(tmp_path: Path) -> None:

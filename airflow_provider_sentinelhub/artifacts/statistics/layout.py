@@ -124,9 +124,10 @@ class ResultNames:
         pattern = "".join(_KNOWN.sub(group, part) if part in PLACEHOLDERS else re.escape(part) for part in parts)
         self._is_encoded = template.startswith("file:")
         self._matches = re.compile(pattern, re.DOTALL).fullmatch
-        # Where an identifier may hold a slash, what lies in folders of this package would look like results.
+        # Where an identifier may hold a slash, or names do not end in .json, files of this package look like results.
         self._is_own = re.compile(
-            rf"{re.escape(statistics_root(url, task_id))}/statistics-[^/]+\.(parts|retries)/"
+            rf"{re.escape(statistics_root(url, task_id))}/"
+            r"(statistics-[^/]+\.(parts|retries)/|(statistics|report)-[^/]+\.parquet$|retry-[^/]+\.gpkg$)"
         ).match
 
     def parse(self, url: str) -> ResultName | None:
