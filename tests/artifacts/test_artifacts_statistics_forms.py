@@ -94,6 +94,21 @@ def test_wide_and_tidy_hold_the_same_numbers(table: Path, tmp_path: Path) -> Non
             assert of_it[prefix + name] == row[name]
 
 
+@pytest.mark.parametrize("counts", [{}, {"underflow": 3, "overflow": 4}, {"underflowCount": 3, "overflowCount": 4}])
+def test_a_histogram_is_there_however_its_ends_are_counted(tmp_path: Path, counts: dict[str, int]) -> None:
+    entry = data()
+    band = entry["outputs"]["ndvi"]["bands"]["B0"]
+    band["histogram"] = {"bins": band["histogram"]["bins"], **counts}
+    url = (tmp_path / "bucket").as_uri()
+    put(Storage(), url, TASK, {1: answer(1, [entry])})
+    found = read_statistics(Storage(), rounds_of(url, TASK), target_of(url), features=None, workdir=tmp_path)
+    write_wide(Path(found.table_url.removeprefix("file://")), tmp_path / "wide.parquet")
+    (row,) = rows(tmp_path / "wide.parquet")
+    assert [each["count"] for each in row["ndvi_B0_histogram"]] == [90, 7]
+    ends = (row["ndvi_B0_histogram_underflow"], row["ndvi_B0_histogram_overflow"])
+    assert ends == ((3, 4) if counts else (None, None))
+
+
 def test_columns_that_would_share_a_name_are_refused(tmp_path: Path) -> None:
     url = (tmp_path / "bucket").as_uri()
     two = data(bands=("b_c",))

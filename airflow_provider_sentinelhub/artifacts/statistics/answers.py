@@ -48,6 +48,9 @@ class Histogram(Struct, gc=False, rename="camel"):
     bins: list[Bin] = []
     overflow_count: Whole | None = None
     underflow_count: Whole | None = None
+    # The document says these, the service those above.
+    overflow: Whole | None = None
+    underflow: Whole | None = None
 
 
 class Stats(Struct, gc=False, rename="camel"):

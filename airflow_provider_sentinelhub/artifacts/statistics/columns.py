@@ -132,6 +132,10 @@ class TableBuilder:
             self._percentile_values += stats.percentiles.values()
         if histogram is not None:
             bins, under, over = len(histogram.bins), histogram.underflow_count, histogram.overflow_count
+            if under is None:
+                under = histogram.underflow
+            if over is None:
+                over = histogram.overflow
             self._bins += histogram.bins
         self._rows.append(
             (

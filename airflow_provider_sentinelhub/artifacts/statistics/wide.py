@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 _KEYS = ("feature_id", "identifier", "interval_from", "interval_to")
 _LAST = ("error", "task_id", "round")
 _NUMBERS = ("min", "max", "mean", "st_dev", "sample_count", "no_data_count")
+# Enough to see that there is a histogram, and the least to read.
+_COUNTS = "histogram.list.element.count"
 _BINS = ("histogram", "histogram_underflow", "histogram_overflow")
 
 
@@ -75,13 +77,13 @@ def _bands(source: parquet.ParquetFile) -> list[_Band]:
     """Look at the whole table for what it holds; columns that are not needed for that are not read."""
     found: dict[tuple[str, str], tuple[set[str], list[bool]]] = {}
     for number in range(source.num_row_groups):
-        rows = source.read_row_group(number, columns=["output", "band", "percentiles", "histogram_overflow"])
+        rows = source.read_row_group(number, columns=["output", "band", "percentiles", _COUNTS])
         for output, band in _pairs(rows):
             percentiles, has_bins = found.setdefault((output, band), (set(), []))
             of_it = rows.filter(_is_of(rows, output, band))
             maps = of_it["percentiles"].combine_chunks()
             percentiles.update(maps.keys.unique().to_pylist())
-            if of_it["histogram_overflow"].null_count < of_it.num_rows:
+            if of_it["histogram"].null_count < of_it.num_rows:
                 has_bins.append(True)
     bands = [
         _Band(output, band, tuple(sorted(percentiles, key=float)), bool(has_bins))
