@@ -50,7 +50,7 @@ def ask(
     """
     answer: StatisticalAnswer = known if known is not None else (yield statistics(body))
     for number in range(max_restarts):
-        lost = [each for each in answer.failed if _may_pass(each.error)]
+        lost = [each.interval for each in answer.failed if each.interval and _may_pass(each.error)]
         if not lost and not is_lost(answer):
             break
         # What was known from an earlier attempt has waited long enough.
@@ -61,10 +61,10 @@ def ask(
             continue
         for each in lost:
             try:
-                again: StatisticalAnswer = yield statistics(only(body, each.interval))
+                again: StatisticalAnswer = yield statistics(only(body, each))
             except InvalidRequest:
                 continue
-            answer = merged(answer, each.interval, again)
+            answer = merged(answer, each, again)
     return answer
 
 
@@ -119,5 +119,5 @@ def _may_pass(error: StatisticsError | None) -> bool:
     return error is not None and error.type in PASSING
 
 
-def _span(interval: Interval) -> tuple[datetime, datetime]:
-    return interval.start, interval.end
+def _span(interval: Interval | None) -> tuple[datetime, datetime] | None:
+    return None if interval is None else (interval.start, interval.end)

@@ -311,6 +311,33 @@ def test_a_retry_asks_for_intervals_of_the_whole_and_for_all_that_failed(
         assert again == lost
 
 
+def test_what_an_answer_does_not_hold_may_be_null() -> None:
+    band = {"stats": {"mean": 1, "percentiles": None}, "histogram": {"bins": None}}
+    entries = [
+        {"interval": None, "outputs": None, "error": {"type": "TIMEOUT"}},
+        {"outputs": {"ndvi": {"bands": {"B0": band}}, "other": {"bands": None}}},
+    ]
+    lost, found = StatisticalAnswer.model_validate({"data": entries, "status": "PARTIAL"}).data or []
+    assert (lost.interval, lost.outputs) == (None, {})
+    (said,) = found.outputs["ndvi"].bands.values()
+    assert said.stats is not None
+    assert said.histogram is not None
+    assert (said.stats.percentiles, said.histogram.bins, found.outputs["other"].bands) == ({}, [], {})
+
+
+def test_what_is_no_number_is_kept_wherever_it_stands() -> None:
+    bins = [{"lowEdge": "NaN", "highEdge": "Infinity", "count": 0, "later": float("nan")}]
+    band = {"stats": {"mean": "NaN"}, "histogram": {"bins": bins, "later": float("nan")}}
+    interval = {"from": "2024-04-01T00:00:00Z", "to": "2024-04-08T00:00:00Z"}
+    answer = {"data": [{"interval": interval, "outputs": {"ndvi": {"bands": {"B0": band}}}}], "status": "OK"}
+    kept = StatisticalAnswer.model_validate(answer).model_dump_json(by_alias=True, exclude_unset=True)
+    (entry,) = StatisticalAnswer.model_validate_json(kept).data or []
+    histogram = entry.outputs["ndvi"].bands["B0"].histogram
+    assert histogram is not None
+    assert (math.isnan(histogram.bins[0].low_edge), histogram.bins[0].high_edge) == (True, math.inf)
+    assert json.loads(kept)["data"][0]["outputs"]["ndvi"]["bands"]["B0"]["histogram"]["later"] == "NaN"
+
+
 TAG = "airflow:parcels/manual__2025/weekly.ndvi/3#1a2b3c4d5e6f7a8b~2^1:0b1c"
 
 

@@ -194,7 +194,17 @@ def test_an_answer_about_another_interval_is_none() -> None:
     lost = {"interval": {"from": SECOND, "to": "2024-04-15T00:00:00Z"}, "error": {"type": "TIMEOUT"}}
     other = {"interval": {"from": SECOND, "to": "2024-04-14T23:59:59Z"}, "outputs": {}}
     first, again = (StatisticalAnswer.model_validate({"data": [one], "status": "OK"}) for one in (lost, other))
-    assert errors(merged(first, first.failed[0].interval, again)) == ["TIMEOUT"]
+    interval = first.failed[0].interval
+    assert interval is not None
+    assert errors(merged(first, interval, again)) == ["TIMEOUT"]
+
+
+def test_what_failed_in_no_interval_that_is_said_stays_failed() -> None:
+    service = Service(lambda _start, _times: None)
+    known = service.run(WEEKS).model_dump(mode="json", by_alias=True)
+    known["data"][1] = {"error": {"type": "TIMEOUT"}}
+    answer = service.run(WEEKS, known=StatisticalAnswer.model_validate(known))
+    assert (errors(answer), len(service.asked)) == ([None, "TIMEOUT", None, None], 1)
 
 
 @given(
@@ -218,4 +228,5 @@ def test_one_interval_asked_for_alone_is_the_interval_it_was(
         {"data": [{"interval": {"from": a, "to": b}, "error": "TIMEOUT"} for a, b in spans_of(body)]}
     )
     for each, span in zip(whole.failed, spans_of(body), strict=True):
+        assert each.interval is not None
         assert spans_of(only(body, each.interval)) == [span]

@@ -14,11 +14,21 @@ from pydantic import AliasChoices, BeforeValidator, ConfigDict, Field
 from airflow_provider_sentinelhub.client.models.common import AnswerModel
 
 
+class _Part(AnswerModel):
+    # Written as the service writes it: JSON has no word for what is not a number, and what is kept is read again.
+    model_config = ConfigDict(ser_json_inf_nan="strings")
+
+
 def _error(given: Any) -> Any:
     return {"type": given} if isinstance(given, str) else given
 
 
-class StatisticsError(AnswerModel):
+# Null means the same as nothing.
+_NoDict = BeforeValidator(lambda given: {} if given is None else given)
+_NoList = BeforeValidator(lambda given: [] if given is None else given)
+
+
+class StatisticsError(_Part):
     """
     Why statistics are missing.
 
@@ -32,7 +42,7 @@ class StatisticsError(AnswerModel):
 Failure = Annotated[StatisticsError | None, BeforeValidator(_error)]
 
 
-class Interval(AnswerModel):
+class Interval(_Part):
     """
     A period of time.
 
@@ -44,7 +54,7 @@ class Interval(AnswerModel):
     end: Annotated[datetime, Field(alias="to")]
 
 
-class Stats(AnswerModel):
+class Stats(_Part):
     """
     Statistics of one band; what cannot be computed is not a number (NaN).
 
@@ -57,19 +67,16 @@ class Stats(AnswerModel):
     :param percentiles: Percentiles, by percent as text, e.g. ``50.0``.
     """
 
-    # Written as the service writes it: JSON has no word for what is not a number.
-    model_config = ConfigDict(ser_json_inf_nan="strings")
-
     minimum: Annotated[float | None, Field(alias="min")] = None
     maximum: Annotated[float | None, Field(alias="max")] = None
     mean: float | None = None
     st_dev: float | None = None
     sample_count: int | None = None
     no_data_count: int | None = None
-    percentiles: dict[str, float] = Field(default_factory=dict)
+    percentiles: Annotated[dict[str, float], _NoDict] = Field(default_factory=dict)
 
 
-class Bin(AnswerModel):
+class Bin(_Part):
     """
     One bin of a histogram.
 
@@ -83,7 +90,7 @@ class Bin(AnswerModel):
     count: int
 
 
-class HistogramAnswer(AnswerModel):
+class HistogramAnswer(_Part):
     """
     A histogram of one band.
 
@@ -92,7 +99,7 @@ class HistogramAnswer(AnswerModel):
     :param underflow_count: How many values lie below.
     """
 
-    bins: list[Bin] = Field(default_factory=list)
+    bins: Annotated[list[Bin], _NoList] = Field(default_factory=list)
     # The document says overflow and underflow, the service what is below.
     overflow_count: Annotated[
         int | None, Field(validation_alias=AliasChoices("overflowCount", "overflow", "overflow_count"))
@@ -102,7 +109,7 @@ class HistogramAnswer(AnswerModel):
     ] = None
 
 
-class BandAnswer(AnswerModel):
+class BandAnswer(_Part):
     """
     What was computed of one band.
 
@@ -114,31 +121,31 @@ class BandAnswer(AnswerModel):
     histogram: HistogramAnswer | None = None
 
 
-class OutputAnswer(AnswerModel):
+class OutputAnswer(_Part):
     """
     What was computed of one output.
 
     :param bands: By name of the band.
     """
 
-    bands: dict[str, BandAnswer] = Field(default_factory=dict)
+    bands: Annotated[dict[str, BandAnswer], _NoDict] = Field(default_factory=dict)
 
 
-class IntervalAnswer(AnswerModel):
+class IntervalAnswer(_Part):
     """
     What was computed of one interval.
 
-    :param interval: The interval.
+    :param interval: The interval; ``None`` where the service does not say in which one something failed.
     :param outputs: By name of the output; empty where the interval failed.
     :param error: Why it failed.
     """
 
-    interval: Interval
-    outputs: dict[str, OutputAnswer] = Field(default_factory=dict)
+    interval: Interval | None = None
+    outputs: Annotated[dict[str, OutputAnswer], _NoDict] = Field(default_factory=dict)
     error: Failure = None
 
 
-class StatisticalAnswer(AnswerModel):
+class StatisticalAnswer(_Part):
     """
     Statistics of one geometry.
 
