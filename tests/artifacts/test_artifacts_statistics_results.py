@@ -89,7 +89,8 @@ def test_what_passes_is_worth_another_try() -> None:
     [
         ({"data": None, "status": "FAILED"}, "FAILED"),
         ({"data": [], "status": "FAILED"}, "FAILED"),
-        ({"status": "OK"}, "OK"),
+        ({"status": "OK"}, "no response"),
+        ({"data": None, "status": "OK"}, "no response"),
         ({}, "no response"),
         (None, "no response"),
         ({"data": None, "status": "FAILED", "error": {"type": "TIMEOUT"}}, "TIMEOUT"),
@@ -108,6 +109,41 @@ def test_partial_without_a_failed_interval_is_an_error_of_the_feature() -> None:
     rows, added, message = read(answer(1, [data()], status="PARTIAL"))
     assert [(row["mean"], row["error"]) for row in rows] == [(0.5, None), (None, "PARTIAL")]
     assert (added, message) == (Added(2, 1, 0, 0), "PARTIAL")
+
+
+def test_what_failed_in_an_interval_nobody_names_is_an_error_of_the_feature() -> None:
+    entries = [data(), {"error": {"type": "TIMEOUT"}}, {"outputs": {}}, lost(DAYS[1])]
+    rows, added, _ = read(answer(1, entries))
+    assert [(row["mean"], row["error"]) for row in rows] == [
+        (0.5, None),
+        (None, "TIMEOUT"),
+        (None, "TIMEOUT, an interval without from and to"),
+    ]
+    assert added == Added(3, 1, 0, 1)
+    _, said = ResultReader().read(json.dumps(answer(1, entries)).encode())
+    # Which interval it was nobody knows, so all of them are wanted again.
+    assert said.failed_span() == (None, None)
+
+
+@pytest.mark.parametrize("nothing", [{}, {"stats": None}, {"stats": {}, "histogram": {"bins": None}}])
+def test_a_band_of_which_nothing_is_said_costs_no_other_one(nothing: Any) -> None:
+    entry = data(bands=("B0", "B1"))
+    entry["outputs"]["ndvi"]["bands"]["B0"] = nothing
+    entry["outputs"]["later"] = {"bands": None}
+    rows, _, message = read(answer(1, [entry]))
+    assert [(row["band"], row["mean"], row["error"]) for row in rows] == [("B0", None, None), ("B1", 0.5, None)]
+    assert message is None
+
+
+@pytest.mark.parametrize(("given", "text"), [(17, "17"), (0, "0"), (1.5, "1.5"), ("007", "007"), (None, None)])
+def test_an_identifier_may_be_a_number(given: Any, text: str | None) -> None:
+    (row,), _, _ = read({**answer(1, [data()]), "identifier": given})
+    assert row["identifier"] == text
+
+
+def test_a_file_nested_too_deeply_is_none() -> None:
+    with pytest.raises(Unreadable, match="recursion"):
+        ResultReader().read(b'{"id": 1, "x": ' + b"[" * 100_000 + b"]" * 100_000 + b"}")
 
 
 def test_an_interval_that_occurs_twice_counts_once() -> None:

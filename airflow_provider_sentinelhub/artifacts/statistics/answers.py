@@ -45,7 +45,7 @@ class Bin(Struct, gc=False, rename="camel"):
 class Histogram(Struct, gc=False, rename="camel"):
     """A histogram."""
 
-    bins: list[Bin] = []
+    bins: list[Bin] | None = None
     overflow_count: Whole | None = None
     underflow_count: Whole | None = None
     # The document says these, the service those above.
@@ -73,14 +73,14 @@ class Stats(Struct, gc=False, rename="camel"):
 class Band(Struct, gc=False):
     """What is said about one band."""
 
-    stats: Stats
+    stats: Stats | None = None
     histogram: Histogram | None = None
 
 
 class Output(Struct, gc=False):
     """What is said about one output."""
 
-    bands: dict[str, Band]
+    bands: dict[str, Band] | None = None
 
 
 class Interval(Struct, gc=False, rename={"start": "from", "end": "to"}):
@@ -93,16 +93,9 @@ class Interval(Struct, gc=False, rename={"start": "from", "end": "to"}):
 class Entry(Struct, gc=False):
     """What is said about one interval."""
 
-    interval: Interval
+    interval: Interval | None = None
     outputs: dict[str, Output] | None = None
     error: Error | None = None
-
-    @property
-    def has_data(self) -> bool:
-        """Whether anything was sampled in any band."""
-        return any(
-            not band.stats.is_empty for output in (self.outputs or {}).values() for band in output.bands.values()
-        )
 
 
 class Response(Struct, gc=False):
@@ -113,13 +106,18 @@ class Response(Struct, gc=False):
     error: Error | None = None
 
 
-class Result(Struct, gc=False):
+class Result(Struct, gc=False, rename={"called": "identifier"}):
     """A result file."""
 
     id: Whole
-    identifier: str | None = None
+    called: str | int | float | None = None
     response: Response | None = None
     error: Error | None = None
+
+    @property
+    def identifier(self) -> str | None:
+        """What the feature is called, as text, however the column of the GeoPackage holds it."""
+        return None if self.called is None else str(self.called)
 
 
 class Unreadable(ValueError):
@@ -170,7 +168,7 @@ class ResultReader:
         try:
             result = self._decoder.decode(content)
             return result, self.answer(result.response, error=result.error)
-        except (DecodeError, ValueError, OverflowError, UnicodeError) as error:
+        except (DecodeError, ValueError, OverflowError, UnicodeError, RecursionError) as error:
             raise Unreadable(str(error)) from error
 
     def answer(self, response: Response | None, *, error: Error | None = None) -> Answer:
@@ -183,15 +181,19 @@ class ResultReader:
         """
         said = response or Response()
         data = said.data or []
-        entries = [(self._time(entry.interval.start), self._time(entry.interval.end), entry) for entry in data]
+        entries = [
+            (self._time(span.start), self._time(span.end), entry)
+            for entry in data
+            if (span := entry.interval) is not None
+        ]
         if len({(start, end) for start, end, _ in entries}) != len(entries):
             entries = _once(entries)
-        text = error_text(error) or error_text(said.error)
+        text = error_text(error) or error_text(said.error) or _without_interval(data)
         if text is None and not any(entry.error is not None for entry in data):
-            if said.data is None:
-                text = said.status or "no response"
-            elif said.status not in {_OK, None}:
+            if said.status not in {_OK, None}:
                 text = said.status
+            elif said.data is None:
+                text = "no response"
         return Answer(entries, text)
 
     def _time(self, text: str) -> int:
@@ -233,6 +235,12 @@ def failure_text(error: str | None, errors: list[str | None], intervals: int) ->
         else ", ".join(f"{n} {text}" for text, n in sorted(causes.items()))
     )
     return f"{len(errors)} of {intervals} intervals failed: {shown}"
+
+
+def _without_interval(data: list[Entry]) -> str | None:
+    """Say what is wrong with intervals of which nobody says which they are; ``None`` where there are none."""
+    errors = {error_text(entry.error) or "an interval without from and to" for entry in data if entry.interval is None}
+    return ", ".join(sorted(errors)) or None
 
 
 def _once(entries: list[tuple[int, int, Entry]]) -> list[tuple[int, int, Entry]]:

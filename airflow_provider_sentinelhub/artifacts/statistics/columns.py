@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_sentinelhub.artifacts.statistics.answers import error_text
+from airflow_provider_sentinelhub.artifacts.statistics.answers import Stats, error_text
 from airflow_provider_sentinelhub.artifacts.statistics.schema import histogram_type, part_schema, percentiles_type
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _SOME_ROWS = 500
 _SOME_BINS = 5_000
 _NO_LIST = -1
+_NOTHING_SAID = Stats()
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,10 +98,11 @@ class TableBuilder:
     def _add_interval(self, start: int, end: int, entry: Entry) -> bool:
         has_data = has_rows = False
         for output, content in (entry.outputs or {}).items():
-            for name, band in content.bands.items():
+            for name, band in (content.bands or {}).items():
                 has_rows = True
-                if band.stats.is_empty:
-                    counts = (band.stats.sample_count, band.stats.no_data_count)
+                stats = band.stats or _NOTHING_SAID
+                if stats.is_empty:
+                    counts = (stats.sample_count, stats.no_data_count)
                     self._add_bare(start, end, output=output, band=name, counts=counts)
                 else:
                     has_data = True
@@ -123,7 +125,7 @@ class TableBuilder:
         self._rows.append(row)
 
     def _add_band(self, start: int, end: int, output: str, name: str, band: Band) -> None:
-        stats, histogram = band.stats, band.histogram
+        stats, histogram = band.stats or _NOTHING_SAID, band.histogram
         percentiles = bins = _NO_LIST
         under = over = None
         if stats.percentiles is not None:
@@ -131,12 +133,13 @@ class TableBuilder:
             self._percentiles += stats.percentiles
             self._percentile_values += stats.percentiles.values()
         if histogram is not None:
-            bins, under, over = len(histogram.bins), histogram.underflow_count, histogram.overflow_count
+            found = histogram.bins or []
+            bins, under, over = len(found), histogram.underflow_count, histogram.overflow_count
             if under is None:
                 under = histogram.underflow
             if over is None:
                 over = histogram.overflow
-            self._bins += histogram.bins
+            self._bins += found
         self._rows.append(
             (
                 start,
