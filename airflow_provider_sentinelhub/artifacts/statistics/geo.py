@@ -35,6 +35,7 @@ _VERSION = "1.1.0"
 _TYPES = ("Point", "LineString", "Polygon", "MultiPoint", "MultiLineString", "MultiPolygon", "GeometryCollection")
 _DIMENSIONS = ("", " Z", " M", " ZM")
 _FIX = "Give the GeoPackage the statistics were asked of."
+_NUMBERS = f"{_FIX} Where they were asked one by one, not as a batch, its ids must be 1, 2, 3 and so on."
 _KEYS = ["feature_id", "identifier"]
 # Rows of a file that could not be read may know less about their feature than others.
 _ASK = (
@@ -126,7 +127,7 @@ def _check_features(connection: sqlite3.Connection, source: FeatureTable, rows: 
     if problems:
         (total,) = connection.execute("SELECT count(*) FROM temp.asked").fetchone()
         rule = f"is not the GeoPackage of these statistics: of their {total:,} features, {' and '.join(problems)}"
-        raise InvalidParameter("features_url", url, rule, _FIX)
+        raise InvalidParameter("features_url", url, rule, _NUMBERS)
 
 
 def _of_row(column: str) -> str:
