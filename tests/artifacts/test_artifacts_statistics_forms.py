@@ -109,6 +109,18 @@ def test_a_histogram_is_there_however_its_ends_are_counted(tmp_path: Path, count
     assert ends == ((3, 4) if counts else (None, None))
 
 
+def test_percentiles_may_be_spelled_in_any_way(tmp_path: Path) -> None:
+    entry = data()
+    entry["outputs"]["ndvi"]["bands"]["B0"]["stats"]["percentiles"] = {"p50": 1.0, "50": 2.0, "50.0": 3.0, "5.0": 4.0}
+    url = (tmp_path / "bucket").as_uri()
+    put(Storage(), url, TASK, {1: answer(1, [entry])})
+    found = read_statistics(Storage(), rounds_of(url, TASK), target_of(url), features=None, workdir=tmp_path)
+    write_wide(Path(found.table_url.removeprefix("file://")), tmp_path / "wide.parquet")
+    (row,) = rows(tmp_path / "wide.parquet")
+    names = {name.rpartition("_")[2]: value for name, value in row.items() if "percentile" in name}
+    assert list(names.items()) == [("5", 4.0), ("50", 2.0), ("50.0", 3.0), ("p50", 1.0)]
+
+
 def test_columns_that_would_share_a_name_are_refused(tmp_path: Path) -> None:
     url = (tmp_path / "bucket").as_uri()
     two = data(bands=("b_c",))
@@ -195,6 +207,16 @@ def test_what_is_written_can_be_read_as_features(table: Path, tmp_path: Path) ->
     (batch,) = from_file(tmp_path / "geo.parquet")
     assert batch.epsg == 32633
     assert len(batch.geometries) == 6
+
+
+def test_a_system_that_does_not_exist_is_said_to_be_the_geopackages(table: Path, tmp_path: Path) -> None:
+    features = write_input(tmp_path / "input.gpkg", (1, 2, 3))
+    with closing(sqlite3.connect(features)) as connection, connection:
+        connection.execute(
+            "UPDATE gpkg_spatial_ref_sys SET organization_coordsys_id = 999999 WHERE organization_coordsys_id = 32633"
+        )
+    with pytest.raises(InvalidParameter, match="is in EPSG:999999, and there is no such"):
+        write_geoparquet(table, features, tmp_path / "geo.parquet", features_url="s3://b/f.gpkg")
 
 
 def test_every_system_the_service_knows_can_be_described() -> None:

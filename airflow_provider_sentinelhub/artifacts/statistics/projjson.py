@@ -12,7 +12,7 @@ from typing import Any
 
 from airflow_provider_sentinelhub.artifacts.crs import crs_name
 from airflow_provider_sentinelhub.client.crs import WGS84
-from airflow_provider_sentinelhub.client.errors import InvalidConfiguration
+from airflow_provider_sentinelhub.client.errors import InvalidConfiguration, InvalidParameter
 
 _UTM = {32600: (0, "N"), 32700: (10_000_000, "S")}
 _ZONES = range(1, 61)
@@ -24,6 +24,7 @@ def crs_projjson(epsg: int) -> dict[str, Any] | None:
 
     :param epsg: EPSG code.
     :raises InvalidConfiguration: It is neither WGS 84 nor one of its UTM zones, and pyproj is not installed.
+    :raises InvalidParameter: There is no such system.
     """
     if epsg == WGS84:
         return None
@@ -37,7 +38,11 @@ def crs_projjson(epsg: int) -> dict[str, Any] | None:
             f"Describing EPSG:{epsg} needs pyproj, which is not installed. Install it with: pip install pyproj. "
             "Longitude and latitude (EPSG:4326) and the UTM zones of WGS 84 can be described without it."
         ) from error
-    found: dict[str, Any] = pyproj.CRS.from_epsg(epsg).to_json_dict()
+    try:
+        found: dict[str, Any] = pyproj.CRS.from_epsg(epsg).to_json_dict()
+    except pyproj.exceptions.CRSError as error:
+        rule = f"is in EPSG:{epsg}, and there is no such coordinate reference system"
+        raise InvalidParameter("epsg", epsg, rule, "Write the GeoPackage again with the right one.") from error
     return found
 
 

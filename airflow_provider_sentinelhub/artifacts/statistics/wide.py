@@ -9,6 +9,7 @@ rows too.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -44,7 +45,9 @@ class _Band:
         for name in _NUMBERS:
             yield prefix + name, name, None
         for percentile in self.percentiles:
-            yield f"{prefix}percentile_{percentile.removesuffix('.0')}", "percentiles", percentile
+            short = percentile.removesuffix(".0")
+            name = percentile if short in self.percentiles else short
+            yield f"{prefix}percentile_{name}", "percentiles", percentile
         if self.has_bins:
             for name in _BINS:
                 yield prefix + name, name, None
@@ -86,7 +89,7 @@ def _bands(source: parquet.ParquetFile) -> list[_Band]:
             if of_it["histogram"].null_count < of_it.num_rows:
                 has_bins.append(True)
     bands = [
-        _Band(output, band, tuple(sorted(percentiles, key=float)), bool(has_bins))
+        _Band(output, band, tuple(sorted(percentiles, key=_by_size)), bool(has_bins))
         for (output, band), (percentiles, has_bins) in sorted(found.items())
     ]
     names = [name for band in bands for name, _, _ in band.columns()]
@@ -95,6 +98,14 @@ def _bands(source: parquet.ParquetFile) -> list[_Band]:
         fix = "Rename outputs or bands in the evalscript, or use the tidy table."
         raise InvalidParameter("output", twice[:3], "several columns would have this name", fix)
     return bands
+
+
+def _by_size(percentile: str) -> tuple[float, str]:
+    # Keys are the service's to choose, and the tidy table takes any.
+    try:
+        return float(percentile), percentile
+    except ValueError:
+        return math.inf, percentile
 
 
 def _pairs(rows: pa.Table) -> list[tuple[str, str]]:
