@@ -9,6 +9,7 @@ from pyarrow import parquet
 
 from airflow_provider_sentinelhub.artifacts.execution_db import read_execution_db
 from airflow_provider_sentinelhub.artifacts.statistics.read import StatisticsRead, read_statistics
+from airflow_provider_sentinelhub.artifacts.storage import Storage
 from tests.artifacts.artifact_s3 import S3
 from tests.artifacts.statistics_files import (
     DAYS,
@@ -27,8 +28,6 @@ from tests.artifacts.statistics_files import (
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from airflow_provider_sentinelhub.artifacts.storage import Storage
 
 
 def read(
@@ -195,6 +194,13 @@ def test_results_are_found_under_every_template(s3: S3, folder_url: str, tmp_pat
     }
     written = {meta.url for meta in storage.list(folder_url)}
     assert sum(each.endswith(".json") for each in written) <= 4
+
+
+def test_an_unreadable_result_is_called_by_its_feature_also_where_that_is_0(tmp_path: Path) -> None:
+    storage, url = Storage(), (tmp_path / "bucket").as_uri()
+    put(storage, url, TASK, {0: b"{", 7: b"{"})
+    found, _ = read(storage, url, tmp_path)
+    assert {key: value[0] for key, value in outcomes(found).items()} == {0: "0", 7: "7"}
 
 
 def test_without_any_result_the_table_is_empty(s3: S3, folder_url: str, tmp_path: Path) -> None:

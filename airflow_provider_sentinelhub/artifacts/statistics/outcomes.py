@@ -155,7 +155,7 @@ def write_feature_outcomes(catalog: Catalog, features: Path | None, target: Path
             counts = _with_input(connection, features, table)
     connection.execute(_ANSWERED)
     rows = (
-        (feature, identifier or str(feature or name), unreadable_text(name, error), number)
+        (feature, identifier or str(name if feature is None else feature), unreadable_text(name, error), number)
         for feature, identifier, number, name, error in connection.execute(UNREADABLE)
     )
     connection.executemany("INSERT INTO execution.features VALUES (?, ?, 'FATAL', ?, 0, ?, NULL, NULL)", rows)
