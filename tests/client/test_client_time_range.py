@@ -53,6 +53,10 @@ def test_what_airflow_makes_of_a_date_is_understood(start: Any) -> None:
             "dataFilter.timeRange.from = '2019-13-01T00:00:00Z': is not a moment. Write",
         ),
         (
+            {"timeRange": {"to": "2019-04-30T24:00:00Z"}},
+            "dataFilter.timeRange.to = '2019-04-30T24:00:00Z': is not a moment. Hours go from 00 to 23: where a day ends,",
+        ),
+        (
             {"timeRange": {"to": "2019-04-01"}},
             "dataFilter.timeRange.to = '2019-04-01': is a date without a time. Write",
         ),

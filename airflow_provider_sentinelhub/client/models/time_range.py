@@ -13,6 +13,7 @@ from airflow_provider_sentinelhub.client.models.common import OpenRequestModel, 
 _ORDERS = ("mostRecent", "leastRecent", "leastCC")
 _MAX_PERCENT = 100
 _FIX = "Write a moment like 2019-04-01T00:00:00Z."
+_NEXT_DAY = "Hours go from 00 to 23: where a day ends, write T00:00:00Z of the next."
 
 
 def _moment(value: Any) -> str | None:
@@ -25,7 +26,7 @@ def _moment(value: Any) -> str | None:
         try:
             moment = datetime.fromisoformat(text)
         except ValueError:
-            broken("is not a moment", _FIX)
+            broken("is not a moment", _NEXT_DAY if "T24" in text else _FIX)
         if len(text) <= len("2019-04-01"):
             broken("is a date without a time", _FIX)
     moment = (moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).astimezone(UTC)
