@@ -54,7 +54,7 @@ def test_what_airflow_makes_of_a_date_is_understood(start: Any) -> None:
         ),
         (
             {"timeRange": {"to": "2019-04-30T24:00:00Z"}},
-            "dataFilter.timeRange.to = '2019-04-30T24:00:00Z': is not a moment. Hours go from 00 to 23: where a day ends,",
+            "dataFilter.timeRange.to = '2019-04-30T24:00:00Z': is not a moment. Hours go from 00 to 23: where",
         ),
         (
             {"timeRange": {"to": "2019-04-01"}},
