@@ -94,7 +94,7 @@ def converse(
     :raises ApiError: The service said no.
     """
     started, attempt, refused = clock(), Attempt(), None
-    body = None if call.body is None else json.dumps(call.body).encode()
+    body = None if call.body is None else json.dumps(call.body, allow_nan=False).encode()
     while True:
         while (held := throttle.delay()) > 0:
             yield Wait(held)

@@ -352,6 +352,22 @@ def test_overrides_complete_and_correct_the_common_parameters() -> None:
     ]
 
 
+@pytest.mark.parametrize("word", ["NaN", "Infinity", "-Infinity"])
+def test_a_float_array_may_be_filled_with_what_json_has_no_number_for(word: str) -> None:
+    changes = {**ZARR, "output__arrayOverrides": {"default": {"fill_value": word}}}
+    document = build_document(**{"processRequest__evalscript": script(), **changes})
+    body = examine(document, batch_v2.check, RULES["batch-v2"]).accepted()
+    assert body["output"]["arrayOverrides"] == {"default": {"fill_value": word}}
+    assert errors(**{**changes, "output__arrayParameters__dtype": "<i2"})[:1] == [
+        "output.arrayOverrides.default.fill_value"
+    ]
+
+
+@pytest.mark.parametrize("value", ["nan", "none", float("nan"), float("-inf"), [0], "1e999"])
+def test_what_cannot_fill_an_array(value: Any) -> None:
+    assert errors(**{**ZARR, "output__arrayParameters__fill_value": value}) == ["output.arrayParameters.fill_value"]
+
+
 # --- places --------------------------------------------------------------------------------------------------------
 
 

@@ -381,6 +381,12 @@ def test_a_hold_is_never_shortened(monkeypatch: pytest.MonkeyPatch) -> None:
     assert throttle.delay() == 0
 
 
+def test_nothing_is_sent_that_is_no_json(address: ServiceAddress, limits: RetryLimits) -> None:
+    conversation = converse(replace(GRID, body={"fill_value": float("nan")}), address, limits, Throttle())
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        next(conversation)
+
+
 def test_a_sender_that_answers_nonsense_is_told_so(address: ServiceAddress, limits: RetryLimits) -> None:
     conversation = converse(GRID, address, limits, Throttle())
     next(conversation)

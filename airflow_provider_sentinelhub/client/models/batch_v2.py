@@ -6,9 +6,10 @@ Source: https://docs.planet.com/develop/apis/batch-processing/reference/
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from airflow_provider_sentinelhub.client.models.common import (
     Flag,
@@ -25,6 +26,8 @@ from airflow_provider_sentinelhub.client.tiling_grids import TILING_GRIDS
 MAX_FEATURE_PX = 3500
 _INT16_MAX = 32767
 Buffer = Annotated[int, Field(ge=0, le=_INT16_MAX)]
+NO_NUMBERS = ("NaN", "Infinity", "-Infinity")
+"""What Zarr writes for the values of a float that JSON has no number for."""
 
 
 class TilingGridInput(RequestModel):
@@ -217,6 +220,18 @@ class ZarrGroup(RequestModel):
     custom_attributes: JsonObject | None = None
 
 
+def _fill_value(value: Any) -> Any:
+    if value is None or value in NO_NUMBERS:
+        return value
+    try:
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
+        number = math.nan
+    if not math.isfinite(number):
+        broken(f"must be a number, or one of the texts {', '.join(NO_NUMBERS)}", 'Write e.g. 0 or "NaN".')
+    return number
+
+
 class ZarrArray(OpenRequestModel):
     """
     Parameters of a Zarr array; names are those of the Zarr V2 specification.
@@ -224,7 +239,7 @@ class ZarrArray(OpenRequestModel):
     :param dtype: E.g. ``<f4``.
     :param order: ``C``.
     :param chunks: ``[1, height, width]``; height and width divide the tile's size in pixels.
-    :param fill_value: Value of chunks that are not written.
+    :param fill_value: Value of chunks that are not written; ``NaN``, ``Infinity`` and ``-Infinity`` as text.
     :param compressor: Blosc lz4 where absent.
     :param custom_attributes: Added to ``.zattrs``; for single arrays only.
     """
@@ -232,7 +247,7 @@ class ZarrArray(OpenRequestModel):
     dtype: str | None = None
     order: Literal["C"] | None = None
     chunks: Annotated[list[int], Text] | None = None
-    fill_value: Annotated[float | None, Field(alias="fill_value")] = None
+    fill_value: Annotated[float | str | None, BeforeValidator(_fill_value), Field(alias="fill_value")] = None
     compressor: JsonObject | None = None
     custom_attributes: JsonObject | None = None
 

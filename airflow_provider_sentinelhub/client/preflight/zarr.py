@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_sentinelhub.client.errors import InvalidParameter
+from airflow_provider_sentinelhub.client.models.batch_v2 import NO_NUMBERS
 from airflow_provider_sentinelhub.client.preflight.area import grid_of
-from airflow_provider_sentinelhub.client.preflight.findings import Finding, Json, mapping, part
+from airflow_provider_sentinelhub.client.preflight.findings import Finding, Json, is_number, mapping, part
 from airflow_provider_sentinelhub.client.preflight.outputs import EVALSCRIPT, ZARR, Asked
 from airflow_provider_sentinelhub.client.tiling_grids import TILING_GRIDS
 
@@ -85,7 +86,7 @@ def _check_arrays(asked: Asked) -> Iterator[Finding]:
     common = mapping(asked.body, "output", "arrayParameters")
     yield from _check_array(asked, "output.arrayParameters", common)
     for name, array in mapping(asked.body, "output", "arrayOverrides").items():
-        yield from _check_array(asked, f"output.arrayOverrides.{name}", mapping(array))
+        yield from _check_array(asked, f"output.arrayOverrides.{name}", mapping(array), common.get("dtype"))
     sample_types = {each.id: each.sample_type for each in asked.outputs}
     for name in (name for name, kind in asked.formats.items() if kind == ZARR):
         own = mapping(asked.body, "output", "arrayOverrides", name)
@@ -104,15 +105,15 @@ def _check_arrays(asked: Asked) -> Iterator[Finding]:
             yield InvalidParameter(f"{place}.dtype", kind, rule, f"Choose one of {good}.")
 
 
-def _check_array(asked: Asked, field: str, array: Json) -> Iterator[Finding]:
+def _check_array(asked: Asked, field: str, array: Json, usual: Any = None) -> Iterator[Finding]:
     kind, fill = array.get("dtype"), array.get("fill_value")
-    if isinstance(kind, str):
-        if kind not in DTYPES:
-            rule = "is not a type the service writes"
-            yield InvalidParameter(f"{field}.dtype", kind, rule, f"Choose one of {', '.join(DTYPES)}.")
-        elif isinstance(fill, (int, float)) and not _holds(DTYPES[kind], fill):
-            rule = f"cannot be stored as {kind}"
-            yield InvalidParameter(f"{field}.fill_value", fill, rule, "Choose a value of that type.")
+    if isinstance(kind, str) and kind not in DTYPES:
+        rule = "is not a type the service writes"
+        yield InvalidParameter(f"{field}.dtype", kind, rule, f"Choose one of {', '.join(DTYPES)}.")
+    stored = usual if kind is None else kind
+    if isinstance(stored, str) and stored in DTYPES and not _holds(DTYPES[stored], fill):
+        rule = f"cannot be stored as {stored}"
+        yield InvalidParameter(f"{field}.fill_value", fill, rule, "Choose a value of that type.")
     grid, resolution, chunks = grid_of(asked.body), part(asked.body, "input", "resolution"), array.get("chunks")
     buffered = part(asked.body, "input", "bufferX") or part(asked.body, "input", "bufferY")
     if grid is None or grid.id not in _GRIDS or resolution not in grid.resolutions or buffered:
@@ -123,10 +124,12 @@ def _check_array(asked: Asked, field: str, array: Json) -> Iterator[Finding]:
         yield InvalidParameter(f"{field}.chunks", chunks, rule, f"Write e.g. {_good_chunks(pixels)}.")
 
 
-def _holds(dtype: _Dtype, value: float) -> bool:
+def _holds(dtype: _Dtype, value: Any) -> bool:
     if dtype.low is None or dtype.high is None:
         return True
-    return float(value).is_integer() and dtype.low <= value <= dtype.high
+    if not is_number(value):
+        return value not in NO_NUMBERS
+    return dtype.low <= value <= dtype.high and float(value).is_integer()
 
 
 def _good_chunks(pixels: int) -> list[int]:
