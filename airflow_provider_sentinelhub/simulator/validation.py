@@ -120,7 +120,7 @@ def _check_output(part: dict[str, Any], request: dict[str, Any], findings: Findi
     responses = request["processRequest"].get("output", {}).get("responses", [])
     if part["type"] == "raster":
         _check_template(part["delivery"]["s3"]["url"], max(1, len(responses)), findings)
-        _check_cog(part, responses, findings)
+        _check_cog(part, findings)
     else:
         _check_zarr(part, request["input"], findings)
 
@@ -138,11 +138,9 @@ def _check_template(url: str, outputs: int, findings: Findings) -> None:
         findings.add(path, "the template must contain <outputId> when there are several outputs")
 
 
-def _check_cog(part: dict[str, Any], responses: list[dict[str, Any]], findings: Findings) -> None:
+def _check_cog(part: dict[str, Any], findings: Findings) -> None:
     if part.get("createCollection") and not part.get("cogOutput"):
         findings.add("output->createCollection", "cogOutput must be true to create a collection")
-    if part.get("cogOutput") and any(each["format"]["type"] != "image/tiff" for each in responses):
-        findings.add("output->cogOutput", "all outputs must be image/tiff when cogOutput is true")
     algorithm = part.get("cogParameters", {}).get("resamplingAlgorithm", "average")
     if algorithm not in RESAMPLING:
         findings.add("output->cogParameters->resamplingAlgorithm", f"unknown algorithm {algorithm}")

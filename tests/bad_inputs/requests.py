@@ -429,17 +429,6 @@ REQUESTS = (
         "cdse",
     ),
     _bad(
-        "COG with a response that is no TIFF",
-        "output.cogOutput = True: needs image/tiff in every response, and userdata has another format. Remove "
-        "that response, or leave cogOutput out.",
-        {
-            "output__cogOutput": True,
-            "processRequest__output": {
-                "responses": [tiff("default"), {"identifier": "userdata", "format": {"type": "application/json"}}]
-            },
-        },
-    ),
-    _bad(
         "COG with INT8",
         "processRequest.evalscript = 'sampleType: INT8': is not allowed with output.cogOutput; it is that of "
         "output default in setup(). Use INT16, or leave cogOutput out.",

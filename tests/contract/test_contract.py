@@ -19,9 +19,11 @@ from hypothesis import strategies as st
 
 from airflow_provider_sentinelhub.client import errors
 from airflow_provider_sentinelhub.client.api import batch_v2
+from airflow_provider_sentinelhub.client.deployments import DEPLOYMENTS
 from airflow_provider_sentinelhub.client.models import answers, process
 from airflow_provider_sentinelhub.client.models import batch_v2 as models
 from airflow_provider_sentinelhub.client.policy import Attempt, Done, RetryLimits, decide
+from airflow_provider_sentinelhub.client.preflight.request import RULES, examine
 from airflow_provider_sentinelhub.client.problems import Reply
 from airflow_provider_sentinelhub.client.tiling_grids import TILING_GRIDS
 
@@ -259,6 +261,9 @@ def test_a_real_task() -> None:
 def test_the_request_in_a_real_task_could_be_sent_again() -> None:
     echoed = json.loads(fixture("batchv2_task_done.json"))["request"]
     assert batch_v2.check(echoed) == echoed
+    # The text of the script was left out where the answer was kept.
+    echoed["processRequest"]["evalscript"] = "//VERSION=3\nfunction setup() { return made(); }\nevaluatePixel = made();"
+    assert examine(echoed, batch_v2.check, RULES["batch-v2"], DEPLOYMENTS["aws-eu-central-1"]).findings.errors == ()
 
 
 @pytest.mark.parametrize("grid_id", [2, 3])

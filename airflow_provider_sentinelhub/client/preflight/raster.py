@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from airflow_provider_sentinelhub.client.errors import InvalidParameter
 from airflow_provider_sentinelhub.client.preflight.findings import Advice, Finding, Json, mapping, part
-from airflow_provider_sentinelhub.client.preflight.outputs import EVALSCRIPT, TIFF, Asked
+from airflow_provider_sentinelhub.client.preflight.outputs import EVALSCRIPT, Asked
 
 if TYPE_CHECKING:
     from airflow_provider_sentinelhub.client.deployments import Deployment
@@ -61,15 +61,6 @@ def check_raster(body: Json, deployment: Deployment | None) -> Iterator[Finding]
 
 
 def _check_cog(asked: Asked) -> Iterator[Finding]:
-    others = [name for name, kind in asked.formats.items() if kind != TIFF]
-    if others:
-        rule = f"needs {TIFF} in every response, and {', '.join(others)} has another format"
-        yield InvalidParameter(
-            "output.cogOutput",
-            part(asked.body, "output", "cogOutput"),
-            rule,
-            "Remove that response, or leave cogOutput out.",
-        )
     for each in asked.outputs:
         if each.sample_type == "INT8":
             rule = f"is not allowed with output.cogOutput; it is that of output {each.id} in setup()"
