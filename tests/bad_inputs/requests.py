@@ -212,11 +212,10 @@ REQUESTS = (
         },
     ),
     _bad(
-        "A period that is empty",
-        "processRequest.input.data.0.dataFilter.timeRange = {'from': '2019-06-01T00:00:00Z', 'to': "
-        "'2019-06-01T00:00:00Z'}: timeRange.from is not before timeRange.to. A schedule that is no interval has "
-        "data_interval_start equal to data_interval_end; take another period.",
-        {"processRequest__input__data": source("2019-06-01T00:00:00Z", "2019-06-01T00:00:00Z")},
+        "A period that ends before it begins",
+        "processRequest.input.data.0.dataFilter.timeRange = {'from': '2019-06-01T00:00:01Z', 'to': "
+        "'2019-06-01T00:00:00Z'}: timeRange.from is after timeRange.to. Exchange the two.",
+        {"processRequest__input__data": source("2019-06-01T00:00:01Z", "2019-06-01T00:00:00Z")},
     ),
     _bad(
         "A date without a time",

@@ -263,6 +263,13 @@ def test_a_misspelt_filter_is_named_beside_other_mistakes() -> None:
     ]
 
 
+def test_a_period_that_is_a_single_moment_is_pointed_out() -> None:
+    moment = {"from": "2026-11-01T00:00:00+01:00", "to": "2026-10-31T23:00:00Z"}
+    (said,) = warnings(processRequest__input__data=[{"type": "sentinel-2-l2a", "dataFilter": {"timeRange": moment}}])
+    assert "timeRange: is a single moment" in said
+    assert "A schedule that is no interval has data_interval_start equal to data_interval_end" in said
+
+
 def test_what_is_skipped_is_not_overwritten() -> None:
     (said,) = warnings(output__overwrite=True, output__skipExisting=True)
     assert said.startswith("output.overwrite: does not write features again whose results are all there")

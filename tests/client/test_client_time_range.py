@@ -7,8 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from airflow_provider_sentinelhub.client.api import statistical
 from airflow_provider_sentinelhub.client.api.batch_v2 import check
 from airflow_provider_sentinelhub.client.errors import InvalidParameter
+from tests.client.client_harness import statistical_document
 
 
 def sent(data_filter: Any) -> Any:
@@ -61,10 +63,9 @@ def test_what_airflow_makes_of_a_date_is_understood(start: Any) -> None:
             "dataFilter.timeRange.to = '2019-04-01': is a date without a time. Write",
         ),
         (
-            {"timeRange": {"from": "2026-11-01 00:00:00+00:00", "to": "2026-11-01 00:00:00+00:00"}},
-            "timeRange.from is not before timeRange.to. A schedule that is no interval",
+            {"timeRange": {"from": "2020-01-01T00:00:00Z", "to": "2019-01-01T00:00:00Z"}},
+            "timeRange.from is after timeRange.to. Exchange the two.",
         ),
-        ({"timeRange": {"from": "2020-01-01T00:00:00Z", "to": "2019-01-01T00:00:00Z"}}, "is not before timeRange.to"),
         (
             {"maxCloudCoverage": 100.5},
             "dataFilter.maxCloudCoverage = 100.5: must be a number from 0 to 100, in percent",
@@ -82,6 +83,13 @@ def test_what_is_wrong_with_a_period_is_told(data_filter: Any, message: str) -> 
     with pytest.raises(InvalidParameter) as caught:
         sent(data_filter)
     assert message in str(caught.value)
+
+
+def test_a_moment_is_a_period_of_images_and_none_of_statistics() -> None:
+    moment = {"from": "2026-11-01T00:00:00Z", "to": "2026-11-01T00:00:00Z"}
+    assert sent({"timeRange": moment}) == {"timeRange": moment}
+    with pytest.raises(InvalidParameter, match=r"timeRange\.from is not before timeRange\.to\. A schedule that is no"):
+        statistical.check(statistical_document(aggregation__timeRange=moment))
 
 
 def test_both_dates_and_all_else_are_named_at_once() -> None:

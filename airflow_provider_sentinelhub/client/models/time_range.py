@@ -12,6 +12,7 @@ from airflow_provider_sentinelhub.client.models.common import OpenRequestModel, 
 
 _ORDERS = ("mostRecent", "leastRecent", "leastCC")
 _MAX_PERCENT = 100
+NO_INTERVAL = "A schedule that is no interval has data_interval_start equal to data_interval_end; take another period."
 _FIX = "Write a moment like 2019-04-01T00:00:00Z."
 _NEXT_DAY = "Hours go from 00 to 23: where a day ends, write T00:00:00Z of the next."
 
@@ -68,11 +69,22 @@ class TimeRange(OpenRequestModel):
     @model_validator(mode="after")
     def _in_order(self) -> TimeRange:
         if self.start and self.end and datetime.fromisoformat(self.start) >= datetime.fromisoformat(self.end):
-            broken(
-                "timeRange.from is not before timeRange.to",
-                "A schedule that is no interval has data_interval_start equal to data_interval_end; take another "
-                "period.",
-            )
+            broken("timeRange.from is not before timeRange.to", NO_INTERVAL)
+        return self
+
+
+class FilterRange(TimeRange):
+    """
+    A period in which images were taken; a single moment is one, too.
+
+    :param start: Its first moment; what has no time zone is in UTC.
+    :param end: Its last moment.
+    """
+
+    @model_validator(mode="after")
+    def _in_order(self) -> FilterRange:
+        if self.start and self.end and datetime.fromisoformat(self.start) > datetime.fromisoformat(self.end):
+            broken("timeRange.from is after timeRange.to", "Exchange the two.")
         return self
 
 
@@ -87,7 +99,7 @@ class DataFilter(OpenRequestModel):
     :param mosaicking_order: Which image lies on top: ``mostRecent``, ``leastRecent`` or ``leastCC``.
     """
 
-    time_range: Annotated[TimeRange, Text] | None = None
+    time_range: Annotated[FilterRange, Text] | None = None
     max_cloud_coverage: Annotated[Any, BeforeValidator(_percent)] = None
     mosaicking_order: Annotated[Any, BeforeValidator(_order)] = None
 

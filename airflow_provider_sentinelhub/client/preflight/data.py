@@ -13,7 +13,8 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_sentinelhub.client.errors import InvalidParameter
-from airflow_provider_sentinelhub.client.preflight.findings import Advice, Finding, Json, Rule, objects
+from airflow_provider_sentinelhub.client.models.time_range import NO_INTERVAL
+from airflow_provider_sentinelhub.client.preflight.findings import Advice, Finding, Json, Rule, objects, part
 
 if TYPE_CHECKING:
     from airflow_provider_sentinelhub.client.deployments import Deployment
@@ -66,6 +67,9 @@ def _check_sources(data: str, sources: list[Json]) -> Iterator[Finding]:
 
 
 def _check_filter(field: str, given: Any) -> Iterator[Finding]:
+    span = part(given, "timeRange")
+    if part(span, "from") is not None and part(span, "from") == part(span, "to"):
+        yield Advice(f"{field}.timeRange", "is a single moment, and only an image of that moment is in it", NO_INTERVAL)
     # Collections have filters of their own: what is not nearly the name of one that all have may be right.
     for name, value in given.items() if isinstance(given, Mapping) else ():
         meant = get_close_matches(str(name), _FILTERS, n=1, cutoff=0.8)
