@@ -17,8 +17,10 @@ from typing import TYPE_CHECKING
 from airflow_provider_sentinelhub.artifacts.feature_geometry import check_geometries
 from airflow_provider_sentinelhub.artifacts.feature_problems import (
     EXAMPLES,
+    LEAST,
     MAX_NAME,
     MAX_PIXELS,
+    MOST,
     Findings,
     Problem,
     Rule,
@@ -50,7 +52,7 @@ _ROW_RULES = (
     (Rule.SIZE_NUMBER, f"({_IS_NO_SIZE.format('{width}')} OR {_IS_NO_SIZE.format('{height}')})"),
     (Rule.PIXELS, f"(typeof({{width}}) = 'integer' AND {{width}} > {MAX_PIXELS})"),
     (Rule.PIXELS, f"(typeof({{height}}) = 'integer' AND {{height}} > {MAX_PIXELS})"),
-    (Rule.RESOLUTION, "(typeof({resolution}) NOT IN ('integer', 'real', 'null') OR coalesce({resolution}, 1) <= 0)"),
+    (Rule.RESOLUTION, f"({{resolution}} IS NOT NULL AND +{{resolution}} NOT BETWEEN {LEAST} AND {MOST})"),
     (Rule.GEOMETRY, "({geometry} IS NULL OR length({geometry}) = 0)"),
     (Rule.READABLE, "typeof({geometry}) NOT IN ('blob', 'null')"),
     (
@@ -63,7 +65,7 @@ _ROW_RULES = (
 # number for SQLite, and "+" keeps it from making a number of it.
 _FINE = f"""typeof({{identifier}}) = 'text' AND length({{identifier}}) BETWEEN 3 AND {MAX_NAME}
     AND has_no_odd_bytes(CAST({{identifier}} AS BLOB))
-    AND CASE WHEN {{width}} IS NULL AND {{height}} IS NULL THEN +{{resolution}} BETWEEN 1e-300 AND 1e300
+    AND CASE WHEN {{width}} IS NULL AND {{height}} IS NULL THEN +{{resolution}} BETWEEN {LEAST} AND {MOST}
     ELSE {{resolution}} IS NULL AND typeof({{width}}) = 'integer' AND {{width}} BETWEEN 1 AND {MAX_PIXELS}
         AND typeof({{height}}) = 'integer' AND {{height}} BETWEEN 1 AND {MAX_PIXELS} END"""
 _FINE_GEOMETRY = f"""substr({{geometry}}, 1, 2) = x'4750' AND length({{geometry}}) >= {HEADER_BYTES}

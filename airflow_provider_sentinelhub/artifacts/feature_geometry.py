@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_sentinelhub.artifacts.feature_problems import MAX_PIXELS, Findings, Rule
+from airflow_provider_sentinelhub.artifacts.feature_problems import LEAST, MAX_PIXELS, MOST, Findings, Rule
 from airflow_provider_sentinelhub.artifacts.feature_tables import feature_name
-from airflow_provider_sentinelhub.artifacts.feature_writer import is_less_than_a_pixel, pixels
+from airflow_provider_sentinelhub.artifacts.feature_writer import ALMOST, is_less_than_a_pixel, pixels
 from airflow_provider_sentinelhub.artifacts.features import BATCH
 from airflow_provider_sentinelhub.artifacts.geopackage import ENVELOPE_BYTES, HEADER_BYTES
 from airflow_provider_sentinelhub.artifacts.sqlite_file import quoted
@@ -45,10 +45,10 @@ def check_geometries(connection: sqlite3.Connection, table: FeatureTable, defaul
     width, height, resolution = (table.column(name) for name in ("width", "height", "resolution"))
     default = "NULL" if defaults.resolution is None else repr(float(defaults.resolution))
     # A width and height of its own win over a resolution, and its own resolution over any default.
-    # Text is above every number for SQLite.
+    # Text is above every number for SQLite, and "+" keeps it from making a number of it.
     step = (
         f"CASE WHEN {width} > 0 AND {height} > 0 THEN NULL "
-        f"WHEN {resolution} > 0 AND typeof({resolution}) IN ('integer', 'real') THEN {resolution} ELSE {default} END"
+        f"WHEN +{resolution} BETWEEN {LEAST} AND {MOST} THEN {resolution} ELSE {default} END"
     )
     query = f"SELECT rowid, {{}}, {step} FROM {quoted(table.name)} NOT INDEXED WHERE substr({geometry}, 1, 4) {{}}"  # noqa: S608
     rows = connection.execute(query.format(f"substr({geometry}, {_START[_USUAL[-1]] + 1})", f"IS x'{_USUAL.hex()}'"))
@@ -111,7 +111,7 @@ class _Check:
         step[np.isnan(step) | (step == 0)] = np.inf
         if not np.isinf(step).all():
             across, down = bounds[:, 2] - bounds[:, 0], bounds[:, 3] - bounds[:, 1]
-            limit = MAX_PIXELS * step
+            limit = (MAX_PIXELS + ALMOST) * step
             self._note(
                 Rule.PIXELS,
                 is_there & ((across > limit) | (down > limit)) & ~np.isinf(step),

@@ -23,6 +23,8 @@ MAX_SAMPLES = 2500
 """The same, where statistics are asked for."""
 MAX_NAME = 200
 """Characters of an identifier: a file name has 255 bytes, of which output names and suffixes need some."""
+LEAST, MOST = "1e-300", "1e300"
+"""What a resolution may be at all, for SQLite: a number that can be divided by, and no infinity."""
 EXAMPLES = 5
 """How many of the features with the same problem are named."""
 

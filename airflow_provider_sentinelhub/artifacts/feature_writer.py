@@ -12,6 +12,7 @@ Source: https://docs.planet.com/develop/apis/batch-processing/ (input GeoPackage
 from __future__ import annotations
 
 import math
+import operator
 from dataclasses import dataclass, field
 from itertools import repeat
 from typing import TYPE_CHECKING, Any
@@ -35,8 +36,11 @@ if TYPE_CHECKING:
 
     from airflow_provider_sentinelhub.artifacts.features import Batch
 
-# A hair of a pixel too much, from dividing in binary, is no pixel more.
-_ALMOST = 1e-6
+ALMOST = 1e-6
+"""A hair of a pixel too much, from dividing in binary, is no pixel more."""
+_ENDLESS = 10**15
+_PLAIN = {int, float}
+_WHOLE = range(-(1 << 63), 1 << 63)
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,10 +228,12 @@ def _size(row: list[Any], size: Size, bounds: list[float]) -> tuple[Any, Any, An
         return width, height, resolution
     if resolution is None:
         width, height, resolution = size.width, size.height, size.resolution
+    if not size.in_pixels or not isinstance(resolution, (int, float)) or not 0 < resolution < math.inf:
+        return width, height, resolution
     west, south, east, north = bounds
     across, down = east - west, north - south
-    is_placed = across == across  # noqa: PLR0124 - NaN: it has no place
-    if not (size.in_pixels and resolution and resolution > 0 and is_placed):
+    if not math.isfinite(across + down):
+        # It has no place.
         return width, height, resolution
     if is_less_than_a_pixel(across, resolution) and is_less_than_a_pixel(down, resolution):
         # By its resolution the check sees it.
@@ -242,7 +248,11 @@ def pixels(length: float, resolution: float) -> int:
     :param length: Units of the coordinate reference system.
     :param resolution: In the same units.
     """
-    return max(1, math.ceil(length / resolution - _ALMOST))
+    try:
+        return max(1, math.ceil(length / resolution - ALMOST))
+    except (OverflowError, ValueError):
+        # Coordinates may be infinite, or none.
+        return _ENDLESS
 
 
 def is_less_than_a_pixel(length: Any, resolution: Any) -> Any:
@@ -252,10 +262,27 @@ def is_less_than_a_pixel(length: Any, resolution: Any) -> Any:
     :param length: Units of the coordinate reference system, or an array of them.
     :param resolution: In the same units.
     """
-    return length < (1 - _ALMOST) * resolution
+    return length < (1 - ALMOST) * resolution
 
 
 def _number(value: Any) -> Any:
-    if value is None or value != value:  # noqa: PLR0124 - NaN
+    """Return a number as SQLite takes it, ``None`` for none, and what is no number as text, which the check names."""
+    if value is None:
         return None
-    return int(value) if isinstance(value, float) and value.is_integer() else value
+    number = value if type(value) in _PLAIN else _plain(value)
+    if type(number) is float:
+        if number.is_integer():
+            number = int(number)
+        elif number != number:  # noqa: PLR0124 - NaN
+            return None
+    return number if type(number) is not int or number in _WHOLE else str(number)
+
+
+def _plain(value: Any) -> Any:
+    # Databases return decimals, and numpy has numbers of its own.
+    for kind in (operator.index, float):
+        try:
+            return kind(value)
+        except (TypeError, ValueError, OverflowError):
+            continue
+    return str(value)

@@ -7,6 +7,8 @@ import sqlite3
 import sys
 import tracemalloc
 from contextlib import closing
+from datetime import date
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_sentinelhub.artifacts.feature_check import check_geopackage
+from airflow_provider_sentinelhub.artifacts.feature_problems import Rule
 from airflow_provider_sentinelhub.artifacts.feature_sources import from_file, from_geometries, from_rows
 from airflow_provider_sentinelhub.artifacts.feature_writer import Size, WrittenGeoPackage, write_geopackages
 from airflow_provider_sentinelhub.artifacts.features import Columns
@@ -116,6 +119,56 @@ def test_a_feature_has_its_own_size_or_the_one_given(
     batches = from_rows([("a", BOX.wkb, *row)], ("identifier", "geom", "Width", "height", "RESOLUTION"), epsg=32632)
     write_geopackages(batches, tmp_path / "a.gpkg", size=size)
     assert rows(tmp_path / "a.gpkg")[0][2:5] == expected
+
+
+@pytest.mark.parametrize(
+    ("given", "written"),
+    [
+        (Decimal(7), 7),
+        (Decimal("7.0"), 7),
+        (np.int64(7), 7),
+        (np.float32(7), 7),
+        ("7", 7),
+        (Decimal("NaN"), None),
+        (1 << 70, float(1 << 70)),
+        ([7], "[7]"),
+        (date(2026, 1, 1), "2026-01-01"),
+    ],
+    ids=str,
+)
+def test_a_size_may_be_any_number_and_what_is_none_is_named(tmp_path: Path, given: Any, written: Any) -> None:
+    batches = from_rows([("a", BOX.wkb, given, given)], ("identifier", "geom", "width", "height"), epsg=32632)
+    write_geopackages(batches, tmp_path / "a.gpkg", size=Size(7, 7))
+    assert rows(tmp_path / "a.gpkg")[0][2] == (7 if written is None else written)
+    found = [problem.rule for problem in check_geopackage(tmp_path / "a.gpkg")]
+    assert found == ([] if written in (7, None) else [Rule.SIZE_NUMBER])
+
+
+@pytest.mark.parametrize("given", [Decimal("0.5"), np.float32(0.5), 0.5, "0.5"], ids=repr)
+def test_a_resolution_may_be_any_number(tmp_path: Path, given: Any) -> None:
+    for in_pixels, expected in ((False, (None, None, 0.5)), (True, (1000, 500, None))):
+        batches = from_rows([("a", BOX.wkb, given)], ("identifier", "geom", "resolution"), epsg=32632)
+        write_geopackages(batches, tmp_path / "a.gpkg", size=Size(resolution=10, in_pixels=in_pixels))
+        assert rows(tmp_path / "a.gpkg")[0][2:5] == expected
+
+
+@pytest.mark.parametrize("in_pixels", [False, True])
+@pytest.mark.parametrize("resolution", [None, float("inf")])
+def test_what_has_no_end_is_named(tmp_path: Path, resolution: float | None, in_pixels: bool) -> None:
+    endless = "POLYGON((500000 4600000, inf 4600000, inf 4600100, 500000 4600000))"
+    size = Size(resolution=10, in_pixels=in_pixels)
+    given = [("a", endless if resolution is None else BOX.wkt, resolution)]
+    write_geopackages(from_rows(given, ("identifier", "wkt", "resolution"), epsg=32632), tmp_path / "a.gpkg", size=size)
+    found = {problem.rule for problem in check_geopackage(tmp_path / "a.gpkg")}
+    assert (Rule.VALID if resolution is None else Rule.RESOLUTION) in found
+
+
+@pytest.mark.parametrize("in_pixels", [False, True])
+def test_a_feature_of_as_many_pixels_as_it_may_have_is_taken(tmp_path: Path, in_pixels: bool) -> None:
+    # In binary 1.05 - 0.7 is a hair more than 0.35.
+    batches = from_geometries([shapely.box(0.7, 0.7, 1.05, 1.05)], epsg=4326)
+    write_geopackages(batches, tmp_path / "a.gpkg", size=Size(resolution=0.0001, in_pixels=in_pixels))
+    assert check_geopackage(tmp_path / "a.gpkg") == ()
 
 
 @pytest.mark.parametrize(
