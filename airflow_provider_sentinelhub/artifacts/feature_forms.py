@@ -54,7 +54,7 @@ def read_geometries(
         try:
             # The usual case, plain WKB and nothing else, at the speed of C.
             shapes = shapely.from_wkb(shapes)
-        except (TypeError, ValueError, shapely.errors.ShapelyError):
+        except (TypeError, ValueError, NotImplementedError, shapely.errors.ShapelyError):
             return _read_one_by_one(values, name_of, source, close_rings=close_rings)
     return shapes, shapely.get_srid(shapes)
 
@@ -121,6 +121,9 @@ def _whole(parse: Callable[..., Any], given: Any, value: Any, *, close_rings: bo
 
     try:
         return parse(given)
+    except NotImplementedError:
+        message = "it has curves, which have to be lines, e.g. by ST_CurveToLine"
+        raise ValueError(message) from None
     except shapely.errors.ShapelyError:
         closed = parse(given, on_invalid="fix")
     if closed is None:

@@ -84,7 +84,11 @@ class _Check:
 
         values = np.empty(len(wkbs), dtype=object)
         values[:] = wkbs
-        shapes = shapely.from_wkb(values, on_invalid="ignore")
+        try:
+            shapes = shapely.from_wkb(values, on_invalid="ignore")
+        except NotImplementedError:
+            self._take_out_curves(values)
+            shapes = shapely.from_wkb(values, on_invalid="ignore")
         is_there = ~shapely.is_missing(shapes)
         if not is_there.all():
             self._unreadable(values, [row for row in np.flatnonzero(~is_there).tolist() if values[row] is not None])
@@ -125,6 +129,17 @@ class _Check:
                 is_there & less & (across > 0) & (down > 0) & ~np.isinf(step),
                 lambda row: f"{across[row]:.3g} x {down[row]:.3g} at resolution {step[row]:.10g}",
             )
+
+    def _take_out_curves(self, wkbs: Any) -> None:
+        """Note what has curves, of which one alone keeps all others from being read."""
+        import shapely
+
+        for row, wkb in enumerate(wkbs):
+            try:
+                shapely.from_wkb(wkb, on_invalid="ignore")
+            except NotImplementedError:
+                self.findings.add(Rule.POLYGON, [f"{self._name(row)} (with curves)"])
+                wkbs[row] = None
 
     def _unreadable(self, wkbs: Any, rows: Any) -> None:
         import shapely

@@ -181,7 +181,7 @@ _TEXTS = {
     Rule.POLYGON: _Text(
         "geometry",
         "{features} {are} neither POLYGON nor MULTIPOLYGON",
-        "Buffer points and lines, or leave them out",
+        "Buffer points and lines, turn curves into lines, e.g. with ST_CurveToLine, or leave them out",
     ),
     Rule.VALID: _Text("geometry", "{features} {are} not valid", f"Mend them in a GIS, {_REPAIR}", is_mendable=True),
     Rule.PLACE: _Text(

@@ -130,7 +130,7 @@ def test_nothing_is_uploaded_that_the_service_would_refuse(make: Callable[..., R
     assert run.state == "failed"
     assert str(run.error) == (
         "fields.gpkg, geometry = ['point (Point)']: 1 feature is neither POLYGON nor MULTIPOLYGON. Buffer points and "
-        "lines, or leave them out.\n"
+        "lines, turn curves into lines, e.g. with ST_CurveToLine, or leave them out.\n"
         "fields.gpkg, geometry = ['bowtie (Self-intersection[520300 4660300])']: 1 feature is not valid. Mend them in "
         "a GIS, or have it done by SentinelHubInputFeaturesOperator with repair=True."
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import struct
 import tracemalloc
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
@@ -99,6 +100,23 @@ def test_geometries_are_read_behind_any_envelope(tmp_path: Path, envelope: int, 
         given = gpkg_blob(wkb, 32632, envelope=envelope, little=little)
         path = write(tmp_path / "a.gpkg", ("a", 10, 10, None, given))
         assert [problem.rule for problem in check_geopackage(path)] == rules
+
+
+def test_curves_keep_no_other_problem_from_being_named(tmp_path: Path) -> None:
+    head, wkb = blob()[: -len(BOX.wkb)], BOX.wkb
+    curves = struct.pack("<BII", 1, 10, 1) + struct.pack("<BII6d", 1, 8, 3, *(500_000, 4_600_000) * 3)
+    surface = struct.pack("<BII", 1, 12, 1) + wkb
+    path = write(
+        tmp_path / "a.gpkg",
+        *((name, 10, 10, None, head + each) for name, each in (("a", curves), ("b", wkb), ("c", surface))),
+        ("d", 10, 10, None, blob(BOWTIE)),
+        ("e", 10, 10, None, head + wkb[:30]),
+    )
+    found = {problem.rule: problem for problem in check_geopackage(path)}
+    assert [*found] == [Rule.READABLE, Rule.POLYGON, Rule.VALID]
+    assert found[Rule.POLYGON].examples == ("a (with curves)", "c (with curves)")
+    with pytest.raises(InvalidParameter, match=r"2 features are neither POLYGON nor MULTIPOLYGON"):
+        repair_geopackages([path], tmp_path / "b.gpkg")
 
 
 def test_all_problems_are_counted_and_some_features_named(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import struct
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -25,6 +26,8 @@ BOX = shapely.box(500_000, 4_600_000, 500_500, 4_600_500)
 BOWTIE = shapely.Polygon(
     [(500_000, 4_600_000), (500_500, 4_600_500), (500_500, 4_600_000), (500_000, 4_600_500), (500_000, 4_600_000)]
 )
+# A CURVEPOLYGON of one CIRCULARSTRING with three points.
+CURVES = struct.pack("<BII", 1, 10, 1) + struct.pack("<BII6d", 1, 8, 3, *(500_000, 4_600_000) * 3)
 COLUMNS = Columns(identifier="parcel")
 Row = tuple[Any, ...]
 Change = Callable[[sqlite3.Connection], object]
@@ -324,8 +327,20 @@ FILES: list[BadInput] = [
     BadInput(
         "a point",
         "fields.gpkg, geometry = ['a (Point)']: 1 feature is neither POLYGON nor MULTIPOLYGON. Buffer points "
-        "and lines, or leave them out.",
+        "and lines, turn curves into lines, e.g. with ST_CurveToLine, or leave them out.",
         checked(good(geometry=blob(BOX.centroid.buffer(0).union(BOX.centroid), 32632))),
+    ),
+    BadInput(
+        "a polygon with curves",
+        "fields.gpkg, geometry = ['a (with curves)']: 1 feature is neither POLYGON nor MULTIPOLYGON. Buffer points and "
+        "lines, turn curves into lines, e.g. with ST_CurveToLine, or leave them out.",
+        checked(good(geometry=blob(BOX, 32632)[:-93] + CURVES), good(2, "b")),
+    ),
+    BadInput(
+        "WKT with curves",
+        "geometry = 'CURVEPOLYGON(CIRCULARSTRING(0 0, 1 1, 2 0, 1 -1, 0 0))': the list holds 1 that cannot be read: "
+        "row 2: it has curves, which have to be lines, e.g. by ST_CurveToLine. Mend them, or leave them out.",
+        wkt("POLYGON((0 0, 1 0, 1 1, 0 0))", "CURVEPOLYGON(CIRCULARSTRING(0 0, 1 1, 2 0, 1 -1, 0 0))", epsg=4326),
     ),
     BadInput(
         "a polygon that crosses itself",
@@ -350,7 +365,7 @@ FILES: list[BadInput] = [
     BadInput(
         "several problems at once, some beyond repair",
         "fields.gpkg, geometry = ['line (LineString)']: 1 feature is neither POLYGON nor MULTIPOLYGON. Buffer "
-        "points and lines, or leave them out.",
+        "points and lines, turn curves into lines, e.g. with ST_CurveToLine, or leave them out.",
         hopeless_repair,
     ),
     BadInput(
