@@ -167,13 +167,13 @@ def _check_rows(
     connection.create_function("has_no_odd_bytes", 1, _has_no_odd_bytes)
     fine = (f"{_FINE} AND {_FINE_GEOMETRY}" if geometry else _FINE).format(**columns)
     query = (
-        f"SELECT rowid, {broken} AS broken FROM {quoted(table.name)} NOT INDEXED "  # noqa: S608 - quoted
+        f"SELECT {table.key}, {broken} AS broken FROM {quoted(table.name)} NOT INDEXED "  # noqa: S608 - quoted
         f"WHERE ({fine}) IS NOT TRUE AND broken <> 0"
     )
-    for rowid, found in connection.execute(query):
+    for key, found in connection.execute(query):
         # Wide and high, and no blob and too short, are one problem each.
         for rule in {rule: None for bit, (rule, _) in enumerate(rules) if found & 1 << bit}:
-            findings.add(rule, (feature_name(connection, table, row) for row in (rowid,)))
+            findings.add(rule, (feature_name(connection, table, row) for row in (key,)))
 
 
 def _has_no_odd_bytes(name: bytes) -> bool:

@@ -50,7 +50,9 @@ def check_geometries(connection: sqlite3.Connection, table: FeatureTable, defaul
         f"CASE WHEN {width} > 0 AND {height} > 0 THEN NULL "
         f"WHEN +{resolution} BETWEEN {LEAST} AND {MOST} THEN {resolution} ELSE {default} END"
     )
-    query = f"SELECT rowid, {{}}, {step} FROM {quoted(table.name)} NOT INDEXED WHERE substr({geometry}, 1, 4) {{}}"  # noqa: S608
+    query = (
+        f"SELECT {table.key}, {{}}, {step} FROM {quoted(table.name)} NOT INDEXED WHERE substr({geometry}, 1, 4) {{}}"  # noqa: S608
+    )
     rows = connection.execute(query.format(f"substr({geometry}, {_START[_USUAL[-1]] + 1})", f"IS x'{_USUAL.hex()}'"))
     while some := rows.fetchmany(BATCH):
         _Check(connection, table, findings, some).run([wkb for _, wkb, _ in some])
@@ -65,7 +67,7 @@ class _Check:
     connection: sqlite3.Connection
     table: FeatureTable
     findings: Findings
-    rows: list[tuple[int, object, float | None]]
+    rows: list[tuple[object, object, float | None]]
 
     def wkb(self, row: int, blob: object) -> bytes | None:
         """Take the WKB out of an unusual geometry; ``None`` where that is a problem, which is noted."""

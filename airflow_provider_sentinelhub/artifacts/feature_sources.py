@@ -244,7 +244,7 @@ def _from_geopackage(path: Path, how: Reading, layer: str | None) -> Iterator[Ba
             geometry = table.columns[table.geometry.lower()]
             wanted = _wanted([*table.columns.values()], geometry, how.columns, source)
             chosen = replace(how, columns=replace(how.columns, geometry=geometry))
-            query = f"SELECT {', '.join(map(quoted, wanted))} FROM {quoted(table.name)} ORDER BY rowid"  # noqa: S608
+            query = f"SELECT {', '.join(map(quoted, wanted))} FROM {quoted(table.name)} ORDER BY {table.key}"  # noqa: S608
             rows = connection.execute(query)
             yield from _from_rows(rows, wanted, chosen, source, table.epsg)
 

@@ -6,13 +6,11 @@ Source: https://www.geopackage.org/spec130/ (geometry columns).
 
 from __future__ import annotations
 
+import sqlite3
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Any
 
 from airflow_provider_sentinelhub.artifacts.sqlite_file import quoted, table_columns
-
-if TYPE_CHECKING:
-    import sqlite3
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +23,7 @@ class FeatureTable:
     :param geometry: Name of the geometry column.
     :param organization: Who numbers the coordinate reference system, e.g. ``EPSG``; empty where nothing is said.
     :param code: Its number there.
+    :param key: What tells its rows apart, for SQL. Default: the number of the row.
     """
 
     name: str
@@ -32,6 +31,7 @@ class FeatureTable:
     geometry: str
     organization: str
     code: int
+    key: str = "rowid"
 
     @property
     def epsg(self) -> int | None:
@@ -60,20 +60,32 @@ def feature_tables(connection: sqlite3.Connection) -> tuple[FeatureTable, ...]:
         "coalesce(CAST(s.organization_coordsys_id AS INTEGER), 0) "
         "FROM gpkg_geometry_columns g LEFT JOIN gpkg_spatial_ref_sys s ON s.srs_id = g.srs_id ORDER BY 1, 2"
     ).fetchall()
-    return tuple(
-        FeatureTable(str(name), table_columns(connection, str(name)), str(geometry), str(organization), int(code))
-        for name, geometry, organization, code in rows
-    )
+    tables = []
+    for name, geometry, organization, code in rows:
+        columns = table_columns(connection, str(name))
+        key = _key(connection, str(name), columns)
+        tables.append(FeatureTable(str(name), columns, str(geometry), str(organization), int(code), key))
+    return tuple(tables)
 
 
-def feature_name(connection: sqlite3.Connection, table: FeatureTable, rowid: int) -> str:
+def _key(connection: sqlite3.Connection, table: str, columns: dict[str, str]) -> str:
+    """Return what tells rows apart: those of a view, or of a table WITHOUT ROWID, have no number."""
+    try:
+        first = connection.execute(f"SELECT rowid FROM {quoted(table)} LIMIT 1").fetchone()  # noqa: S608 - quoted
+    except sqlite3.OperationalError:
+        first = (None,)
+    return quoted(next(iter(columns.values()))) if columns and first == (None,) else "rowid"
+
+
+def feature_name(connection: sqlite3.Connection, table: FeatureTable, row: Any) -> str:
     """
     Return what to call a feature in a message.
 
     :param connection: The open GeoPackage.
     :param table: Its table.
-    :param rowid: Its row.
+    :param row: Its key.
     """
-    query = f"SELECT {table.column('identifier')} FROM {quoted(table.name)} WHERE rowid = ?"  # noqa: S608 - quoted
-    (identifier,) = connection.execute(query, (rowid,)).fetchone()
-    return identifier if isinstance(identifier, str) and identifier else f"row {rowid} of {table.name!r}"
+    query = f"SELECT {table.column('identifier')} FROM {quoted(table.name)} WHERE {table.key} = ?"  # noqa: S608 - quoted
+    # A view may have rows without a key.
+    (identifier,) = connection.execute(query, (row,)).fetchone() or (None,)
+    return identifier if isinstance(identifier, str) and identifier else f"row {row} of {table.name!r}"

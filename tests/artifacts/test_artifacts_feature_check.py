@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from airflow_provider_sentinelhub.artifacts.feature_check import check_geopackage, check_names_across
 from airflow_provider_sentinelhub.artifacts.feature_problems import Problem, Rule
 from airflow_provider_sentinelhub.artifacts.feature_repair import repair_geopackages
-from airflow_provider_sentinelhub.artifacts.feature_sources import from_geometries
+from airflow_provider_sentinelhub.artifacts.feature_sources import from_file, from_geometries
 from airflow_provider_sentinelhub.artifacts.feature_writer import Size, write_geopackages
 from airflow_provider_sentinelhub.artifacts.geopackage import add_layer, finish_layer, new_geopackage
 from airflow_provider_sentinelhub.client.errors import InvalidParameter
@@ -117,6 +117,33 @@ def test_curves_keep_no_other_problem_from_being_named(tmp_path: Path) -> None:
     assert found[Rule.POLYGON].examples == ("a (with curves)", "c (with curves)")
     with pytest.raises(InvalidParameter, match=r"2 features are neither POLYGON nor MULTIPOLYGON"):
         repair_geopackages([path], tmp_path / "b.gpkg")
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        "CREATE VIEW {name} AS SELECT * FROM features_32632",
+        "CREATE TABLE {name} (id INTEGER PRIMARY KEY, identifier TEXT, width, height, resolution, geometry) "
+        "WITHOUT ROWID; INSERT INTO {name} SELECT * FROM features_32632",
+    ],
+    ids=["view", "without rowid"],
+)
+@pytest.mark.parametrize("validity", [True, False])
+def test_rows_need_no_number(tmp_path: Path, made: str, validity: bool) -> None:
+    rows = (("a/b", 10, 10, None, blob()), ("", 9_999, 10, None, None), ("bowtie", 10, 10, None, blob(BOWTIE)))
+    path = write(tmp_path / "a.gpkg", *rows)
+    with closing(sqlite3.connect(path)) as database, database:
+        database.executescript(made.format(name="parcels"))
+        database.execute("UPDATE gpkg_geometry_columns SET table_name = 'parcels'")
+    found = {problem.rule: problem.examples for problem in check_geopackage(path, validity=validity)}
+    assert found == {
+        Rule.IDENTIFIER: ("row 2 of 'parcels'",),
+        Rule.IDENTIFIER_PATH: ("a/b",),
+        Rule.PIXELS: ("row 2 of 'parcels'",),
+        Rule.GEOMETRY: ("row 2 of 'parcels'",),
+        **({Rule.VALID: ("bowtie (Self-intersection[500250 4600250])",)} if validity else {}),
+    }
+    assert [batch.identifiers for batch in from_file(path)] == [["a/b", "", "bowtie"]]
 
 
 def test_all_problems_are_counted_and_some_features_named(tmp_path: Path) -> None:
