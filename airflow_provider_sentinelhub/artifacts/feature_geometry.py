@@ -12,6 +12,7 @@ from airflow_provider_sentinelhub.artifacts.features import BATCH
 from airflow_provider_sentinelhub.artifacts.geopackage import ENVELOPE_BYTES, HEADER_BYTES
 from airflow_provider_sentinelhub.artifacts.sqlite_file import quoted
 from airflow_provider_sentinelhub.client.crs import SUPPORTED_EPSG
+from airflow_provider_sentinelhub.client.preflight.area import reach_of
 
 if TYPE_CHECKING:
     import sqlite3
@@ -111,6 +112,8 @@ class _Check:
             beyond = (np.abs(bounds) > np.array(_WORLD * 2)).any(axis=1)
             # All other systems the service knows count in metres, and none has anything of use that near its origin.
             wrong = beyond if self.table.epsg == _WGS84 else ~beyond
+            if reach := reach_of(self.table.epsg):
+                wrong |= (bounds[:, :2] < reach[:2]).any(axis=1) | (bounds[:, 2:] > reach[2:]).any(axis=1)
             self._note(Rule.PLACE, is_there & wrong, lambda row: f"at {bounds[row][0]:.10g}, {bounds[row][1]:.10g}")
         # Without a resolution: divided by infinity everything is small enough.
         step = np.array([step for _, _, step in self.rows], dtype=float)

@@ -187,7 +187,7 @@ _TEXTS = {
     Rule.PLACE: _Text(
         "geometry",
         "{features} {lie} where the coordinate reference system has no place, so it is another one",
-        "Assign the one the coordinates are in; degrees are EPSG:4326, longitude first",
+        "Assign the one the coordinates are in; degrees are EPSG:4326, and longitude or easting comes first",
     ),
 }
 _VERBS = {"have": "has", "lack": "lacks", "are": "is", "lie": "lies"}

@@ -351,15 +351,22 @@ FILES: list[BadInput] = [
     BadInput(
         "degrees where metres are declared",
         "fields.gpkg, geometry = ['a (at 9, 42)']: 1 feature lies where the coordinate reference system has no "
-        "place, so it is another one. Assign the one the coordinates are in; degrees are EPSG:4326, longitude "
-        "first.",
+        "place, so it is another one. Assign the one the coordinates are in; degrees are EPSG:4326, and longitude "
+        "or easting comes first.",
         checked(good(geometry=blob(shapely.box(9, 42, 9.1, 42.1), 32632))),
+    ),
+    BadInput(
+        "northing in front of easting",
+        "fields.gpkg, geometry = ['a (at 4600000, 500000)']: 1 feature lies where the coordinate reference system has "
+        "no place, so it is another one. Assign the one the coordinates are in; degrees are EPSG:4326, and longitude "
+        "or easting comes first.",
+        checked(good(geometry=blob(shapely.box(4_600_000, 500_000, 4_600_500, 500_500), 32632))),
     ),
     BadInput(
         "metres where degrees are declared",
         "fields.gpkg, geometry = ['a (at 500000, 4600000)']: 1 feature lies where the coordinate reference "
         "system has no place, so it is another one. Assign the one the coordinates are in; degrees are "
-        "EPSG:4326, longitude first.",
+        "EPSG:4326, and longitude or easting comes first.",
         checked(good(geometry=blob(BOX, 4326)), epsg=4326),
     ),
     BadInput(

@@ -184,6 +184,18 @@ REQUESTS = (
         {"processRequest__input__bounds": {"bbox": [480000, 4570000, 560000, 4770000]}},
     ),
     _bad(
+        "Northing in front of easting",
+        "processRequest.input.bounds.bbox = [4570000.0, 480000.0, 4770000.0, 560000.0]: reaches beyond all that "
+        "EPSG:32632 is for: -1000000 to 2000000 metres east, and -10000000 to 10000000 north. Easting comes first. If "
+        "it does, name the CRS of these coordinates in processRequest.input.bounds.properties.crs.",
+        {
+            "processRequest__input__bounds": {
+                "bbox": [4570000, 480000, 4770000, 560000],
+                "properties": {"crs": f"{EPSG}32632"},
+            }
+        },
+    ),
+    _bad(
         "A box and a geometry far from each other",
         "processRequest.input.bounds.bbox = [1.0, 41.0, 2.0, 42.0]: has nothing in common with the geometry "
         "beside it, and only what both cover is processed. Give one of the two.",

@@ -119,6 +119,22 @@ def test_metres_are_taken_for_metres() -> None:
     assert "looks like degrees" in said
 
 
+@pytest.mark.parametrize(
+    ("epsg", "bbox", "is_there"),
+    [
+        (32632, [-900_000, -500_000, 1_900_000, 9_300_000], True),
+        (32732, [300_000, 1_000_000, 700_000, 10_500_000], True),
+        (32632, [4_600_000, 500_000, 4_600_500, 500_500], False),
+        (32732, [6_300_000, 300_000, 6_300_500, 300_500], False),
+        (32632, [500_000, 10_100_000, 500_500, 10_200_000], False),
+        (3035, [4_600_000, 500_000, 4_600_500, 500_500], True),
+    ],
+)
+def test_a_utm_zone_ends_somewhere(epsg: int, bbox: list[float], is_there: bool) -> None:
+    bounds = {"bbox": bbox, "properties": {"crs": f"http://www.opengis.net/def/crs/EPSG/0/{epsg}"}}
+    assert errors(**{BOUNDS: bounds}) == ([] if is_there else ["processRequest.input.bounds.bbox"])
+
+
 def test_a_geometry_of_very_many_parts_is_pointed_out() -> None:
     parts = [[square(8 + n % 40 / 20, 41 + n // 40 / 20, 0.01)] for n in range(1001)]
     (said,) = warnings(**{BOUNDS: {"geometry": {"type": "MultiPolygon", "coordinates": parts}}})

@@ -26,6 +26,8 @@ MANY_PARTS = 1_000
 _LONGITUDES, _LATITUDES = 180.0, 90.0
 _ROUNDING = 1e-6
 _SIDES = 4
+# Wide enough for whatever is drawn across several zones, and for both sides of the equator.
+_UTM_NORTH, _UTM_SOUTH = (-1e6, -1e7, 2e6, 1e7), (-1e6, 0.0, 2e6, 2e7)
 
 
 @dataclass(frozen=True)
@@ -118,6 +120,15 @@ def grid_of(body: Json) -> TilingGrid | None:
     return TILING_GRIDS.get(number) if is_grid else None
 
 
+def reach_of(epsg: int | None) -> tuple[float, float, float, float] | None:
+    """
+    Return west, south, east and north of all there is in a UTM zone; ``None`` for any other system.
+
+    :param epsg: EPSG code.
+    """
+    return {326: _UTM_NORTH, 327: _UTM_SOUTH}.get((epsg or 0) // 100) if epsg in SUPPORTED_EPSG else None
+
+
 def _check_crs(field: str, crs: Any, epsg: int | None) -> Iterator[Finding]:
     if epsg in SUPPORTED_EPSG or not isinstance(crs, str):
         return
@@ -184,6 +195,18 @@ def _check_extent(field: str, extent: Sequence[float], epsg: int | None, crs: st
             f"{shown} looks like degrees, and {crs} is EPSG:{epsg}, which counts metres",
             "Check the CRS.",
         )
+    elif (reach := reach_of(epsg)) is not None and not _is_within(extent, reach):
+        yield InvalidParameter(
+            field,
+            shown,
+            f"reaches beyond all that EPSG:{epsg} is for: {reach[0]:.0f} to {reach[2]:.0f} metres east, and "
+            f"{reach[1]:.0f} to {reach[3]:.0f} north",
+            f"Easting comes first. If it does, name the CRS of these coordinates in {crs}.",
+        )
+
+
+def _is_within(extent: Sequence[float], reach: Sequence[float]) -> bool:
+    return extent[0] >= reach[0] and extent[1] >= reach[1] and extent[2] <= reach[2] and extent[3] <= reach[3]
 
 
 def _is_in_degrees(extent: Sequence[float]) -> bool:
