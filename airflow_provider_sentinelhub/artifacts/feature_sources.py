@@ -2,7 +2,7 @@
 Where users have their features: files of several kinds, and rows of any kind. All are read in batches.
 
 GeoPackage and GeoParquet are read with what this package needs anyway. GeoJSON, Shapefile and the rest of what GDAL
-reads need ``pyogrio``, which the extra ``geo`` brings.
+reads need ``pyogrio``, which users install.
 
 Source: https://geoparquet.org/releases/v1.1.0/ (file metadata) and https://www.geopackage.org/spec130/.
 """
@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 
 WGS84 = 4326
 _CRS_CODE = re.compile(r"EPSG:(\d+)", re.IGNORECASE)
-_CRS_MEMBER = re.compile(rb'"crs"\s*:\s*\{\s*"')
+# A property may be called crs as well.
+_CRS_MEMBER = re.compile(rb'"crs"\s*:\s*\{\s*"(?:type"\s*:\s*"(?:name|link|EPSG|OGC)"|properties"\s*:\s*\{)')
 _GEOJSON = {"GeoJSON", "GeoJSONSeq"}
 _KINDS = "GeoPackage (.gpkg), GeoParquet (.parquet), GeoJSON (.geojson), Shapefile (.shp, or zipped .shp.zip)"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 BATCH = 2_000
 """Features that are in memory at a time. More would not fit into the caches of a processor, and take longer."""
 
+_CODE = re.compile(r"\s*(?:EPSG:)?(\d+)(?:\.0*)?\s*", re.IGNORECASE)
 _WGS84 = 4326
 _WGS84_WITH_HEIGHT = 4979
 
@@ -148,7 +150,15 @@ def _codes(
     if how.columns.epsg is not None:
         if how.columns.epsg.lower() not in values:
             raise missing_column("epsg", how.columns.epsg, values, source)
-        column = np.array([_number(value) for value in values[how.columns.epsg.lower()]])
+        given = values[how.columns.epsg.lower()]
+        numbers = [_number(value) for value in given]
+        if None in numbers:
+            row = numbers.index(None)
+            rule = f"{name_of(row)} of {source} has this in its column, and it is no EPSG code"
+            raise InvalidParameter(
+                "columns.epsg", given[row], rule, "Write e.g. 32633, or nothing where it is unknown."
+            )
+        column = np.array(numbers)
         column = np.where(column == _WGS84_WITH_HEIGHT, _WGS84, column)
     if epsg is not None and (others := (column <= 0) & (said > 0) & (said != epsg)).any():
         row = int(np.argmax(others))
@@ -201,8 +211,12 @@ def missing_column(what: str, name: str | None, there: Iterable[str], source: st
     return InvalidParameter(f"columns.{what}", name, f"{source} has {found}", "Name the column to read.")
 
 
-def _number(value: Any) -> int:
+def _number(value: Any) -> int | None:
+    """Return an EPSG code, 0 where nothing is said, and ``None`` where what is said is none."""
+    if value is None or value != value or value == "":  # noqa: PLR0124 - NaN
+        return 0
     try:
         return int(value)
-    except (TypeError, ValueError):
-        return 0
+    except (TypeError, ValueError, OverflowError):
+        found = _CODE.fullmatch(str(value))
+        return int(found[1]) if found else None

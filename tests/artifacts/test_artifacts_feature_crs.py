@@ -41,7 +41,8 @@ def of_gdal(folder: Path, name: str, driver: str, crs: str | None) -> Path:
 
 def geojson(folder: Path, crs: str | None) -> Path:
     member = {} if crs is None else {"crs": {"type": "name", "properties": {"name": crs}}}
-    feature = {"type": "Feature", "properties": {"crs": "none"}, "geometry": json.loads(shapely.to_geojson(BOX))}
+    properties = {"crs": "none", "more": {"crs": {"name": "none"}}}
+    feature = {"type": "Feature", "properties": properties, "geometry": json.loads(shapely.to_geojson(BOX))}
     # At the end, where it may be as well.
     document = {"type": "FeatureCollection", "features": [feature], **member}
     (folder / "a.geojson").write_text(json.dumps(document, indent=1))
@@ -137,3 +138,16 @@ def test_a_column_of_codes_comes_first() -> None:
     rows = [(BOX.wkt, 32631), (f"SRID=32632;{BOX.wkt}", 32633), (f"SRID=32634;{BOX.wkt}", None), (BOX.wkt, 0)]
     batches = from_rows(rows, ("geom", "srid"), columns=Columns(epsg="srid"), epsg=32634)
     assert [(batch.epsg, len(batch.geometries)) for batch in batches] == [(32631, 1), (32633, 1), (32634, 2)]
+
+
+@pytest.mark.parametrize("code", [32633, 32633.0, "32633", "32633.0", "EPSG:32633", " epsg:32633 "])
+def test_a_column_of_codes_may_be_text(code: Any) -> None:
+    rows = [(BOX.wkt, code), (BOX.wkt, ""), (BOX.wkt, float("nan"))]
+    batches = from_rows(rows, ("geom", "srid"), columns=Columns(epsg="srid"), epsg=32632)
+    assert [(batch.epsg, len(batch.geometries)) for batch in batches] == [(32632, 2), (32633, 1)]
+
+
+def test_what_is_no_code_is_not_passed_over() -> None:
+    rows = [(BOX.wkt, 32632), (BOX.wkt, "Gauss-Krüger")]
+    with pytest.raises(InvalidParameter, match=r"^columns\.epsg = 'Gauss-Krüger': row 2 of the source has this"):
+        list(from_rows(rows, ("geom", "srid"), columns=Columns(epsg="srid"), epsg=32632))
