@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     from airflow_provider_sentinelhub.client.batch import BatchApi
 
 _OPT_OUT = "If the service takes the file as it is, switch this check off with check_features=False."
-# A Shapefile is several files; without the last two it can be read, but names and places may be lost.
-_SHAPEFILE = (".shx", ".dbf", ".prj", ".cpg")
+# A Shapefile is several files; without the others it can be read, but names and places may be lost.
+_INDEX = ".shx"
+_SHAPEFILE = (_INDEX, ".dbf", ".prj", ".cpg")
 
 
 @dataclass(slots=True)
@@ -229,8 +230,7 @@ def from_urls(
             with _naming("source", given):
                 storage.download(url, path)
             if path.suffix.lower() == ".shp":
-                for suffix in _SHAPEFILE:
-                    _download_if_there(storage, url[: -len(path.suffix)] + suffix, path.with_suffix(suffix))
+                _download_shapefile(storage, url[: -len(path.suffix)], path, given)
             yield from from_file(path, columns=columns, epsg=epsg, layer=layer, close_rings=close_rings)
 
 
@@ -245,8 +245,23 @@ def _file_url(given: str) -> str:
     return url
 
 
-def _download_if_there(storage: Storage, url: str, target: Path) -> None:
-    from contextlib import suppress
+def _download_shapefile(storage: Storage, start: str, path: Path, given: str) -> None:
+    """Download what belongs to a Shapefile; in a bucket capital letters are other letters."""
+    for suffix in _SHAPEFILE:
+        usual = (suffix.upper(), suffix) if path.suffix.isupper() else (suffix, suffix.upper())
+        found = any(_download_if_there(storage, start + each, path.with_suffix(each)) for each in usual)
+        if suffix == _INDEX and not found:
+            raise InvalidParameter(
+                "source",
+                given,
+                f"lacks its {usual[0]}, without which it cannot be read",
+                f"Put its {usual[0]} beside it.",
+            )
 
-    with suppress(ArtifactMissing):
+
+def _download_if_there(storage: Storage, url: str, target: Path) -> bool:
+    try:
         storage.download(url, target)
+    except ArtifactMissing:
+        return False
+    return True

@@ -16,7 +16,7 @@ from airflow_provider_sentinelhub.artifacts.feature_writer import Size
 from airflow_provider_sentinelhub.artifacts.features import Columns
 from airflow_provider_sentinelhub.client.batch import BATCH_V2
 from airflow_provider_sentinelhub.client.errors import InvalidParameter
-from airflow_provider_sentinelhub.hooks.input_features import Buckets, check_input, make_input
+from airflow_provider_sentinelhub.hooks.input_features import Buckets, check_input, from_urls, make_input
 from airflow_provider_sentinelhub.hooks.input_query import from_sql
 from airflow_provider_sentinelhub.operators.batch_process import SentinelHubBatchProcessOperator
 from airflow_provider_sentinelhub.operators.input_features import SentinelHubInputFeaturesOperator
@@ -421,3 +421,28 @@ def test_the_file_of_a_request_is_checked(sim: Simulator, url: str) -> None:
         check_input(BATCH_V2, buckets, body)
     check_input(BATCH_V2, buckets, {**body, "input": {**body["input"], "defaults": {"resolution": 60}}})
     check_input(BATCH_V2, buckets, request(sim.ready))
+
+
+def shapefile(folder: Path, name: str) -> Path:
+    import numpy as np
+    import pyogrio  # type: ignore[import-untyped,unused-ignore]
+
+    geometries, fields = np.array([shape.wkb for shape in FIELDS.values()]), [np.array([*FIELDS], dtype=object)]
+    more = {"geometry_type": "Polygon", "driver": "ESRI Shapefile", "crs": "EPSG:32632"}
+    pyogrio.raw.write(folder / f"{name}.shp", geometries, fields, ["identifier"], **more)
+    return folder / f"{name}.shp"
+
+
+@pytest.mark.parametrize("ending", [".shp", ".SHP"])
+def test_what_belongs_to_a_shapefile_is_found_in_capital_letters_too(tmp_path: Path, ending: str) -> None:
+    for path in tmp_path.glob(f"{shapefile(tmp_path, 'fields').stem}.*"):
+        path.rename(path.with_suffix(ending if path.suffix == ".shp" else path.suffix.upper()))
+    (batch,) = from_urls([str(tmp_path / f"fields{ending}")], buckets=Buckets(), columns=Columns())
+    assert (batch.epsg, batch.identifiers) == (32632, [*FIELDS])
+
+
+def test_a_shapefile_without_its_index_is_named(tmp_path: Path) -> None:
+    path = shapefile(tmp_path, "fields")
+    path.with_suffix(".shx").unlink()
+    with pytest.raises(InvalidParameter, match=r"lacks its \.shx, .*Put its \.shx beside it\."):
+        list(from_urls([str(path)], buckets=Buckets(), columns=Columns()))
