@@ -54,7 +54,11 @@ class Cause:
 
 _T, _P, _U = CauseKind.TRANSIENT, CauseKind.PERMANENT, CauseKind.UNKNOWN
 
+_MEMORY = "It took too much memory. If it fails again, use smaller features, fewer bands or a shorter timeRange."
+
 CAUSES: tuple[tuple[str, CauseKind, str], ...] = (
+    # JavaScript says it, but of the machine.
+    (r"\bArray buffer allocation failed\b", _U, _MEMORY),
     # The names of JavaScript's errors come first: what follows them is the user's own words, e.g. of a variable.
     (
         (
@@ -126,7 +130,16 @@ CAUSES: tuple[tuple[str, CauseKind, str], ...] = (
     (
         r"out ?of ?memory|OutOfMemoryError|heap space|memory (limit|exceeded)",
         _U,
-        "It took too much memory. If it fails again, use smaller features, fewer bands or a shorter timeRange.",
+        _MEMORY,
+    ),
+    # In front of what is missing, for it comes back.
+    (
+        (
+            r"\b(re)?try (it )?(again|later)\b|\btemporarily\b|\b(un)?available (yet|at the moment|right now)\b|"
+            r"\bconnection (was )?(reset|refused|closed|aborted|lost)\b"
+        ),
+        _T,
+        "The service says itself that it may pass. Repeat it later.",
     ),
     (
         r"RENDERER_S1_MISSING_POLARIZATION|Requested band .{1,60} is not present in",
@@ -135,10 +148,11 @@ CAUSES: tuple[tuple[str, CauseKind, str], ...] = (
     ),
     (
         (
-            # No slash or colon between: a file of a band that is missing may come back.
+            # No slash or colon between, and no tile behind: a file of a band that is missing may come back.
             r"\bbands?:? [\w', \[\]<>\"`-]{1,60} "
             r"((is|are|was|were) (missing|unknown|invalid)|((is|are|was|were) )?not "
-            r"(available|found|supported|present|defined)|could not be found|do(es)?(n't| not) exist)\b|"
+            r"(available|found|supported|present|defined)|could not be found|do(es)?(n't| not) exist)\b"
+            r"(?! (in|for|of) (the )?(tile|product|scene|image|file)s?\b)|"
             r"\b(no such|unknown|unrecogni[sz]ed|invalid|unsupported|nonexistent) (input )?bands?\b|"
             r"\bno band (named|called)\b|\bis not a (valid |known )?(input )?band\b|"
             # No slash before: that would be the file of one image.
@@ -204,7 +218,7 @@ CAUSES: tuple[tuple[str, CauseKind, str], ...] = (
     (
         (
             r"\binternal (server )?error|\bHTTP(/\d(\.\d)?)?\b\D{0,12}5\d\d\b|\bstatus\b\D{0,12}5\d\d\b|"
-            r"\b50[0234] \w+|service unavailable|bad gateway|overloaded|temporarily|try again|COMMON_DATABASE_ERROR|"
+            r"\b50[0234] \w+|service unavailable|bad gateway|overloaded|COMMON_DATABASE_ERROR|"
             r"COMMON_ELASTICSEARCH_ERROR|EXECUTION_ERROR"
         ),
         _T,
@@ -218,7 +232,7 @@ CAUSES: tuple[tuple[str, CauseKind, str], ...] = (
     ),
     (
         (
-            r"connection (was )?(reset|refused|closed|aborted|lost)|broken pipe|\bEOF\b|end of stream|ECONNRESET|"
+            r"broken pipe|\bEOF\b|end of stream|ECONNRESET|"
             r"no route to host|UnknownHost|name resolution|\bSSL\b|\bsocket\b"
         ),
         _T,

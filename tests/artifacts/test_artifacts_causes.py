@@ -44,6 +44,10 @@ TRANSIENT = [
     '{"error":{"status":400,"reason":"Bad Request","message":"Request body should be non-empty."}}',
     "Output files of this feature already exist in the folder.",
     "Reading of SSL record failed: unexpected EOF",
+    "Bands B04, B08 not available temporarily",
+    "Source data of band B04 is not available at the moment, retry later",
+    "An unknown band of data: connection reset",
+    "The width of the tile exceeds that of the scene: try later",
 ]
 PERMANENT = [
     S1,
@@ -79,7 +83,10 @@ PERMANENT = [
     "BAD_REQUEST",
     "3 of 26 intervals failed: BAD_REQUEST",
     "3 of 26 intervals failed: BAD_REQUEST: Requested band is missing.",
-    "RATE_LIMIT_TOKEN_COUNT_EXCEEDS_CAPACITY",
+    "RATE_LIMIT_TOKEN_COUNT_EXCEEDS_CAPACITY: try again later",
+    "RangeError: Maximum call stack size exceeded",
+    "ReferenceError: temporarily is not defined",
+    "Band B99 not found in collection sentinel-2-l2a",
 ]
 UNKNOWN = [
     None,
@@ -91,6 +98,9 @@ UNKNOWN = [
     "You are not authorized to perform this action.",
     "java.lang.OutOfMemoryError: Java heap space",
     "No data for B04",
+    "RangeError: Array buffer allocation failed",
+    "band B04 could not be found in tile S2B_MSIL2A_20190401",
+    "Bands B04, B08 are not available for the product S2B_MSIL2A_20190401",
     "Band file s3://sentinel-s2-l2a/tiles/33/T/WM/B04.jp2 is missing",
     "File /vsis3/eodata/S2A/B04.jp2 does not contain band 1",
     "The tile does not have band data yet",
@@ -186,3 +196,17 @@ def test_real_texts_fall_into_one_group_whatever_scene_or_file_they_name() -> No
     assert rest == 0
     assert [(group.count, group.kind) for group in found] == [(50, CauseKind.TRANSIENT), (50, CauseKind.PERMANENT)]
     assert all(group.hint for group in found)
+
+
+def test_the_ids_of_requests_make_no_groups() -> None:
+    groups = ErrorGroups()
+    for number in range(40):
+        amazon, extended = f"5A6UF97CI1YL{number:02}B6", f"aBc+dEf/{number}Zz0="
+        denied = "Access Denied (Service: Amazon S3; Status Code: 403; Error Code: AccessDenied; "
+        named = f"Request ID: {amazon}; S3 Extended Request ID: {extended}; Proxy: null)"
+        groups.add(FeatureOutcome.FAILED, f"33TWM_{number}_0", denied + named)
+        xml = f"<Error><Code>SlowDown</Code><RequestId>{amazon}</RequestId><HostId>{extended}</HostId></Error>"
+        groups.add(FeatureOutcome.FAILED, f"33TWM_{number}_0", xml)
+    found, rest = groups.result()
+    assert ([group.count for group in found], rest) == ([40, 40], 0)
+    assert any(group.message.count("Request ID: <id>") == 2 for group in found)
