@@ -32,7 +32,8 @@ _NUMBER = r"[-+]?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?"
 _VARIABLE = re.compile(
     r"(?P<keep>\b(?:HTTP(?:/\d(?:\.\d)?)?|[Ss]tatus|[Cc]ode)\b[^\d\n]{0,12}[1-5]\d\d\b|\b[45]\d\d (?=[A-Z][a-z]+\b))"
     # What Amazon calls a request by, twice.
-    r"|(?P<id>(?:(?<=Request ID: )|(?<=RequestId>)|(?<=HostId>))[\w+/=-]+|\b[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}\b|\b0x[0-9a-fA-F]+|\b[0-9a-fA-F]{16,}\b"
+    r"|(?P<id>(?:(?<=Request ID: )|(?<=RequestId>)|(?<=HostId>))[\w+/=-]+"
+    r"|\b[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}\b|\b0x[0-9a-fA-F]+|\b[0-9a-fA-F]{16,}\b"
     # Names of scenes: long words with a date.
     r"|\b(?=\w{0,60}\d{8})\w{20,}\b)"
     rf"|(?P<number>{_NUMBER}(?:[\s,;()\[\]]+{_NUMBER})*)"
