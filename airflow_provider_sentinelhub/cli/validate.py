@@ -91,7 +91,7 @@ def problems_in(name: str, deployment: Deployment | None = None, kind: RequestKi
     for error in findings.errors:
         if unread and error.field == unread.field:
             continue
-        if _is_template(repr(error.value)):
+        if _is_rendered(error.field, error.value):
             message = f"{error.field} is a template: it is checked when Airflow has rendered it"
             yield Problem(name, "warning", error.field, message)
         else:
@@ -127,6 +127,17 @@ def _read(path: Path) -> tuple[Any, InvalidParameter | None]:
 
 def _counted(count: int, noun: str) -> str:
     return f"{count} {noun}{'s' * (count != 1)}"
+
+
+def _is_rendered(field: str, value: Any) -> bool:
+    """Say whether Airflow makes something else of a value before it is sent."""
+    if field.endswith(".evalscript"):
+        # Nothing of it but a path is rendered: its braces are JavaScript.
+        return isinstance(value, str) and _is_template(value) and value.endswith(".js") and "\n" not in value
+    if field.endswith(".geometry"):
+        # All its coordinates are judged as one.
+        return _is_template(repr(value))
+    return isinstance(value, str) and _is_template(value)
 
 
 def _is_template(text: str) -> bool:

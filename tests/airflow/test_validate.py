@@ -153,6 +153,55 @@ def test_what_airflow_will_render_is_not_judged(tmp_path: Path, capsys: pytest.C
     ]
 
 
+@pytest.mark.parametrize(
+    ("changes", "fields"),
+    [
+        ({"tilingGrid": {"id": "{{ params.id }}"}}, ["tilingGrid"]),
+        (
+            {
+                "processRequest__input__data": [
+                    {
+                        "type": "sentinel-2-l2a",
+                        "dataFilter": {
+                            "timeRange": {"from": "2020-01-01T00:00:00Z", "to": "2019-01-01T00:00:00Z", "x": "{{ x }}"}
+                        },
+                    }
+                ]
+            },
+            ["processRequest.input.data.0.dataFilter.timeRange"],
+        ),
+        ({"output__delivery": {"s3": {"url": "s3://{{ b }}/x"}, "gs": {"url": "gs://b/x"}}}, ["output.delivery"]),
+        (
+            {"processRequest__evalscript": "function setup() { return {{}} } function evaluatePixel(s) {}"},
+            ["processRequest.evalscript"],
+        ),
+        # Airflow renders nothing of a script.
+        ({"processRequest__evalscript": "{{ params.script }}"}, ["processRequest.evalscript"] * 3),
+    ],
+)
+def test_what_is_wrong_beside_a_template_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], changes: dict[str, Any], fields: list[str]
+) -> None:
+    lines, status = run(capsys, written(tmp_path, **changes), as_json=True)
+    found = [each["field"] for each in map(json.loads, lines) if each["level"] == "error"]
+    assert (found, status) == (fields, 1)
+
+
+@pytest.mark.parametrize(
+    "bounds",
+    [
+        {"geometry": {"type": "Polygon", "coordinates": "{{ params.ring }}"}},
+        {"geometry": {"type": "Polygon", "coordinates": [[["{{ x }}", 1], [2, 1], [2, 2], ["{{ x }}", 1]]]}},
+        {"bbox": ["{{ x }}", 1, 2, 2]},
+    ],
+)
+def test_coordinates_may_be_templates(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], bounds: dict[str, Any]
+) -> None:
+    lines, status = run(capsys, written(tmp_path, processRequest__input__bounds=bounds))
+    assert (len(lines), status) == (2, 0)
+
+
 def test_the_page_shows_what_it_prints(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

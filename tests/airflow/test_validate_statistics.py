@@ -63,7 +63,9 @@ def test_an_evalscript_is_looked_for_beside_the_request(tmp_path: Path) -> None:
 def test_what_airflow_will_render_is_not_judged(tmp_path: Path) -> None:
     span = {"from": "{{ data_interval_start }}", "to": "{{ data_interval_end }}"}
     document = batch_statistical_document(
-        aggregation__timeRange=span, aggregation__resx="{{ params.resolution }}", aggregation__evalscript="{{ script }}"
+        aggregation__timeRange=span,
+        aggregation__resx="{{ params.resolution }}",
+        aggregation__evalscript="{{ script }}.js",
     )
     found = problems(tmp_path, document)
     assert {each.level for each in found} == {"warning"}
