@@ -20,8 +20,9 @@ def announce(
     """
     Describe what was delivered in the events of a task's outlets.
 
-    An ``Asset`` among the outlets has its event described. An ``AssetAlias`` is given the asset of the delivered
-    folder, and only where something was delivered: without that, nobody who waits for it is woken.
+    An ``AssetAlias`` among the outlets is given the asset of the delivered folder, and only where something was
+    delivered: without that, nobody who waits for it is woken. An ``Asset`` has its event described; Airflow itself
+    sends that whenever the task succeeds, also where ``delivered`` is 0.
 
     The event's ``extra`` holds ``task_id``, ``task_ids``, ``outcome``, ``cost_pu``, the number of features by outcome,
     ``delivered_url``, ``report_url``, and, where the request has them, ``bbox`` with its ``crs``, and ``time_range``.
@@ -63,11 +64,17 @@ def _what(request: Mapping[str, Any]) -> dict[str, Any]:
         found["bbox"] = [min(xs), min(ys), max(xs), max(ys)]
     if found:
         found["crs"] = (bounds.get("properties") or {}).get("crs", "http://www.opengis.net/def/crs/OGC/1.3/CRS84")
-    ranges = [each.get("dataFilter", {}).get("timeRange") for each in source.get("data", [])]
-    ranges.append(request.get("aggregation", {}).get("timeRange"))
+    ranges = [(each.get("dataFilter") or {}).get("timeRange") for each in source.get("data") or []]
+    ranges.append((request.get("aggregation") or {}).get("timeRange"))
     given = [each for each in ranges if each]
-    if given:
-        found["time_range"] = {"from": min(each["from"] for each in given), "to": max(each["to"] for each in given)}
+    # Where one has no end, neither have all together.
+    span = {
+        side: choose(each[side] for each in given)
+        for side, choose in (("from", min), ("to", max))
+        if given and all(each.get(side) for each in given)
+    }
+    if span:
+        found["time_range"] = span
     return found
 
 
