@@ -22,6 +22,7 @@ REQUEST_ID = "<requestId>"
 TILE_NAME = "<tileName>"
 OUTPUT_ID = "<outputId>"
 FORMAT = "<format>"
+_TILE_ID = "<tileId>"
 PLACEHOLDERS = (REQUEST_ID, TILE_NAME, OUTPUT_ID, FORMAT)
 
 _ANY = re.compile(r"<[^<>/]*>")
@@ -206,7 +207,10 @@ def _placeholders(rest: str, *, field: str, shown: str) -> set[str]:
     for unknown in sorted(found - set(PLACEHOLDERS)):
         meant = by_lower.get(unknown.lower())
         fix = f"Write {meant} instead." if meant else f"Use {_names(PLACEHOLDERS)}."
-        raise InvalidParameter(field, shown, f"{unknown} is not a placeholder the service knows", fix)
+        rule = "is not a placeholder the service knows"
+        if unknown == _TILE_ID:
+            rule = "is a placeholder that this package does not support, for it finds results by name"
+        raise InvalidParameter(field, shown, f"{unknown} {rule}", fix)
     return found
 
 

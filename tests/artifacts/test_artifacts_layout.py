@@ -131,7 +131,7 @@ def test_a_good_delivery_url(url: str) -> None:
         ("s3://<tileName>/f", "bucket name"),
         ("s3://bucket/<outputId>.tif", "must hold <tileName>"),
         ("s3://bucket/<requestId>/<outputId>.<format>", "must hold <tileName>"),
-        ("s3://bucket/<tileId>.tif", "Write <tileName> instead"),
+        ("s3://bucket/<tileId>.tif", "does not support, for it finds results by name. Write <tileName> instead"),
         ("s3://bucket/<tilename>.tif", "Write <tileName> instead"),
         ("s3://bucket/<REQUESTID>/<tileName>", "Write <requestId> instead"),
         ("s3://bucket/<date>/<tileName>", "<date> is not a placeholder"),
