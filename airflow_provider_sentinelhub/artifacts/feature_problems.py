@@ -218,26 +218,29 @@ class Problem:
         """Whether a repair can put it right."""
         return _TEXTS[self.rule].is_mendable
 
-    def error(self, path: Path) -> InvalidParameter:
+    def error(self, path: Path, *, repaired: bool = False) -> InvalidParameter:
         """
         Return the problem as an error.
 
         :param path: The GeoPackage.
+        :param repaired: Whether a repair was tried already, so that none is advised. Default ``False``.
         """
         text = _TEXTS[self.rule]
+        fix = text.fix.partition(f", {_MAKE}")[0] if repaired else text.fix
         value = list(self.examples) if self.examples else self.count
-        return InvalidParameter(f"{path.name}, {text.what}", value, _spoken(text.rule, self.count), f"{text.fix}.")
+        return InvalidParameter(f"{path.name}, {text.what}", value, _spoken(text.rule, self.count), f"{fix}.")
 
 
-def error_of(path: Path, problems: Sequence[Problem], *, last: str = "") -> InvalidParameter:
+def error_of(path: Path, problems: Sequence[Problem], *, last: str = "", repaired: bool = False) -> InvalidParameter:
     """
     Return one error that names all problems.
 
     :param path: The GeoPackage.
     :param problems: At least one.
     :param last: A sentence about all of them.
+    :param repaired: Whether a repair was tried already. Default ``False``.
     """
-    *errors, end = (problem.error(path) for problem in problems)
+    *errors, end = (problem.error(path, repaired=repaired) for problem in problems)
     first, *others = (*errors, InvalidParameter(end.field, end.value, end.rule, f"{end.fix} {last}".rstrip()))
     return first.with_others(others)
 

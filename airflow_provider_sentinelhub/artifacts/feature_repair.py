@@ -63,7 +63,7 @@ def repair_geopackages(
         written = write_geopackages(_mended(batches, names), target, size=size, max_features=max_features)
     for file in written:
         if left := check_geopackage(file.path):
-            raise error_of(file.path, left)
+            raise error_of(file.path, left, repaired=True)
     return written
 
 
