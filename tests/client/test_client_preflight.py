@@ -246,6 +246,13 @@ def test_inputs_and_data_sources_are_compared_where_there_are_several() -> None:
     assert "setup() has 1 inputs for 2 data sources" in said
 
 
+def test_two_data_sources_have_two_ids() -> None:
+    two = [{"id": "a", "type": "sentinel-2-l2a"}, {"id": "a", "type": "sentinel-2-l1c"}]
+    both = script(source='[{datasource: "a", bands: ["B04"]}, {datasource: "a", bands: ["B04"]}]')
+    found = errors(processRequest__input__data=two, processRequest__evalscript=both)
+    assert found == ["processRequest.input.data.1.id"]
+
+
 # --- files, collections, Zarr --------------------------------------------------------------------------------------
 
 
@@ -290,6 +297,18 @@ def test_what_is_skipped_is_not_overwritten() -> None:
     (said,) = warnings(output__overwrite=True, output__skipExisting=True)
     assert said.startswith("output.overwrite: does not write features again whose results are all there")
     assert warnings(output__overwrite=True, output__skipExisting=False) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"input__id": False}, "input.id"),
+        ({"output__cogParameters": {"overviewLevels": [2, 0]}}, "output.cogParameters.overviewLevels.1"),
+        ({"output__cogParameters": {"overviewMinSize": -1}}, "output.cogParameters.overviewMinSize"),
+    ],
+)
+def test_numbers_that_are_none(changes: dict[str, Any], field: str) -> None:
+    assert errors(**changes, output__cogOutput=True) == [field]
 
 
 def test_cog_parameters_without_cog_are_pointed_out() -> None:
@@ -401,6 +420,25 @@ def test_delivery_to_another_region_has_a_price() -> None:
     assert "in eu-central-1" in said
     landsat = {"processRequest__input__data": [{"type": "landsat-ot-l2"}]}
     assert warnings(US, **there, **landsat) == warnings(None, **there) == warnings(CDSE, **there) == []
+
+
+@pytest.mark.parametrize(
+    ("region", "fix"),
+    [
+        ("eu-central1", "Write eu-central-1."),
+        ("EU-CENTRAL-1", "Write eu-central-1."),
+        ("frankfurt", "Write it as Amazon does, e.g. eu-central-1."),
+    ],
+)
+def test_a_region_that_is_none(region: str, fix: str) -> None:
+    found = look(EU, output__delivery={"s3": {"url": "s3://bucket/f", "region": region}})
+    assert [(error.field, error.fix) for error in found.errors] == [("output.delivery.s3.region", fix)]
+    assert found.warnings == ()
+
+
+@pytest.mark.parametrize("region", ["us-gov-west-1", "ap-southeast-2", "eu-isoe-west-1", "mx-central-1"])
+def test_regions_of_all_kinds_have_a_price(region: str) -> None:
+    assert len(warnings(EU, output__delivery={"s3": {"url": "s3://bucket/f", "region": region}})) == 1
 
 
 def test_delivery_to_another_cloud_has_a_price() -> None:

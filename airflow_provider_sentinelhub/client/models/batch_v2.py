@@ -30,6 +30,12 @@ NO_NUMBERS = ("NaN", "Infinity", "-Infinity")
 """What Zarr writes for the values of a float that JSON has no number for."""
 
 
+def _no_flag(value: Any) -> Any:
+    if isinstance(value, bool):
+        broken("is no number", "Write the id of a tiling grid.")
+    return value
+
+
 class TilingGridInput(RequestModel):
     """
     Process the tiles of a grid that intersect the area of interest.
@@ -41,7 +47,7 @@ class TilingGridInput(RequestModel):
     """
 
     type: Literal["tiling-grid"]
-    id: int
+    id: Annotated[int, BeforeValidator(_no_flag)]
     resolution: float
     buffer_x: Buffer | None = None
     buffer_y: Buffer | None = None
@@ -163,8 +169,8 @@ class CogParameters(RequestModel):
     :param use_predictor: Predictor 2 for integers and 3 for floats; on where absent.
     """
 
-    overview_levels: Annotated[list[int], Text] | None = None
-    overview_min_size: int | None = None
+    overview_levels: Annotated[list[Annotated[int, Field(ge=1)]], Text] | None = None
+    overview_min_size: Annotated[int, Field(ge=1)] | None = None
     resampling_algorithm: (
         Literal["nearest", "average", "gauss", "cubic", "cubicspline", "lanczos", "average_magphase", "mode"] | None
     ) = None

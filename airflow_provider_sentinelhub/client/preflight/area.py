@@ -116,7 +116,7 @@ def grid_of(body: Json) -> TilingGrid | None:
     :param body: The request.
     """
     number = part(body, "input", "id")
-    is_grid = part(body, "input", "type") == "tiling-grid" and isinstance(number, int)
+    is_grid = part(body, "input", "type") == "tiling-grid" and is_number(number)
     return TILING_GRIDS.get(number) if is_grid else None
 
 

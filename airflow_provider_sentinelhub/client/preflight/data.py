@@ -45,6 +45,11 @@ def data_rule(*path: str) -> Rule:
 
 
 def _check_sources(data: str, sources: list[Json]) -> Iterator[Finding]:
+    names = [each.get("id") for each in sources]
+    for number, name in enumerate(names):
+        if name is not None and name in names[:number]:
+            rule = "is the id of another data source as well, and an evalscript tells them apart by it"
+            yield InvalidParameter(f"{data}.{number}.id", name, rule, "Give each an id of its own.")
     for number, source in enumerate(sources):
         yield from _check_filter(f"{data}.{number}.dataFilter", source.get("dataFilter"))
         kind = source.get("type")

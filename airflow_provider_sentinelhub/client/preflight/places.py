@@ -9,7 +9,9 @@ and https://documentation.dataspace.copernicus.eu/APIs/SentinelHub/Data.html
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from airflow_provider_sentinelhub.client.cost_factors import PU_PER_MB_TO_ANOTHER_REGION
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from airflow_provider_sentinelhub.client.deployments import Deployment
 
 PU_PER_MB_TO_ANOTHER_CLOUD = 0.1
+_REGION = re.compile(r"[a-z]{2,4}(-[a-z]+)+-\d+")
 _CDSE = "cdse"
 _AWS = ("aws-eu-central-1", "aws-us-west-2")
 _CDSE_RESOLUTION = 30.0
@@ -105,6 +108,11 @@ def region_findings(
     :param field: Where a request says that region.
     """
     if not deployment.region or region == deployment.region:
+        return
+    if not _REGION.fullmatch(region):
+        meant = get_close_matches(region.lower(), [deployment.region], n=1, cutoff=0.8)
+        fix = f"Write {meant[0]}." if meant else f"Write it as Amazon does, e.g. {deployment.region}."
+        yield InvalidParameter(field, region, "is not the name of a region", fix)
         return
     if collection := makes_collection(body):
         rule = f"is not {deployment.region}, the region of {deployment.title}, and {collection} needs that"
