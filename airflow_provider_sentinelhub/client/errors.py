@@ -108,6 +108,9 @@ class ApiError(SentinelHubError):
     :param violations: Parameters the service named.
     """
 
+    refuses_action = False
+    """Whether it is the answer to an action on a task, which was therefore not carried out."""
+
     def __init__(
         self,
         message: str,

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING
 from airflow_provider_sentinelhub.client.batch import BatchApi, Goal, Step
 from airflow_provider_sentinelhub.client.call import Pause, Procedure
 from airflow_provider_sentinelhub.client.errors import (
+    Conflict,
     IllegalAction,
     InsufficientProcessingUnits,
     InvalidRequest,
     NotFound,
+    PermissionDenied,
 )
 
 if TYPE_CHECKING:
@@ -37,6 +39,8 @@ def act(api: BatchApi, task: BatchTask, goal: Goal) -> Procedure[BatchTask]:
     :param api: The task's API.
     :param task: The task as last seen.
     :param goal: What is wanted of it.
+    :raises ApiError: The service refused an action for good, and ``refuses_action`` is set; or it is not known whether
+        the action was carried out.
     """
     for _ in range(_LOOKS):
         step = api.next_step(task, goal)
@@ -44,10 +48,11 @@ def act(api: BatchApi, task: BatchTask, goal: Goal) -> Procedure[BatchTask]:
             return task
         try:
             yield (api.start if step is Step.START else api.analyse)(task.id).when_fresh()
-        except (InvalidRequest, InsufficientProcessingUnits) as refusal:
-            if api.is_over(task):
+        except (InvalidRequest, PermissionDenied, Conflict) as refusal:
+            if api.is_over(task) and isinstance(refusal, (InvalidRequest, InsufficientProcessingUnits)):
                 return task  # stopped, and still locked or without units: it is asked again at the next look
             if not isinstance(refusal, IllegalAction):
+                refusal.refuses_action = True
                 raise
             yield Pause(1.0)
         before = task
@@ -83,6 +88,9 @@ def stop(api: BatchApi, task_id: str, *, action_on_its_way: bool = False) -> Pro
         try:
             yield api.stop(task_id)
         except NotFound:
+            if action_on_its_way and look + 1 < _AWAITED_LOOKS:
+                yield Pause(1.0)
+                continue
             return None
         except IllegalAction as refusal:
             # The service's own words are newer than any reading; without them a few readings have to do.

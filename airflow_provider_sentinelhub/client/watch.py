@@ -82,7 +82,7 @@ class Watch:
         :param error: What happened.
         """
         self._misses += 1
-        if isinstance(error, ApiError) and error.retryable:
+        if isinstance(error, TimeoutError) or (isinstance(error, ApiError) and error.retryable):
             self._refused_since = None
         elif self._refused_since is None:
             self._refused_since = self.clock()

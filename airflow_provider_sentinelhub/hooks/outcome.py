@@ -7,7 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_sentinelhub.client.errors import ArtifactError, FeaturesFailed, TaskFailed, TaskStopped
+from airflow_provider_sentinelhub.client.errors import (
+    ArtifactError,
+    ArtifactMissing,
+    FeaturesFailed,
+    TaskFailed,
+    TaskStopped,
+)
 from airflow_provider_sentinelhub.hooks.deleted import DELETED
 
 if TYPE_CHECKING:
@@ -152,10 +158,12 @@ def check_not_failed(hook: SentinelHubBatchHook, task: BatchTask, report: Featur
 def _report(hook: SentinelHubBatchHook, tasks: list[BatchTask], *, is_answered: bool) -> FeatureReport | None:
     try:
         return hook.report(tasks[0], tasks[1:])
-    except ArtifactError:
+    except ArtifactError as e:
         # Only DONE promises results: a task that failed or stopped early left none.
         if is_answered:
             raise
+        if not isinstance(e, ArtifactMissing):
+            log.warning("There is no report on its features: %s", e)
         return None
 
 

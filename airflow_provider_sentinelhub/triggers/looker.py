@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
 from airflow_provider_sentinelhub.client.batch import BatchApi, Goal, Step
-from airflow_provider_sentinelhub.client.errors import ApiError, AuthenticationError, NotFound
+from airflow_provider_sentinelhub.client.errors import ApiError, AuthenticationError
 from airflow_provider_sentinelhub.client.procedures import act
 from airflow_provider_sentinelhub.hooks.sentinel_hub import forget_shared_sender, shared_async_sender
 from airflow_provider_sentinelhub.triggers.guards import uninterrupted
@@ -21,7 +21,7 @@ _ACT_S = 60.0
 
 class Refused(Exception):
     """
-    The service refused a step, and will refuse it again.
+    The service refused a step, which was therefore not carried out, and will refuse it again.
 
     :param error: What it said.
     """
@@ -70,6 +70,6 @@ class Looker(AsyncExitStack):
             async with asyncio.timeout(_ACT_S):
                 return await sender.run(act(api, task, goal))
         except ApiError as e:
-            if e.retryable or isinstance(e, (AuthenticationError, NotFound)):
-                raise
-            raise Refused(e) from e
+            if e.refuses_action:
+                raise Refused(e) from e
+            raise
