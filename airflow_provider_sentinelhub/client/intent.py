@@ -2,7 +2,8 @@
 What one Airflow task instance wants, written so that it can be found again in the service's own list.
 
 The tag travels at a place in the request that the API gives back, see ``BatchApi.tagged``; e.g. in its description:
-``Corsica | airflow:dag/run/task/3#1a2b3c4d5e6f7a8b~2``, and ``…~2^1:<id>`` for the first restart of the task ``<id>``.
+``Corsica | airflow:9f8e7d6c/dag/run/task/3#1a2b3c4d5e6f7a8b~2``, and ``…~2^1:<id>`` for the first restart of the task
+``<id>``.
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ from typing import Any
 from urllib.parse import quote, unquote
 
 _DIGEST_CHARS = 16
+INSTALLATION_CHARS = 8
 _TAG = re.compile(
-    r"airflow:(?P<dag>[^/#\s]+)/(?P<run>[^/#\s]+)/(?P<task>[^/#\s]+)(?:/(?P<map>\d+))?#(?P<digest>[0-9a-f]{16})~(?P<generation>\d+)"
+    r"airflow:(?P<installation>[0-9a-f]{8})/(?P<dag>[^/#\s]+)/(?P<run>[^/#\s]+)/(?P<task>[^/#\s]+)(?:/(?P<map>\d+))?#(?P<digest>[0-9a-f]{16})~(?P<generation>\d+)"
     r"(?:\^(?P<round>\d+):(?P<original>[^\s^:]+))?$"
 )
 _UNHASHED = frozenset({"accessKey", "secretAccessKey", "iamRoleARN", "credentials"})
@@ -37,6 +39,8 @@ class Intent:
         retry means the same task, and a clear means a new one.
     :param round: 0, or which restart of features that failed, from 1.
     :param original: Id of the task they failed in; empty where ``round`` is 0.
+    :param installation: Which Airflow it is, 8 hexadecimal digits: DAG, run and task may have the same names in another
+        one that uses the same account.
     """
 
     dag_id: str
@@ -47,11 +51,12 @@ class Intent:
     generation: int
     round: int = 0
     original: str = ""
+    installation: str = "0" * INSTALLATION_CHARS
 
     @property
-    def instance(self) -> tuple[str, str, str, int]:
+    def instance(self) -> tuple[str, str, str, str, int]:
         """The task instance, whatever it wants."""
-        return self.dag_id, self.run_id, self.task_id, self.map_index
+        return self.installation, self.dag_id, self.run_id, self.task_id, self.map_index
 
     @property
     def tag(self) -> str:
@@ -60,7 +65,7 @@ class Intent:
         if self.map_index >= 0:
             parts.append(str(self.map_index))
         restart = f"^{self.round}:{self.original}" if self.round else ""
-        return f"airflow:{'/'.join(parts)}#{self.digest}~{self.generation}{restart}"
+        return f"airflow:{self.installation}/{'/'.join(parts)}#{self.digest}~{self.generation}{restart}"
 
     @classmethod
     def found_in(cls, text: str) -> Intent | None:
@@ -82,6 +87,7 @@ class Intent:
             int(match["generation"]),
             int(match["round"] or 0),
             match["original"] or "",
+            match["installation"],
         )
 
 

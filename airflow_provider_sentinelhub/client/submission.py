@@ -35,6 +35,7 @@ def obtain(
     superseded: str | None = None,
     since: datetime,
     adopt_older: bool = False,
+    adopt_ended: bool = True,
 ) -> Procedure[BatchTask]:
     """
     Return the task of an intent, creating it only where none exists.
@@ -51,29 +52,54 @@ def obtain(
     :param since: Moment before which no task of this task instance can have been created.
     :param adopt_older: After a clear, go on with a task for the same payload that has not failed or been stopped,
         instead of stopping it.
+    :param adopt_ended: Whether a task that has ended can be that of this intent: not where nobody has asked for it
+        before, for then it is of a run that was deleted, and has been made again under the same name.
     """
     if recorded is not None:
         known = yield from _read(api, recorded)
         if known is not None:
             return known
     family = yield from _family(api, intent, since, superseded)
+    wanted_now = [task for task in family if task.id != superseded and (adopt_ended or not api.is_over(task))]
+    if found := _of(api, wanted_now, intent):
+        return found
     for task in family:
-        if api.intent_of(task) == intent or (adopt_older and _may_be_adopted(api, task, intent)):
+        if adopt_older and _may_be_adopted(api, task, intent):
             return task
     for task in family:
         if not api.is_over(task):
             yield from stop(api, task.id)
-    return (yield from _create(api, intent, api.tagged(body, intent.tag), secrets, since))
+    not_it = frozenset(task.id for task in family)
+    return (yield from _create(api, intent, body, secrets, since=since, not_it=not_it))
+
+
+def _of(api: BatchApi, tasks: list[BatchTask], intent: Intent) -> BatchTask | None:
+    """
+    Return the task of an intent.
+
+    There may be two where the first create arrived only after all searches for it: then the one that was begun.
+    """
+    own = [task for task in tasks if api.intent_of(task) == intent]
+    begun = [task for task in own if task.status != "CREATED" or task.user_action != "NONE"]
+    going_on = [task for task in begun if not api.is_over(task)]
+    return next(iter([*going_on, *begun, *reversed(own)]), None)
 
 
 def _create(
-    api: BatchApi, intent: Intent, tagged: Mapping[str, Any], secrets: tuple[str, ...], since: datetime
+    api: BatchApi,
+    intent: Intent,
+    body: Mapping[str, Any],
+    secrets: tuple[str, ...],
+    *,
+    since: datetime,
+    not_it: frozenset[str],
 ) -> Procedure[BatchTask]:
+    tagged = api.tagged(body, intent.tag)
     for attempt in range(1, _CREATES + 1):
         try:
             created: BatchTask = yield api.create(tagged, secrets)
         except OutcomeUnknown:
-            found = yield from _after_lost_answer(api, intent, since)
+            found = yield from _after_lost_answer(api, intent, since, not_it)
             if found is not None:
                 return found
             if attempt == _CREATES:
@@ -106,13 +132,15 @@ def _family(api: BatchApi, intent: Intent, since: datetime, superseded: str | No
     return family
 
 
-def _after_lost_answer(api: BatchApi, intent: Intent, since: datetime) -> Procedure[BatchTask | None]:
+def _after_lost_answer(
+    api: BatchApi, intent: Intent, since: datetime, not_it: frozenset[str]
+) -> Procedure[BatchTask | None]:
     # The service may still be writing what it accepted.
     for search in range(_SEARCHES):
         yield Pause(min(0.5 * 2**search, 4.0))
-        for task in (yield from find(api, intent, since)):
-            if api.intent_of(task) == intent:
-                return task
+        listed = yield from find(api, intent, since)
+        if found := _of(api, [task for task in listed if task.id not in not_it], intent):
+            return found
     return None
 
 

@@ -121,6 +121,7 @@ class SentinelHubBatchHook(SentinelHubHook):
         superseded: str | None = None,
         since: datetime,
         adopt_older: bool = False,
+        adopt_ended: bool = True,
     ) -> BatchTask:
         """
         Return the one task of an intent; it is created only where none exists, and older ones are stopped first.
@@ -131,6 +132,7 @@ class SentinelHubBatchHook(SentinelHubHook):
         :param superseded: Id of the task that was recorded for what this task instance wanted before.
         :param since: Moment before which no task of this task instance can have been created.
         :param adopt_older: After a clear, go on with the old task instead of stopping it.
+        :param adopt_ended: Whether a task that has ended can be that of this intent: not of one that is new.
         """
         from airflow_provider_sentinelhub.client.submission import obtain
 
@@ -145,6 +147,7 @@ class SentinelHubBatchHook(SentinelHubHook):
             superseded=superseded,
             since=since,
             adopt_older=adopt_older,
+            adopt_ended=adopt_ended,
         )
         try:
             return self.sender.run(procedure)
@@ -199,20 +202,25 @@ class SentinelHubBatchHook(SentinelHubHook):
         from airflow_provider_sentinelhub.client.batch import Step
         from airflow_provider_sentinelhub.client.errors import ApiError
 
+        just_read: BatchTask | None = task
         while True:
-            task = self.act(task, goal)
-            if line := watch.saw(task):
-                self.log.info(line)
-            if self.api.next_step(task, goal) is Step.FINISH or watch.is_late or watch.is_over_budget(task):
-                return task
-            time.sleep(watch.pause())
             try:
-                task = self.get(task.id)
+                task = self.act(just_read or self.get(task.id), goal)
             except ApiError as e:
                 if line := watch.missed(e):
                     self.log.warning(line)
-                if watch.is_lost:
+                if e.refuses_action or watch.is_lost:
                     raise
+            else:
+                if line := watch.saw(task):
+                    self.log.info(line)
+                if self.api.next_step(task, goal) is Step.FINISH or watch.is_over_budget(task):
+                    return task
+            # After the look, so that a task which ended in time is never called late.
+            if watch.is_late:
+                return task
+            just_read = None
+            time.sleep(watch.pause())
 
     @cached_property
     def storage(self) -> Storage:

@@ -70,9 +70,6 @@ class CreatesBatchTask(RequestTemplating, BatchTaskOperator):
         body = self.body
         intent = intent_of(context, body)
         record = TaskRecord.read(context)
-        if record:
-            # A kill from here on is meant for this one.
-            self._remote_id = record.id
         ours = record is not None and (record.digest, record.max_tries) == (intent.digest, intent.generation)
         if self.check_bucket and not ours:
             self.hook.check_buckets(body)
@@ -85,6 +82,7 @@ class CreatesBatchTask(RequestTemplating, BatchTaskOperator):
             superseded=record.id if record and not ours else None,
             since=created_since(context),
             adopt_older=self.on_clear == "adopt",
+            adopt_ended=context["ti"].try_number > 1,
         )
         if record and ours and task.id == record.id:
             self.log.info("Going on with task %s, which an earlier attempt created", task.id)

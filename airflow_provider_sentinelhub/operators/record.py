@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
+
+from airflow.sdk.configuration import conf
+
+from airflow_provider_sentinelhub.client.intent import INSTALLATION_CHARS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -15,6 +20,8 @@ if TYPE_CHECKING:
 
 _KEY = "sentinelhub_batch"
 _CREATED_SLACK = timedelta(minutes=10)
+DISOWNED = -1
+"""In place of ``max_tries``: a user has ended what this record is of."""
 
 
 def intent_of(context: Context, body: Mapping[str, Any]) -> Intent:
@@ -28,7 +35,15 @@ def intent_of(context: Context, body: Mapping[str, Any]) -> Intent:
 
     ti = context["ti"]
     map_index = -1 if ti.map_index is None else int(ti.map_index)
-    return Intent(ti.dag_id, ti.run_id, ti.task_id, map_index, digest(body), ti.max_tries or 0)
+    return Intent(
+        ti.dag_id, ti.run_id, ti.task_id, map_index, digest(body), ti.max_tries or 0, installation=_installation()
+    )
+
+
+def _installation() -> str:
+    # Scheduled runs of a DAG have the same names in every Airflow, and two of them may share an account.
+    where = conf.get("api", "base_url", fallback=None) or conf.get("core", "execution_api_server_url", fallback="")
+    return hashlib.sha256(str(where).encode()).hexdigest()[:INSTALLATION_CHARS]
 
 
 def created_since(context: Context) -> datetime:
@@ -52,6 +67,9 @@ class TaskRecord:
     :param earlier: The tasks before it, the original first, whose failed features it runs again.
     :param inherited: How many of them somebody else had created before.
     :param resumes: How often it was started again after a stop.
+    :param before_pu: Processing units a task that somebody else had started had cost when it was started again here;
+        ``None`` where none was.
+    :param is_own: Whether it runs for this task instance; otherwise somebody else has begun it, and may end it.
     :param deadline: Moment at which the wait for it is over, in seconds since the epoch; ``None`` for never.
     """
 
@@ -61,6 +79,8 @@ class TaskRecord:
     earlier: tuple[str, ...] = ()
     inherited: int = 0
     resumes: int = 0
+    before_pu: float | None = None
+    is_own: bool = True
     deadline: float | None = None
 
     @classmethod

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import DAG
 
-from airflow_provider_sentinelhub.client.intent import Intent, digest
 from airflow_provider_sentinelhub.hooks.scripts import with_script_placed
 from airflow_provider_sentinelhub.operators.batch_process import SentinelHubBatchProcessOperator
 from airflow_provider_sentinelhub.operators.batch_statistical import SentinelHubBatchStatisticalOperator
+from airflow_provider_sentinelhub.operators.record import intent_of
 from airflow_provider_sentinelhub.operators.running import RunsBatchTask
 
 if TYPE_CHECKING:
@@ -53,9 +53,7 @@ class Naive(RunsBatchTask):
         :param deadline: Its deadline.
         """
         body = self.body
-        ti = context["ti"]
-        map_index = -1 if ti.map_index is None else ti.map_index
-        intent = Intent(ti.dag_id, ti.run_id, ti.task_id, map_index, digest(body), ti.max_tries or 0)
+        intent = intent_of(context, body)
         placed = with_script_placed(self.hook, body, intent)
         complete, secrets = self.hook.with_credentials(self.hook.api.tagged(placed, intent.tag))
         task: BatchTask = self.hook.send(self.hook.api.create(complete, secrets))

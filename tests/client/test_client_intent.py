@@ -18,7 +18,10 @@ ids = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=30)
     ["a/b", "a#b~1", "a b", "airflow:x/y/z#0123456789abcdef~1", "%2F", "é", "scheduled__2025-01-01T00:00:00+00:00", "7"]
 )
 digests = st.text("0123456789abcdef", min_size=16, max_size=16)
-intents = st.builds(Intent, ids, ids, ids, st.integers(-1, 100_000), digests, st.integers(0, 1000))
+installations = st.text("0123456789abcdef", min_size=8, max_size=8)
+intents = st.builds(
+    Intent, ids, ids, ids, st.integers(-1, 100_000), digests, st.integers(0, 1000), installation=installations
+)
 
 
 @given(intents, st.none() | st.text(st.characters(exclude_categories=["Cs"]), max_size=40))
@@ -38,7 +41,7 @@ def test_different_intents_have_different_tags(one: Intent, other: Intent) -> No
 def test_the_tag_as_people_see_it() -> None:
     intent = Intent("corsica", "manual__2025", "ndvi.max", 3, "1a2b3c4d5e6f7a8b", 2)
     tagged = batch_v2.tagged({"description": "Max NDVI"}, intent.tag)
-    assert tagged == {"description": "Max NDVI | airflow:corsica/manual__2025/ndvi.max/3#1a2b3c4d5e6f7a8b~2"}
+    assert tagged == {"description": "Max NDVI | airflow:00000000/corsica/manual__2025/ndvi.max/3#1a2b3c4d5e6f7a8b~2"}
     assert batch_v2.tagged({"description": ""}, intent.tag) == batch_v2.tagged({}, intent.tag)
     assert batch_v2.tagged({}, intent.tag) == {"description": intent.tag}
 
@@ -53,15 +56,17 @@ def test_nothing_is_found_in_foreign_descriptions(text: str) -> None:
     [
         "",
         "airflow",
-        "airflow:a/b/c",
-        "airflow:a/b/c#1a2b3c4d5e6f7a8b",
-        "airflow:a/b#1a2b3c4d5e6f7a8b~1",
-        "airflow:a/b/c#1A2B3C4D5E6F7A8B~1",
-        "airflow:a/b/c#1a2b~1",
-        "airflow:a/b/c/d#1a2b3c4d5e6f7a8b~1",
-        "airflow:a b/c/d#1a2b3c4d5e6f7a8b~1",
-        "airflow:a/b/c#1a2b3c4d5e6f7a8b~1 and more",
-        "airflow:a/b/c/1/2#1a2b3c4d5e6f7a8b~1",
+        "airflow:0a1b2c3d/a/b/c",
+        "airflow:0a1b2c3d/a/b/c#1a2b3c4d5e6f7a8b",
+        "airflow:0a1b2c3d/a/b#1a2b3c4d5e6f7a8b~1",
+        "airflow:0a1b2c3d/a/b/c#1A2B3C4D5E6F7A8B~1",
+        "airflow:0a1b2c3d/a/b/c#1a2b~1",
+        "airflow:0a1b2c3d/a/b/c/d#1a2b3c4d5e6f7a8b~1",
+        "airflow:0a1b2c3d/a b/c/d#1a2b3c4d5e6f7a8b~1",
+        "airflow:0a1b2c3d/a/b/c#1a2b3c4d5e6f7a8b~1 and more",
+        "airflow:0a1b2c3d/a/b/c/1/2#1a2b3c4d5e6f7a8b~1",
+        "airflow:a/b/c#1a2b3c4d5e6f7a8b~1",
+        "airflow:0a1b2c3/a/b/c#1a2b3c4d5e6f7a8b~1",
     ],
 )
 def test_what_only_looks_like_a_tag_is_none(text: str) -> None:
