@@ -1,4 +1,4 @@
-"""Which errors Airflow should retry: those that may mend by themselves, and no others."""
+"""Which errors Airflow should retry, and which leave it open whether a remote task runs on."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from airflow.sdk.exceptions import AirflowFailException
 
-from airflow_provider_sentinelhub.client.errors import SentinelHubError
+from airflow_provider_sentinelhub.client.errors import ApiError, NotFound, SentinelHubError, TaskError
 
 
 @contextmanager
@@ -25,3 +25,15 @@ def airflow_failures() -> Iterator[None]:
         if e.retryable:
             raise
         raise AirflowFailException(str(e)) from e
+
+
+def may_run_on(error: Exception) -> bool:
+    """
+    Whether the remote task may run on behind an error of an operator that works on it.
+
+    :param error: The error.
+    """
+    # The task has ended, is not worth its price, or is gone; or it was not started.
+    if isinstance(error, (TaskError, NotFound)):
+        return False
+    return not (isinstance(error, ApiError) and error.refuses_action)

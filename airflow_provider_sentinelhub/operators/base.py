@@ -1,17 +1,20 @@
-"""What all operators on a remote task share: the connections, which task it is, and what a kill means for it."""
+"""What all operators on a remote task share: the connections, which task it is, and what their own end means for it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk import BaseOperator
 
-from airflow_provider_sentinelhub.hooks.failures import airflow_failures
+from airflow_provider_sentinelhub.client.errors import ApiError, InvalidConfiguration, SentinelHubError
+from airflow_provider_sentinelhub.hooks.failures import airflow_failures, may_run_on
 from airflow_provider_sentinelhub.hooks.sentinel_hub import SentinelHubHook
-from airflow_provider_sentinelhub.operators.killing import Killed, an_attempt_follows
+from airflow_provider_sentinelhub.operators.killing import Killed, an_attempt_follows, is_last_attempt
+from airflow_provider_sentinelhub.operators.record import DISOWNED, TaskRecord
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -32,6 +35,8 @@ class BatchTaskOperator(BaseOperator):
 
     template_fields: Sequence[str] = ("sentinelhub_conn_id", "aws_conn_id", "gcp_conn_id")
     api: ClassVar[str]
+    # Whether it starts the remote task, which costs something from then on.
+    starts: ClassVar[bool] = False
     stop_on_kill: bool = False
 
     def __init__(
@@ -49,6 +54,7 @@ class BatchTaskOperator(BaseOperator):
         self._remote_id: str | None = None
         self._is_at_work = False
         self._was_killed = False
+        self._is_guest = False
 
     @cached_property
     def hook(self) -> SentinelHubBatchHook:
@@ -70,28 +76,84 @@ class BatchTaskOperator(BaseOperator):
     @contextmanager
     def at_work(self, context: Context) -> Iterator[None]:
         """
-        Surround all work: end it where the Airflow task is killed, and see to the remote task then.
+        Surround all work: end it where the Airflow task is killed, and see to the remote task however it ends.
 
         :param context: The task's context.
         :raises AirflowFailException: In place of an error that no retry can mend.
-        :raises AirflowException: The Airflow task was killed.
+        :raises AirflowException: The Airflow task was killed; or in place of an error that says nothing about the
+            remote task, which a retry therefore looks at.
         """
-        from airflow.sdk.exceptions import AirflowException
+        from airflow.sdk.exceptions import AirflowException, AirflowTaskTimeout
 
         self._is_at_work = not self._was_killed
         if self._was_killed:
             raise AirflowException("The Airflow task was killed")
         try:
             with airflow_failures():
-                yield
+                self._recall(context)
+                try:
+                    yield
+                except AirflowTaskTimeout:
+                    self.out_of_time(context)
+                    raise
+                except Exception as error:
+                    self._leave(context, error)
+                    raise
         except Killed:
-            if self.stop_on_kill and self._remote_id and an_attempt_follows(context["ti"]):
-                self.log.warning("Killed, but not by a user: task %s goes on for the next attempt", self._remote_id)
-            else:
-                self._stop_remote_task()
+            if self.stops and self._remote_id:
+                if an_attempt_follows(context["ti"]):
+                    self.log.warning("Killed, but not by a user: task %s goes on for the next attempt", self._remote_id)
+                else:
+                    try:
+                        self._stop_remote_task()
+                    finally:
+                        self._disown(context)
             raise AirflowException("The Airflow task was killed") from None
         finally:
             self._is_at_work = False
+
+    def _recall(self, context: Context) -> None:
+        """Before anything can fail, learn which remote task an earlier attempt may have left running."""
+        if (record := TaskRecord.read(context)) and record.is_own:
+            self._remote_id = record.id
+
+    def _disown(self, context: Context) -> None:
+        """See to it that no attempt takes up again what a user has ended by killing this one."""
+        # A clear raises max_tries only where the executor reports the killed worker's success.
+        if record := TaskRecord.read(context):
+            replace(record, max_tries=DISOWNED).write(context)
+
+    def out_of_time(self, context: Context) -> None:
+        """
+        See to the remote task where Airflow's ``execution_timeout`` ends the work.
+
+        :param context: The task's context.
+        """
+
+    @property
+    def stops(self) -> bool:
+        """Whether the end of this Airflow task is to be the end of the remote one."""
+        return self.stop_on_kill and not self._is_guest
+
+    def _leave(self, context: Context, error: Exception) -> None:
+        """
+        Leave no remote task running that nobody waits for, and none alone that a retry can look at again.
+
+        :raises AirflowException: In place of an error that Airflow would not retry, because a retry follows.
+        """
+        from airflow.sdk.exceptions import AirflowException
+
+        if not (self._remote_id and self.starts and self.stops and may_run_on(error)):
+            return
+        if not is_last_attempt(context["ti"]):
+            if not isinstance(error, SentinelHubError) or error.retryable:
+                return
+            if isinstance(error, (ApiError, InvalidConfiguration)):
+                raise AirflowException(str(error)) from error
+        try:
+            self._stop_remote_task("No attempt follows")
+        except Exception:
+            self.log.exception("Could not stop task %s: look at it, it may still be running", self._remote_id)
 
     def on_kill(self) -> None:
         """
@@ -107,7 +169,7 @@ class BatchTaskOperator(BaseOperator):
             raise Killed
         self._stop_remote_task()
 
-    def _stop_remote_task(self) -> None:
-        if self._remote_id and self.stop_on_kill:
-            self.log.info("Killed: stopping task %s", self._remote_id)
+    def _stop_remote_task(self, why: str = "Killed") -> None:
+        if self._remote_id and self.stops:
+            self.log.info("%s: stopping task %s", why, self._remote_id)
             self.hook.stop(self._remote_id)

@@ -21,6 +21,15 @@ class Killed(BaseException):
     """
 
 
+def is_last_attempt(ti: RuntimeTaskInstanceProtocol) -> bool:
+    """
+    Whether no retry follows a failure of this attempt.
+
+    :param ti: The task instance.
+    """
+    return ti.try_number > ti.max_tries
+
+
 def an_attempt_follows(ti: RuntimeTaskInstanceProtocol) -> bool:
     """
     Whether a killed attempt is followed by another one by itself, which then goes on with the remote task.
@@ -30,7 +39,7 @@ def an_attempt_follows(ti: RuntimeTaskInstanceProtocol) -> bool:
 
     :param ti: The task instance of the killed attempt.
     """
-    if ti.try_number > ti.max_tries:
+    if is_last_attempt(ti):
         return False
     mapped = ti.map_index is not None and ti.map_index >= 0
     try:

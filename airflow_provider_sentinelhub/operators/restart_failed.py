@@ -63,6 +63,9 @@ class RestartsFailedOfTask(RestartsFailedFeatures):
     def _record(self, context: Context) -> TaskRecord:
         record, wanted = TaskRecord.read(context), intent_of(context, self.body)
         if record is None or (record.digest, record.max_tries) != (wanted.digest, wanted.generation):
+            if record is not None and record.is_own and record.digest != wanted.digest:
+                self.log.info("Another task is to be restarted now: stopping task %s", record.id)
+                self.hook.stop(record.id)
             record = self.found(context, self.hook.get(self.batch_task_id))
             record = replace(record, inherited=len(record.earlier))
             record.write(context)

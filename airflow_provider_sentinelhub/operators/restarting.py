@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from airflow_provider_sentinelhub.hooks import checks
 from airflow_provider_sentinelhub.hooks.budget import check_budget
 from airflow_provider_sentinelhub.hooks.outcome import GivenUp, conclude, was_skipped
+from airflow_provider_sentinelhub.operators import rivals
 from airflow_provider_sentinelhub.operators.outlets import announce
 from airflow_provider_sentinelhub.operators.record import TaskRecord, created_since, intent_of
 from airflow_provider_sentinelhub.operators.waiting import WaitsForBatchTask
@@ -26,11 +27,8 @@ from airflow_provider_sentinelhub.operators.waiting import WaitsForBatchTask
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from airflow_provider_sentinelhub.client.intent import Intent
     from airflow_provider_sentinelhub.client.models.answers import BatchTask
     from airflow_provider_sentinelhub.triggers.events import BatchEvent
-
-_NO_RIVAL = frozenset({"FAILED", "STOPPED"})
 
 
 class RestartsFailedFeatures(WaitsForBatchTask):
@@ -47,6 +45,7 @@ class RestartsFailedFeatures(WaitsForBatchTask):
     """
 
     template_fields: Sequence[str] = (*WaitsForBatchTask.template_fields, "on_partial", "max_restarts", "max_pu")
+    starts = True
     owns_original = True
     choices: ClassVar[tuple[str, ...]] = checks.ON_PARTIAL_WITH_RESTART
     fewest_restarts: ClassVar[int] = 0
@@ -103,8 +102,10 @@ class RestartsFailedFeatures(WaitsForBatchTask):
         """
         record = self._remembered = self._record_of(context, task, deadline)
         last = task if record.id == task.id else self.hook.get(record.id)
-        own = record.earlier[record.inherited + (not self.owns_original) :]
-        self.spent_pu = sum(self.hook.get(each).cost_pu or 0.0 for each in own)
+        self._is_guest = not record.is_own
+        paid_here = self.owns_original or record.before_pu is not None
+        own = record.earlier[record.inherited + (not paid_here) :]
+        self.spent_pu = sum(self.hook.get(each).cost_pu or 0.0 for each in own) - (record.before_pu or 0.0)
         go_on = super().carry_on
         return self._or_what_there_is(context, lambda: go_on(context, last, deadline), deadline)
 
@@ -118,6 +119,11 @@ class RestartsFailedFeatures(WaitsForBatchTask):
         self._remembered = None
         woken = super().woken
         return self._or_what_there_is(context, lambda: woken(context, happened), happened.deadline)
+
+    def _is_own(self, context: Context, task: BatchTask) -> bool:
+        """Whether a task was created for this task instance."""
+        intent = self.hook.api.intent_of(task)
+        return intent is not None and intent.instance == intent_of(context, {}).instance
 
     def _or_what_there_is(self, context: Context, work: Callable[[], Any], deadline: float | None) -> Any:
         """Do some work; where a restart has no money or time left, report on what the tasks before it delivered."""
@@ -152,7 +158,12 @@ class RestartsFailedFeatures(WaitsForBatchTask):
 
     def budget(self) -> float | None:
         """Return the processing units the remote task may spend; ``None`` for any."""
-        return None if self.max_pu is None else float(self.max_pu) - self.spent_pu
+        return None if self.max_pu is None or self._is_guest else float(self.max_pu) - self.spent_pu
+
+    def limit(self) -> str:
+        """Say what the remote task may spend."""
+        before = f" less the {self.spent_pu:.1f} PU spent before" if self.spent_pu > 0 else ""
+        return f"max_pu = {(self.budget() or 0.0) + self.spent_pu:g}{before}"
 
     def finish(self, context: Context, task: BatchTask) -> Any:
         """
@@ -191,8 +202,7 @@ class RestartsFailedFeatures(WaitsForBatchTask):
 
         if len(record.earlier) - record.inherited >= int(self.max_restarts):
             return False
-        is_own = self.owns_original or len(record.earlier) > record.inherited
-        spent = self.spent_pu + (task.cost_pu or 0.0 if is_own else 0.0)
+        spent = self.spent_pu + (task.cost_pu or 0.0 if record.is_own else 0.0)
         if self.max_pu is not None and float(self.max_pu) - spent < MINIMUM_PU:
             self._no_restart = (
                 f"There was no restart: it costs {MINIMUM_PU:g} PU at least, and of max_pu = {float(self.max_pu):g} "
@@ -224,7 +234,8 @@ class RestartsFailedFeatures(WaitsForBatchTask):
         :param record: What is remembered of it.
         """
         self.log.info("Task %s was STOPPED (%s): starting it again", task.id, task.stopped_status_reason)
-        replace(record, id=task.id, resumes=record.resumes + 1).write(context)
+        before_pu = record.before_pu if record.is_own else task.cost_pu or 0.0
+        replace(record, id=task.id, resumes=record.resumes + 1, before_pu=before_pu, is_own=True).write(context)
         self._is_resuming = True
         return self.carry_on(context, task, record.deadline)
 
@@ -249,25 +260,18 @@ class RestartsFailedFeatures(WaitsForBatchTask):
         """
         intent = self.hook.api.intent_of(task)
         original = self.hook.get(intent.original) if intent and intent.round else task
-        known = [original.id, *(restart.id for restart in self._begun(self.hook.restarts_of(original)))]
+        known = [original.id, *(restart.id for restart in rivals.begun(self.hook.api, self.hook.restarts_of(original)))]
         # One that was created a moment ago may not be listed yet.
         *earlier, last = known if task.id in known else [*known, task.id]
         wanted = intent_of(context, self.body)
-        return TaskRecord(last, wanted.digest, wanted.generation, earlier=tuple(earlier), deadline=self.new_deadline())
-
-    def _begun(self, restarts: list[BatchTask]) -> list[BatchTask]:
-        """Leave out what was created for a restart that somebody else had begun: it is never started."""
-        begun: list[BatchTask] = []
-        rounds: set[int] = set()
-        for task in restarts:
-            intent = self.hook.api.intent_of(task)
-            number = intent.round if intent else 0
-            if task.status == "CREATED" and number in rounds:
-                continue
-            begun.append(task)
-            if task.status not in _NO_RIVAL:
-                rounds.add(number)
-        return begun
+        return TaskRecord(
+            last,
+            wanted.digest,
+            wanted.generation,
+            earlier=tuple(earlier),
+            deadline=self.new_deadline(),
+            is_own=self._is_own(context, task if last == task.id else self.hook.get(last)),
+        )
 
     def _body_for_failed(self, task: BatchTask, record: TaskRecord) -> dict[str, Any] | None:
         runs = [*(self.hook.get(each) for each in record.earlier), task]
@@ -279,21 +283,11 @@ class RestartsFailedFeatures(WaitsForBatchTask):
         restarted = self.hook.obtain(
             intent, body, recorded=None, since=created_since(context), adopt_older=self.on_clear == "adopt"
         )
-        restarted = self._first_of_rivals(restarted, intent)
-        self.log.info("Restart %d of task %s: task %s", len(earlier), earlier[0], restarted.id)
-        replace(record, id=restarted.id, earlier=earlier, resumes=0).write(context)
-        return self.carry_on(context, restarted, record.deadline)
-
-    def _first_of_rivals(self, restarted: BatchTask, intent: Intent) -> BatchTask:
-        """Return the first task created for the same restart: two operators may have begun it at the same moment."""
-
-        def is_rival(task: BatchTask) -> bool:
-            other = self.hook.api.intent_of(task)
-            return other is not None and other.round == intent.round and task.status not in _NO_RIVAL
-
-        # Oldest first. The own one may not be listed yet, and then those that are listed are older.
-        rivals = [task for task in self.hook.restarts_of(self.hook.get(intent.original)) if is_rival(task)]
-        first = rivals[0] if rivals else restarted
+        first = rivals.first(self.hook.api, self.hook.restarts_of(self.hook.get(intent.original)), restarted)
         if first.id != restarted.id:
             self.log.warning("Somebody else has begun restart %d: going on with theirs", intent.round)
-        return first
+        restarted = first
+        self.log.info("Restart %d of task %s: task %s", len(earlier), earlier[0], restarted.id)
+        is_own = self._is_own(context, restarted)
+        replace(record, id=restarted.id, earlier=earlier, resumes=0, is_own=is_own).write(context)
+        return self.carry_on(context, restarted, record.deadline)

@@ -103,6 +103,7 @@ class EstimatesBatchTask(AnalysesBatchTask):
 class StartsBatchTask(WorksOnBatchTask):
     """Base of the operators that start a task, and return its id."""
 
+    starts = True
     stop_on_kill = True
 
     def execute(self, context: Context) -> str:

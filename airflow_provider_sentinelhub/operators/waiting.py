@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 from airflow.sdk.configuration import conf
 
 from airflow_provider_sentinelhub.hooks import checks
+from airflow_provider_sentinelhub.operators import limits
 from airflow_provider_sentinelhub.operators.base import TASK_ID_XCOM, BatchTaskOperator
+from airflow_provider_sentinelhub.operators.record import TaskRecord
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -90,10 +92,11 @@ class WaitsForBatchTask(BatchTaskOperator):
 
     def new_deadline(self) -> float | None:
         """Return the moment at which a wait that starts now is over, in seconds since the epoch."""
-        # Airflow does not apply execution_timeout to a deferred task (apache/airflow#69678), so it counts here.
-        given = [each for each in (self.timeout, self.execution_timeout) if each is not None]
-        seconds = [each.total_seconds() if isinstance(each, timedelta) else float(each) for each in given]
-        return time.time() + min(seconds) if seconds else None
+        return limits.deadline(self._limits, in_worker=not self.deferrable)
+
+    @property
+    def _limits(self) -> limits.Limits:
+        return {"timeout": self.timeout, "execution_timeout": self.execution_timeout}
 
     def carry_on(self, context: Context, task: BatchTask, deadline: float | None) -> Any:
         """
@@ -134,6 +137,10 @@ class WaitsForBatchTask(BatchTaskOperator):
         """Return the processing units the remote task may spend; ``None`` for any."""
         return None
 
+    def limit(self) -> str:
+        """Say what the remote task may spend."""
+        return f"max_pu = {self.budget():g}"
+
     def end_over_budget(self, task: BatchTask) -> NoReturn:
         """
         Stop the remote task and fail, because it has spent more than it may.
@@ -144,7 +151,7 @@ class WaitsForBatchTask(BatchTaskOperator):
 
         stopped = self.hook.stop(task.id) or task
         raise BudgetExceeded(
-            f"Task {task.id} has spent {stopped.cost_pu or 0:.1f} PU, more than max_pu = {self.budget():g}; it was "
+            f"Task {task.id} has spent {stopped.cost_pu or 0:.1f} PU, more than {self.limit()}; it was "
             f"stopped and is now {stopped.status}. What was delivered stays in the bucket. Raise max_pu, or ask for "
             "less."
         )
@@ -169,7 +176,7 @@ class WaitsForBatchTask(BatchTaskOperator):
             poll_interval=float(self.poll_interval),
             deadline=deadline,
             max_pu=self.budget(),
-            stop_on_kill=self.stop_on_kill,
+            stop_on_kill=self.stops,
             progress_interval=float(self.progress_interval),
         )
         # The trigger keeps the deadline; Airflow's own timeout is for a trigger that nobody runs any more.
@@ -205,14 +212,18 @@ class WaitsForBatchTask(BatchTaskOperator):
             self.log.warning("Woken by an event about task %s: looking at %s", happened.batch_task_id, own)
             return self.carry_on(context, self.hook.get(own), self.deadline_of(context))
         if happened.kind is EventKind.REFUSED:
-            raise api_error(happened.error, happened.message)
+            refusal = api_error(happened.error, happened.message)
+            refusal.refuses_action = True
+            raise refusal
         if happened.kind is EventKind.LOST:
             self.log.error("Could not look at task %s any more: %s", happened.batch_task_id, happened.message)
         # The truth is what the service says now, not what a trigger saw some time ago.
         task = self.hook.get(happened.batch_task_id)
-        if happened.kind is EventKind.LATE and task.status != "DONE":
+        # What was stopped for it looks stopped; what has ended by itself meanwhile is reported on.
+        ended_by_itself = self.hook.api.is_over(task) and task.status != "STOPPED"
+        if happened.kind is EventKind.LATE and not ended_by_itself:
             self.give_up(task.id)
-        if happened.kind is EventKind.OVER_BUDGET and task.status != "DONE":
+        if happened.kind is EventKind.OVER_BUDGET and not ended_by_itself:
             self.end_over_budget(task)
         return self.carry_on(context, task, happened.deadline)
 
@@ -253,13 +264,26 @@ class WaitsForBatchTask(BatchTaskOperator):
     def _recalled(self, context: Context) -> str | None:
         ti = context["ti"]
         found = ti.xcom_pull(key=TASK_ID_XCOM, task_ids=self.task_id, map_indexes=ti.map_index)
-        return str(found) if found else None
+        if found:
+            return str(found)
+        record = TaskRecord.read(context)
+        return record.id if record else None
 
     def _count_crash(self, context: Context) -> int:
         ti = context["ti"]
         crashes = int(ti.xcom_pull(key=_CRASHES_XCOM, task_ids=self.task_id, map_indexes=ti.map_index) or 0) + 1
         ti.xcom_push(key=_CRASHES_XCOM, value=crashes)
         return crashes
+
+    def out_of_time(self, context: Context) -> None:  # noqa: ARG002 - the base's signature
+        """
+        Give the remote task up where Airflow's ``execution_timeout`` ends the work, unless it has ended.
+
+        :param context: The task's context.
+        :raises TaskTimedOut: It was given up, and no retry is to take it for one that a user has stopped.
+        """
+        if self._remote_id and not self.hook.api.is_over(self.hook.get(self._remote_id)):
+            self.give_up(self._remote_id)
 
     def deadline_of(self, context: Context) -> float | None:  # noqa: ARG002 - operators that keep a record read it there
         """
@@ -277,15 +301,11 @@ class WaitsForBatchTask(BatchTaskOperator):
         """
         from airflow_provider_sentinelhub.client.errors import TaskTimedOut
 
-        stopped = self.hook.stop(task_id) if self.stop_on_kill else None
+        stopped = self.hook.stop(task_id) if self.stops else None
         state = f"it was stopped and is now {stopped.status}" if stopped else "it was left running"
         if stopped is not None and stopped.status == "CREATED":
             state = "it was never started"
-        within = " and ".join(
-            f"{name} = {value}"
-            for name, value in (("timeout", self.timeout), ("execution_timeout", self.execution_timeout))
-            if value is not None
-        )
         raise TaskTimedOut(
-            f"Task {task_id} did not finish within {within}; {state}. Raise the limit, or ask for less at once."
+            f"Task {task_id} did not finish within {limits.said(self._limits)}; {state}. Raise the limit, or ask for "
+            "less at once."
         )

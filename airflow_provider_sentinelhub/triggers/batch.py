@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 
 TASK_ID_XCOM = "sentinelhub_task_id"
 
-_ON_KILL_S = 12.0
+# Many may be killed at once, and the service may be slow to take up a start that has to be stopped. Airflow's own limit
+# of 30 seconds only cancels, see guards.
+_ASK_S = 120.0
+_STOP_S = 900.0
 
 
 class SentinelHubBatchTrigger(BaseTrigger):
@@ -161,7 +164,7 @@ class SentinelHubBatchTrigger(BaseTrigger):
 
     async def _stop_if_killed(self) -> None:
         try:
-            async with asyncio.timeout(_ON_KILL_S):
+            async with asyncio.timeout(_ASK_S):
                 wanted = await self._still_wanted()
         except TimeoutError:
             # One stopped by mistake is lost work; one left running is at least named here.
@@ -179,7 +182,7 @@ class SentinelHubBatchTrigger(BaseTrigger):
 
         self.log.info("%s: stopping task %s", why, self.batch_task_id)
         try:
-            async with asyncio.timeout(_ON_KILL_S), shared_async_sender(self.sentinelhub_conn_id) as sender:
+            async with asyncio.timeout(_STOP_S), shared_async_sender(self.sentinelhub_conn_id) as sender:
                 await sender.run(stop(APIS[self.api], self.batch_task_id))
         except Exception:
             self.log.exception("Could not stop task %s: look at it, it may still be running", self.batch_task_id)

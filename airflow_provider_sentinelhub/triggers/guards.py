@@ -13,6 +13,8 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
+_WAITS = frozenset({"deferred", "running"})
+
 
 async def uninterrupted(work: Coroutine[Any, Any, T]) -> T:
     """
@@ -38,9 +40,10 @@ async def uninterrupted(work: Coroutine[Any, Any, T]) -> T:
 
 async def is_still_wanted(task_instance: Any, xcom_key: str, value: str) -> bool:
     """
-    Whether a task instance is deferred, and deferred on this very thing.
+    Whether a task instance waits, or works, and for this very thing.
 
     The state alone does not tell: after a clear the new attempt may already be deferred again, on something else.
+    Queued is not enough, though one that was woken is queued as well: after a clear it may be so for hours.
 
     :param task_instance: The task instance the trigger was made for.
     :param xcom_key: XCom in which each attempt says what it waits for.
@@ -63,7 +66,7 @@ async def is_still_wanted(task_instance: Any, xcom_key: str, value: str) -> bool
         raise RuntimeError(f"cannot read the task's state: {type(answer).__name__}")  # noqa: TRY004 - an answer, not an argument
     mapped = task_instance.map_index is not None and task_instance.map_index >= 0
     key = f"{task_instance.task_id}_{task_instance.map_index}" if mapped else task_instance.task_id
-    if answer.task_states.get(task_instance.run_id, {}).get(key) != "deferred":
+    if answer.task_states.get(task_instance.run_id, {}).get(key) not in _WAITS:
         return False
     current = await XCom.aget_one(
         key=xcom_key,

@@ -267,7 +267,7 @@ class TestOnKill:
             raise ConnectionError("the API server is down")
 
         monkeypatch.setattr(comms, "asend", unreachable)
-        monkeypatch.setattr("airflow_provider_sentinelhub.triggers.batch._ON_KILL_S", 0.5)
+        monkeypatch.setattr("airflow_provider_sentinelhub.triggers.batch._ASK_S", 0.5)
         await trigger.on_kill()
         assert user_action(sim, trigger) == "START"
         assert f"Cannot tell whether task {trigger.batch_task_id} was killed" in capfd.readouterr().out
