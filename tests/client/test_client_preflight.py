@@ -135,6 +135,13 @@ def test_a_utm_zone_ends_somewhere(epsg: int, bbox: list[float], is_there: bool)
     assert errors(**{BOUNDS: bounds}) == ([] if is_there else ["processRequest.input.bounds.bbox"])
 
 
+def test_parts_that_share_an_edge_are_pointed_out() -> None:
+    parts = [[square(8, 41)], [square(9, 41)]]
+    bounds = {"geometry": {"type": "MultiPolygon", "coordinates": parts}, "bbox": [8.5, 41, 9.5, 42]}
+    (said,) = warnings(**{BOUNDS: bounds})
+    assert "geometry: has parts that share an edge" in said
+
+
 def test_a_geometry_of_very_many_parts_is_pointed_out() -> None:
     parts = [[square(8 + n % 40 / 20, 41 + n // 40 / 20, 0.01)] for n in range(1001)]
     (said,) = warnings(**{BOUNDS: {"geometry": {"type": "MultiPolygon", "coordinates": parts}}})

@@ -84,6 +84,9 @@ class Area:
         yield from (problem for problem in self._read.values() if isinstance(problem, InvalidParameter))
         for name, shape in shapes.items():
             yield from _check_parts(f"{self.field}.{name}", shape)
+            if not shape.is_valid:
+                fact = "has parts that share an edge, which is not valid in the strictest sense"
+                yield Advice(f"{self.field}.{name}", fact, "Merge them, e.g. with shapely.union_all.")
             yield from _check_extent(f"{self.field}.{name}", shape.bounds, self.epsg, f"{self.field}.properties.crs")
         if len(shapes) > 1 and not shapes["bbox"].intersects(shapes["geometry"]):
             rule = "has nothing in common with the geometry beside it, and only what both cover is processed"
@@ -157,7 +160,7 @@ def _read_geometry(field: str, given: Any) -> BaseGeometry | InvalidParameter | 
         return None  # what is no polygon at all, the model says
     try:
         found = shape(given)
-        reason = "" if found.is_valid else shapely.is_valid_reason(found)
+        reason = "" if found.is_valid or _only_touches(found) else shapely.is_valid_reason(found)
         is_empty = found.is_empty
     except (ShapelyError, ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError) as e:
         text = str(e).partition("\n")[0] or type(e).__name__
@@ -168,6 +171,16 @@ def _read_geometry(field: str, given: Any) -> BaseGeometry | InvalidParameter | 
         fix = "Mend it, e.g. with shapely.make_valid, or draw it anew."
         return InvalidParameter(field, given, f"is not a valid polygon: {reason}", fix)
     return found
+
+
+def _only_touches(shape: BaseGeometry) -> bool:
+    """Say whether an invalid geometry is made of valid parts that have no more than edges in common."""
+    import shapely
+
+    parts = shapely.get_parts(shape)
+    if len(parts) == 1 or not shapely.is_valid(parts).all():
+        return False
+    return bool(shapely.union_all(parts).area >= (1 - _ROUNDING) * shape.area)
 
 
 def _check_parts(field: str, shape: BaseGeometry) -> Iterator[Finding]:
