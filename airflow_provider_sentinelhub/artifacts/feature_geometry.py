@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _WGS84 = 4326
 _WORLD = (180.0, 90.0)
-_POLYGON, _MULTIPOLYGON = 3, 6
+POLYGON, MULTIPOLYGON, COLLECTION = 3, 6, 7
 # Little-endian, with a bounding box in two dimensions: what nearly everybody writes. Cut by SQLite, not in Python.
 _USUAL = b"GP\0\x03"
 # Where the WKB begins, by the byte of flags; an unknown kind of bounding box leaves nothing to read.
@@ -63,6 +63,19 @@ def check_geometries(connection: sqlite3.Connection, table: FeatureTable, defaul
         check.run([check.wkb(row, blob) for row, (_, blob, _) in enumerate(some)])
 
 
+def polygons_of(collection: Any) -> list[Any]:
+    """
+    Return the polygons a geometry is made of; none where it is made of anything else as well.
+
+    :param collection: A shapely geometry.
+    """
+    import shapely
+
+    # Once for the collection, and once for its multipolygons.
+    parts = shapely.get_parts(shapely.get_parts(collection))
+    return parts.tolist() if (shapely.get_type_id(parts) == POLYGON).all() else []
+
+
 @dataclass(frozen=True, slots=True)
 class _Check:
     connection: sqlite3.Connection
@@ -99,8 +112,14 @@ class _Check:
         self._note(Rule.GEOMETRY, is_empty)
         is_there &= ~is_empty
         kinds = shapely.get_type_id(shapes)
-        is_polygon = (kinds == _POLYGON) | (kinds == _MULTIPOLYGON)
-        self._note(Rule.POLYGON, is_there & ~is_polygon, lambda row: shapes[row].geom_type)
+        is_polygon = (kinds == POLYGON) | (kinds == MULTIPOLYGON)
+        is_other = is_there & ~is_polygon
+        if is_other.any():
+            is_made_of_polygons = is_other & (kinds == COLLECTION)
+            for row in is_made_of_polygons.nonzero()[0].tolist():
+                is_made_of_polygons[row] = bool(polygons_of(shapes[row]))
+            self._note(Rule.COLLECTION, is_made_of_polygons)
+            self._note(Rule.POLYGON, is_other & ~is_made_of_polygons, lambda row: shapes[row].geom_type)
         is_there &= is_polygon
         self._note(Rule.VALID, is_there & ~shapely.is_valid(shapes), lambda row: shapely.is_valid_reason(shapes[row]))
         self._measure(shapely.bounds(shapes), is_there)

@@ -56,6 +56,7 @@ class Rule(StrEnum):
     GEOMETRY = "geometry is there"
     READABLE = "geometry can be read"
     CLOSED = "rings are closed"
+    COLLECTION = "is no collection"
     POLYGON = "is a polygon"
     VALID = "is valid"
     PLACE = "lies where its CRS says"
@@ -176,6 +177,12 @@ _TEXTS = {
         "geometry",
         "{features} {have} a ring that does not end where it begins",
         f"Close the rings, {_REPAIR}",
+        is_mendable=True,
+    ),
+    Rule.COLLECTION: _Text(
+        "geometry",
+        "{features} {are} a GEOMETRYCOLLECTION, though of polygons only",
+        f"Make a MULTIPOLYGON of each, {_REPAIR}",
         is_mendable=True,
     ),
     Rule.POLYGON: _Text(

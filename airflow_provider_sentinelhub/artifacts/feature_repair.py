@@ -1,9 +1,9 @@
 """
 Mend what can be mended in input GeoPackages, in a copy.
 
-Rings are closed, invalid polygons made valid, features without a name or with another one's get one of their own,
-characters that no path may have are replaced, columns that are missing are added, and what is too much for one file
-goes into another.
+Rings are closed, invalid polygons made valid, collections of polygons made one, features without a name or with another
+one's get one of their own, characters that no path may have are replaced, columns that are missing are added, and what
+is too much for one file goes into another.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_sentinelhub.artifacts.feature_check import check_geopackage
+from airflow_provider_sentinelhub.artifacts.feature_geometry import COLLECTION, polygons_of
 from airflow_provider_sentinelhub.artifacts.feature_problems import MAX_NAME, error_of
 from airflow_provider_sentinelhub.artifacts.feature_sources import from_file
 from airflow_provider_sentinelhub.artifacts.feature_tables import feature_tables
@@ -78,6 +79,11 @@ def _mended(batches: Iterable[Batch], names: sqlite3.Connection) -> Iterator[Bat
 def _valid(shapes: Any) -> Any:
     import shapely
 
+    collections = (shapely.get_type_id(shapes) == COLLECTION).nonzero()[0].tolist()
+    if collections:
+        shapes = shapes.copy()
+    for row in collections:
+        shapes[row] = shapely.multipolygons(polygons_of(shapes[row]))
     invalid = (~shapely.is_valid(shapes)).nonzero()[0]
     if not len(invalid):
         return shapes

@@ -123,8 +123,10 @@ def test_curves_keep_no_other_problem_from_being_named(tmp_path: Path) -> None:
     "made",
     [
         "CREATE VIEW {name} AS SELECT * FROM features_32632",
-        "CREATE TABLE {name} (id INTEGER PRIMARY KEY, identifier TEXT, width, height, resolution, geometry) "
-        "WITHOUT ROWID; INSERT INTO {name} SELECT * FROM features_32632",
+        (
+            "CREATE TABLE {name} (id INTEGER PRIMARY KEY, identifier TEXT, width, height, resolution, geometry) "
+            "WITHOUT ROWID; INSERT INTO {name} SELECT * FROM features_32632"
+        ),
     ],
     ids=["view", "without rowid"],
 )
@@ -220,6 +222,21 @@ def test_what_is_mendable_is_mended(tmp_path: Path) -> None:
     assert mended is not None
     assert (mended.geom_type, mended.area) == ("MultiPolygon", 125_000.0)
     assert (found["feature-1"].width, found["a"].width) == (7, 10)
+
+
+def test_a_collection_of_polygons_is_mended_and_no_other(tmp_path: Path) -> None:
+    beside = shapely.MultiPolygon([shapely.box(500_600, 4_600_000, 500_700, 4_600_100)])
+    made = shapely.GeometryCollection([BOX, beside, BOX])
+    path = write(tmp_path / "a.gpkg", ("a", 10, 10, None, blob(made)), ("b", 10, 10, None, blob(BOX)))
+    assert check_geopackage(path) == (Problem(Rule.COLLECTION, 1, ("a",)),)
+    repair_geopackages([path], tmp_path / "b.gpkg")
+    assert check_geopackage(tmp_path / "b.gpkg") == ()
+    (first, _) = simulated.from_geopackage(tmp_path / "b.gpkg", {}, None)
+    assert first.geometry is not None
+    assert first.geometry.area == BOX.area + beside.area
+    mixed = shapely.GeometryCollection([BOX, BOX.centroid])
+    path = write(tmp_path / "c.gpkg", ("a", 10, 10, None, blob(mixed)), ("b", 10, 10, None, blob(made)))
+    assert [problem.rule for problem in check_geopackage(path)] == [Rule.COLLECTION, Rule.POLYGON]
 
 
 NO_PATHS = [".", "..", "a/b", "a\\b", "<tileName>", "a?b", "a#b", "a\nb", "a\0b", "\x7f", "n" * 201]

@@ -331,6 +331,12 @@ FILES: list[BadInput] = [
         checked(good(geometry=blob(BOX.centroid.buffer(0).union(BOX.centroid), 32632))),
     ),
     BadInput(
+        "a collection of polygons",
+        "fields.gpkg, geometry = ['a']: 1 feature is a GEOMETRYCOLLECTION, though of polygons only. Make a "
+        "MULTIPOLYGON of each, or have it done by SentinelHubInputFeaturesOperator with repair=True.",
+        checked(good(geometry=blob(shapely.GeometryCollection([BOX]), 32632))),
+    ),
+    BadInput(
         "a polygon with curves",
         "fields.gpkg, geometry = ['a (with curves)']: 1 feature is neither POLYGON nor MULTIPOLYGON. Buffer points and "
         "lines, turn curves into lines, e.g. with ST_CurveToLine, or leave them out.",
