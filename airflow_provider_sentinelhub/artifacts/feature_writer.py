@@ -40,7 +40,7 @@ ALMOST = 1e-6
 """A hair of a pixel too much, from dividing in binary, is no pixel more."""
 _ENDLESS = 10**15
 _PLAIN = {int, float}
-_WHOLE = range(-(1 << 63), 1 << 63)
+_TOP = 2.0**63
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,11 +271,10 @@ def _number(value: Any) -> Any:
         return None
     number = value if type(value) in _PLAIN else _plain(value)
     if type(number) is float:
-        if number.is_integer():
-            number = int(number)
-        elif number != number:  # noqa: PLR0124 - NaN
-            return None
-    return number if type(number) is not int or number in _WHOLE else str(number)
+        if number.is_integer() and -_TOP < number < _TOP:
+            return int(number)
+        return number if number == number else None  # noqa: PLR0124 - NaN
+    return str(number) if type(number) is int and not -_TOP <= number < _TOP else number
 
 
 def _plain(value: Any) -> Any:
