@@ -7,7 +7,19 @@ from contextlib import contextmanager
 
 from airflow.sdk.exceptions import AirflowFailException
 
-from airflow_provider_sentinelhub.client.errors import ApiError, NotFound, SentinelHubError, TaskError
+from airflow_provider_sentinelhub.client.errors import (
+    ApiError,
+    AuthenticationError,
+    InvalidConfiguration,
+    NotFound,
+    PermissionDenied,
+    SentinelHubError,
+    TaskError,
+    UnexpectedAnswer,
+)
+
+UNSEEN = (AuthenticationError, PermissionDenied, UnexpectedAnswer, InvalidConfiguration)
+"""Errors that keep us from looking at a remote task, and that somebody may be mending."""
 
 
 @contextmanager

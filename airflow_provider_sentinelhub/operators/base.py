@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk import BaseOperator
 
-from airflow_provider_sentinelhub.client.errors import ApiError, InvalidConfiguration, SentinelHubError
-from airflow_provider_sentinelhub.hooks.failures import airflow_failures, may_run_on
+from airflow_provider_sentinelhub.client.errors import SentinelHubError
+from airflow_provider_sentinelhub.hooks.failures import UNSEEN, airflow_failures, may_run_on
 from airflow_provider_sentinelhub.hooks.sentinel_hub import SentinelHubHook
 from airflow_provider_sentinelhub.operators.killing import Killed, an_attempt_follows, is_last_attempt
 from airflow_provider_sentinelhub.operators.record import DISOWNED, TaskRecord
@@ -148,7 +148,7 @@ class BatchTaskOperator(BaseOperator):
         if not is_last_attempt(context["ti"]):
             if not isinstance(error, SentinelHubError) or error.retryable:
                 return
-            if isinstance(error, (ApiError, InvalidConfiguration)):
+            if isinstance(error, UNSEEN):
                 raise AirflowException(str(error)) from error
         try:
             self._stop_remote_task("No attempt follows")

@@ -115,8 +115,9 @@ class StartsBatchTask(WorksOnBatchTask):
         from airflow_provider_sentinelhub.client.batch import Goal
 
         with self.at_work(context):
-            self.remember(context, self.batch_task_id)
-            task = self.hook.act(self.hook.get(self.batch_task_id), Goal.RUN)
+            task = self.hook.get(self.batch_task_id)
+            self.remember(context, task.id)
+            task = self.hook.act(task, Goal.RUN)
             check_not_failed(self.hook, task)
             return task.id
 

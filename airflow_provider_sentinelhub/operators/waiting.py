@@ -282,8 +282,14 @@ class WaitsForBatchTask(BatchTaskOperator):
         :param context: The task's context.
         :raises TaskTimedOut: It was given up, and no retry is to take it for one that a user has stopped.
         """
-        if self._remote_id and not self.hook.api.is_over(self.hook.get(self._remote_id)):
-            self.give_up(self._remote_id)
+        from airflow_provider_sentinelhub.client.errors import ApiError
+
+        try:
+            if self._remote_id and not self.hook.api.is_over(self.hook.get(self._remote_id)):
+                self.give_up(self._remote_id)
+        except ApiError:
+            # Airflow calls on_kill next, which tries again.
+            self.log.exception("Out of time, and task %s cannot be looked at", self._remote_id)
 
     def deadline_of(self, context: Context) -> float | None:  # noqa: ARG002 - operators that keep a record read it there
         """
