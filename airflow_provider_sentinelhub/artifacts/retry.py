@@ -32,6 +32,7 @@ from airflow_provider_sentinelhub.artifacts.geopackage import (
 )
 from airflow_provider_sentinelhub.artifacts.manifest import WHAT as MANIFEST
 from airflow_provider_sentinelhub.artifacts.manifest import attach, geometry_wkb
+from airflow_provider_sentinelhub.artifacts.messages import without_name
 from airflow_provider_sentinelhub.artifacts.report import FeatureOutcome
 from airflow_provider_sentinelhub.artifacts.retry_sources import (
     Source,
@@ -138,23 +139,26 @@ def _find_lost(output: sqlite3.Connection, features: FeaturesTable, is_permanent
     """List what the execution database calls lost, and return how many of them have no name to go by."""
     raised: list[Exception] = []
 
-    @lru_cache(_MESSAGES_REMEMBERED)
-    def judge(error: bytes | None) -> bool:
+    remembered = lru_cache(_MESSAGES_REMEMBERED)(is_permanent)
+
+    def judge(error: bytes | None, name: bytes) -> bool:
         try:
-            return is_permanent((error or b"").decode("utf-8", "replace"))
+            message = (error or b"").decode("utf-8", "replace")
+            # As in a report's groups, or the report would call permanent what is run again.
+            return remembered(without_name(message, name.decode("utf-8", "replace")) if name else message)
         except Exception as problem:
             # SQLite would say no more than that there was one, and the file would be blamed.
             raised.append(problem)
             raise
 
-    output.create_function("is_permanent", 1, judge)
+    output.create_function("is_permanent", 2, judge)
     output.execute(
         "CREATE TEMP TABLE lost (key BLOB PRIMARY KEY, permanent INTEGER NOT NULL, place INTEGER) WITHOUT ROWID"
     )
     # What has no name stands under its place for a moment: a number never equals a name.
     query = (
         "INSERT INTO lost SELECT CASE key WHEN x'' THEN place ELSE key END, "  # noqa: S608
-        f"outcome = {_FATAL} AND is_permanent(CAST(error AS BLOB)), place FROM ("
+        f"outcome = {_FATAL} AND is_permanent(CAST(error AS BLOB), key), place FROM ("
         f"SELECT {key_of('{name}')} AS key, {{outcome}} AS outcome, {{error_text}} AS error, rowid AS place "
         f"FROM execution.{{table}} NOT INDEXED WHERE NOT {{plain}} AND {{outcome}} IN {_LOST}) WHERE true "
         "ON CONFLICT DO UPDATE SET permanent = min(permanent, excluded.permanent)"

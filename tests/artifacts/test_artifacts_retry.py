@@ -107,6 +107,12 @@ def test_the_same_files_give_the_same_bytes(tmp_path: Path) -> None:
     assert target.read_bytes() == before
 
 
+def test_a_message_is_judged_without_the_name_as_in_a_report(tmp_path: Path) -> None:
+    executed = [(1, "no such band", "FATAL", "no such band is late", 0), (2, "name", "FATAL", "no such band: name", 0)]
+    result, _ = retry(tmp_path, executed, [entry("no such band"), entry("name")])
+    assert (result.features, result.permanent) == (1, 1)
+
+
 def test_where_nothing_is_left_to_try_there_is_no_file(tmp_path: Path) -> None:
     (tmp_path / "retry.gpkg").write_text("of an earlier round")
     result, target = retry(tmp_path, [EXECUTED[0], EXECUTED[3]], [LISTED[0], LISTED[6]])
