@@ -71,7 +71,7 @@ def _too_large(path: Path, steps: tuple[float, float]) -> tuple[Problem, ...]:
     findings = Findings()
     with open_sqlite(path, WHAT) as connection:
         for table in (table for table in feature_tables(connection) if table.geometry.lower() in table.columns):
-            query = f"SELECT rowid, {table.column(table.geometry.lower())} FROM {quoted(table.name)}"  # noqa: S608 - quoted
+            query = f"SELECT {table.key}, {table.column(table.geometry.lower())} FROM {quoted(table.name)}"  # noqa: S608 - quoted
             for rowid, blob in connection.execute(query):
                 if (extent := geometry_extent(blob)) is None:
                     continue
