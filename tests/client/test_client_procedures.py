@@ -1,14 +1,10 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from hypothesis import settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from airflow_provider_sentinelhub.client import errors, procedures
 from airflow_provider_sentinelhub.client.auth import TokenSource
@@ -21,108 +17,15 @@ from airflow_provider_sentinelhub.client.submission import find, obtain
 from airflow_provider_sentinelhub.client.transport import Sender
 from airflow_provider_sentinelhub.simulator.process import Simulator
 from tests.client.client_harness import build_document, make_task
-from tests.client.client_model import FAULTS, START, Service, abandon, carry_out
+from tests.client.client_model import START, Service, carry_out
 
 INTENTS = [Intent("dag", "run", "task", index, "0123456789abcdef", 0) for index in (-1, 0, 1)]
 BODY = build_document(description="Corsica")
 SINCE = START - timedelta(seconds=1)
-IDLE = {"DONE", "FAILED", "STOPPED"}
 
 
 def obtaining(intent: Intent, recorded: str | None = None) -> Any:
     return obtain(BATCH_V2, intent, BODY, (), recorded=recorded, since=SINCE)
-
-
-class Model(RuleBasedStateMachine):
-    """Attempts of several Airflow tasks, with answers lost, workers killed, replicas lagging and time passing."""
-
-    @initialize(
-        read_lag=st.floats(0, 5), list_lag=st.floats(0, 7), step_seconds=st.floats(0.1, 120), foreign=st.integers(0, 5)
-    )
-    def begin(self, read_lag: float, list_lag: float, step_seconds: float, foreign: int) -> None:
-        self.service = Service(read_lag=read_lag, list_lag=list_lag, step_seconds=step_seconds)
-        for number in range(foreign):
-            self.service.add(f"somebody else's {number}")
-        self.recorded: dict[int, str] = {}
-
-    faults = st.lists(st.sampled_from(FAULTS), max_size=12)
-
-    @rule(which=st.integers(0, 2), faults=faults, remember=st.booleans(), killed_after=st.none() | st.integers(1, 12))
-    def attempt(self, which: int, faults: list[str], remember: bool, killed_after: int | None) -> None:
-        self.service.advance(10)  # an attempt follows another after a while
-        self.service.faults = list(faults)
-        procedure = obtaining(INTENTS[which], self.recorded.get(which))
-        if killed_after is not None:
-            abandon(self.service, procedure, killed_after)
-            return
-        try:
-            task = carry_out(self.service, procedure)
-        except errors.ServiceUnavailable:
-            return
-        assert Intent.found_in(self.service.tasks[task.id].description) == INTENTS[which]
-        if remember:
-            self.recorded[which] = task.id
-
-    @rule(
-        which=st.integers(0, 2),
-        goal=st.sampled_from(Goal),
-        faults=faults,
-        killed_after=st.none() | st.integers(1, 6),
-        then_stop=st.booleans(),
-    )
-    def work(self, which: int, goal: Goal, faults: list[str], killed_after: int | None, then_stop: bool) -> None:
-        self.service.advance(10)
-        self.service.faults = []
-        task = carry_out(self.service, obtaining(INTENTS[which], self.recorded.get(which)))
-        self.recorded[which] = task.id
-        self.service.faults = list(faults)
-        before = len(self.service.log)
-        acting = procedures.act(BATCH_V2, task, goal)
-        if killed_after is not None:
-            abandon(self.service, acting, killed_after)
-        else:
-            with contextlib.suppress(errors.ServiceUnavailable):
-                carry_out(self.service, acting, 100)
-        written = [entry for entry in self.service.log[before:] if entry.startswith("POST")]
-        if goal is Goal.OBSERVE:
-            assert written == []
-        if goal is Goal.ANALYSE:
-            assert not any(entry.endswith("/start") for entry in written)
-        if then_stop:
-            self._stop(which, [], interrupted=killed_after is not None)
-
-    @rule(which=st.integers(0, 2), faults=faults)
-    def stop(self, which: int, faults: list[str]) -> None:
-        self._stop(which, faults, interrupted=False)
-
-    def _stop(self, which: int, faults: list[str], *, interrupted: bool) -> None:
-        task_id = self.recorded.get(which)
-        if task_id is None:
-            return
-        self.service.faults = list(faults)
-        try:
-            carry_out(self.service, procedures.stop(BATCH_V2, task_id, action_on_its_way=interrupted))
-        except errors.ServiceUnavailable:
-            return
-        truth = self.service.tasks[task_id]
-        assert truth.status in IDLE or truth.action in {"STOP", "NONE"}, "left running"
-
-    @rule(seconds=st.floats(0, 4000))
-    def pass_time(self, seconds: float) -> None:
-        self.service.advance(seconds)
-
-    @invariant()
-    def one_task_for_an_intent(self) -> None:
-        found = [Intent.found_in(task.description) for task in getattr(self, "service", Service()).tasks.values()]
-        assert all(found.count(intent) <= 1 for intent in INTENTS)
-
-    @invariant()
-    def no_task_is_started_twice(self) -> None:
-        assert all(task.starts <= 1 for task in getattr(self, "service", Service()).tasks.values())
-
-
-TestModel = Model.TestCase
-TestModel.settings = settings(max_examples=120, stateful_step_count=15, deadline=None)
 
 
 # --- single stories --------------------------------------------------------------------------------------------------
