@@ -2,7 +2,10 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
 import uuid
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -186,11 +189,79 @@ def test_service_stop_is_told_apart(sim: Simulator, run_task: RunTask, comms: Co
     assert "ran out of processing units" in str(run.error)
 
 
+@pytest.mark.parametrize("deferrable", [True, False])
+def test_stop_by_a_user_is_told_with_its_time_and_not_retried(
+    sim: Simulator, run_task: RunTask, comms: Comms, deferrable: bool
+) -> None:
+    sim.set_script({"timing": {"feature_seconds": 100_000}})
+    op = operator(sim, deferrable=deferrable)
+    with ThreadPoolExecutor(1) as dashboard:
+        stopping = dashboard.submit(stop_when_it_runs, sim, comms)
+        run = run_task(op, max_tries=2)
+        if deferrable:
+            event = asyncio.run(first_event(run.trigger, comms))
+            run = run_task(op, next_method="execute_complete", next_kwargs={"event": event}, max_tries=2)
+        stopped = stopping.result()
+    assert (stopped["status"], stopped["stoppedStatusReason"]) == ("STOPPED", "USER_ACTION")
+    assert type(run.error).__name__ == "AirflowFailException"  # which Airflow does not retry, whatever is left
+    assert type(cause_of(run)).__name__ == "TaskStopped"
+    moment = datetime.fromisoformat(stopped["userActionUpdated"])
+    said = f"Task {stopped['id']} was STOPPED by a user at {moment:%Y-%m-%d %H:%M:%S} UTC"
+    assert said in str(run.error)
+    # Nor did anybody start it again.
+    assert sim.requests()["counts"]["POST /batch/v2/process/{id}/start"] == 1
+
+
+def stop_when_it_runs(sim: Simulator, comms: Comms) -> dict[str, Any]:
+    """Press the dashboard's button; returns the task when it has stopped."""
+    reach(sim, comms, "PROCESSING")
+    sim.call("POST", f"/batch/v2/process/{comms.xcoms['sentinelhub_task_id']}/stop")
+    return reach(sim, comms, "STOPPED")
+
+
+def reach(sim: Simulator, comms: Comms, status: str) -> dict[str, Any]:
+    """Wait until the remote task has a status."""
+    for _ in range(1000):
+        task_id = comms.xcoms.get("sentinelhub_task_id")
+        if task_id and (task := seen(sim, task_id))["status"] == status:
+            return task
+        time.sleep(0.02)
+    raise AssertionError(f"never {status}")
+
+
 def test_late_execution_database_is_waited_for(sim: Simulator, run_task: RunTask, comms: Comms) -> None:
     sim.set_script({"tasks": [{"execution_database": {"mode": "late", "seconds": 2400}}]})
     run = run_task(operator(sim, deferrable=False))
     assert run.state == "success", run.error
     assert comms.xcoms["return_value"]["pending"] == 0
+
+
+def test_execution_database_that_does_not_come_fails_an_attempt_and_the_next_one_reads_it(
+    sim: Simulator, run_task: RunTask, comms: Comms, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    op = operator(sim, deferrable=True)
+    event = asyncio.run(first_event(run_task(op, max_tries=1).trigger, comms))
+    (database,) = sim.bucket_folder.rglob(f"execution-{event['batch_task_id']}.sqlite")
+    url = f"s3://{sim.ready.bucket}/{database.relative_to(sim.bucket_folder)}"
+    storage = SentinelHubBatchHook().storage
+    storage.download(url, tmp_path / "kept.sqlite")
+    storage.delete(url)
+    with monkeypatch.context() as impatient:
+        impatient.setattr("airflow_provider_sentinelhub.artifacts.final_database.PATIENCE_S", 1.0)
+        began = time.monotonic()
+        first = run_task(op, next_method="execute_complete", next_kwargs={"event": event}, max_tries=1)
+        assert time.monotonic() - began > 0.5  # it was looked for again
+    assert type(first.error).__name__ == "ArtifactMissing"  # which Airflow retries
+    assert database.name in str(first.error)
+    assert "return_value" not in comms.xcoms
+
+    storage.upload(tmp_path / "kept.sqlite", url)
+    second = run_task(op, try_number=2, max_tries=1)
+    assert second.state == "success", second.error
+    result = comms.xcoms["return_value"]
+    assert (result["task_id"], result["delivered"]) == (event["batch_task_id"], 4)
+    counts = sim.requests()["counts"]
+    assert (counts["POST /batch/v2/process"], counts["POST /batch/v2/process/{id}/start"]) == (1, 1)
 
 
 def test_timeout_stops_the_remote_task(sim: Simulator, run_task: RunTask, comms: Comms) -> None:
@@ -220,6 +291,44 @@ def test_crashed_trigger_leads_to_a_look_not_to_a_new_task(
     asyncio.run(first_event(first.trigger, comms))
     run = run_task(op, next_method="__fail__", next_kwargs={"error": reason})
     assert run.state == "success", run.error
+    assert sim.requests()["counts"]["POST /batch/v2/process"] == 1
+
+
+@pytest.mark.parametrize("reason", ["Trigger timeout", "Trigger failure"])
+def test_crashed_trigger_of_a_running_task_leads_to_another_wait_for_it(
+    sim: Simulator, run_task: RunTask, comms: Comms, reason: str
+) -> None:
+    sim.set_script({"timing": {"feature_seconds": 3000}})
+    op = operator(sim, deferrable=True)
+    run_task(op)
+    task_id = start(sim, comms)
+    reach(sim, comms, "PROCESSING")
+    again = run_task(op, next_method="__fail__", next_kwargs={"error": reason})
+    assert again.state == "deferred", again.error
+    assert again.trigger.batch_task_id == task_id
+    assert seen(sim, task_id)["userAction"] == "START"
+
+    event = asyncio.run(first_event(again.trigger, comms))
+    last = run_task(op, next_method="execute_complete", next_kwargs={"event": event})
+    assert last.state == "success", last.error
+    assert comms.xcoms["return_value"]["task_id"] == task_id
+    counts = sim.requests()["counts"]
+    assert (counts["POST /batch/v2/process"], counts["POST /batch/v2/process/{id}/start"]) == (1, 1)
+
+
+@pytest.mark.parametrize("reason", ["Trigger timeout", "Trigger failure"])
+def test_crashed_trigger_of_a_failed_task_leads_to_the_reason_of_that(
+    sim: Simulator, run_task: RunTask, comms: Comms, reason: str
+) -> None:
+    sim.set_script({"tasks": [{"analysis_error": "Evalscript: B99 is not a band"}]})
+    op = operator(sim, deferrable=True)
+    run_task(op, max_tries=2)
+    start(sim, comms)
+    reach(sim, comms, "FAILED")
+    run = run_task(op, next_method="__fail__", next_kwargs={"error": reason}, max_tries=2)
+    assert type(run.error).__name__ == "AirflowFailException"
+    assert type(cause_of(run)).__name__ == "TaskFailed"
+    assert "B99 is not a band" in str(run.error)
     assert sim.requests()["counts"]["POST /batch/v2/process"] == 1
 
 
