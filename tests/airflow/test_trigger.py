@@ -2,10 +2,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import time
+import uuid
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -139,6 +142,24 @@ async def test_refused_credentials_end_the_wait_only_after_a_while(sim: Simulato
     event = await first_event(trigger, comms)
     assert event["kind"] == "lost"
     assert "403" in event["message"]
+
+
+async def test_new_secret_in_the_connection_mends_the_wait(
+    sim: Simulator, deferred: Any, comms: Comms, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trigger = deferred()
+    name = "AIRFLOW_CONN_SENTINELHUB_DEFAULT"
+    good = os.environ[name]
+    monkeypatch.setenv(name, json.dumps({**json.loads(good), "password": f"worn out {uuid.uuid4()}"}))
+    waiting = asyncio.ensure_future(first_event(trigger, comms))
+    token_path = f"POST {urlsplit(sim.ready.token_url).path}"
+    await until(lambda: sim.requests()["counts"].get(token_path, 0) >= 2)
+    assert "POST /batch/v2/process/{id}/start" not in sim.requests()["counts"]
+    assert not waiting.done()
+
+    monkeypatch.setenv(name, good)
+    event = await asyncio.wait_for(waiting, 60)
+    assert (event["kind"], event["status"]) == ("ready", "DONE")
 
 
 async def test_logs_transitions_and_not_looks(

@@ -170,6 +170,9 @@ def test_deadline_holds_while_deferred(airflow: AirflowStack, sim: Simulator) ->
     assert airflow.api.wait_for_run(run) == "failed"
     assert wait_until_stopped(sim, mark) == "STOPPED"
     assert "did not finish within timeout = 5" in airflow.api.log(run.task("batch"))
+    # The DAG has retries left.
+    assert airflow.api.task_instance(run.task("batch")).try_number == 1
+    assert len(remote(sim, mark)) == 1
 
 
 def test_mapped_tasks_are_told_apart(airflow: AirflowStack, sim: Simulator) -> None:
