@@ -13,6 +13,8 @@ from airflow_provider_sentinelhub.operators.batch_process import SentinelHubBatc
 from airflow_provider_sentinelhub.simulator.process import Simulator
 from tests.airflow.airflow_harness import Comms, RunTask, first_event, request
 
+SLOW = {"timing": {"feature_seconds": 100_000}}
+
 
 def operator(sim: Simulator, **kwargs: Any) -> SentinelHubBatchProcessOperator:
     options = {"request": request(sim.ready), "poll_interval": 0.1, "progress_interval": 0, **kwargs}
@@ -80,6 +82,43 @@ def test_token_revoked_while_waiting(sim: Simulator, run_task: RunTask, comms: C
 
     assert asyncio.run(wait())["status"] == "DONE"
     assert calls(sim, "start") == 1
+
+
+def test_tokens_revoked_are_replaced_once_for_all_waiting_tasks(
+    sim: Simulator, run_task: RunTask, comms: Comms
+) -> None:
+    sim.set_script(SLOW)
+    triggers = [run_task(operator(sim, deferrable=True), map_index=index).trigger for index in range(8)]
+    assert len({trigger.batch_task_id for trigger in triggers}) == 8
+
+    async def wait() -> int:
+        waits = [asyncio.ensure_future(first_event(trigger, comms)) for trigger in triggers]
+        await looks(sim, triggers, 2)
+        before = sim.tokens_issued()
+        # So that all are refused before there is a new one.
+        sim.set_script({**SLOW, "endpoints": [{"path": "/token$", "action": "delay", "delay_seconds": 1.0}]})
+        sim.revoke_tokens()
+        sim._token = None  # the test's own was revoked too
+        await looks(sim, triggers, 3)
+        assert not any(each.done() for each in waits)
+        for each in waits:
+            each.cancel()
+        await asyncio.gather(*waits, return_exceptions=True)
+        return sim.tokens_issued() - before
+
+    assert asyncio.run(wait()) == 1
+
+
+async def looks(sim: Simulator, triggers: list[Any], times: int) -> None:
+    """Wait until the service has answered each trigger so often."""
+    sim.admin("DELETE", "/requests")
+    paths = [f"/batch/v2/process/{trigger.batch_task_id}" for trigger in triggers]
+    for _ in range(500):
+        await asyncio.sleep(0.05)
+        log = sim.requests()["requests"]
+        if min(sum(seen["path"] == path and seen["status"] == 200 for seen in log) for path in paths) >= times:
+            return
+    raise AssertionError("the triggers do not look")
 
 
 @pytest.mark.parametrize("fault", ["drop_after", "drop_before", "answer"])
