@@ -21,7 +21,6 @@ from airflow_provider_sentinelhub.artifacts.layout import (
 from airflow_provider_sentinelhub.artifacts.reader import ProgressReader, read_merged_report
 from airflow_provider_sentinelhub.artifacts.results import BatchResults, Counter
 from airflow_provider_sentinelhub.artifacts.rounds import Round
-from airflow_provider_sentinelhub.artifacts.staleness import is_stale
 from airflow_provider_sentinelhub.client.errors import ArtifactError, ArtifactMissing
 from airflow_provider_sentinelhub.client.retry import Retry
 
@@ -55,7 +54,7 @@ class BatchV2Results(BatchResults):
         """
         root, last = self._root(tasks[0]), tasks[-1]
         if last.status in self.api.answered:
-            await_final_database(self.storage, root, last.id)
+            await_final_database(self.storage, root, last.id, since=last.created)
         rounds = [Round(root, task.id) for task in tasks]
         return read_merged_report(self.storage, rounds, skips_existing=tasks[0].skips_existing)
 
@@ -96,29 +95,20 @@ class BatchV2Results(BatchResults):
             execution_db = Path(folder) / f"execution-{task.id}.sqlite"
             manifest = Path(folder) / f"featureManifest-{task.id}.gpkg"
             features = Path(folder) / f"retry-{original}-{number}.gpkg"
+            await_final_database(self.storage, root, task.id, since=task.created)
             try:
-                await_final_database(self.storage, root, task.id)
                 self.storage.download(execution_db_url(root, task.id), execution_db)
                 self.storage.download(manifest_url(root, task.id), manifest)
                 counts = read_execution_db(execution_db, counts_only=True)
-                stale = counts.pending > 0 and is_stale(self.storage, execution_db, manifest, task.created)
                 if only_after_progress and not counts.delivered + counts.no_data:
                     log.warning("Task %s has mended nothing: no further restart", task.id)
                     return None
                 source = self._source(task, Path(folder) / "original.gpkg")
-                if not stale and not _write(
-                    execution_db, manifest, features, source, skips_existing=task.skips_existing
-                ):
+                if not _write(execution_db, manifest, features, source, skips_existing=task.skips_existing):
                     return None
             except ArtifactError as error:
                 log.warning("Features cannot be run again: %s", error)
                 return None
-            if stale:
-                raise ArtifactMissing(
-                    f"The execution database of task {task.id} is older than the task's end: it calls {counts.pending} "
-                    "features PENDING, and files of some of them are in the bucket. Nothing is run again on its word; "
-                    "it is read again at the next attempt."
-                )
             url = retry_features_url(root, original, number)
             if not self.storage.exists(url):
                 self.storage.upload(features, url)

@@ -596,3 +596,12 @@ def test_features_the_service_would_refuse_are_found_before_the_create(
     assert "fields.gpkg, size = ['too large" in str(run.error)
     assert "1 feature has more than 3500 x 3500 pixels" in str(run.error)
     assert sim.requests()["counts"].get("POST /batch/v2/process", 0) == 0
+
+
+def test_half_written_execution_database_fails_an_attempt_that_is_retried(
+    sim: Simulator, run_task: RunTask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("airflow_provider_sentinelhub.artifacts.final_database.PATIENCE_S", 0.0)
+    sim.set_script({"tasks": [{"execution_database": {"mode": "truncated"}}]})
+    run = run_task(operator(sim, deferrable=False), max_tries=1)
+    assert type(run.error).__name__ == "ArtifactMissing", run.error

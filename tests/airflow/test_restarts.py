@@ -300,7 +300,7 @@ def two_layers(folder: Path) -> Path:
     return path
 
 
-def test_nothing_is_run_again_on_the_word_of_an_old_execution_database(
+def test_nothing_is_told_or_run_again_on_the_word_of_an_old_execution_database(
     sim: Simulator, run_task: RunTask, comms: Comms, names: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr("airflow_provider_sentinelhub.artifacts.final_database.PATIENCE_S", 0.0)
@@ -320,12 +320,15 @@ def test_nothing_is_run_again_on_the_word_of_an_old_execution_database(
     task = hook.get(result["task_id"]).model_copy(update={"created": before})
     with pytest.raises(ArtifactMissing, match="calls 1 features PENDING, and files of some of them are in the bucket"):
         hook.request_for_failed([task], op.body, only_after_progress=False)
+    with pytest.raises(ArtifactMissing, match="calls 1 features PENDING"):
+        hook.report(task)
 
     # Where the files are of an earlier run, the feature is lost.
     later = task.model_copy(update={"created": datetime(2100, 1, 1, tzinfo=UTC)})
     body = hook.request_for_failed([later], op.body, only_after_progress=False)
     assert body is not None
     assert body["input"]["features"]["s3"]["url"].endswith(f"retry-{task.id}-1.gpkg")
+    assert hook.report(later).pending == 1
 
 
 def test_results_that_were_there_already_are_not_run_again(
