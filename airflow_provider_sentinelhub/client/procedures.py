@@ -99,7 +99,7 @@ def stop(api: BatchApi, task_id: str, *, action_on_its_way: bool = False) -> Pro
                 believed = look + 1 >= _AWAITED_LOOKS
             if task is not None and not api.can_stop(task) and believed:
                 return task
-            yield Pause(min(0.2 * 2**look, 1.0 if action_on_its_way else 5.0))
+            yield Pause(min(0.2 * 2**look, 1.0 if action_on_its_way and look < _AWAITED_LOOKS else 5.0))
         else:
             task = yield api.get(task_id).when_fresh()
             return task

@@ -60,12 +60,17 @@ def obtain(
         if known is not None:
             return known
     family = yield from _family(api, intent, since, superseded)
-    wanted_now = [task for task in family if task.id != superseded and (adopt_ended or not api.is_over(task))]
-    if found := _of(api, wanted_now, intent):
+    own = [task for task in _of(api, family, intent) if adopt_ended or not api.is_over(task)]
+    if superseded is not None:
+        # What a request was stopped for, and what it was before, is nothing to go on with.
+        own = [task for task in own if task.id != superseded and task.user_action != "STOP"]
+    if found := _best(api, own):
+        if superseded is not None:
+            yield from stop(api, superseded)
         return found
-    for task in family:
-        if adopt_older and _may_be_adopted(api, task, intent):
-            return task
+    older = [task for task in family if adopt_older and _may_be_adopted(api, task, intent)]
+    if found := next((task for task in older if task.id == superseded), None) or _best(api, older):
+        return found
     for task in family:
         if not api.is_over(task):
             yield from stop(api, task.id)
@@ -73,16 +78,19 @@ def obtain(
     return (yield from _create(api, intent, body, secrets, since=since, not_it=not_it))
 
 
-def _of(api: BatchApi, tasks: list[BatchTask], intent: Intent) -> BatchTask | None:
-    """
-    Return the task of an intent.
+def _of(api: BatchApi, tasks: list[BatchTask], intent: Intent) -> list[BatchTask]:
+    return [task for task in tasks if api.intent_of(task) == intent]
 
-    There may be two where the first create arrived only after all searches for it: then the one that was begun.
+
+def _best(api: BatchApi, tasks: list[BatchTask]) -> BatchTask | None:
     """
-    own = [task for task in tasks if api.intent_of(task) == intent]
-    begun = [task for task in own if task.status != "CREATED" or task.user_action != "NONE"]
+    Return the one of several tasks for the same, the newest first, that counts.
+
+    There are several where the first create arrived only after all searches for it: then the one that was begun.
+    """
+    begun = [task for task in tasks if task.status != "CREATED" or task.user_action != "NONE"]
     going_on = [task for task in begun if not api.is_over(task)]
-    return next(iter([*going_on, *begun, *reversed(own)]), None)
+    return next(iter([*going_on, *begun, *reversed(tasks)]), None)
 
 
 def _create(
@@ -139,7 +147,7 @@ def _after_lost_answer(
     for search in range(_SEARCHES):
         yield Pause(min(0.5 * 2**search, 4.0))
         listed = yield from find(api, intent, since)
-        if found := _of(api, [task for task in listed if task.id not in not_it], intent):
+        if found := _best(api, _of(api, [task for task in listed if task.id not in not_it], intent)):
             return found
     return None
 

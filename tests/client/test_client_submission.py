@@ -202,8 +202,6 @@ class Submission(RuleBasedStateMachine):
     def clear(self, which: int, is_changed: bool) -> None:
         """A user clears the task instance, and may have changed the request; nobody has stopped anything yet."""
         instance = self.instances[which]
-        if instance.adopts and self.rivals(instance):
-            return
         instance.generation += 1
         instance.digest += is_changed
 
@@ -348,3 +346,30 @@ def test_a_create_of_an_attempt_that_was_killed_arrives_after_the_next_one_has_s
     machine.attempt(0, [], Goal.RUN, None)
     assert len(machine.service.tasks) == 1 + 2
     assert started(machine) == before
+
+
+def test_adopting_goes_on_with_the_task_that_was_begun() -> None:
+    machine = a_machine()
+    machine.attempt(1, ["none", "twice"], Goal.RUN, None)
+    before = started(machine)
+    machine.instances[1].generation += 1
+    machine.attempt(1, [], Goal.RUN, None)
+    assert started(machine) == before
+
+
+def test_a_request_that_is_as_it_was_once_stops_what_was_wanted_in_between() -> None:
+    machine = a_machine(step_seconds=90.0)
+    for digest in (0, 1, 0):
+        machine.instances[0].digest = digest
+        machine.attempt(0, [], Goal.RUN, None)
+        machine.pass_time(200)
+    going_on = [task.id for task in machine.service.tasks.values() if task.starts and task.status not in IDLE]
+    assert len(going_on) <= 1
+
+
+def test_an_awaited_start_is_stopped_however_long_it_takes() -> None:
+    service = Service(step_seconds=150, delays=[10.0])
+    task = carry_out(service, Instance(0, adopts=False).obtaining())
+    abandon(service, procedures.act(BATCH_V2, task, Goal.RUN), 0)
+    carry_out(service, procedures.stop(BATCH_V2, task.id, action_on_its_way=True))
+    assert service.tasks[task.id].action == "STOP"
