@@ -60,16 +60,14 @@ def test_task_within_budget_runs(sim: Simulator, run_task: RunTask, comms: Comms
 def test_task_that_costs_more_than_estimated_is_stopped(
     sim: Simulator, run_task: RunTask, comms: Comms, deferrable: bool
 ) -> None:
-    dates = {"timeRange": {"from": "2019-04-01T00:00:00Z", "to": "2019-06-30T00:00:00Z"}}
-    body = request(
-        sim.ready,
-        processRequest__evalscript=EXPENSIVE,
-        processRequest__input__data=[{"type": "sentinel-2-l2a", "dataFilter": dates}],
-        input__resolution=10,
-    )
     sim.set_script({"timing": {"feature_seconds": 1200, "parallel": 1, "billing_seconds": 30}})
     op = Underestimated(
-        task_id="t", request=body, deferrable=deferrable, max_pu=1_000_000, poll_interval=0.1, progress_interval=0
+        task_id="t",
+        request=expensive(sim),
+        deferrable=deferrable,
+        max_pu=1_000_000,
+        poll_interval=0.1,
+        progress_interval=0,
     )
     run, kinds = run_through(run_task, comms, op)
     assert run.state == "failed"
@@ -86,6 +84,16 @@ function setup() {
 }
 function evaluatePixel(samples) { return [samples.length]; }
 """
+
+
+def expensive(sim: Simulator) -> dict[str, Any]:
+    dates = {"timeRange": {"from": "2019-04-01T00:00:00Z", "to": "2019-06-30T00:00:00Z"}}
+    return request(
+        sim.ready,
+        processRequest__evalscript=EXPENSIVE,
+        processRequest__input__data=[{"type": "sentinel-2-l2a", "dataFilter": dates}],
+        input__resolution=10,
+    )
 
 
 class Underestimated(SentinelHubBatchProcessOperator):

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -23,23 +22,15 @@ from airflow_provider_sentinelhub.simulator.process import Simulator
 from airflow_provider_sentinelhub.triggers.batch import SentinelHubBatchTrigger
 from airflow_provider_sentinelhub.triggers.events import BatchEvent, EventKind
 from tests.airflow.airflow_harness import Comms, Run, RunTask, first_event, request
-from tests.airflow.test_kills import killed
-from tests.airflow.test_money import EXPENSIVE
+from tests.airflow.test_kills import handler_of_the_test_run, killed
+from tests.airflow.test_money import expensive
 from tests.airflow.test_restarts import fatal, names
 
-__all__ = ["names"]
+__all__ = ["handler_of_the_test_run", "names"]
 
 NEVER_ENDS = {"timing": {"feature_seconds": 1_000_000}}
 UNSEEN = {**NEVER_ENDS, "endpoints": [{"method": "GET", "status": 403}]}
 QUICK = {"poll_interval": 0.05, "progress_interval": 0}
-
-
-@pytest.fixture(autouse=True)
-def handler_of_the_test_run() -> Iterator[None]:
-    """Airflow's task runner leaves its handler behind."""
-    before = signal.getsignal(signal.SIGTERM)
-    yield
-    signal.signal(signal.SIGTERM, before)
 
 
 def operator(sim: Simulator, **kwargs: Any) -> SentinelHubBatchProcessOperator:
@@ -326,14 +317,7 @@ class TestRestartFailed:
         stops = {"tasks": [{"stop": {"reason": "OUT_OF_PU", "after_fraction": 0.5}, "count": 1}]}
         timing = {"feature_seconds": 1200, "billing_seconds": 30, "out_of_pu_lock_seconds": 0}
         sim.set_script({"timing": timing, **stops})
-        dates = {"timeRange": {"from": "2019-04-01T00:00:00Z", "to": "2019-06-30T00:00:00Z"}}
-        body = request(
-            sim.ready,
-            processRequest__evalscript=EXPENSIVE,
-            processRequest__input__data=[{"type": "sentinel-2-l2a", "dataFilter": dates}],
-            input__resolution=10,
-        )
-        run_task(operator(sim, deferrable=False, request=body))
+        run_task(operator(sim, deferrable=False, request=expensive(sim)))
         task_id = comms.xcoms["sentinelhub_task_id"]
         comms.state.clear()
         before = sim.call("GET", f"/batch/v2/process/{task_id}").body["costPU"]
