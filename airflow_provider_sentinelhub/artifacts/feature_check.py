@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 _NO_PATH = f"""({{0}} IN ('.', '..') OR length({{0}}) > {MAX_NAME} OR instr({{0}}, char(0)) > 0
     OR {{0}} GLOB '*[/\\<>?#' || char(1) || '-' || char(31) || char(127) || ']*')"""
 _ODD_BYTES = bytes([*range(32), 127, *b"/\\<>?#"])
+_SIZES = frozenset({"width", "height", "resolution"})
 _IS_NO_SIZE = "typeof({0}) NOT IN ('integer', 'null') OR coalesce({0}, 1) < 1"
 # One bit for each way a row may break a rule; none of the conditions is ever NULL.
 _ROW_RULES = (
@@ -72,7 +73,9 @@ _FINE_GEOMETRY = f"""substr({{geometry}}, 1, 2) = x'4750' AND length({{geometry}
     AND typeof({{geometry}}) = 'blob'"""
 
 
-def check_geopackage(path: Path, *, defaults: Size | None = None, validity: bool = True) -> tuple[Problem, ...]:
+def check_geopackage(
+    path: Path, *, defaults: Size | None = None, validity: bool = True, own_sizes: bool = True
+) -> tuple[Problem, ...]:
     """
     Find everything that is wrong with an input GeoPackage.
 
@@ -80,6 +83,7 @@ def check_geopackage(path: Path, *, defaults: Size | None = None, validity: bool
     :param defaults: The request's ``input.defaults``: what features without a size get. Default: nothing.
     :param validity: Whether geometries are read as well: that they are valid polygons which lie where they can, and
         not too large for their resolution. Most of the work. Default ``True``.
+    :param own_sizes: Whether the features' own columns of sizes count, or only ``defaults``. Default ``True``.
     :returns: What is wrong; empty where the service will take it.
     :raises StorageUnavailable: This machine has no room to read it.
     """
@@ -89,14 +93,16 @@ def check_geopackage(path: Path, *, defaults: Size | None = None, validity: bool
         return findings.problems()
     try:
         with open_sqlite(path, WHAT) as connection:
-            _check(connection, defaults or Size(), findings, validity=validity)
+            tables = [table if own_sizes else table.without(_SIZES) for table in feature_tables(connection)]
+            _check(connection, tables, defaults or Size(), findings, validity=validity)
     except ArtifactCorrupt as error:
         findings.add(Rule.IS_GEOPACKAGE, [found_in(error)])
     return findings.problems()
 
 
-def _check(connection: sqlite3.Connection, defaults: Size, findings: Findings, *, validity: bool) -> None:
-    tables = feature_tables(connection)
+def _check(
+    connection: sqlite3.Connection, tables: list[FeatureTable], defaults: Size, findings: Findings, *, validity: bool
+) -> None:
     if not tables:
         findings.add(Rule.HAS_LAYERS, count=0)
         return

@@ -167,7 +167,8 @@ _TEXTS = {
     Rule.ONE_PIXEL: _Text(
         "size",
         "{features} would be less than 1 pixel, wide and high",
-        "Choose a finer resolution, or give width and height; the unit is that of the CRS, degrees in EPSG:4326",
+        "Choose a finer resolution, or give width and height (for statistics, in the request); the unit is that of the "
+        "CRS, degrees in EPSG:4326",
     ),
     Rule.GEOMETRY: _Text("geometry", "{features} {have} none, or an empty one", "Draw them, or leave them out"),
     Rule.READABLE: _Text(

@@ -7,7 +7,8 @@ Source: https://www.geopackage.org/spec130/ (geometry columns).
 from __future__ import annotations
 
 import sqlite3
-from dataclasses import dataclass
+from collections.abc import Container
+from dataclasses import dataclass, replace
 from typing import Any
 
 from airflow_provider_sentinelhub.artifacts.sqlite_file import quoted, table_columns
@@ -45,6 +46,14 @@ class FeatureTable:
         :param name: In lower case.
         """
         return quoted(self.columns[name]) if name in self.columns else "NULL"
+
+    def without(self, names: Container[str]) -> FeatureTable:
+        """
+        Return the table as it is for those who do not look at some of its columns.
+
+        :param names: Which, in lower case.
+        """
+        return replace(self, columns={name: real for name, real in self.columns.items() if name not in names})
 
 
 def feature_tables(connection: sqlite3.Connection) -> tuple[FeatureTable, ...]:

@@ -19,9 +19,7 @@ if TYPE_CHECKING:
 
 # Statistics tell features by the number of their row, and take their size from the request.
 _NAMES = frozenset({Rule.IDENTIFIER, Rule.IDENTIFIER_COLUMN, Rule.IDENTIFIER_PATH, Rule.IDENTIFIER_UNIQUE})
-_RASTERS_ONLY = frozenset(
-    {Rule.ID_COLUMN, Rule.IDENTIFIER_TEXT, Rule.SIZE, Rule.SIZE_PAIR, Rule.SIZE_NUMBER, Rule.PIXELS}
-)
+_RASTERS_ONLY = frozenset({Rule.ID_COLUMN, Rule.IDENTIFIER_TEXT})
 
 
 def check_input_features(api: BatchApi, path: Path, body: Mapping[str, Any]) -> tuple[Problem, ...]:
@@ -56,7 +54,9 @@ def _for_statistics(path: Path, body: Mapping[str, Any]) -> tuple[Problem, ...]:
     size = Size(resolution=max(steps)) if steps else Size(1, 1)
     by_identifier = "<IDENTIFIER>" in body["output"]["s3"]["url"]
     ignored = _RASTERS_ONLY if by_identifier else _RASTERS_ONLY | _NAMES
-    found = [problem for problem in check_geopackage(path, defaults=size) if problem.rule not in ignored]
+    # The sizes of this API are the request's, whatever columns there are for images.
+    problems = check_geopackage(path, defaults=size, own_sizes=False)
+    found = [problem for problem in problems if problem.rule not in ignored]
     if not any(problem.rule is Rule.IS_GEOPACKAGE for problem in found):
         with open_sqlite(path, WHAT) as connection:
             names = [table.name for table in feature_tables(connection)]

@@ -7,6 +7,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import pytest
 import shapely
 
 from airflow_provider_sentinelhub.artifacts.feature_problems import Rule
@@ -76,3 +77,12 @@ def test_what_is_no_geopackage_is_said_once(tmp_path: Path) -> None:
     path = tmp_path / "a.gpkg"
     path.write_text("no")
     assert rules(BATCH_STATISTICAL, path, STATISTICS) == [Rule.IS_GEOPACKAGE]
+
+
+@pytest.mark.parametrize(("own", "step", "found"), [(0.1, 1000, [Rule.ONE_PIXEL]), (1000, 10, [])])
+def test_statistics_do_not_look_at_sizes_for_images(tmp_path: Path, own: float, step: float, found: list[Rule]) -> None:
+    path = write(tmp_path / "a.gpkg", (32632, [(1, "a", SQUARE)]))
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE features_32632 SET resolution = ?", (own,))
+    asked = {**STATISTICS, "aggregation": {"resx": step, "resy": step}}
+    assert rules(BATCH_STATISTICAL, path, asked) == found

@@ -299,8 +299,8 @@ FILES: list[BadInput] = [
     BadInput(
         "a resolution in metres where the coordinates are degrees",
         "fields.gpkg, size = ['a (0.01 x 0.02 at resolution 10)']: 1 feature would be less than 1 pixel, "
-        "wide and high. Choose a finer resolution, or give width and height; the unit is that of the CRS, degrees in "
-        "EPSG:4326.",
+        "wide and high. Choose a finer resolution, or give width and height (for statistics, in the request); the unit "
+        "is that of the CRS, degrees in EPSG:4326.",
         checked(
             good(width=None, height=None, resolution=10.0, geometry=blob(shapely.box(9, 42, 9.01, 42.02), 4326)),
             epsg=4326,
