@@ -69,14 +69,18 @@ def _ask(hook: SentinelHubBatchHook, body: Mapping[str, Any]) -> Iterator[Findin
     for path in hook.api.storages:
         for kind, bucket in mapping(body, *path).items():
             field, url = ".".join((*path, kind, "url")), bucket["url"]
-            conn_id = hook.aws_conn_id if kind == "s3" else hook.gcp_conn_id
+            parameter = "aws_conn_id" if kind == "s3" else "gcp_conn_id"
+            conn_id = getattr(hook, parameter)
+            if conn_id is None:
+                yield InvalidParameter(parameter, None, f"is needed for {field} = {url!r}", "Name a connection there.")
+                continue
             try:
                 if path[0] == "output":
                     probe_write(storage, url)
                 else:
                     storage.head(url)
             except (StorageUnavailable, ArtifactMissing) as e:
-                yield _refusal(field, url, conn_id, e)
+                yield _refusal(field, url, conn_id, e, OPT_OUT)
             if path[0] == "output" and kind == "s3":
                 yield from _check_region(hook, body, (*path, kind), bucket)
 
@@ -103,8 +107,27 @@ def _storage(hook: SentinelHubBatchHook) -> Storage:
         ) from e
 
 
+def check_writable(storage: Storage, field: str, url: str, conn_id: str | None) -> None:
+    """
+    Ask a bucket whether it takes what is going to be written there.
+
+    :param storage: Reaches the bucket.
+    :param field: Which parameter names the place.
+    :param url: The place: a folder, or a template.
+    :param conn_id: The connection that is used.
+    :raises InvalidParameter: It said no.
+    :raises StorageUnavailable: It could not be asked; that may pass.
+    """
+    from airflow_provider_sentinelhub.artifacts.bucket_probe import probe_write
+
+    try:
+        probe_write(storage, url)
+    except StorageUnavailable as e:
+        raise _refusal(field, url, conn_id, e, "Let it write there, or write elsewhere.") from e
+
+
 def _refusal(
-    field: str, url: str, conn_id: str | None, error: StorageUnavailable | ArtifactMissing
+    field: str, url: str, conn_id: str | None, error: StorageUnavailable | ArtifactMissing, fix: str
 ) -> InvalidParameter:
     """
     Return what a bucket's refusal means for a request.
@@ -118,7 +141,7 @@ def _refusal(
     if error.__cause__ is None or not is_refusal(error.__cause__):
         raise error
     rule = f"the bucket says no to connection {conn_id!r}. {error}".rstrip(".")
-    return InvalidParameter(field, url, rule, OPT_OUT)
+    return InvalidParameter(field, url, rule, fix)
 
 
 def _check_region(

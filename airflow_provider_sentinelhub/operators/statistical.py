@@ -149,6 +149,7 @@ class SentinelHubStatisticalOperator(RequestTemplating):
         :param context: The task's context.
         """
         from airflow_provider_sentinelhub.artifacts.statistics.run import check_output_url
+        from airflow_provider_sentinelhub.hooks.preflight import check_writable
 
         with airflow_failures():
             number("max_pu", self.max_pu, at_least=0)
@@ -157,6 +158,8 @@ class SentinelHubStatisticalOperator(RequestTemplating):
             places, body = self._question()
             run = self._run(context, places, body)
             run.check_names(places)
+            conn_id = self.gcp_conn_id if self.output_url.startswith("gs://") else self.aws_conn_id
+            check_writable(run.storage, "output_url", self.output_url, conn_id)
             finished = run.finished()
             left = [place for place in places if place.feature_id not in (finished or ())]
             if finished is not None:

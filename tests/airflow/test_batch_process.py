@@ -580,6 +580,25 @@ def test_bucket_that_says_no_is_found_before_the_create(sim: Simulator, run_task
     assert sim.requests()["counts"].get("POST /batch/v2/process", 0) == 0
 
 
+def test_a_connection_that_is_not_named_is_asked_for_before_anything_is_sent(sim: Simulator, run_task: RunTask) -> None:
+    run = run_task(operator(sim, request=request(sim.ready, output__delivery={"gs": {"url": "gs://bucket/results"}})))
+    said = "gcp_conn_id = None: is needed for output.delivery.gs.url = 'gs://bucket/results'. Name a connection there."
+    assert said in str(run.error)
+    assert sim.requests()["counts"] == {}
+
+
+def test_a_stop_of_nothing_and_a_start_of_what_has_ended_say_so(
+    sim: Simulator, run_task: RunTask, comms: Comms, capfd: pytest.CaptureFixture[str]
+) -> None:
+    nobody = str(uuid.uuid4())
+    run_task(SentinelHubStopBatchProcessOperator(task_id="stop", batch_task_id=nobody))
+    assert f"There is no task {nobody}: the service has removed it, or the id" in capfd.readouterr().out
+    assert run_task(operator(sim, deferrable=False)).state == "success"
+    done = comms.xcoms["sentinelhub_task_id"]
+    run_task(SentinelHubStartBatchProcessOperator(task_id="start", batch_task_id=done))
+    assert f"Task {done} was DONE, and is DONE (START)" in capfd.readouterr().out
+
+
 def test_features_the_service_would_refuse_are_found_before_the_create(
     sim: Simulator, run_task: RunTask, comms: Comms, tmp_path: Path
 ) -> None:

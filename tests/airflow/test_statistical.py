@@ -347,6 +347,16 @@ def test_bad_input_is_said_before_anything_is_sent(
     assert calls(sim) == 0
 
 
+def test_a_bucket_that_takes_no_answers_is_found_before_one_is_paid_for(
+    ask: Callable[..., Run], sim: Simulator
+) -> None:
+    run = ask(output_url="s3://no-such-bucket/answers")
+    said = "output_url = 's3://no-such-bucket/answers': the bucket says no to connection 'aws_default'."
+    assert str(run.error).startswith(said)
+    assert type(run.error).__name__ == "AirflowFailException"
+    assert calls(sim) == 0
+
+
 @pytest.mark.parametrize(
     "parameters", [{"on_partial": "restart"}, {"max_restarts": -1}, {"concurrency": 0}, {"restart_delay": "soon"}]
 )
