@@ -180,7 +180,7 @@ class BatchStatisticalResults(BatchResults):
                 log.warning("%d features are not in the GeoPackage: they cannot be run again", found.unknown)
             if not found.features:
                 return None
-            log.info("%d features are run again%s", found.features, _of(found.span))
+            log.info("Features that are run again: %d%s", found.features, _of(found.span))
             url = retry_features_url(self._root(original), original.id, number)
             self.storage.upload(retry, url)
         delivery_url = retry_output_url(self.api.delivery_url(original.request), original.id)

@@ -143,5 +143,5 @@ def _write(execution_db: Path, manifest: Path, target: Path, original: Path | No
     if found.unknown:
         log.warning("%d features are not in the manifest: they cannot be run again", found.unknown)
     if found.features:
-        log.info("%d features are run again", found.features)
+        log.info("Features that are run again: %d", found.features)
     return found.features > 0

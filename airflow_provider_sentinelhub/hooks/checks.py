@@ -96,6 +96,9 @@ def url(name: str, value: object) -> None:
         raise InvalidParameter(name, value, "must be a URL", fix)
 
 
+_SECONDS = ("_interval", "_delay")
+
+
 def number(name: str, value: object, *, at_least: float, whole: bool = False, parsing: bool = False) -> None:
     """
     Check that a parameter is a number, or the text of one, or absent.
@@ -113,6 +116,7 @@ def number(name: str, value: object, *, at_least: float, whole: bool = False, pa
         found = int(str(value)) if whole else float(str(value))
     except ValueError:
         rule = "must be a whole number" if whole else "must be a number"
-        raise InvalidParameter(name, value, rule, "Correct the operator's parameter.") from None
+        fix = "Give seconds, e.g. 60." if name.endswith(_SECONDS) else "Correct the operator's parameter."
+        raise InvalidParameter(name, value, rule, fix) from None
     if not found >= at_least:
         raise InvalidParameter(name, value, f"must be at least {at_least:g}", "Correct the operator's parameter.")

@@ -117,7 +117,8 @@ class StartsBatchTask(WorksOnBatchTask):
         with self.at_work(context):
             task = self.hook.get(self.batch_task_id)
             self.remember(context, task.id)
-            task = self.hook.act(task, Goal.RUN)
+            before, task = task, self.hook.act(task, Goal.RUN)
+            self.log.info("Task %s was %s, and is %s (%s)", task.id, before.status, task.status, task.user_action)
             check_not_failed(self.hook, task)
             return task.id
 
@@ -133,7 +134,13 @@ class StopsBatchTask(WorksOnBatchTask):
         """
         with self.at_work(context):
             task = self.hook.stop(self.batch_task_id)
-            self.log.info("Task %s is %s", self.batch_task_id, task.status if task else "gone")
+            if task is None:
+                self.log.warning(
+                    "There is no task %s: the service has removed it, or the id or the account is another one",
+                    self.batch_task_id,
+                )
+            else:
+                self.log.info("Task %s is %s", task.id, task.status)
             return self.batch_task_id
 
 

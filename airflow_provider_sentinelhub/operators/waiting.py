@@ -308,7 +308,7 @@ class WaitsForBatchTask(BatchTaskOperator):
         from airflow_provider_sentinelhub.client.errors import TaskTimedOut
 
         stopped = self.hook.stop(task_id) if self.stops else None
-        state = f"it was stopped and is now {stopped.status}" if stopped else "it was left running"
+        state = f"it was asked to stop and is {stopped.status}" if stopped else "it was left running"
         if stopped is not None and stopped.status == "CREATED":
             state = "it was never started"
         raise TaskTimedOut(
