@@ -338,7 +338,7 @@ def test_what_is_no_number_is_kept_wherever_it_stands() -> None:
     assert json.loads(kept)["data"][0]["outputs"]["ndvi"]["bands"]["B0"]["histogram"]["later"] == "NaN"
 
 
-TAG = "airflow:parcels/manual__2025/weekly.ndvi/3#1a2b3c4d5e6f7a8b~2^1:0b1c"
+TAG = "airflow:9f8e7d6c/parcels/manual__2025/weekly.ndvi/3#1a2b3c4d5e6f7a8b~2^1:0b1c"
 
 
 def test_the_tag_is_the_last_line_of_the_script() -> None:
