@@ -25,7 +25,7 @@ class Input:
 
     :param datasource: The ``id`` of the data source it belongs to; ``None`` where the order decides.
     :param bands: Names of its bands, ``dataMask`` included; ``None`` when they cannot be read.
-    :param mosaicking: SIMPLE, ORBIT or TILE; ``None`` when it cannot be read.
+    :param mosaicking: SIMPLE, ORBIT or TILE, or whatever else stands there; ``None`` when it cannot be read.
     """
 
     datasource: str | None
@@ -132,10 +132,7 @@ def _inputs(given: Any, mosaicking: Any) -> tuple[Input, ...] | None:
 def _input(given: dict[str, Any], common: Any) -> Input:
     bands, own = _get(given, "bands"), _get(given, "mosaicking")
     names = tuple(bands) if isinstance(bands, list) and all(isinstance(each, str) for each in bands) else None
-    mosaicking = _word(common if own is None else own, "SIMPLE")
-    return Input(
-        _word(_get(given, "datasource"), None), names, mosaicking if mosaicking in {"SIMPLE", "ORBIT", "TILE"} else None
-    )
+    return Input(_word(_get(given, "datasource"), None), names, _word(common if own is None else own, "SIMPLE"))
 
 
 def _outputs(given: Any) -> tuple[Output, ...] | None:

@@ -308,6 +308,11 @@ REQUESTS = (
         {"processRequest__evalscript": script().partition("function evaluatePixel")[0]},
     ),
     _bad(
+        "A kind of mosaicking that does not exist",
+        "processRequest.evalscript = 'mosaicking: DAILY': is no kind of mosaicking. Choose one of SIMPLE, ORBIT, TILE.",
+        {"processRequest__evalscript": script().replace("return {", "return {mosaicking: 'DAILY', ", 1)},
+    ),
+    _bad(
         "A sample type that does not exist",
         "processRequest.evalscript = 'sampleType: FLOAT64': is not a sample type; it is that of output default in"
         " setup(). Choose one of AUTO, INT8, UINT8, INT16, UINT16, FLOAT32.",

@@ -122,7 +122,6 @@ def test_each_data_source_has_its_own_bands_and_mosaicking() -> None:
         ('return {input: ["B04"], output: {bands: 1, sampleType}}', RGB.inputs, (Output("default", 1, None),)),
         ('return {input: ["B04"], output: {id: `a${1}`, bands: 1}}', RGB.inputs, (Output(None, 1, "AUTO"),)),
         ('return {input: ["B04"], output: {bands: 1}, mosaicking: M}', (Input(None, ("B04",), None),), RGB.outputs),
-        ('return {input: ["B04"], output: {bands: 1}, mosaicking: "X"}', (Input(None, ("B04",), None),), RGB.outputs),
         (
             'return {input: ["B04"], output: {bands: 1}, mosaicking: x ? "ORBIT" : "TILE"}',
             (Input(None, ("B04",), None),),

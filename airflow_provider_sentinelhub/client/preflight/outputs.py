@@ -17,7 +17,7 @@ from airflow_provider_sentinelhub.client.errors import InvalidParameter
 from airflow_provider_sentinelhub.client.evalscript import Output, Setup, read_setup
 from airflow_provider_sentinelhub.client.preflight.findings import Advice, Finding, Json, objects, part
 from airflow_provider_sentinelhub.client.preflight.script import (
-    check_own_outputs,
+    check_setup,
     check_sources,
     check_text,
     is_readable,
@@ -117,7 +117,7 @@ def _check_script(asked: Asked) -> Iterator[Finding]:
     if asked.setup.outputs is None or any(None in {each.id, each.bands} for each in asked.setup.outputs):
         rule = "setup() is computed, so its outputs cannot be compared with the responses before the run"
         yield Advice(EVALSCRIPT, rule, "Have setup() do nothing but return an object, or check them yourself.")
-    yield from check_own_outputs(EVALSCRIPT, asked.setup)
+    yield from check_setup(EVALSCRIPT, asked.setup)
     yield from _compare(asked)
     yield from check_sources(EVALSCRIPT, asked.setup, ".".join(DATA), objects(asked.body, *DATA))
 

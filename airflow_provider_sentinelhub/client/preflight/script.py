@@ -17,6 +17,7 @@ from airflow_provider_sentinelhub.client.preflight.findings import Advice, Findi
 if TYPE_CHECKING:
     from airflow_provider_sentinelhub.client.evalscript import Setup
 
+_MOSAICKING = ("SIMPLE", "ORBIT", "TILE")
 _SAMPLE_TYPES = ("AUTO", "INT8", "UINT8", "INT16", "UINT16", "FLOAT32")
 _VERSION = re.compile(r"[\s\ufeff]*//\s*VERSION\s*=\s*3\b", re.IGNORECASE)
 # In a single line: what ends in .js, or else a word with a folder before it or an ending after it.
@@ -56,13 +57,17 @@ def check_text(field: str, text: str) -> Iterator[Finding]:
             yield InvalidParameter(field, begin, f"has no function {name}()", f"Write a function {name}.")
 
 
-def check_own_outputs(field: str, setup: Setup) -> Iterator[Finding]:
+def check_setup(field: str, setup: Setup) -> Iterator[Finding]:
     """
-    Find outputs that cannot be told apart, and sample types that do not exist.
+    Find outputs that cannot be told apart, and kinds of mosaicking and sample types that do not exist.
 
     :param field: Path of the script in the request.
     :param setup: What the script says about itself.
     """
+    for kind in dict.fromkeys(each.mosaicking for each in setup.inputs or ()):
+        if kind is not None and kind.upper() not in _MOSAICKING:
+            fix = f"Choose one of {', '.join(_MOSAICKING)}."
+            yield InvalidParameter(field, f"mosaicking: {kind}", "is no kind of mosaicking", fix)
     outputs = setup.outputs or ()
     for name, count in Counter(each.id for each in outputs if each.id is not None).items():
         if count > 1:

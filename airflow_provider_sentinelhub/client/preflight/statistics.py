@@ -25,7 +25,7 @@ from airflow_provider_sentinelhub.client.preflight.findings import (
     part,
 )
 from airflow_provider_sentinelhub.client.preflight.script import (
-    check_own_outputs,
+    check_setup,
     check_sources,
     check_text,
     is_readable,
@@ -93,7 +93,7 @@ def check_statistics(body: Json, deployment: Deployment | None) -> Iterator[Find
 
 def _check_script(offered: Offered) -> Iterator[Finding]:
     setup = offered.setup
-    yield from check_own_outputs(EVALSCRIPT, setup)
+    yield from check_setup(EVALSCRIPT, setup)
     yield from check_sources(EVALSCRIPT, setup, "input.data", objects(offered.body, "input", "data"))
     if offered.outputs is None:
         fact = f"setup() is computed, so it is not known before the run whether there is an output {MASK}, as needed"
