@@ -24,6 +24,7 @@ DEFAULT_LIMIT = 1000
 
 _COLUMNS = ["outcome", "name", "error", "epsg", "geometry", "width", "height"]
 _MAX_ERROR = 200
+_MANY_GROUPS = 3
 
 
 def failed_features(
@@ -87,11 +88,17 @@ def _matching(table: pq.ParquetFile, outcomes: pa.Array) -> Iterator[pa.Table]:
     import pyarrow.compute as pc
 
     # A row group is so small that threads would cost more than they save.
+    in_a_row = 0
     for group in range(table.num_row_groups):
-        found = table.read_row_group(group, columns=["outcome"], use_threads=False)["outcome"]
-        mask = pc.is_in(found, value_set=outcomes)
-        if pc.any(mask).as_py():
-            yield table.read_row_group(group, columns=_COLUMNS, use_threads=False).filter(mask)
+        # Where several groups in a row have some, the next one likely has: then it is read at once.
+        at_once = in_a_row >= _MANY_GROUPS
+        rows = table.read_row_group(group, columns=_COLUMNS if at_once else ["outcome"], use_threads=False)
+        mask = pc.is_in(rows["outcome"], value_set=outcomes)
+        in_a_row = in_a_row + 1 if pc.any(mask).as_py() else 0
+        if in_a_row:
+            if not at_once:
+                rows = table.read_row_group(group, columns=_COLUMNS, use_threads=False)
+            yield rows.filter(mask)
 
 
 def _described(rows: pa.Table) -> Iterator[dict[str, Any]]:

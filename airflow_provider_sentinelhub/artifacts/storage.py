@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from obstore import GetResult
     from obstore.store import ObjectStore
 
-_CHUNK = 4 * 1024 * 1024
+_CHUNK = 1024 * 1024
 # The least that S3 takes: three of them are in memory at a time.
 _PART = 5 * 1024 * 1024
 _ENDPOINT = re.compile(r"https?://[A-Za-z0-9\-._~\[\]:]+(?:/[\w\-.~/]*)?", re.ASCII)
