@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
-
-from airflow.sdk.configuration import conf
-
-from airflow_provider_sentinelhub.client.intent import INSTALLATION_CHARS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,18 +27,13 @@ def intent_of(context: Context, body: Mapping[str, Any]) -> Intent:
     :param body: The request; credentials in it do not count.
     """
     from airflow_provider_sentinelhub.client.intent import Intent, digest
+    from airflow_provider_sentinelhub.hooks.installation import installation_id
 
     ti = context["ti"]
     map_index = -1 if ti.map_index is None else int(ti.map_index)
     return Intent(
-        ti.dag_id, ti.run_id, ti.task_id, map_index, digest(body), ti.max_tries or 0, installation=_installation()
+        ti.dag_id, ti.run_id, ti.task_id, map_index, digest(body), ti.max_tries or 0, installation=installation_id()
     )
-
-
-def _installation() -> str:
-    # Scheduled runs of a DAG have the same names in every Airflow, and two of them may share an account.
-    where = conf.get("api", "base_url", fallback=None) or conf.get("core", "execution_api_server_url", fallback="")
-    return hashlib.sha256(str(where).encode()).hexdigest()[:INSTALLATION_CHARS]
 
 
 def created_since(context: Context) -> datetime:

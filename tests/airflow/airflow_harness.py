@@ -56,6 +56,7 @@ class Comms:
     state: dict[str, Any] = field(default_factory=dict)
     xcoms: dict[str, Any] = field(default_factory=dict)
     ti_states: dict[str, str] = field(default_factory=dict)
+    variables: dict[str, str] = field(default_factory=lambda: {"sentinelhub_installation:0a1b2c3d": ""})
     sent: list[Any] = field(default_factory=list)
 
     def send(self, msg: Any) -> Any:  # noqa: PLR0911 - one answer a message
@@ -81,6 +82,19 @@ class Comms:
                 return comms.XComSequenceSliceResult(root=[] if found is None else [found])
             case "GetTaskStates":
                 return comms.TaskStatesResult(task_states={run: dict(self.ti_states) for run in message.run_ids})
+            case "GetVariable":
+                if message.key in self.variables:
+                    return comms.VariableResult(key=message.key, value=self.variables[message.key])
+                return comms.ErrorResponse(error=ErrorType.VARIABLE_NOT_FOUND)
+            case "PutVariable":
+                self.variables[message.key] = message.value
+                return comms.OKResponse(ok=True)
+            case "DeleteVariable":
+                self.variables.pop(message.key, None)
+                return comms.OKResponse(ok=True)
+            case "GetVariableKeys":
+                keys = [key for key in self.variables if key.startswith(message.prefix or "")]
+                return comms.VariableKeysResult(keys=keys, total_entries=len(keys))
             case "ValidateInletsAndOutlets":
                 return comms.InactiveAssetsResult(inactive_assets=[])
             case "GetConnection":
