@@ -61,6 +61,10 @@ class TaskRecord:
         ``None`` where none was.
     :param is_own: Whether it runs for this task instance; otherwise somebody else has begun it, and may end it.
     :param deadline: Moment at which the wait for it is over, in seconds since the epoch; ``None`` for never.
+    :param after_clear: Whether an attempt after a user's clear goes on with it: what failed is run again, whatever
+        ``on_partial`` says.
+    :param found_stopped: Whether it had been stopped by then: it is started again.
+    :param succeeded: Whether the Airflow task succeeded with it.
     """
 
     id: str
@@ -72,6 +76,14 @@ class TaskRecord:
     before_pu: float | None = None
     is_own: bool = True
     deadline: float | None = None
+    after_clear: bool = False
+    found_stopped: bool = False
+    succeeded: bool = False
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """All its tasks, the original first."""
+        return (*self.earlier, self.id)
 
     @classmethod
     def read(cls, context: Context) -> TaskRecord | None:

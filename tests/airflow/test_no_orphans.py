@@ -253,7 +253,8 @@ class TestWhose:
         comms.state.clear()
         assert run_task(operator(sim, request=body), try_number=2, max_tries=0).trigger.batch_task_id == first
         assert list(comms.variables) == [key]
-        assert key.removeprefix("sentinelhub_installation:") in sim.call("GET", f"/batch/v2/process/{first}").body["request"]["description"]
+        tagged = sim.call("GET", f"/batch/v2/process/{first}").body["request"]["description"]
+        assert key.removeprefix("sentinelhub_installation:") in tagged
 
     @pytest.mark.parametrize("ended", [True, False])
     def test_a_run_that_was_deleted_and_made_again(
