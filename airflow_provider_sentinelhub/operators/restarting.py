@@ -227,11 +227,21 @@ class RestartsFailedFeatures(WaitsForBatchTask):
         """Say what can still be done about a task that was stopped, and about features that were not delivered."""
         return Advice(failed=self.no_restart)
 
+    def cannot_restart(self) -> str:
+        """Say why features of the request cannot be run again alone; nothing where they can."""
+        from airflow_provider_sentinelhub.client.errors import InvalidParameter
+
+        try:
+            self.hook.api.check_retry(self.body)
+        except InvalidParameter as error:
+            return f"Features cannot be run again alone: on_partial='restart' {error.rule}."
+        return ""
+
     def _may_restart(self, task: BatchTask, record: TaskRecord) -> bool:
         from airflow_provider_sentinelhub.client.estimate import MINIMUM_PU
 
         most = int(self.max_restarts) if self.restarts() else 0
-        if len(record.earlier) - record.inherited >= max(most, record.after_clear):
+        if len(record.earlier) - record.inherited >= max(most, record.after_clear) or self.cannot_restart():
             return False
         spent = self.spent_pu + (task.cost_pu or 0.0 if record.is_own else 0.0)
         if self.max_pu is not None and float(self.max_pu) - spent < MINIMUM_PU:

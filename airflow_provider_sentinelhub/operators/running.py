@@ -100,13 +100,18 @@ class RunsBatchTask(CreatesBatchTask, RestartsFailedFeatures):
         first = f"{self.no_restart} " if self.no_restart else ""
         if self.on_clear == "new":
             return Advice(f"{first}Set on_clear='resume' and clear this Airflow task to run only them again.")
+        stopped = (
+            "Clear this Airflow task to have it started again when that lock is over: what it delivered is not paid for "
+            "again."
+        )
+        anew = "A new DAG run, or a clear with on_clear='new', pays for everything again."
+        if why_not := self.cannot_restart():
+            return Advice(f"{why_not} {anew}", stopped)
         warn = " on_partial='warn' goes on with what was delivered." if self.on_partial == "fail" else ""
         return Advice(
-            failed=f"{first}Clear this Airflow task to run only them again, for {MINIMUM_PU:g} PU or more; "
-            f"on_partial='restart' does so by itself.{warn} A new DAG run, or a clear with on_clear='new', pays for "
-            "everything again.",
-            stopped="Clear this Airflow task to have it started again when that lock is over: what it delivered is "
-            "not paid for again.",
+            f"{first}Clear this Airflow task to run only them again, for {MINIMUM_PU:g} PU or more; "
+            f"on_partial='restart' does so by itself.{warn} {anew}",
+            stopped,
         )
 
     def plan(self, task: BatchTask) -> str:
