@@ -101,8 +101,8 @@ class RunsBatchTask(CreatesBatchTask, RestartsFailedFeatures):
         if self.on_clear == "new":
             return Advice(f"{first}Set on_clear='resume' and clear this Airflow task to run only them again.")
         stopped = (
-            "Clear this Airflow task to have it started again when that lock is over: what it delivered is not paid for "
-            "again."
+            "Clear this Airflow task to have it started again when that lock is over: what it delivered is not paid "
+            "for again."
         )
         anew = "A new DAG run, or a clear with on_clear='new', pays for everything again."
         if why_not := self.cannot_restart():
