@@ -21,9 +21,9 @@ from airflow_provider_sentinelhub.hooks.owed_stops import (
 log = logging.getLogger(__name__)
 
 _STOP_S = 900.0
-_ASK_S = 120.0
+_ASK_S = 300.0
 # An attempt that a clear has ordered says within so long which remote task it works on, unless it has to wait.
-_COMES_WITHIN_S = 30.0
+_COMES_WITHIN_S = 120.0
 _LOOK_EVERY_S = 60.0
 _PAUSE_S = 5.0
 _LONGEST_PAUSE_S = 60.0
