@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_sentinelhub.client.errors import (
@@ -34,7 +35,7 @@ def check_request(hook: SentinelHubBatchHook, request: Any) -> dict[str, Any]:
     """
     from airflow_provider_sentinelhub.artifacts.preflight import examine
 
-    examined = examine(hook.api, request, hook.address.deployment)
+    examined = examine(hook.api, request, hook.address.deployment, datetime.now(UTC))
     for warning in examined.findings.warnings:
         log.warning("%s", warning)
     return examined.accepted()

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -76,7 +77,7 @@ class SentinelHubStatisticalHook(SentinelHubHook):
         from airflow_provider_sentinelhub.artifacts.preflight import examine
         from airflow_provider_sentinelhub.client.kinds import STATISTICAL
 
-        examined = examine(STATISTICAL, request, self.address.deployment)
+        examined = examine(STATISTICAL, request, self.address.deployment, datetime.now(UTC))
         for warning in examined.findings.warnings:
             log.warning("%s", warning)
         return examined.accepted()

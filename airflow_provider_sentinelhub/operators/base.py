@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow.sdk import BaseOperator
 
 from airflow_provider_sentinelhub.client.errors import SentinelHubError
+from airflow_provider_sentinelhub.hooks import checks
 from airflow_provider_sentinelhub.hooks.failures import UNSEEN, airflow_failures, may_run_on
 from airflow_provider_sentinelhub.hooks.sentinel_hub import SentinelHubHook
 from airflow_provider_sentinelhub.operators.killing import Killed, an_attempt_follows, is_last_attempt
@@ -92,6 +93,7 @@ class BatchTaskOperator(BaseOperator):
             with airflow_failures():
                 self._recall(context)
                 try:
+                    checks.rendered(**{name: getattr(self, name) for name in self.template_fields if name != "request"})
                     yield
                 except AirflowTaskTimeout:
                     self.out_of_time(context)

@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_provider_sentinelhub.client.errors import FeaturesFailed, InvalidParameter
-from airflow_provider_sentinelhub.hooks.checks import ON_PARTIAL, number, one_of, url
+from airflow_provider_sentinelhub.hooks.checks import ON_PARTIAL, number, one_of, rendered, url
 from airflow_provider_sentinelhub.hooks.failures import airflow_failures
 from airflow_provider_sentinelhub.hooks.sentinel_hub import SentinelHubHook
 from airflow_provider_sentinelhub.operators.record import intent_of
@@ -152,6 +152,7 @@ class SentinelHubStatisticalOperator(RequestTemplating):
         from airflow_provider_sentinelhub.hooks.preflight import check_writable
 
         with airflow_failures():
+            rendered(**{name: getattr(self, name) for name in self.template_fields if name != "request"})
             number("max_pu", self.max_pu, at_least=0)
             url("output_url", self.output_url)
             check_output_url(self.output_url)
