@@ -129,8 +129,8 @@ REQUESTS = (
     _bad(
         "A period that has not begun",
         "processRequest.input.data.0.dataFilter.timeRange.from = '2026-07-01T00:00:00Z': lies in the future, and with "
-        "it the whole period: there are no images of it, and the run costs all the same. Choose a period that has begun; "
-        "that of a scheduled run is {{ data_interval_start }} to {{ data_interval_end }}.",
+        "it the whole period: there are no images of it, and the run costs all the same. Choose a period that has "
+        "begun; that of a scheduled run is {{ data_interval_start }} to {{ data_interval_end }}.",
         {"processRequest__input__data": source("2026-07-01T00:00:00Z", "2026-08-01T00:00:00Z")},
     ),
     _bad(
@@ -187,7 +187,7 @@ REQUESTS = (
     _bad(
         "A box in another order",
         "processRequest.input.bounds.bbox = [9.6, 41.3, 8.5, 43.1]: west must be less than east, and south less "
-        "than north. Write [west, south, east, north].",
+        "than north. Write [west, south, east, north], probably [8.5, 41.3, 9.6, 43.1].",
         {"processRequest__input__bounds": {"bbox": [9.6, 41.3, 8.5, 43.1]}},
     ),
     _bad(
