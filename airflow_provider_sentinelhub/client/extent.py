@@ -133,6 +133,22 @@ def area_km2(shapes: Sequence[BaseGeometry] | Any, epsg: int | None) -> float:
     return float(shapely.area(shapes).sum()) / _M2_OF_KM2
 
 
+def boxes_km2(boxes: Any, epsg: int | None) -> float:
+    """
+    Return the size of many boxes together, in square kilometres.
+
+    :param boxes: An array of west, south, east and north.
+    :param epsg: EPSG code of their coordinates; what is neither in degrees nor in Web Mercator is taken for metres.
+    """
+    corners = boxes.reshape(-1, 2)
+    if epsg == _WEB_MERCATOR:
+        corners = _degrees_of_mercator(corners)
+    if epsg in {WGS84, _WEB_MERCATOR}:
+        corners = _equal_area(corners)
+    sides = corners.reshape(-1, 4)
+    return float(((sides[:, 2] - sides[:, 0]) * (sides[:, 3] - sides[:, 1])).sum()) / _M2_OF_KM2
+
+
 def _placed(sides: Sequence[float], epsg: int | None) -> tuple[Sides, int | None]:
     import shapely
 

@@ -13,6 +13,7 @@ from airflow_provider_sentinelhub.client.errors import (
     InvalidParameter,
     StorageUnavailable,
 )
+from airflow_provider_sentinelhub.hooks.budget import tell_size
 
 if TYPE_CHECKING:
     from airflow_provider_sentinelhub.artifacts.storage import Storage
@@ -38,7 +39,9 @@ def check_request(hook: SentinelHubBatchHook, request: Any) -> dict[str, Any]:
     examined = examine(hook.api, request, hook.address.deployment, datetime.now(UTC))
     for warning in examined.findings.warnings:
         log.warning("%s", warning)
-    return examined.accepted()
+    body = examined.accepted()
+    tell_size(body)
+    return body
 
 
 def check_buckets(hook: SentinelHubBatchHook, body: Mapping[str, Any]) -> None:

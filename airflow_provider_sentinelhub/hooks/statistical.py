@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_sentinelhub.client.errors import BudgetExceeded, InvalidParameter, InvalidRequest
+from airflow_provider_sentinelhub.client.errors import InvalidParameter, InvalidRequest
 from airflow_provider_sentinelhub.hooks.sentinel_hub import SentinelHubHook
 
 if TYPE_CHECKING:
@@ -82,29 +82,19 @@ class SentinelHubStatisticalHook(SentinelHubHook):
             log.warning("%s", warning)
         return examined.accepted()
 
-    def check_budget(self, body: Mapping[str, Any], places: Sequence[Place], max_pu: float) -> None:
+    def check_budget(self, body: Mapping[str, Any], places: Sequence[Place], max_pu: float | str | None) -> None:
         """
-        Fail if statistics of some geometries would cost too much.
+        Fail if statistics of some geometries would cost too much; log what they would cost, and where they are.
 
         :param body: A request.
         :param places: The geometries.
-        :param max_pu: Processing units they may cost at most.
+        :param max_pu: Processing units they may cost at most; ``None`` for the connection's, and where that has none,
+            for anything that is not unusually large.
         :raises BudgetExceeded: They would; nothing was asked.
         """
-        from airflow_provider_sentinelhub.artifacts.statistics.places import pixel_counts
-        from airflow_provider_sentinelhub.client.estimate import estimate_cost
+        from airflow_provider_sentinelhub.hooks.budget import check_budget_of_places
 
-        found = estimate_cost(body, pixel_counts(body, places))
-        log.info("%s", found.text())
-        if found.pu > max_pu:
-            them = "1 geometry" if len(places) == 1 else f"{len(places)} geometries"
-            raise BudgetExceeded(
-                f"Statistics of {them} would cost about {found.pu:.1f} PU, more than max_pu = "
-                f"{max_pu:g}. Nothing was asked.\n{found.text()}\n"
-                "Raise max_pu, or ask for less: longer intervals, a coarser resolution, fewer bands."
-            )
-        if found.high_pu is None or found.high_pu > max_pu:
-            log.warning("It may cost more than max_pu = %g, which is compared with the estimate alone", max_pu)
+        check_budget_of_places(self, body, places, max_pu)
 
     def ask_for_all(
         self,

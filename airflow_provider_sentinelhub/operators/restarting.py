@@ -17,7 +17,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from airflow_provider_sentinelhub.hooks import checks
-from airflow_provider_sentinelhub.hooks.budget import check_budget
+from airflow_provider_sentinelhub.hooks.budget import check_budget, describe_limit, limit_of, needs_analysis
 from airflow_provider_sentinelhub.hooks.outcome import GivenUp, conclude, was_skipped
 from airflow_provider_sentinelhub.operators import rivals
 from airflow_provider_sentinelhub.operators.outlets import announce
@@ -149,21 +149,23 @@ class RestartsFailedFeatures(WaitsForBatchTask):
         self._is_resuming = self._is_resuming and task.status == "STOPPED"
         if self._is_resuming:
             return "resume"
-        if self.max_pu is not None and task.user_action != "START":
-            if task.status in {"CREATED", "ANALYSING"}:
+        if task.user_action != "START":
+            if task.status in {"CREATED", "ANALYSING"} and needs_analysis(self.hook, task, self.max_pu):
                 return "analyse"
             if task.status == "ANALYSIS_DONE":
-                check_budget(self.hook, task, float(self.max_pu), self.spent_pu)
+                check_budget(self.hook, task, self.max_pu, self.spent_pu)
         return super().plan(task)
 
     def budget(self) -> float | None:
         """Return the processing units the remote task may spend; ``None`` for any."""
-        return None if self.max_pu is None or self._is_guest else float(self.max_pu) - self.spent_pu
+        limit = limit_of(self.hook, self.max_pu)
+        return None if limit is None or self._is_guest else limit - self.spent_pu
 
     def limit(self) -> str:
         """Say what the remote task may spend."""
         before = f" less the {self.spent_pu:.1f} PU spent before" if self.spent_pu > 0 else ""
-        return f"max_pu = {(self.budget() or 0.0) + self.spent_pu:g}{before}"
+        of = "" if self.max_pu is not None else f" of connection {self.sentinelhub_conn_id!r}"
+        return f"max_pu = {(self.budget() or 0.0) + self.spent_pu:g}{of}{before}"
 
     def finish(self, context: Context, task: BatchTask) -> Any:
         """
@@ -203,10 +205,11 @@ class RestartsFailedFeatures(WaitsForBatchTask):
         if len(record.earlier) - record.inherited >= int(self.max_restarts):
             return False
         spent = self.spent_pu + (task.cost_pu or 0.0 if record.is_own else 0.0)
-        if self.max_pu is not None and float(self.max_pu) - spent < MINIMUM_PU:
+        limit = limit_of(self.hook, self.max_pu)
+        if limit is not None and limit - spent < MINIMUM_PU:
             self._no_restart = (
-                f"There was no restart: it costs {MINIMUM_PU:g} PU at least, and of max_pu = {float(self.max_pu):g} "
-                f"{spent:.1f} are spent."
+                f"There was no restart: it costs {MINIMUM_PU:g} PU at least, and of "
+                f"{describe_limit(self.hook, self.max_pu)} {spent:.1f} are spent."
             )
             self.log.warning("%s", self._no_restart)
             return False

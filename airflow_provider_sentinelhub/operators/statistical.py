@@ -240,8 +240,8 @@ class SentinelHubStatisticalOperator(RequestTemplating):
 
         from airflow_provider_sentinelhub.hooks.statistical import Restarts
 
-        if self.max_pu is not None and places:
-            self.hook.check_budget(body, places, float(self.max_pu))
+        if places:
+            self.hook.check_budget(body, places, self.max_pu)
         self.hook.ask_for_all(
             run,
             body,
