@@ -93,10 +93,34 @@ def needs_analysis(hook: SentinelHubBatchHook, task: BatchTask, max_pu: float | 
     :param task: The task.
     :param max_pu: What the operator says.
     """
-    return limit_of(hook, max_pu) is not None or _may_be_large(hook, task)
+    return limit_of(hook, max_pu) is not None or _is_large(hook, task) is not False
 
 
-def _may_be_large(hook: SentinelHubBatchHook, task: BatchTask) -> bool:
+def check_start(hook: SentinelHubBatchHook, task: BatchTask, max_pu: float | str | None) -> None:
+    """
+    Fail if a task should not be started as it is now, because it would cost too much, or may and is not analysed.
+
+    :param hook: Knows the connection, and reads the bucket.
+    :param task: The task.
+    :param max_pu: Processing units it may cost at most; see :func:`check_budget`.
+    :raises BudgetExceeded: It would, or may; it was not started.
+    """
+    if task.user_action == "START":
+        return
+    if task.status == "ANALYSIS_DONE":
+        check_budget(hook, task, max_pu)
+    elif task.status in {"CREATED", "ANALYSING"}:
+        limit, is_large = limit_of(hook, max_pu), _is_large(hook, task)
+        if limit is not None or is_large:
+            said = _LARGE if limit is None else describe_limit(hook, max_pu)
+            raise BudgetExceeded(
+                f"Task {task.id} is {task.status}, so what it would cost is not known yet; {said}. It was not started; "
+                "nothing was charged. Have it analysed first."
+            )
+
+
+def _is_large(hook: SentinelHubBatchHook, task: BatchTask) -> bool | None:
+    """Say whether a task may be too large to be started by mistake; ``None`` where nobody has read its features."""
     from airflow_provider_sentinelhub.client.estimate import estimate_cost
 
     intent = hook.api.intent_of(task)
@@ -106,7 +130,7 @@ def _may_be_large(hook: SentinelHubBatchHook, task: BatchTask) -> bool:
     url = hook.api.features_url(task.request)
     features = hook.measured.get(url) if url else _tiles(task.request)
     if features is None:
-        return True
+        return None
     side = math.ceil(math.sqrt(features.pixels / max(features.features, 1)))
     pu = estimate_cost(task.request, [(side, side, features.features)]).pu
     km2 = 0.0 if features.extent is None else features.extent.km2

@@ -41,7 +41,8 @@ class RestartsFailedFeatures(WaitsForBatchTask):
         nothing, and features whose error says that they would fail again are left out. Templated.
     :param max_pu: Processing units all that is started here may cost at most, restarts included. Before a start, the
         cost is estimated from the analysed features, and a task that would cost more is not started; while it runs,
-        one that has spent more is stopped. ``None`` for any. Templated.
+        one that has spent more is stopped. Default: that of the connection; where that has none either, nothing is
+        stopped, but a task of more than 10,000 PU or 1,000,000 km2 is not started. Templated.
     """
 
     template_fields: Sequence[str] = (*WaitsForBatchTask.template_fields, "on_partial", "max_restarts", "max_pu")

@@ -63,7 +63,7 @@ class SentinelHubStatisticalOperator(RequestTemplating):
         an error. Templated.
     :param layer: Layer to read of a source that has several. All of them where absent. Templated.
     :param max_pu: Processing units that all requests may cost at most, by the estimate made before the first one.
-        Templated.
+        Default: that of the connection; where that has none either, 10,000 PU and 1,000,000 km2. Templated.
     :param on_clear: What a user's clear means: ``resume`` goes on with a run that failed, and asks for everything anew
         after one that succeeded; ``new`` always asks for everything anew; ``adopt`` always goes on with what there is.
         Other geometries or another request are another run in any case.

@@ -10,7 +10,12 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_sentinelhub.operators.batch_process import SentinelHubBatchProcessOperator
+from airflow_provider_sentinelhub.operators.batch_process import (
+    SentinelHubAnalyseBatchProcessOperator,
+    SentinelHubBatchProcessOperator,
+    SentinelHubCreateBatchProcessOperator,
+    SentinelHubStartBatchProcessOperator,
+)
 from airflow_provider_sentinelhub.operators.batch_statistical import SentinelHubBatchStatisticalOperator
 from airflow_provider_sentinelhub.operators.statistical import SentinelHubStatisticalOperator
 from airflow_provider_sentinelhub.simulator.process import Simulator
@@ -178,3 +183,27 @@ def test_the_limit_of_the_connection_holds_for_statistics(
         run.error
     )
     assert asked(sim) == 0
+
+
+def test_the_start_operator_holds_to_the_same(
+    sim: Simulator, run_task: RunTask, comms: Comms, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waiting = {"poll_interval": 0.1, "progress_interval": 0, "deferrable": False}
+
+    def start(body: dict[str, Any], *, analysed: bool, **parameters: Any) -> str:
+        run_task(SentinelHubCreateBatchProcessOperator(task_id=f"create-{uuid.uuid4()}", request=body))
+        batch = comms.xcoms["return_value"]
+        if analysed:
+            run_task(SentinelHubAnalyseBatchProcessOperator(task_id="analyse", batch_task_id=batch, **waiting))
+        run = run_task(SentinelHubStartBatchProcessOperator(task_id="start", batch_task_id=batch, **parameters))
+        started = sim.call("GET", f"/batch/v2/process/{batch}").body["userAction"] == "START"
+        assert started == (run.state == "success")
+        return "" if started else str(run.error)
+
+    assert "10,487,533 km2" in start(continent(sim), analysed=True)
+    assert "so what it would cost is not known yet; without max_pu nothing of" in start(continent(sim), analysed=False)
+    assert start(request(sim.ready), analysed=False) == ""
+    assert "more than max_pu = 5. It was not started" in start(request(sim.ready), analysed=True, max_pu=5)
+    give_connection(monkeypatch, sim, 7)
+    assert "not known yet; max_pu = 7 of connection 'sentinelhub_default'." in start(request(sim.ready), analysed=False)
+    assert start(request(sim.ready), analysed=True, max_pu="{{ 200 }}") == ""
