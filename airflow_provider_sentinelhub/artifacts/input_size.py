@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 # Little-endian, with a bounding box in two dimensions: what nearly everybody writes.
 _USUAL = b"GP\0\x03"
-_BOX_END = HEADER_BYTES + 32
+_BOX_BYTES = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,25 +79,33 @@ def _rows(connection: sqlite3.Connection, table: FeatureTable, defaults: Size) -
     )
     fixed = "NULL" if defaults.width is None else str(int(defaults.width) * int(defaults.height or 0))
     step = "NULL" if defaults.resolution is None else repr(float(defaults.resolution))
-    usual = f"substr({geometry}, 1, 4) IS x'{_USUAL.hex()}'"
-    rows = connection.execute(
-        f"SELECT CASE WHEN {usual} THEN substr({geometry}, 1, {_BOX_END}) ELSE {geometry} END, "  # noqa: S608 - quoted
-        f"CASE WHEN {width} > 0 AND {height} > 0 THEN {width} * {height} WHEN {resolution} > 0 THEN NULL "
-        f"ELSE {fixed} END, "
-        f"CASE WHEN {resolution} > 0 THEN {resolution} ELSE {step} END FROM {quoted(table.name)}"
+    query = (
+        f"SELECT {{}}, CASE WHEN {width} > 0 AND {height} > 0 THEN {width} * {height} "  # noqa: S608 - quoted
+        f"WHEN {resolution} > 0 THEN NULL ELSE {fixed} END, "
+        f"CASE WHEN {resolution} > 0 THEN {resolution} ELSE {step} END "
+        f"FROM {quoted(table.name)} WHERE substr({geometry}, 1, 4) {{}}"
     )
-    while some := rows.fetchmany(BATCH):
-        blobs, fixed_pixels, steps = zip(*some, strict=True)
-        yield _boxes(blobs), np.array(fixed_pixels, dtype=float), np.array(steps, dtype=float)
+    box = f"substr({geometry}, {HEADER_BYTES + 1}, {_BOX_BYTES})"
+    for taken, is_usual in ((box, f"IS x'{_USUAL.hex()}'"), (geometry, f"IS NOT x'{_USUAL.hex()}'")):
+        rows = connection.execute(query.format(taken, is_usual))
+        while some := rows.fetchmany(BATCH):
+            blobs, fixed_pixels, steps = zip(*some, strict=True)
+            boxes = _usual_boxes(blobs) if taken is box else _boxes(blobs)
+            yield boxes, np.array(fixed_pixels, dtype=float), np.array(steps, dtype=float)
+
+
+def _usual_boxes(blobs: tuple[bytes, ...]) -> Any:
+    """Return west, south, east and north of the boxes that geometries carry."""
+    import numpy as np
+
+    whole = b"".join(blob.ljust(_BOX_BYTES, b"\xff") for blob in blobs)
+    return np.frombuffer(whole, dtype="<f8").reshape(-1, 4)[:, [0, 2, 1, 3]]
 
 
 def _boxes(blobs: tuple[Any, ...]) -> Any:
-    """Return west, south, east and north of geometries; NaN where there is none."""
+    """Return west, south, east and north of any geometries; NaN where there is none."""
     import numpy as np
 
-    if all(isinstance(blob, bytes) and len(blob) == _BOX_END and blob[:4] == _USUAL for blob in blobs):
-        numbers = np.frombuffer(b"".join(blob[HEADER_BYTES:] for blob in blobs), dtype="<f8").reshape(-1, 4)
-        return numbers[:, [0, 2, 1, 3]]
     return np.array([geometry_extent(blob) or (np.nan,) * 4 for blob in blobs], dtype=float)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_sentinelhub.hooks.batch import SentinelHubBatchHook
 from airflow_provider_sentinelhub.operators.batch_process import (
     SentinelHubAnalyseBatchProcessOperator,
     SentinelHubBatchProcessOperator,
@@ -207,3 +208,17 @@ def test_the_start_operator_holds_to_the_same(
     give_connection(monkeypatch, sim, 7)
     assert "not known yet; max_pu = 7 of connection 'sentinelhub_default'." in start(request(sim.ready), analysed=False)
     assert start(request(sim.ready), analysed=True, max_pu="{{ 200 }}") == ""
+
+
+@pytest.mark.parametrize(("bbox", "warned"), [([9.0, 46.4, 9.1, 46.6], False), ([46.4, 9.0, 46.6, 9.1], True)])
+def test_features_outside_of_the_area_are_pointed_out(
+    sim: Simulator, bbox: list[float], warned: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    features = {
+        "type": "geopackage", "features": {"s3": {"url": parcels(sim, 4)}}, "defaults": {"width": 10, "height": 10},
+    }  # fmt: skip
+    hook = SentinelHubBatchHook()
+    hook.check_features(hook.prepare(request(sim.ready, input=features, processRequest__input__bounds__bbox=bbox)))
+    assert "Input features: 4 features, 0.04 km2" in caplog.text
+    assert ("The features lie outside of the area of interest" in caplog.text) == warned
