@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from airflow_provider_sentinelhub.client.errors import BudgetExceeded
+from airflow_provider_sentinelhub.client.errors import BudgetExceeded, SentinelHubError
 from airflow_provider_sentinelhub.hooks.scripts import with_script
 
 if TYPE_CHECKING:
@@ -167,8 +167,14 @@ def check_budget(
     """
     from airflow_provider_sentinelhub.client.estimate import MINIMUM_PU
 
-    found, extent = estimate(hook, task), _extent(hook, task)
-    limit = limit_of(hook, max_pu)
+    limit, extent = limit_of(hook, max_pu), _extent(hook, task)
+    try:
+        found = estimate(hook, task)
+    except SentinelHubError as e:
+        if limit is not None or _is_large(hook, task) is not False:
+            raise
+        log.warning("What task %s will cost cannot be estimated; it is not large. %s", task.id, e)
+        return
     where = "" if extent is None else f" Area: {extent.text()}."
     state = f"It was not started and is left as it is, {task.status}; nothing was charged."
     if limit is None:

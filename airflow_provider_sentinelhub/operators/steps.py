@@ -130,8 +130,9 @@ class StartsBatchTask(WorksOnBatchTask):
         with self.at_work(context):
             number("max_pu", self.max_pu, at_least=1)
             task = self.hook.get(self.batch_task_id)
-            self.remember(context, task.id)
+            # Before it is remembered: what was not started here is not stopped here either.
             check_start(self.hook, task, self.max_pu)
+            self.remember(context, task.id)
             before, task = task, self.hook.act(task, Goal.RUN)
             self.log.info("Task %s was %s, and is %s (%s)", task.id, before.status, task.status, task.user_action)
             check_not_failed(self.hook, task)

@@ -222,3 +222,17 @@ def test_features_outside_of_the_area_are_pointed_out(
     hook.check_features(hook.prepare(request(sim.ready, input=features, processRequest__input__bounds__bbox=bbox)))
     assert "Input features: 4 features, 0.04 km2" in caplog.text
     assert ("The features lie outside of the area of interest" in caplog.text) == warned
+
+
+def test_what_is_small_is_started_without_the_bucket(sim: Simulator, run_task: RunTask, comms: Comms) -> None:
+    run_task(SentinelHubCreateBatchProcessOperator(task_id="create", request=request(sim.ready)))
+    batch = comms.xcoms["return_value"]
+    waiting = {"poll_interval": 0.1, "progress_interval": 0, "deferrable": False}
+    run_task(SentinelHubAnalyseBatchProcessOperator(task_id="analyse", batch_task_id=batch, **waiting))
+    # Each task instance has a record of its own.
+    comms.state.clear()
+    without = {"batch_task_id": batch, "aws_conn_id": "no_such_connection"}
+    run = run_task(SentinelHubStartBatchProcessOperator(task_id="limited", max_pu=200, **without))
+    assert "There is no connection 'no_such_connection'" in str(run.error)
+    run = run_task(SentinelHubStartBatchProcessOperator(task_id="start", **without))
+    assert run.state == "success", run.error
