@@ -86,6 +86,12 @@ def get_provider_info() -> dict[str, Any]:
                         "description": "new: /batch/v2; legacy: /api/v2/batch.",
                         "schema": {"type": ["string", "null"], "enum": ["new", "legacy"], "default": "new"},
                     },
+                    "max_pu": {
+                        "label": "Maximum PU",
+                        "description": "Processing units that a task may cost at most, where its operator has no "
+                        "max_pu. Empty: tasks of more than 10,000 PU or 1,000,000 km2 need a max_pu of their own.",
+                        "schema": {"type": ["number", "null"], "minimum": 1},
+                    },
                 },
             }
         ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ from airflow_provider_sentinelhub.artifacts.feature_problems import EXAMPLES, MA
 from airflow_provider_sentinelhub.artifacts.feature_tables import feature_name, feature_tables
 from airflow_provider_sentinelhub.artifacts.feature_writer import Size, pixels
 from airflow_provider_sentinelhub.artifacts.geopackage import WHAT
+from airflow_provider_sentinelhub.artifacts.input_size import InputSize, input_size
 from airflow_provider_sentinelhub.artifacts.sqlite_file import open_sqlite, quoted
 from airflow_provider_sentinelhub.artifacts.statistics.outcomes import geometry_extent
 
@@ -35,11 +37,32 @@ def check_input_features(api: BatchApi, path: Path, body: Mapping[str, Any]) -> 
     return _CHECKS[api.key](path, body)
 
 
-def _for_rasters(path: Path, body: Mapping[str, Any]) -> tuple[Problem, ...]:
+def measure_input_features(api: BatchApi, path: Path, body: Mapping[str, Any]) -> InputSize:
+    """
+    Measure the features a request takes from a GeoPackage.
+
+    :param api: The API.
+    :param path: The file, in which nothing is wrong.
+    :param body: The request.
+    """
+    if api.key == "batch-v2":
+        return input_size(path, defaults=_raster_size(body))
+    aggregation = body["aggregation"]
+    size = Size(aggregation.get("width", 256), aggregation.get("height", 256))
+    if "resx" in aggregation:
+        size = Size(resolution=math.sqrt(aggregation["resx"] * aggregation["resy"]))
+    return input_size(path, defaults=size, own_sizes=False)
+
+
+def _raster_size(body: Mapping[str, Any]) -> Size:
     # A width and height win over a resolution; the request may hold both.
     defaults = body["input"].get("defaults", {})
     width, height = defaults.get("width"), defaults.get("height")
-    return check_geopackage(path, defaults=Size(width, height, None if width else defaults.get("resolution")))
+    return Size(width, height, None if width else defaults.get("resolution"))
+
+
+def _for_rasters(path: Path, body: Mapping[str, Any]) -> tuple[Problem, ...]:
+    return check_geopackage(path, defaults=_raster_size(body))
 
 
 def _for_statistics(path: Path, body: Mapping[str, Any]) -> tuple[Problem, ...]:

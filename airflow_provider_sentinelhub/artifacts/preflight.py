@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from airflow_provider_sentinelhub.artifacts.layout import DeliveryUrl
@@ -44,13 +45,17 @@ OUTPUT_URLS: Final[Mapping[str, Callable[[Json, str, str], None]]] = {
 """How the URL of the results is checked, by the key of the API: from request, field and URL."""
 
 
-def examine(api: RequestKind, request: Any, deployment: Deployment | None = None) -> Examined:
+def examine(
+    api: RequestKind, request: Any, deployment: Deployment | None = None, sent_at: datetime | None = None
+) -> Examined:
     """
     Find everything that is wrong with a request, all at once, without asking anybody.
 
     :param api: The API it is for.
     :param request: The service's own request as a dict, or as the JSON text of one; evalscripts as text.
     :param deployment: Where it is going to be sent; ``None`` where that is not known.
+    :param sent_at: When it is sent; ``None`` where it is only looked at: then templates may yet be rendered, and
+        periods in the future may yet begin.
     """
     if (mistaken := mistaken_request(api, request)) is not None:
         return Examined({}, Findings((mistaken,)))
@@ -61,7 +66,7 @@ def examine(api: RequestKind, request: Any, deployment: Deployment | None = None
                 if isinstance(bucket, Mapping):
                     yield from _check_bucket(api, body, (*path, kind), bucket)
 
-    return examine_with(request, api.check, (check_storages, *RULES[api.key]), deployment)
+    return examine_with(request, api.check, (check_storages, *RULES[api.key]), deployment, sent_at)
 
 
 def mistaken_request(api: RequestKind, request: Any) -> InvalidParameter | None:

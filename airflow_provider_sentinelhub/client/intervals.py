@@ -118,13 +118,22 @@ def read_range(given: Any) -> tuple[datetime, datetime] | None:
     :param given: An object with ``from`` and ``to``; a moment without a time zone is one in UTC.
     """
     fields = given if isinstance(given, Mapping) else {}
+    start, end = (read_moment(fields.get(side)) for side in ("from", "to"))
+    return (start, end) if start is not None and end is not None and start <= end else None
+
+
+def read_moment(given: Any) -> datetime | None:
+    """
+    Read a moment as requests hold it; ``None`` where it cannot be read.
+
+    :param given: What stands there; without a time zone it is in UTC.
+    """
     try:
-        start, end = (datetime.fromisoformat(str(fields.get(side))) for side in ("from", "to"))
+        moment = datetime.fromisoformat(str(given))
         # Near the ends of the calendar not every zone exists.
-        start, end = (each.replace(tzinfo=each.tzinfo or UTC).astimezone(UTC) for each in (start, end))
+        return moment.replace(tzinfo=moment.tzinfo or UTC).astimezone(UTC)
     except (ValueError, OverflowError):
         return None
-    return (start, end) if start <= end else None
 
 
 def written(moment: datetime) -> str:

@@ -16,6 +16,7 @@ from airflow_provider_sentinelhub.hooks.sentinel_hub import SentinelHubHook
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from airflow_provider_sentinelhub.artifacts.input_size import InputSize
     from airflow_provider_sentinelhub.artifacts.report import FeatureReport
     from airflow_provider_sentinelhub.artifacts.results import BatchResults
     from airflow_provider_sentinelhub.artifacts.storage import Storage
@@ -55,6 +56,8 @@ class SentinelHubBatchHook(SentinelHubHook):
         """The API."""
         self.aws_conn_id = aws_conn_id
         self.gcp_conn_id = gcp_conn_id
+        self.measured: dict[str, InputSize] = {}
+        """Features that were read, by the URL of their GeoPackage."""
         self._is_acting = False
 
     def get(self, task_id: str) -> BatchTask:
@@ -96,13 +99,19 @@ class SentinelHubBatchHook(SentinelHubHook):
         """
         Read the GeoPackage a request names as its input, if it names one, and refuse what the service would refuse.
 
+        How many features there are, how large they are together and where they lie is logged.
+
         :param body: What :meth:`prepare` returned.
         :raises InvalidParameter: Everything that is wrong with it, with the names of features.
         :raises StorageUnavailable: The bucket cannot be read.
         """
+        from airflow_provider_sentinelhub.hooks.budget import tell_size
         from airflow_provider_sentinelhub.hooks.input_features import Buckets, check_input
 
-        check_input(self.api, Buckets(self.aws_conn_id, self.gcp_conn_id), body)
+        measured = check_input(self.api, Buckets(self.aws_conn_id, self.gcp_conn_id), body)
+        if measured is not None:
+            tell_size(body, measured)
+            self.measured[str(self.api.features_url(body))] = measured
 
     def with_credentials(self, body: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
         """

@@ -1,19 +1,58 @@
-"""What an analysed task will cost, and whether it may."""
+"""What a task will cost and how large it is, and whether it may be started."""
 
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
 
-from airflow_provider_sentinelhub.client.errors import BudgetExceeded
+from airflow_provider_sentinelhub.client.errors import BudgetExceeded, SentinelHubError
 from airflow_provider_sentinelhub.hooks.scripts import with_script
 
 if TYPE_CHECKING:
+    from airflow_provider_sentinelhub.artifacts.input_size import InputSize
+    from airflow_provider_sentinelhub.artifacts.statistics.places import Place
     from airflow_provider_sentinelhub.client.estimate import Estimate
+    from airflow_provider_sentinelhub.client.extent import Extent
     from airflow_provider_sentinelhub.client.models.answers import BatchTask
     from airflow_provider_sentinelhub.hooks.batch import SentinelHubBatchHook
+    from airflow_provider_sentinelhub.hooks.sentinel_hub import SentinelHubHook
+    from airflow_provider_sentinelhub.hooks.statistical import SentinelHubStatisticalHook
 
 log = logging.getLogger(__name__)
+
+LARGE_PU: Final = 10_000.0
+"""Processing units above which nothing is started that has no ``max_pu``: what a free account of CDSE has a month."""
+LARGE_KM2: Final = 1_000_000.0
+"""The same in square kilometres: more than any country of the European Union."""
+# What is known before the analysis is rough.
+_MARGIN: Final = 2.0
+_BATCH_BOUNDS: Final = ("processRequest", "input", "bounds")
+_KM_OF_A_DEGREE: Final = 111.0
+_LARGE = f"without max_pu nothing of more than {LARGE_PU:,.0f} PU or {LARGE_KM2:,.0f} km2 is started"
+
+
+def limit_of(hook: SentinelHubHook, max_pu: float | str | None) -> float | None:
+    """
+    Return the processing units that may be spent: the operator's ``max_pu``, or else that of the connection.
+
+    :param hook: Knows the connection.
+    :param max_pu: What the operator says.
+    :returns: ``None`` where neither says anything.
+    """
+    return hook.max_pu if max_pu is None else float(max_pu)
+
+
+def describe_limit(hook: SentinelHubHook, max_pu: float | str | None) -> str:
+    """
+    Say what may be spent, and who says so.
+
+    :param hook: Knows the connection.
+    :param max_pu: What the operator says.
+    """
+    limit = limit_of(hook, max_pu)
+    return f"max_pu = {limit:g}" + (f" of connection {hook.sentinelhub_conn_id!r}" if max_pu is None else "")
 
 
 def estimate(hook: SentinelHubBatchHook, task: BatchTask) -> Estimate:
@@ -28,30 +67,200 @@ def estimate(hook: SentinelHubBatchHook, task: BatchTask) -> Estimate:
     return estimate_cost(with_script(hook, task.request), hook.results.pixel_counts(task))
 
 
-def check_budget(hook: SentinelHubBatchHook, task: BatchTask, max_pu: float, spent_pu: float = 0.0) -> None:
+def tell_size(body: Mapping[str, Any], measured: InputSize | None = None) -> None:
     """
-    Fail if starting an analysed task would cost too much.
+    Log how large what a request asks for is, and where: what was mistyped is seen there first.
 
-    :param hook: Reads the bucket.
+    :param body: The request.
+    :param measured: Its features, where they were read.
+    """
+    from airflow_provider_sentinelhub.client.preflight.area import Area
+
+    area = Area.of(body, *_BATCH_BOUNDS).extent
+    if measured is None and area is not None:
+        log.info("Area of interest: %s", area.text())
+    if measured is not None:
+        log.info("Input features: %s", measured.text())
+        if area is not None and measured.extent is not None and not area.meets(measured.extent):
+            log.warning("The features lie outside of the area of interest, which is %s. Check both.", area.text())
+
+
+def needs_analysis(hook: SentinelHubBatchHook, task: BatchTask, max_pu: float | str | None) -> bool:
+    """
+    Whether a task has to be analysed before it may be started, because it may cost too much.
+
+    :param hook: Knows the connection and, where they were read, the features.
     :param task: The task.
-    :param max_pu: Processing units it may cost at most.
+    :param max_pu: What the operator says.
+    """
+    return limit_of(hook, max_pu) is not None or _is_large(hook, task) is not False
+
+
+def check_start(hook: SentinelHubBatchHook, task: BatchTask, max_pu: float | str | None) -> None:
+    """
+    Fail if a task should not be started as it is now, because it would cost too much, or may and is not analysed.
+
+    :param hook: Knows the connection, and reads the bucket.
+    :param task: The task.
+    :param max_pu: Processing units it may cost at most; see :func:`check_budget`.
+    :raises BudgetExceeded: It would, or may; it was not started.
+    """
+    if task.user_action == "START":
+        return
+    if task.status == "ANALYSIS_DONE":
+        check_budget(hook, task, max_pu)
+    elif task.status in {"CREATED", "ANALYSING"}:
+        limit, is_large = limit_of(hook, max_pu), _is_large(hook, task)
+        if limit is not None or is_large:
+            said = _LARGE if limit is None else describe_limit(hook, max_pu)
+            raise BudgetExceeded(
+                f"Task {task.id} is {task.status}, so what it would cost is not known yet; {said}. It was not started; "
+                "nothing was charged. Have it analysed first."
+            )
+
+
+def _is_large(hook: SentinelHubBatchHook, task: BatchTask) -> bool | None:
+    """Say whether a task may be too large to be started by mistake; ``None`` where nobody has read its features."""
+    from airflow_provider_sentinelhub.client.estimate import estimate_cost
+
+    intent = hook.api.intent_of(task)
+    if intent is not None and intent.round:
+        # A part of a task that was let through.
+        return False
+    url = hook.api.features_url(task.request)
+    features = hook.measured.get(url) if url else _tiles(task.request)
+    if features is None:
+        return None
+    side = math.ceil(math.sqrt(features.pixels / max(features.features, 1)))
+    pu = estimate_cost(task.request, [(side, side, features.features)]).pu
+    km2 = 0.0 if features.extent is None else features.extent.km2
+    return pu * _MARGIN > LARGE_PU or km2 > LARGE_KM2
+
+
+def _tiles(request: Mapping[str, Any]) -> InputSize | None:
+    """Estimate the tiles of a request; ``None`` where it cannot be read."""
+    from airflow_provider_sentinelhub.artifacts.input_size import InputSize
+    from airflow_provider_sentinelhub.client.preflight.area import Area, grid_of
+    from airflow_provider_sentinelhub.client.preflight.findings import is_number, part
+
+    grid, extent = grid_of(request), Area.of(request, *_BATCH_BOUNDS).extent
+    resolution = part(request, "input", "resolution")
+    if grid is None or extent is None or not is_number(resolution) or not resolution:
+        return None
+    side_km = grid.tile_size * _KM_OF_A_DEGREE if grid.tile_size <= 1 else grid.tile_size / 1000
+    tiles = math.ceil((math.sqrt(extent.km2) / side_km + 1) ** 2)
+    return InputSize(tiles, tiles * float(grid.tile_pixels(resolution)) ** 2, extent)
+
+
+def check_budget(
+    hook: SentinelHubBatchHook, task: BatchTask, max_pu: float | str | None, spent_pu: float = 0.0
+) -> None:
+    """
+    Fail if starting an analysed task would cost too much; log what it would cost, and where it is.
+
+    :param hook: Knows the connection, and reads the bucket.
+    :param task: The task.
+    :param max_pu: Processing units it may cost at most, as the operator says; ``None`` for the connection's, and where
+        that has none, for anything that is not unusually large.
     :param spent_pu: How many of them were spent already, by the tasks it is a restart of.
     :raises BudgetExceeded: It would; it was not started.
     """
     from airflow_provider_sentinelhub.client.estimate import MINIMUM_PU
 
-    found = estimate(hook, task)
-    left = max_pu - spent_pu
+    limit, extent = limit_of(hook, max_pu), _extent(hook, task)
+    try:
+        found = estimate(hook, task)
+    except SentinelHubError as e:
+        if limit is not None or _is_large(hook, task) is not False:
+            raise
+        log.warning("What task %s will cost cannot be estimated; it is not large. %s", task.id, e)
+        return
+    where = "" if extent is None else f" Area: {extent.text()}."
+    spent = f"{task.cost_pu:.1f} PU were" if task.cost_pu else "nothing was"
+    state = f"It was not started and is left as it is, {task.status}; {spent} charged."
+    if limit is None:
+        intent = hook.api.intent_of(task)
+        if not (intent and intent.round):
+            _refuse_large(found, extent, f"Task {task.id} would cost", state)
+        _tell(found, extent)
+        return
+    left = limit - spent_pu
     if found.pu > left:
         advice = "Raise max_pu, or ask for less: a smaller area, a coarser resolution, fewer bands."
         if left < MINIMUM_PU:
             advice = f"Raise max_pu: no task costs less than {MINIMUM_PU:g} PU."
-        limit = f"max_pu = {max_pu:g}" + (f" less the {spent_pu:.1f} PU spent before" if spent_pu else "")
+        said = describe_limit(hook, max_pu) + (f" less the {spent_pu:.1f} PU spent before" if spent_pu else "")
         raise BudgetExceeded(
-            f"Task {task.id} would cost about {found.pu:.1f} PU for {found.features} features, more than {limit}. It "
-            f"was not started and is left as it is, {task.status}.\n{found.text()}\n"
-            f"{advice}"
+            f"Task {task.id} would cost about {found.pu:.1f} PU for {found.features} features, more than {said}. "
+            f"{state}{where}\n{found.text()}\n{advice}"
         )
-    log.info("%s", found.text())
+    _tell(found, extent)
     if found.high_pu is None or found.high_pu > left:
         log.warning("It may cost more than the %.1f PU left of max_pu; it is stopped when it has spent that", left)
+
+
+def check_budget_of_places(
+    hook: SentinelHubStatisticalHook, body: Mapping[str, Any], places: Sequence[Place], max_pu: float | str | None
+) -> None:
+    """
+    Fail if statistics of some geometries would cost too much; log what they would cost, and where they are.
+
+    :param hook: Knows the connection.
+    :param body: A request.
+    :param places: The geometries.
+    :param max_pu: Processing units they may cost at most, as the operator says; ``None`` for the connection's, and
+        where that has none, for anything that is not unusually large.
+    :raises BudgetExceeded: They would; nothing was asked.
+    """
+    from airflow_provider_sentinelhub.artifacts.statistics.places import BOUNDS, pixel_counts
+    from airflow_provider_sentinelhub.client.estimate import estimate_cost
+    from airflow_provider_sentinelhub.client.extent import Extent
+    from airflow_provider_sentinelhub.client.preflight.area import Area
+
+    areas = (Area.of(place.request(body), *BOUNDS).extent for place in places)
+    extent = Extent.of_all(area for area in areas if area is not None)
+    found = estimate_cost(body, pixel_counts(body, places))
+    limit = limit_of(hook, max_pu)
+    where = "" if extent is None else f" Area: {extent.text()}."
+    them = "1 geometry" if len(places) == 1 else f"{len(places)} geometries"
+    if limit is None:
+        _refuse_large(found, extent, f"Statistics of {them} would cost", "Nothing was asked.")
+    elif found.pu > limit:
+        raise BudgetExceeded(
+            f"Statistics of {them} would cost about {found.pu:.1f} PU, more than {describe_limit(hook, max_pu)}. "
+            f"Nothing was asked.{where}\n{found.text()}\n"
+            "Raise max_pu, or ask for less: longer intervals, a coarser resolution, fewer bands."
+        )
+    _tell(found, extent)
+    if limit is not None and (found.high_pu is None or found.high_pu > limit):
+        log.warning("It may cost more than max_pu = %g, which is compared with the estimate alone", limit)
+
+
+def _tell(found: Estimate, extent: Extent | None) -> None:
+    if extent is not None:
+        log.info("Area: %s", extent.text())
+    log.info("%s", found.text())
+
+
+def _extent(hook: SentinelHubBatchHook, task: BatchTask) -> Extent | None:
+    from airflow_provider_sentinelhub.client.preflight.area import Area
+
+    measured = hook.measured.get(hook.api.features_url(task.request) or "")
+    return measured.extent if measured else Area.of(task.request, *_BATCH_BOUNDS).extent
+
+
+def _refuse_large(found: Estimate, extent: Extent | None, subject: str, state: str) -> None:
+    if found.pu <= LARGE_PU and (extent is None or extent.km2 <= LARGE_KM2):
+        return
+    where = "" if extent is None else f" of {extent.text()}"
+    raise BudgetExceeded(
+        f"{subject} about {found.pu:,.0f} PU for {found.features:,} features{where}; {_LARGE}. {state}\n"
+        f"{found.text()}\n"
+        f"If this is what you want, write max_pu={_rounded_up(found.pu):.0f}, or set max_pu in the connection for all "
+        "tasks; otherwise correct the area, the resolution or the period."
+    )
+
+
+def _rounded_up(pu: float) -> float:
+    step = 10.0 ** max(0, math.floor(math.log10(max(pu, 1.0))) - 1)
+    return math.ceil(pu / step) * step

@@ -96,6 +96,19 @@ def url(name: str, value: object) -> None:
         raise InvalidParameter(name, value, "must be a URL", fix)
 
 
+def rendered(**given: object) -> None:
+    """
+    Check that no parameter is still a template, as the output of another task may be.
+
+    :param given: What was given, by name.
+    :raises InvalidParameter: Some are; names each.
+    """
+    from airflow_provider_sentinelhub.client.preflight.findings import Findings
+    from airflow_provider_sentinelhub.client.preflight.templates import unrendered
+
+    Findings.of(found for name, value in given.items() for found in unrendered(value, name)).raise_errors()
+
+
 _SECONDS = ("_interval", "_delay")
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_sentinelhub.client.auth import ClientCredentials
 from airflow_provider_sentinelhub.client.deployments import ServiceAddress
-from airflow_provider_sentinelhub.client.errors import InvalidConfiguration
+from airflow_provider_sentinelhub.client.errors import InvalidConfiguration, InvalidParameter
 from airflow_provider_sentinelhub.hooks import checks
 
 if TYPE_CHECKING:
@@ -116,6 +116,25 @@ def _address(facts: ConnectionFacts) -> ServiceAddress:
         token_url=str(facts.extra.get("token_url") or ""),
         layout=str(facts.extra.get("path_layout") or ""),
     )
+
+
+def max_pu(facts: ConnectionFacts) -> float | None:
+    """
+    Return the processing units a task may cost at most where its operator does not say; ``None`` for any.
+
+    :param facts: A ``sentinelhub`` connection.
+    :raises InvalidConfiguration: It is no number of at least 1.
+    """
+    given = facts.extra.get("max_pu")
+    if given is None or given == "":
+        return None
+    try:
+        checks.number("max_pu", given, at_least=1)
+        return float(str(given))
+    except InvalidParameter as e:
+        raise InvalidConfiguration(
+            f"Connection {facts.conn_id!r}: max_pu = {given!r}: {e.rule}. Leave it empty for no limit of its own."
+        ) from None
 
 
 @contextmanager

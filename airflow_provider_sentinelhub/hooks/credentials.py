@@ -76,9 +76,14 @@ def explained(error: InvalidRequest, aws_conn_id: str | None, gcp_conn_id: str |
     if "->s3" not in named and "->gs" not in named:
         return error
     used = aws_conn_id if "->s3" in named else gcp_conn_id
+    given = (
+        f"The service was given what connection {used!r} holds: check its role or keys, what they may do in this "
+        "bucket, and the bucket's name and region."
+    )
+    if all(found.parameter.endswith("->url") for found in error.violations):
+        given = f"Check that this is the address that was meant. {given}"
     return InvalidRequest(
-        f"{error}\nThe service was given what connection {used!r} holds: check its role or keys, what they may do in "
-        "this bucket, and the bucket's name and region.",
+        f"{error}\n{given}",
         status=error.status,
         code=error.code,
         violations=error.violations,

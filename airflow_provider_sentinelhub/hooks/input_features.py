@@ -19,6 +19,7 @@ from airflow_provider_sentinelhub.client.errors import (
 if TYPE_CHECKING:
     from airflow_provider_sentinelhub.artifacts.feature_writer import Size, WrittenGeoPackage
     from airflow_provider_sentinelhub.artifacts.features import Batch, Columns
+    from airflow_provider_sentinelhub.artifacts.input_size import InputSize
     from airflow_provider_sentinelhub.artifacts.storage import Storage
     from airflow_provider_sentinelhub.client.batch import BatchApi
 
@@ -82,7 +83,7 @@ class MadeGeoPackage:
     layers: tuple[int, ...]
 
 
-def check_input(api: BatchApi, buckets: Buckets, body: Mapping[str, Any]) -> None:
+def check_input(api: BatchApi, buckets: Buckets, body: Mapping[str, Any]) -> InputSize | None:
     """
     Check the GeoPackage a request names, before anything is sent; a request without one passes.
 
@@ -91,21 +92,23 @@ def check_input(api: BatchApi, buckets: Buckets, body: Mapping[str, Any]) -> Non
     :param api: The API the request is for.
     :param buckets: Opens the bucket.
     :param body: The request.
+    :returns: How large the features are together; ``None`` where the request names no GeoPackage.
     :raises InvalidParameter: Everything that is wrong with it, with the names of features.
     :raises StorageUnavailable: The bucket cannot be read.
     """
     from airflow_provider_sentinelhub.artifacts.feature_problems import error_of
-    from airflow_provider_sentinelhub.artifacts.input_check import check_input_features
+    from airflow_provider_sentinelhub.artifacts.input_check import check_input_features, measure_input_features
 
     url = api.features_url(body)
     if url is None:
-        return
+        return None
     with tempfile.TemporaryDirectory(prefix="sentinelhub-check-") as folder:
         path = Path(folder) / url.rpartition("/")[2]
         with _naming(f"input.features.{url.partition(':')[0]}.url", url):
             buckets.of(url).download(url, path)
         if problems := check_input_features(api, path, body):
             raise error_of(path, problems, last=_OPT_OUT)
+        return measure_input_features(api, path, body)
 
 
 def make_input(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_sentinelhub.client.errors import (
@@ -12,6 +13,7 @@ from airflow_provider_sentinelhub.client.errors import (
     InvalidParameter,
     StorageUnavailable,
 )
+from airflow_provider_sentinelhub.hooks.budget import tell_size
 
 if TYPE_CHECKING:
     from airflow_provider_sentinelhub.artifacts.storage import Storage
@@ -34,10 +36,12 @@ def check_request(hook: SentinelHubBatchHook, request: Any) -> dict[str, Any]:
     """
     from airflow_provider_sentinelhub.artifacts.preflight import examine
 
-    examined = examine(hook.api, request, hook.address.deployment)
+    examined = examine(hook.api, request, hook.address.deployment, datetime.now(UTC))
     for warning in examined.findings.warnings:
         log.warning("%s", warning)
-    return examined.accepted()
+    body = examined.accepted()
+    tell_size(body)
+    return body
 
 
 def check_buckets(hook: SentinelHubBatchHook, body: Mapping[str, Any]) -> None:

@@ -60,6 +60,13 @@ class SentinelHubHook(BaseHook):
         return service_address(self.facts)
 
     @cached_property
+    def max_pu(self) -> float | None:
+        """Processing units a task may cost at most, where its operator does not say; ``None`` for any."""
+        from airflow_provider_sentinelhub.hooks.connections import max_pu
+
+        return max_pu(self.facts)
+
+    @cached_property
     def sender(self) -> Sender:
         """Sends Calls, blocking."""
         from airflow_provider_sentinelhub.client.auth import TokenSource, token_source
@@ -103,6 +110,7 @@ class SentinelHubHook(BaseHook):
             # A token of its own, for the process's shared one may have been issued for the same client before its
             # secret was changed.
             tokens = TokenSource(client_credentials(self.facts, self.address), limits)
+            _ = self.max_pu
             step = "Step 2 of 3, getting a token"
             tokens.get()
             step = "Step 3 of 3, listing the tiling grids"

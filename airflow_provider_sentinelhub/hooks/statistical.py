@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_sentinelhub.client.errors import BudgetExceeded, InvalidParameter, InvalidRequest
+from airflow_provider_sentinelhub.client.errors import InvalidParameter, InvalidRequest
 from airflow_provider_sentinelhub.hooks.sentinel_hub import SentinelHubHook
 
 if TYPE_CHECKING:
@@ -76,34 +77,39 @@ class SentinelHubStatisticalHook(SentinelHubHook):
         from airflow_provider_sentinelhub.artifacts.preflight import examine
         from airflow_provider_sentinelhub.client.kinds import STATISTICAL
 
-        examined = examine(STATISTICAL, request, self.address.deployment)
+        examined = examine(STATISTICAL, request, self.address.deployment, datetime.now(UTC))
         for warning in examined.findings.warnings:
             log.warning("%s", warning)
         return examined.accepted()
 
-    def check_budget(self, body: Mapping[str, Any], places: Sequence[Place], max_pu: float) -> None:
+    def check_budget(self, body: Mapping[str, Any], places: Sequence[Place], max_pu: float | str | None) -> None:
         """
-        Fail if statistics of some geometries would cost too much.
+        Fail if statistics of some geometries would cost too much; log what they would cost, and where they are.
 
         :param body: A request.
         :param places: The geometries.
-        :param max_pu: Processing units they may cost at most.
+        :param max_pu: Processing units they may cost at most; ``None`` for the connection's, and where that has none,
+            for anything that is not unusually large.
         :raises BudgetExceeded: They would; nothing was asked.
+        """
+        from airflow_provider_sentinelhub.hooks.budget import check_budget_of_places
+
+        check_budget_of_places(self, body, places, max_pu)
+
+    def tell_kept(self, body: Mapping[str, Any], places: Sequence[Place], finished: Container[int]) -> None:
+        """
+        Log what was answered before, and is not paid for again.
+
+        :param body: A request.
+        :param places: The geometries.
+        :param finished: Ids of those that were answered.
         """
         from airflow_provider_sentinelhub.artifacts.statistics.places import pixel_counts
         from airflow_provider_sentinelhub.client.estimate import estimate_cost
 
-        found = estimate_cost(body, pixel_counts(body, places))
-        log.info("%s", found.text())
-        if found.pu > max_pu:
-            them = "1 geometry" if len(places) == 1 else f"{len(places)} geometries"
-            raise BudgetExceeded(
-                f"Statistics of {them} would cost about {found.pu:.1f} PU, more than max_pu = "
-                f"{max_pu:g}. Nothing was asked.\n{found.text()}\n"
-                "Raise max_pu, or ask for less: longer intervals, a coarser resolution, fewer bands."
-            )
-        if found.high_pu is None or found.high_pu > max_pu:
-            log.warning("It may cost more than max_pu = %g, which is compared with the estimate alone", max_pu)
+        kept = [place for place in places if place.feature_id in finished]
+        pu = estimate_cost(body, pixel_counts(body, kept)).pu if kept else 0.0
+        log.info("%d of %d geometries were answered before, which saves about %.4g PU", len(kept), len(places), pu)
 
     def ask_for_all(
         self,
@@ -159,6 +165,42 @@ class SentinelHubStatisticalHook(SentinelHubHook):
         address = self.address
         tokens = token_source(client_credentials(self.facts, address))
         return lambda: Sender(address, tokens)
+
+
+def choose_run(of: Callable[[int], StatisticalRun], generation: int, on_clear: str) -> StatisticalRun:
+    """
+    Return the run that an attempt goes on with: its own, or that of a generation before it.
+
+    The bucket is asked, for Airflow may keep nothing across a clear.
+
+    :param of: Returns the run of a generation.
+    :param generation: ``max_tries`` of the task instance: a user's clear raises it, an automatic retry does not.
+    :param on_clear: ``resume`` to go on with a run that has not succeeded, ``adopt`` with one that has, too, ``new``
+        for neither.
+    :raises StorageUnavailable: The bucket cannot be read.
+    """
+    own = of(generation)
+    if on_clear == "new" or own.has_begun():
+        return own
+    older = next((run for number in reversed(range(generation)) if (run := of(number)).has_begun()), None)
+    if older is None:
+        return own
+    ended = older.succeeded_in()
+    if ended is None:
+        log.info(
+            "Run %s has not succeeded: going on with it. For everything anew clear with on_clear='new'", older.run_id
+        )
+        return older
+    # A retry of the attempt that ended it is no clear.
+    if ended == generation or on_clear == "adopt":
+        log.info("Run %s has succeeded: taking its answers", older.run_id)
+        return older
+    log.info(
+        "Run %s has succeeded, and the task was cleared: everything is asked for anew. To take its answers clear with "
+        "on_clear='adopt'",
+        older.run_id,
+    )
+    return own
 
 
 def check_places(body: Mapping[str, Any], places: Sequence[Place]) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow.sdk import BaseOperator
 
 from airflow_provider_sentinelhub.client.errors import SentinelHubError
+from airflow_provider_sentinelhub.hooks import checks
 from airflow_provider_sentinelhub.hooks.failures import UNSEEN, airflow_failures, may_run_on
 from airflow_provider_sentinelhub.hooks.outcome import published
 from airflow_provider_sentinelhub.hooks.owed_stops import TASK_ID_XCOM, OwedStop, Stopped, forget, pay, stop_or_owe
@@ -98,6 +99,7 @@ class BatchTaskOperator(BaseOperator):
                 self._recall(context)
                 self._owed = pay(self.hook, context)
                 try:
+                    checks.rendered(**{name: getattr(self, name) for name in self.template_fields if name != "request"})
                     yield
                 except AirflowTaskTimeout:
                     self.out_of_time(context)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator
 
 from airflow_provider_sentinelhub.client.errors import InvalidParameter
-from airflow_provider_sentinelhub.hooks.checks import flags, url
+from airflow_provider_sentinelhub.hooks.checks import flags, rendered, url
 from airflow_provider_sentinelhub.hooks.failures import airflow_failures
 
 if TYPE_CHECKING:
@@ -123,6 +123,10 @@ class SentinelHubInputFeaturesOperator(BaseOperator):
         from airflow_provider_sentinelhub.hooks.input_features import Buckets, make_input
 
         with airflow_failures():
+            # The braces of a query are SQL.
+            rendered(
+                **{name: getattr(self, name) for name in self.template_fields if name not in {"sql", "parameters"}}
+            )
             url("url", self.url)
             buckets, given = Buckets(self.aws_conn_id, self.gcp_conn_id), self._given()
             batches = self._batches(given, buckets)

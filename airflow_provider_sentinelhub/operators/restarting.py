@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from airflow_provider_sentinelhub.client.errors import TaskError
 from airflow_provider_sentinelhub.hooks import checks
-from airflow_provider_sentinelhub.hooks.budget import check_budget
+from airflow_provider_sentinelhub.hooks.budget import check_budget, describe_limit, limit_of, needs_analysis
 from airflow_provider_sentinelhub.hooks.outcome import Advice, GivenUp, conclude, was_skipped
 from airflow_provider_sentinelhub.operators import rivals
 from airflow_provider_sentinelhub.operators.outlets import announce
@@ -42,7 +42,8 @@ class RestartsFailedFeatures(WaitsForBatchTask):
         nothing, and features whose error says that they would fail again are left out. Templated.
     :param max_pu: Processing units all that is started here may cost at most, restarts included. Before a start, the
         cost is estimated from the analysed features, and a task that would cost more is not started; while it runs,
-        one that has spent more is stopped. ``None`` for any. Templated.
+        one that has spent more is stopped. Default: that of the connection; where that has none either, nothing is
+        stopped, but a task of more than 10,000 PU or 1,000,000 km2 is not started. Templated.
     """
 
     template_fields: Sequence[str] = (*WaitsForBatchTask.template_fields, "on_partial", "max_restarts", "max_pu")
@@ -159,21 +160,23 @@ class RestartsFailedFeatures(WaitsForBatchTask):
         self._is_resuming = self._is_resuming and task.status == "STOPPED"
         if self._is_resuming:
             return "resume"
-        if self.max_pu is not None and task.user_action != "START":
-            if task.status in {"CREATED", "ANALYSING"}:
+        if task.user_action != "START":
+            if task.status in {"CREATED", "ANALYSING"} and needs_analysis(self.hook, task, self.max_pu):
                 return "analyse"
             if task.status == "ANALYSIS_DONE":
-                check_budget(self.hook, task, float(self.max_pu), self.spent_pu)
+                check_budget(self.hook, task, self.max_pu, self.spent_pu)
         return super().plan(task)
 
     def budget(self) -> float | None:
         """Return the processing units the remote task may spend; ``None`` for any."""
-        return None if self.max_pu is None or self._is_guest else float(self.max_pu) - self.spent_pu
+        limit = limit_of(self.hook, self.max_pu)
+        return None if limit is None or self._is_guest else limit - self.spent_pu
 
     def limit(self) -> str:
         """Say what the remote task may spend."""
         before = f" less the {self.spent_pu:.1f} PU spent before" if self.spent_pu > 0 else ""
-        return f"max_pu = {(self.budget() or 0.0) + self.spent_pu:g}{before}"
+        of = "" if self.max_pu is not None else f" of connection {self.sentinelhub_conn_id!r}"
+        return f"max_pu = {(self.budget() or 0.0) + self.spent_pu:g}{of}{before}"
 
     def finish(self, context: Context, task: BatchTask) -> Any:
         """
@@ -208,7 +211,7 @@ class RestartsFailedFeatures(WaitsForBatchTask):
                 f"Task {task.id} is STOPPED and has spent {task.cost_pu or 0.0:.1f} PU, all of {self.limit()}. It was "
                 "not started again. Raise max_pu, and clear the Airflow task to go on with it."
             )
-        check_budget(self.hook, task, left + self.spent_pu, self.spent_pu)
+        check_budget(self.hook, task, self.max_pu, self.spent_pu)
 
     def _conclude(self, context: Context, task: BatchTask, record: TaskRecord, given_up: GivenUp | None = None) -> Any:
         tasks = [*(self.hook.get(each) for each in record.earlier), task]
@@ -244,10 +247,11 @@ class RestartsFailedFeatures(WaitsForBatchTask):
         if len(record.earlier) - record.inherited >= max(most, record.after_clear) or self.cannot_restart():
             return False
         spent = self.spent_pu + (task.cost_pu or 0.0 if record.is_own else 0.0)
-        if self.max_pu is not None and float(self.max_pu) - spent < MINIMUM_PU:
+        limit = limit_of(self.hook, self.max_pu)
+        if limit is not None and limit - spent < MINIMUM_PU:
             self.no_restart = (
-                f"There was no restart: it costs {MINIMUM_PU:g} PU at least, and of max_pu = {float(self.max_pu):g} "
-                f"{spent:.1f} are spent."
+                f"There was no restart: it costs {MINIMUM_PU:g} PU at least, and of "
+                f"{describe_limit(self.hook, self.max_pu)} {spent:.1f} are spent."
             )
             self.log.warning("%s", self.no_restart)
             return False

@@ -9,11 +9,12 @@ from __future__ import annotations
 import threading
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_provider_sentinelhub.client.errors import FeaturesFailed, InvalidParameter
-from airflow_provider_sentinelhub.hooks.checks import ON_PARTIAL, number, one_of, url
+from airflow_provider_sentinelhub.hooks.checks import ON_PARTIAL, number, one_of, rendered, url
 from airflow_provider_sentinelhub.hooks.failures import airflow_failures
 from airflow_provider_sentinelhub.hooks.sentinel_hub import SentinelHubHook
 from airflow_provider_sentinelhub.operators.record import intent_of
@@ -36,8 +37,8 @@ class SentinelHubStatisticalOperator(RequestTemplating):
     """
     Ask for the statistics of one geometry or of many, ask again for intervals that failed, and make one table.
 
-    There is a request for each geometry; each answer is kept in the bucket as soon as it is there. So an automatic
-    retry asks only for what is missing, and pays for nothing twice; a user's clear asks for everything anew.
+    There is a request for each geometry; each answer is kept in the bucket as soon as it is there. So a retry, and a
+    clear after a failure, ask only for what is missing, and pay for nothing twice.
 
     Returns a small dict: ``statistics_url`` (the table of statistics, Parquet), ``run_id``, ``outcome`` (DONE or
     PARTIAL), the number of geometries in ``total`` and by outcome (``delivered``, ``no_data``, ``failed``), of
@@ -62,7 +63,10 @@ class SentinelHubStatisticalOperator(RequestTemplating):
         an error. Templated.
     :param layer: Layer to read of a source that has several. All of them where absent. Templated.
     :param max_pu: Processing units that all requests may cost at most, by the estimate made before the first one.
-        Templated.
+        Default: that of the connection; where that has none either, 10,000 PU and 1,000,000 km2. Templated.
+    :param on_clear: What a user's clear means: ``resume`` goes on with a run that failed, and asks for everything anew
+        after one that succeeded; ``new`` always asks for everything anew; ``adopt`` always goes on with what there is.
+        Other geometries or another request are another run in any case.
     :param on_partial: When statistics are missing for good: ``fail``, or ``warn`` and go on. If there are none at all,
         the Airflow task fails in any case.
     :param max_restarts: How often an interval that failed is asked for again, at most.
@@ -100,6 +104,7 @@ class SentinelHubStatisticalOperator(RequestTemplating):
         epsg: int | str | None = None,
         layer: str | None = None,
         max_pu: float | str | None = None,
+        on_clear: Literal["resume", "new", "adopt"] = "resume",
         on_partial: Literal["fail", "warn"] = "fail",
         max_restarts: int = 3,
         restart_delay: float = 10.0,
@@ -110,6 +115,7 @@ class SentinelHubStatisticalOperator(RequestTemplating):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        one_of("on_clear", on_clear, ("resume", "new", "adopt"))
         one_of("on_partial", on_partial, ON_PARTIAL)
         number("max_restarts", max_restarts, at_least=0, whole=True)
         number("restart_delay", restart_delay, at_least=0)
@@ -122,6 +128,7 @@ class SentinelHubStatisticalOperator(RequestTemplating):
         self.epsg = epsg
         self.layer = layer
         self.max_pu = max_pu
+        self.on_clear = on_clear
         self.on_partial = on_partial
         self.max_restarts = max_restarts
         self.restart_delay = restart_delay
@@ -152,6 +159,7 @@ class SentinelHubStatisticalOperator(RequestTemplating):
         from airflow_provider_sentinelhub.hooks.preflight import check_writable
 
         with airflow_failures():
+            rendered(**{name: getattr(self, name) for name in self.template_fields if name != "request"})
             number("max_pu", self.max_pu, at_least=0)
             url("output_url", self.output_url)
             check_output_url(self.output_url)
@@ -163,9 +171,11 @@ class SentinelHubStatisticalOperator(RequestTemplating):
             finished = run.finished()
             left = [place for place in places if place.feature_id not in (finished or ())]
             if finished is not None:
-                self.log.info("%d of %d geometries were answered before", len(places) - len(left), len(places))
+                self.hook.tell_kept(body, places, finished)
             self._ask(run, body, left, has_answers=finished is not None)
-            return self._conclude(run, run.report())
+            result = self._conclude(run, run.report())
+            run.succeed(context["ti"].max_tries or 0)
+            return result
 
     def on_kill(self) -> None:
         """Send no further request; what was answered is kept."""
@@ -226,21 +236,29 @@ class SentinelHubStatisticalOperator(RequestTemplating):
         from airflow_provider_sentinelhub.artifacts.statistics.places import digest_of
         from airflow_provider_sentinelhub.artifacts.statistics.run import StatisticalRun
         from airflow_provider_sentinelhub.hooks.input_features import Buckets
+        from airflow_provider_sentinelhub.hooks.statistical import choose_run
 
-        # The same in every attempt; a user's clear, other geometries and another request make it another one.
+        # The same in every attempt; other geometries and another request make it another one.
         intent = intent_of(context, {"request": body, "places": digest_of(places)})
-        run_id = str(uuid.uuid5(uuid.NAMESPACE_URL, intent.tag))
         storage = Buckets(self.aws_conn_id, self.gcp_conn_id).of(self.output_url)
-        self.log.info("Run %s for %s: %d geometries", run_id, intent.tag, len(places))
-        return StatisticalRun(storage, self.output_url, run_id)
+
+        def of(generation: int) -> StatisticalRun:
+            run_id = uuid.uuid5(uuid.NAMESPACE_URL, replace(intent, generation=generation).tag)
+            return StatisticalRun(storage, self.output_url, str(run_id))
+
+        # A first attempt has nothing to go on with.
+        is_first = context["ti"].try_number == 1
+        run = of(intent.generation) if is_first else choose_run(of, intent.generation, self.on_clear)
+        self.log.info("Run %s for %s: %d geometries", run.run_id, intent.tag, len(places))
+        return run
 
     def _ask(self, run: StatisticalRun, body: Mapping[str, Any], places: Sequence[Place], *, has_answers: bool) -> None:
         from airflow.sdk.exceptions import AirflowException
 
         from airflow_provider_sentinelhub.hooks.statistical import Restarts
 
-        if self.max_pu is not None and places:
-            self.hook.check_budget(body, places, float(self.max_pu))
+        if places:
+            self.hook.check_budget(body, places, self.max_pu)
         self.hook.ask_for_all(
             run,
             body,
@@ -265,8 +283,9 @@ class SentinelHubStatisticalOperator(RequestTemplating):
             )
             message = (
                 f"Statistics are missing for {report.total - report.delivered - report.no_data} of {report.total} "
-                f"geometries.\n{groups}\nAll of them: {report.report_url}. Raise max_restarts where errors may pass, "
-                "or set on_partial='warn' to go on with what there is."
+                f"geometries.\n{groups}\nAll of them: {report.report_url}. Clear the task to ask again for what is "
+                "missing, and for nothing else; raise max_restarts where errors may pass, or set on_partial='warn' to "
+                "go on with what there is. For everything anew set on_clear='new' first."
             )
             if self.on_partial == "fail" or outcome is Outcome.FAILED:
                 raise FeaturesFailed(message)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
 
-from airflow_provider_sentinelhub.hooks.checks import flags
+from airflow_provider_sentinelhub.hooks.checks import flags, rendered
 from airflow_provider_sentinelhub.hooks.failures import airflow_failures
 
 if TYPE_CHECKING:
@@ -66,6 +66,7 @@ class SentinelHubStatisticsTableOperator(BaseOperator):
         from airflow_provider_sentinelhub.hooks.statistics_table import reshape_statistics
 
         with airflow_failures():
+            rendered(**{name: getattr(self, name) for name in self.template_fields})
             buckets = Buckets(self.aws_conn_id, self.gcp_conn_id)
             rows = reshape_statistics(
                 buckets, self.statistics_url, self.url, wide=self.wide, features_url=self.features_url

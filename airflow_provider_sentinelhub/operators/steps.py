@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_sentinelhub.hooks.checks import ON_PARTIAL, one_of
+from airflow_provider_sentinelhub.hooks.budget import check_start
+from airflow_provider_sentinelhub.hooks.checks import ON_PARTIAL, number, one_of
 from airflow_provider_sentinelhub.hooks.outcome import check_not_failed, conclude, with_restarts
 from airflow_provider_sentinelhub.operators.base import BatchTaskOperator
 from airflow_provider_sentinelhub.operators.creating import CreatesBatchTask
@@ -105,10 +106,22 @@ class EstimatesBatchTask(AnalysesBatchTask):
 
 
 class StartsBatchTask(WorksOnBatchTask):
-    """Base of the operators that start a task, and return its id."""
+    """
+    Base of the operators that start a task, and return its id.
 
+    :param max_pu: Processing units it may cost at most, by the estimate from its analysed features; one that would cost
+        more is not started, nor is one that is not analysed yet. Default: that of the connection; where that has none
+        either, a task of more than 10,000 PU or 1,000,000 km2 is not started. Templated.
+    """
+
+    template_fields: Sequence[str] = (*WorksOnBatchTask.template_fields, "max_pu")
     starts = True
     stop_on_kill = True
+
+    def __init__(self, *, max_pu: float | str | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.max_pu = max_pu
+        number("max_pu", max_pu, at_least=1, parsing=True)
 
     def execute(self, context: Context) -> str:
         """
@@ -119,7 +132,10 @@ class StartsBatchTask(WorksOnBatchTask):
         from airflow_provider_sentinelhub.client.batch import Goal
 
         with self.at_work(context):
+            number("max_pu", self.max_pu, at_least=1)
             task = self.hook.get(self.batch_task_id)
+            # Before it is remembered: what was not started here is not stopped here either.
+            check_start(self.hook, task, self.max_pu)
             self.remember(context, task.id)
             before, task = task, self.hook.act(task, Goal.RUN)
             self.log.info("Task %s was %s, and is %s (%s)", task.id, before.status, task.status, task.user_action)

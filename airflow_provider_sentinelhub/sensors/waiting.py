@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow.sdk import BaseSensorOperator, PokeReturnValue
 from airflow.sdk.configuration import conf
 
-from airflow_provider_sentinelhub.hooks.checks import ON_PARTIAL, flags, number, one_of
+from airflow_provider_sentinelhub.hooks.checks import ON_PARTIAL, flags, number, one_of, rendered
 from airflow_provider_sentinelhub.hooks.failures import airflow_failures
 from airflow_provider_sentinelhub.hooks.outcome import conclude, published, with_restarts
 from airflow_provider_sentinelhub.hooks.sentinel_hub import SentinelHubHook
@@ -150,6 +150,8 @@ class BatchTaskSensor(BaseSensorOperator):
         return self._wait_in_triggerer(happened.deadline if happened else time.time() + self.timeout)
 
     def _check_parameters(self, *, parsing: bool) -> None:
+        if not parsing:
+            rendered(**{name: getattr(self, name) for name in self.template_fields})
         one_of("on_partial", self.on_partial, ON_PARTIAL, parsing=parsing)
         for name in ("poll_interval", "progress_interval"):
             number(name, getattr(self, name), at_least=0, parsing=parsing)

@@ -99,6 +99,14 @@ BAD: dict[str, tuple[dict[str, object], str]] = {
         {"login": "x", "password": "x", "host": "http://sh.example.com", "extra": {"token_url": "https://a.example"}},
         "http would send the client secret unencrypted",
     ),
+    "a budget that is no number": (
+        {"login": "x", "password": "x", "extra": {"max_pu": "lots"}},
+        "max_pu = 'lots': must be a number. Leave it empty for no limit of its own.",
+    ),
+    "a budget of nothing": (
+        {"login": "x", "password": "x", "extra": {"max_pu": 0}},
+        "max_pu = 0: must be at least 1. Leave it empty for no limit of its own.",
+    ),
     "unknown layout": (
         {"login": "x", "password": "x", "extra": {"path_layout": "newest"}},
         "path_layout = 'newest': unknown path layout. Choose legacy (/api/v2/batch) or new (/batch/v2)",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import itertools
 import json
+import logging
 import re
 import runpy
 import uuid
@@ -238,12 +239,78 @@ def test_a_worker_that_died_loses_nothing_it_was_answered(
     assert comms.xcoms["return_value"]["delivered"] == 5
 
 
-def test_a_clear_asks_for_everything_anew(ask: Callable[..., Run], sim: Simulator, comms: Comms) -> None:
+def test_a_clear_after_a_success_asks_for_everything_anew(
+    ask: Callable[..., Run], sim: Simulator, comms: Comms, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
     ask()
     run_id = comms.xcoms["return_value"]["run_id"]
-    ask({"max_tries": 1})
+    assert ask({"try_number": 2, "max_tries": 1}).state == "success"
     assert calls(sim) == 10
     assert comms.xcoms["return_value"]["run_id"] != run_id
+    assert f"Run {run_id} has succeeded, and the task was cleared: everything is asked for anew" in caplog.text
+    assert ask({"try_number": 3, "max_tries": 2}, on_clear="adopt").state == "success"
+    assert calls(sim) == 10
+
+
+@pytest.mark.parametrize("name", ["", "/<REQUEST_ID>/<ID>.json", "/<REQUEST_ID>-<ID>.json", "/<ID>/<REQUEST_ID>.json"])
+def test_a_clear_after_a_failure_goes_on(
+    ask: Callable[..., Run], sim: Simulator, comms: Comms, output: str, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    # The service is there for three geometries, and then it is not.
+    down = {"method": "POST", "path": "/statistics/v1", "status": 403}
+    sim.set_script({"endpoints": [{**down, "skip": 3}]})
+    assert ask(concurrency=1, output_url=f"{output}{name}").state == "failed"
+    before = calls(sim)
+    # Cleared too soon, and again.
+    sim.set_script({"endpoints": [down]})
+    assert ask({"try_number": 2, "max_tries": 1}, concurrency=1, output_url=f"{output}{name}").state == "failed"
+    sim.set_script({})
+    again = calls(sim)
+    assert ask({"try_number": 3, "max_tries": 2}, concurrency=1, output_url=f"{output}{name}").state == "success"
+    assert (again - before, calls(sim) - again) == (1, 2)
+    result = comms.xcoms["return_value"]
+    assert (result["delivered"], answered(result)) == (5, 5 * WEEKS)
+    assert "3 of 5 geometries were answered before, which saves about 0.08 PU" in caplog.text
+    assert f"Run {result['run_id']} has not succeeded: going on with it. For everything anew clear with" in caplog.text
+    # A retry of the attempt that ended well is no clear; a clear is.
+    assert ask({"try_number": 4, "max_tries": 2}, output_url=f"{output}{name}").state == "success"
+    assert calls(sim) - again == 2
+    assert ask({"try_number": 5, "max_tries": 4}, output_url=f"{output}{name}").state == "success"
+    assert calls(sim) - again == 7
+
+
+def test_a_clear_after_statistics_were_missing_asks_for_those(
+    ask: Callable[..., Run], sim: Simulator, comms: Comms
+) -> None:
+    spoil(sim, outcome="EXECUTION_ERROR", first_tasks=1, **SECOND_WEEK)
+    run = ask(max_restarts=0)
+    assert run.state == "failed"
+    assert "Clear the task to ask again for what is missing, and for nothing else" in str(run.error)
+    first = calls(sim)
+    assert ask({"try_number": 2, "max_tries": 1}, max_restarts=1).state == "success"
+    assert calls(sim) - first == 5
+    assert answered(comms.xcoms["return_value"]) == 5 * WEEKS
+
+
+def test_what_was_accepted_as_partial_was_a_success(ask: Callable[..., Run], sim: Simulator) -> None:
+    spoil(sim, outcome="BAD_REQUEST", area=list(shapely.box(*CRS84_BOX).bounds), **SECOND_WEEK)
+    boxes = {"bad": CRS84_BOX, "good": [9.1, 46.5, 9.102, 46.502]}
+    parameters = {"geometries": boxes, "epsg": 4326, "request": request(resx=1e-4, resy=1e-4), "on_partial": "warn"}
+    assert ask(**parameters).state == "success"
+    assert ask({"try_number": 2, "max_tries": 1}, **parameters).state == "success"
+    assert calls(sim) == 4
+
+
+@pytest.mark.parametrize("changes", [{"on_clear": "new"}, {"request": request(resx=5)}])
+def test_a_clear_may_mean_everything_anew(ask: Callable[..., Run], sim: Simulator, changes: dict[str, Any]) -> None:
+    sim.set_script({"endpoints": [{"method": "POST", "path": "/statistics/v1", "status": 403, "skip": 3}]})
+    assert ask(concurrency=1).state == "failed"
+    sim.set_script({})
+    before = calls(sim)
+    assert ask({"try_number": 2, "max_tries": 1}, **changes).state == "success"
+    assert calls(sim) - before == 5
 
 
 def test_too_expensive_is_not_asked_at_all(ask: Callable[..., Run], sim: Simulator) -> None:

@@ -21,7 +21,7 @@ from tests.bad_inputs.buckets import (
     s3_server,
     tiny_s3,
 )
-from tests.bad_inputs.statistics import STATISTICS
+from tests.bad_inputs.statistics import SENT_AT, STATISTICS
 
 BOX = [8.5, 41.3, 9.6, 43.1]
 SQUARE = [[8, 41], [9, 41], [9, 42], [8, 42], [8, 41]]
@@ -105,7 +105,7 @@ def _examine(document: Any, deployment: str = "") -> None:
     from airflow_provider_sentinelhub.client.batch import BATCH_V2
     from airflow_provider_sentinelhub.client.deployments import DEPLOYMENTS
 
-    examine(BATCH_V2, document, DEPLOYMENTS.get(deployment)).accepted()
+    examine(BATCH_V2, document, DEPLOYMENTS.get(deployment), SENT_AT).accepted()
 
 
 def _bad_bucket(
@@ -126,6 +126,20 @@ def _bad_bucket(
 
 
 REQUESTS = (
+    _bad(
+        "A period that has not begun",
+        "processRequest.input.data.0.dataFilter.timeRange.from = '2026-07-01T00:00:00Z': lies in the future, and with "
+        "it the whole period: there are no images of it, and the run costs all the same. Choose a period that has "
+        "begun; that of a scheduled run is {{ data_interval_start }} to {{ data_interval_end }}.",
+        {"processRequest__input__data": source("2026-07-01T00:00:00Z", "2026-08-01T00:00:00Z")},
+    ),
+    _bad(
+        "A template in a request that another task returned",
+        "output.delivery.s3.url = 's3://my-bucket/{{ ds }}': is a template that was not rendered: Airflow renders what "
+        "stands in the DAG file, and not what another task returned. Render it in the task that returns it, e.g. with "
+        "its context, or write the parameter in the DAG file.",
+        {"output__delivery": {"s3": {"url": "s3://my-bucket/{{ ds }}"}}},
+    ),
     _bad(
         "A tiling grid that does not exist",
         "input.id = 5: is not the id of a tiling grid. Choose one of 0 (UTM 20 km); 1 (UTM 10 km); 2 (UTM 100 "
@@ -173,7 +187,7 @@ REQUESTS = (
     _bad(
         "A box in another order",
         "processRequest.input.bounds.bbox = [9.6, 41.3, 8.5, 43.1]: west must be less than east, and south less "
-        "than north. Write [west, south, east, north].",
+        "than north. Write [west, south, east, north], probably [8.5, 41.3, 9.6, 43.1].",
         {"processRequest__input__bounds": {"bbox": [9.6, 41.3, 8.5, 43.1]}},
     ),
     _bad(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from tests.bad_inputs import BadInput
 from tests.client.client_harness import NDVI, batch_statistical_document, statistical_document
 
 Document = Callable[..., dict[str, Any]]
+SENT_AT = datetime(2026, 1, 1, tzinfo=UTC)
 HISTOGRAM = "calculations__ndvi__histograms__default"
 
 
@@ -22,12 +24,20 @@ def _bad(
         from airflow_provider_sentinelhub.client.kinds import kind_of
 
         request = document(**changes)
-        examine(kind_of(request), request, DEPLOYMENTS.get(place)).accepted()
+        examine(kind_of(request), request, DEPLOYMENTS.get(place), SENT_AT).accepted()
 
     return BadInput(title, message, provoke)
 
 
 STATISTICS = (
+    _bad(
+        "Statistics of a period that has not begun",
+        "aggregation.timeRange.from = '2026-07-01T00:00:00Z': lies in the future, and with it the whole period: there "
+        "are no images of it, and the run costs all the same. Choose a period that has begun; that of a scheduled "
+        "run is "
+        "{{ data_interval_start }} to {{ data_interval_end }}.",
+        {"aggregation__timeRange": {"from": "2026-07-01T00:00:00Z", "to": "2026-08-01T00:00:00Z"}},
+    ),
     _bad(
         "Statistics without an output dataMask",
         "aggregation.evalscript = 'output: ndvi': has no output dataMask, which says which pixels count, and "

@@ -73,7 +73,7 @@ def refusal(**changes: Any) -> str:
             {f"{BOUNDS}__bbox": [9.6, 41.3, 8.5, 43.1]},
             (
                 "processRequest.input.bounds.bbox = [9.6, 41.3, 8.5, 43.1]: west must be less than east, and south "
-                "less than north. Write [west, south, east, north]."
+                "less than north. Write [west, south, east, north], probably [8.5, 41.3, 9.6, 43.1]."
             ),
         ),
         (
@@ -161,7 +161,7 @@ def test_everything_wrong_is_said_at_once() -> None:
     assert [other.field for other in error.others] == ["processRequest.evalscript", "input.id", "output.skipExistin"]
     assert (error.rule, error.fix) == (
         "west must be less than east, and south less than north",
-        "Write [west, south, east, north].",
+        "Write [west, south, east, north], probably [1.0, 1.0, 2.0, 2.0].",
     )
 
 

@@ -127,7 +127,8 @@ class ResultNames:
         # Where an identifier may hold a slash, or names do not end in .json, files of this package look like results.
         self._is_own = re.compile(
             rf"{re.escape(statistics_root(url, task_id))}/"
-            r"(statistics-[^/]+\.(parts|retries)/|(statistics|report)-[^/]+\.parquet$|retry-[^/]+\.gpkg$)"
+            r"(statistics-[^/]+\.(parts|retries)/|(statistics|report)-[^/]+\.parquet$|retry-[^/]+\.gpkg$|"
+            r"success-[^/]+\.txt$)"
         ).match
 
     def parse(self, url: str) -> ResultName | None:
@@ -211,6 +212,16 @@ def statistics_url(root: str, task_id: str) -> str:
     :param task_id: Id of the task.
     """
     return f"{root}/statistics-{task_id}.parquet"
+
+
+def success_url(root: str, run_id: str) -> str:
+    """
+    Name the object that says that a run ended well.
+
+    :param root: Root folder of the run, see :func:`statistics_root`.
+    :param run_id: Id of the run.
+    """
+    return f"{root}/success-{run_id}.txt"
 
 
 def parts_url(root: str, task_id: str) -> str:

@@ -26,6 +26,7 @@ from airflow_provider_sentinelhub.artifacts.statistics.layout import (
     result_url,
     settled_output_url,
     statistics_root,
+    success_url,
 )
 from airflow_provider_sentinelhub.artifacts.statistics.read import (
     StatisticsRead,
@@ -98,15 +99,44 @@ class StatisticalRun:
         if problems:
             raise problems[0].with_others(problems[1:_MANY])
 
+    def has_begun(self) -> bool:
+        """
+        Whether anything was answered.
+
+        :raises StorageUnavailable: The bucket cannot be read.
+        """
+        template = settled_output_url(self.output_url, self.run_id)
+        folder = template.partition("<")[0].rpartition("/")[0]
+        # Where its id stands in the names of the files alone, other runs' lie in the same folder.
+        return any(self.run_id in each.url for each in self.storage.list(f"{folder}/"))
+
+    def succeeded_in(self) -> int | None:
+        """
+        Return the generation in which the run ended well; ``None`` where it has not.
+
+        :raises StorageUnavailable: The bucket cannot be read.
+        """
+        try:
+            return int(self.storage.read(success_url(self._root, self.run_id)))
+        except (ArtifactMissing, ValueError):
+            return None
+
+    def succeed(self, generation: int) -> None:
+        """
+        Keep that the run has ended well, so that another generation is another run.
+
+        :param generation: ``max_tries`` of the task instance: a user's clear raises it, an automatic retry does not.
+        :raises StorageUnavailable: The bucket cannot be written.
+        """
+        self.storage.upload(str(generation).encode(), success_url(self._root, self.run_id))
+
     def finished(self) -> frozenset[int] | None:
         """
         Return the ids of geometries that need not be asked for again; ``None`` where nothing was answered before.
 
         :raises StorageUnavailable: The bucket cannot be read or written.
         """
-        template = settled_output_url(self.output_url, self.run_id)
-        folder = template.partition("<")[0].rpartition("/")[0]
-        if next(iter(self.storage.list(f"{folder}/")), None) is None:
+        if not self.has_begun():
             return None
         with tempfile.TemporaryDirectory(prefix="sentinelhub-statistics-") as name:
             found = self._read(Path(name))

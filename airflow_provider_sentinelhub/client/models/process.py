@@ -20,6 +20,7 @@ from airflow_provider_sentinelhub.client.models.common import (
     broken,
 )
 from airflow_provider_sentinelhub.client.models.time_range import DataFilter
+from airflow_provider_sentinelhub.client.preflight.axes import inside_out
 
 _CRS = re.compile(r"^(https?://www\.opengis\.net/def/crs/(EPSG/0/\d{4,5}|OGC/1\.3/CRS84)|urn:ogc:def:crs:.+)$")
 _MIN_RING = 4
@@ -67,7 +68,7 @@ class Bounds(RequestModel):
             broken("must have four numbers", "Write [west, south, east, north].")
         west, south, east, north = bbox
         if west >= east or south >= north:
-            broken("west must be less than east, and south less than north", "Write [west, south, east, north].")
+            broken("west must be less than east, and south less than north", inside_out(bbox))
         return bbox
 
     @field_validator("geometry")

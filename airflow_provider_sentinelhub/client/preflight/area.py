@@ -14,7 +14,17 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_sentinelhub.client.crs import SUPPORTED_EPSG, WGS84, epsg_of
 from airflow_provider_sentinelhub.client.errors import InvalidParameter
-from airflow_provider_sentinelhub.client.preflight.findings import Advice, Finding, Json, is_number, mapping, part
+from airflow_provider_sentinelhub.client.extent import Extent
+from airflow_provider_sentinelhub.client.preflight.axes import check_coverage, check_order, exchanged
+from airflow_provider_sentinelhub.client.preflight.findings import (
+    Advice,
+    Finding,
+    Json,
+    is_number,
+    mapping,
+    objects,
+    part,
+)
 from airflow_provider_sentinelhub.client.tiling_grids import TILING_GRIDS, TilingGrid
 
 if TYPE_CHECKING:
@@ -77,8 +87,24 @@ class Area:
             if shape is not None and not isinstance(shape, InvalidParameter)
         }
 
-    def check(self) -> Iterator[Finding]:
-        """Find what cannot be read, or lies nowhere."""
+    @cached_property
+    def extent(self) -> Extent | None:
+        """How large it is, and where; ``None`` where it cannot be read."""
+        found = list(self.shapes.values())
+        if not found:
+            return None
+        # Only what both cover is processed.
+        shape = (
+            found[0].intersection(found[1]) if len(found) > 1 and all(each.is_valid for each in found) else found[-1]
+        )
+        return None if shape.is_empty else Extent.of(shape, self.epsg)
+
+    def check(self, sources: list[Json]) -> Iterator[Finding]:
+        """
+        Find what cannot be read, or lies nowhere, or elsewhere than was meant.
+
+        :param sources: The request's data sources.
+        """
         crs, shapes = part(self.bounds, "properties", "crs"), self.shapes
         yield from _check_crs(f"{self.field}.properties.crs", crs, self.epsg)
         yield from (problem for problem in self._read.values() if isinstance(problem, InvalidParameter))
@@ -88,6 +114,10 @@ class Area:
                 fact = "has parts that share an edge, which is not valid in the strictest sense"
                 yield Advice(f"{self.field}.{name}", fact, "Merge them, e.g. with shapely.union_all.")
             yield from _check_extent(f"{self.field}.{name}", shape.bounds, self.epsg, f"{self.field}.properties.crs")
+            if self.epsg == WGS84:
+                yield from check_coverage(f"{self.field}.{name}", shape.bounds, sources)
+        if "bbox" in shapes:
+            yield from check_order(f"{self.field}.bbox", shapes["bbox"].bounds, self.epsg)
         if len(shapes) > 1 and not shapes["bbox"].intersects(shapes["geometry"]):
             rule = "has nothing in common with the geometry beside it, and only what both cover is processed"
             yield InvalidParameter(f"{self.field}.bbox", part(self.bounds, "bbox"), rule, "Give one of the two.")
@@ -106,7 +136,7 @@ def check_area(body: Json, deployment: Deployment | None) -> Iterator[Finding]: 
             fix = "Add a bbox or a geometry: it chooses the tiles."
             yield InvalidParameter(area.field, None, "is required with a tiling grid", fix)
         return
-    yield from area.check()
+    yield from area.check(objects(body, "processRequest", "input", "data"))
     shapes = list(area.shapes.values())
     if grid is not None and area.epsg == WGS84 and shapes and all(_is_in_degrees(each.bounds) for each in shapes):
         yield from _check_coverage(area.field, shapes, grid)
@@ -236,6 +266,7 @@ def _check_coverage(field: str, shapes: list[BaseGeometry], grid: TilingGrid) ->
                 field,
                 [float(side) for side in shape.bounds],
                 f"lies where tiling grid {grid.id} ({grid.title}) has no tiles",
-                "Choose another grid, e.g. 3 (WGS84 1 degree), which covers the world.",
+                exchanged(shape.bounds, grid.extent)
+                or "Choose another grid, e.g. 3 (WGS84 1 degree), which covers the world.",
             )
             return

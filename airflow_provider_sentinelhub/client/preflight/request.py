@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from airflow_provider_sentinelhub.client.deployments import Service
@@ -14,10 +15,12 @@ from airflow_provider_sentinelhub.client.preflight.data import data_rule
 from airflow_provider_sentinelhub.client.preflight.findings import Finding, Findings, Json, Rule, each_of
 from airflow_provider_sentinelhub.client.preflight.outputs import check_outputs
 from airflow_provider_sentinelhub.client.preflight.payload import check_payload
+from airflow_provider_sentinelhub.client.preflight.periods import period_rule
 from airflow_provider_sentinelhub.client.preflight.places import check_places, statistics_places
 from airflow_provider_sentinelhub.client.preflight.raster import check_raster
 from airflow_provider_sentinelhub.client.preflight.sampling import check_geometry, check_sampling
 from airflow_provider_sentinelhub.client.preflight.statistics import check_statistics
+from airflow_provider_sentinelhub.client.preflight.templates import unrendered
 from airflow_provider_sentinelhub.client.preflight.zarr import check_zarr
 
 if TYPE_CHECKING:
@@ -78,6 +81,7 @@ def examine(
     check: Callable[[Any], dict[str, Any]],
     rules: tuple[Rule, ...],
     deployment: Deployment | None = None,
+    sent_at: datetime | None = None,
 ) -> Examined:
     """
     Find everything that is wrong with a request, all at once.
@@ -88,6 +92,7 @@ def examine(
     :param check: Checks the shape and returns the JSON to send, or raises :class:`InvalidParameter`.
     :param rules: What else to look at.
     :param deployment: Where the request is going to be sent; ``None`` where that is not known.
+    :param sent_at: When it is sent; ``None`` where it is only looked at, so that templates may yet be rendered.
     """
     shape: tuple[InvalidParameter, ...] = ()
     written = _readable(request)
@@ -96,14 +101,23 @@ def examine(
     except InvalidParameter as e:
         shape = each_of(e)
         body = written if isinstance(written, dict) else {}
+    rules = (*rules, period_rule(sent_at))
     found = Findings.of(itertools.chain(_apply(rules, body, deployment), check_payload(written)))
-    others = tuple(error for error in found.errors if not any(_is_within(error.field, each.field) for each in shape))
-    return Examined(body, Findings((*shape, *others), found.warnings))
+    # What else is wrong with a template, and with what holds it, is so because it is one.
+    raw = Findings.of(unrendered(written) if sent_at else iter(()))
+    shape = tuple(error for error in shape if not any(_is_one_in_the_other(error, each) for each in raw.errors))
+    known = (*raw.errors, *shape)
+    others = tuple(error for error in found.errors if not any(_is_within(error.field, each.field) for each in known))
+    return Examined(body, Findings((*known, *others), (*raw.warnings, *found.warnings)))
 
 
 def _apply(rules: tuple[Rule, ...], body: Json, deployment: Deployment | None) -> Iterator[Finding]:
     for rule in rules:
         yield from rule(body, deployment)
+
+
+def _is_one_in_the_other(error: InvalidParameter, other: InvalidParameter) -> bool:
+    return _is_within(error.field, other.field) or _is_within(other.field, error.field)
 
 
 def _is_within(field: str, other: str) -> bool:

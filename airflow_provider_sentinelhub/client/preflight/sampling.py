@@ -15,7 +15,15 @@ from airflow_provider_sentinelhub.client.crs import WGS84
 from airflow_provider_sentinelhub.client.errors import InvalidParameter
 from airflow_provider_sentinelhub.client.intervals import DAY, Period, intervals, read_range
 from airflow_provider_sentinelhub.client.preflight.area import Area
-from airflow_provider_sentinelhub.client.preflight.findings import Advice, Finding, Json, is_number, mapping, part
+from airflow_provider_sentinelhub.client.preflight.findings import (
+    Advice,
+    Finding,
+    Json,
+    is_number,
+    mapping,
+    objects,
+    part,
+)
 
 if TYPE_CHECKING:
     from airflow_provider_sentinelhub.client.deployments import Deployment
@@ -36,7 +44,7 @@ def check_geometry(body: Json, deployment: Deployment | None) -> Iterator[Findin
     if area.is_empty:
         yield InvalidParameter(area.field, None, "must hold the geometry", "Add a bbox or a geometry.")
         return
-    yield from area.check()
+    yield from area.check(objects(body, "input", "data"))
     shapes = area.shapes
     # The geometry wins where both are given.
     shape = shapes.get("geometry", shapes.get("bbox"))
