@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from airflow_provider_sentinelhub.artifacts.causes import is_permanent
+from airflow_provider_sentinelhub.artifacts.execution_db import MAX_BYTES as EXECUTION_DB_BYTES
 from airflow_provider_sentinelhub.artifacts.execution_db import read_execution_db
 from airflow_provider_sentinelhub.artifacts.final_database import await_final_database
+from airflow_provider_sentinelhub.artifacts.geopackage import MAX_BYTES as GEOPACKAGE_BYTES
 from airflow_provider_sentinelhub.artifacts.layout import (
     execution_db_url,
     manifest_url,
@@ -18,6 +20,7 @@ from airflow_provider_sentinelhub.artifacts.layout import (
     root_folder,
     settled_delivery_url,
 )
+from airflow_provider_sentinelhub.artifacts.manifest import MAX_BYTES as MANIFEST_BYTES
 from airflow_provider_sentinelhub.artifacts.reader import ProgressReader, read_merged_report
 from airflow_provider_sentinelhub.artifacts.results import BatchResults, Counter
 from airflow_provider_sentinelhub.artifacts.rounds import Round
@@ -76,7 +79,7 @@ class BatchV2Results(BatchResults):
 
         with tempfile.TemporaryDirectory(prefix="sentinelhub-estimate-") as folder:
             manifest = Path(folder) / f"featureManifest-{task.id}.gpkg"
-            self.storage.download(manifest_url(self._root(task), task.id), manifest)
+            self.storage.download(manifest_url(self._root(task), task.id), manifest, max_bytes=MANIFEST_BYTES)
             return list(pixel_counts(manifest))
 
     def prepare_retry(self, tasks: Sequence[BatchTask], *, only_after_progress: bool) -> Retry | None:
@@ -97,8 +100,8 @@ class BatchV2Results(BatchResults):
             features = Path(folder) / f"retry-{original}-{number}.gpkg"
             await_final_database(self.storage, root, task.id, since=task.created)
             try:
-                self.storage.download(execution_db_url(root, task.id), execution_db)
-                self.storage.download(manifest_url(root, task.id), manifest)
+                self.storage.download(execution_db_url(root, task.id), execution_db, max_bytes=EXECUTION_DB_BYTES)
+                self.storage.download(manifest_url(root, task.id), manifest, max_bytes=MANIFEST_BYTES)
                 counts = read_execution_db(execution_db, counts_only=True)
                 if only_after_progress and not counts.delivered + counts.no_data:
                     log.warning("Task %s has mended nothing: no further restart", task.id)
@@ -120,7 +123,7 @@ class BatchV2Results(BatchResults):
         if url is None:
             return None
         try:
-            self.storage.download(url, target)
+            self.storage.download(url, target, max_bytes=GEOPACKAGE_BYTES)
         except ArtifactMissing as e:
             log.warning("Sizes of features come from the manifest: %s", e)
             return None

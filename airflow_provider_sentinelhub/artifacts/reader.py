@@ -8,8 +8,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from airflow_provider_sentinelhub.artifacts.execution_db import read_execution_db
+from airflow_provider_sentinelhub.artifacts.execution_db import MAX_BYTES, read_execution_db
 from airflow_provider_sentinelhub.artifacts.layout import execution_db_url, manifest_url, report_url
+from airflow_provider_sentinelhub.artifacts.manifest import MAX_BYTES as MANIFEST_BYTES
 from airflow_provider_sentinelhub.artifacts.report import FeatureOutcome, RoundCounts
 from airflow_provider_sentinelhub.artifacts.rounds import MergeFacts, Round, merge
 from airflow_provider_sentinelhub.client.errors import ArtifactCorrupt, ArtifactMissing, InvalidParameter
@@ -96,7 +97,7 @@ class _Reading:
         for number, one in enumerate(self.rounds):
             path = self.folder / f"execution-{one.task_id}.sqlite"
             try:
-                self.storage.download(execution_db_url(one.root, one.task_id), path)
+                self.storage.download(execution_db_url(one.root, one.task_id), path, max_bytes=MAX_BYTES)
                 if number:
                     read_execution_db(path)
                 found[number] = path
@@ -116,8 +117,8 @@ class _Reading:
         url = manifest_url(self.rounds[0].root, self.rounds[0].task_id)
         manifest = self.folder / url.rpartition("/")[2]
         try:
-            self.storage.download(url, manifest)
-        except ArtifactMissing as error:
+            self.storage.download(url, manifest, max_bytes=MANIFEST_BYTES)
+        except (ArtifactMissing, ArtifactCorrupt) as error:
             self._do_without_manifest(error)
             return None
         return manifest
@@ -193,7 +194,7 @@ class ProgressReader:
         with tempfile.TemporaryDirectory(prefix="sentinelhub-progress-", dir=self._workdir) as folder:
             target = Path(folder) / "execution.sqlite"
             # Noted before it is understood: a damaged snapshot is not fetched again until the service replaces it.
-            self._seen = _identity(self._storage.download(self._url, target))
+            self._seen = _identity(self._storage.download(self._url, target, max_bytes=self._max_bytes))
             self._last = read_execution_db(target, counts_only=True)
 
 
