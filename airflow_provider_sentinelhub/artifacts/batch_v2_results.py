@@ -15,12 +15,14 @@ from airflow_provider_sentinelhub.artifacts.final_database import await_final_da
 from airflow_provider_sentinelhub.artifacts.geopackage import MAX_BYTES as GEOPACKAGE_BYTES
 from airflow_provider_sentinelhub.artifacts.layout import (
     execution_db_url,
+    is_shared,
     manifest_url,
     retry_features_url,
     root_folder,
     settled_delivery_url,
 )
 from airflow_provider_sentinelhub.artifacts.manifest import MAX_BYTES as MANIFEST_BYTES
+from airflow_provider_sentinelhub.artifacts.overwritten import Written
 from airflow_provider_sentinelhub.artifacts.reader import ProgressReader, read_merged_report
 from airflow_provider_sentinelhub.artifacts.results import BatchResults, Counter
 from airflow_provider_sentinelhub.artifacts.rounds import Round
@@ -56,10 +58,16 @@ class BatchV2Results(BatchResults):
         :param tasks: The original task, then those that ran again what was lost.
         """
         root, last = self._root(tasks[0]), tasks[-1]
-        if last.status in self.api.answered:
+        if last.status in self.api.answered and not last.was_skipped:
             await_final_database(self.storage, root, last.id, since=last.created)
         rounds = [Round(root, task.id) for task in tasks]
-        return read_merged_report(self.storage, rounds, skips_existing=tasks[0].skips_existing)
+        return read_merged_report(
+            self.storage,
+            rounds,
+            skips_existing=tasks[0].skips_existing,
+            is_skipped=tasks[0].was_skipped,
+            written=Written.by(tasks) if is_shared(self.api.delivery_url(tasks[0].request)) else None,
+        )
 
     def counter(self, task: BatchTask) -> Counter | None:
         """

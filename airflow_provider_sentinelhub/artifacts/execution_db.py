@@ -10,6 +10,7 @@ Source: https://docs.planet.com/develop/apis/batch-processing/ (execution databa
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -118,6 +119,16 @@ class FeaturesTable:
             error_text="substr(CAST({error} AS TEXT), 1, 1000)".format(**self.names),
             **self.names,
         )
+
+
+def write_empty(path: Path) -> None:
+    """
+    Write a database without features: the service writes none for a task that skipped all of them.
+
+    :param path: File to write; it must not exist.
+    """
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE features (id INTEGER, name TEXT, status TEXT, error TEXT, delivered BOOLEAN)")
 
 
 def read_execution_db(path: Path, *, counts_only: bool = False) -> FeatureReport:
