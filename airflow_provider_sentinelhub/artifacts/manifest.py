@@ -159,8 +159,9 @@ def _column(table: ManifestTable, name: str | None) -> str:
 def _rows(table: ManifestTable, schema: str) -> str:
     columns = (
         _key(_column(table, "identifier")),
-        f"CAST({_column(table, 'outputId')} AS TEXT)",
-        f"CAST({_column(table, 'path')} AS TEXT)",
+        # No object of a bucket has a longer name.
+        f"substr(CAST({_column(table, 'outputId')} AS TEXT), 1, 2000)",
+        f"substr(CAST({_column(table, 'path')} AS TEXT), 1, 2000)",
         _column(table, "width"),
         _column(table, "height"),
         "NULL" if table.epsg is None else str(table.epsg),

@@ -51,6 +51,7 @@ MAX_OUTPUTS = 10_000
 """Rows of one feature in a manifest, one for each output."""
 _MAX_INT32 = 2**31
 _MAX_INT64 = 2**63
+_KEY_AND_PATH = itemgetter(0, 1, 2)
 # Keys never compare greater than this.
 _END: tuple[None, list[Any]] = (None, [])
 
@@ -158,7 +159,6 @@ class _Batch:
         self.paths.extend(output[2] for output in outputs)
         self.offsets.append(len(self.ids))
         self.size += len(key) + len(status or "") + len(error or "") + len(first[6] or b"")
-        self.size += sum(len(output[2] or "") for output in outputs)
         self.rows.append(
             (
                 _integer(number, _MAX_INT64),
@@ -230,7 +230,7 @@ def _outputs(manifest: Path) -> Iterator[tuple[bytes | None, list[tuple[Any, ...
         query = manifest_rows_sql(manifest_tables(connection, manifest))
         for key, rows in groupby(connection.execute(f"{query} ORDER BY 1, 2, 3, 6, 7"), itemgetter(0)):
             # Only the first one's size and geometry are used, so the others' need not be kept.
-            outputs = [next(rows), *(row[:3] for row in islice(rows, MAX_OUTPUTS))]
+            outputs = [next(rows), *map(_KEY_AND_PATH, islice(rows, MAX_OUTPUTS))]  # noqa: B031 - first, then others
             if len(outputs) > MAX_OUTPUTS:
                 name = key[:100].decode("utf-8", "replace")
                 raise corrupt(manifest, MANIFEST, f"feature {name!r} has more than {MAX_OUTPUTS:,} rows")
