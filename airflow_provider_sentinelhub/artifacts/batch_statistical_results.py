@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_sentinelhub.artifacts.causes import is_permanent
 from airflow_provider_sentinelhub.artifacts.execution_db import read_execution_db
+from airflow_provider_sentinelhub.artifacts.geopackage import MAX_BYTES
 from airflow_provider_sentinelhub.artifacts.layout import report_url, retry_features_url
 from airflow_provider_sentinelhub.artifacts.report import RoundCounts, StatisticsTable
 from airflow_provider_sentinelhub.artifacts.results import BatchResults, Counter
@@ -23,7 +24,7 @@ from airflow_provider_sentinelhub.artifacts.statistics.read import (
     StatisticsTarget,
     read_statistics,
 )
-from airflow_provider_sentinelhub.client.errors import ArtifactMissing
+from airflow_provider_sentinelhub.client.errors import ArtifactCorrupt, ArtifactMissing
 from airflow_provider_sentinelhub.client.retry import Retry
 
 if TYPE_CHECKING:
@@ -104,8 +105,8 @@ class BatchStatisticalResults(BatchResults):
             return None, ("Features without a result are not looked for: where the GeoPackage lies is not known.",)
         path = folder / "features.gpkg"
         try:
-            self.storage.download(url, path)
-        except ArtifactMissing as error:
+            self.storage.download(url, path, max_bytes=MAX_BYTES)
+        except (ArtifactMissing, ArtifactCorrupt) as error:
             return None, (f"Features without a result are not looked for: {error}",)
         return path, ()
 
@@ -149,7 +150,7 @@ class BatchStatisticalResults(BatchResults):
             url = self.api.features_url(task.request)
             if url is None:
                 raise ArtifactMissing(f"Task {task.id}: where its GeoPackage lies is not known")
-            self.storage.download(url, features)
+            self.storage.download(url, features, max_bytes=MAX_BYTES)
             size = _pair(aggregation, "width", "height")
             return list(pixel_counts(features, size=size, resolution=_pair(aggregation, "resx", "resy")))
 

@@ -9,15 +9,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from airflow_provider_sentinelhub.artifacts.causes import is_permanent
+from airflow_provider_sentinelhub.artifacts.execution_db import MAX_BYTES as EXECUTION_DB_BYTES
 from airflow_provider_sentinelhub.artifacts.execution_db import read_execution_db
 from airflow_provider_sentinelhub.artifacts.final_database import await_final_database
+from airflow_provider_sentinelhub.artifacts.geopackage import MAX_BYTES as GEOPACKAGE_BYTES
 from airflow_provider_sentinelhub.artifacts.layout import (
     execution_db_url,
+    is_shared,
     manifest_url,
     retry_features_url,
     root_folder,
     settled_delivery_url,
 )
+from airflow_provider_sentinelhub.artifacts.manifest import MAX_BYTES as MANIFEST_BYTES
+from airflow_provider_sentinelhub.artifacts.overwritten import Written
 from airflow_provider_sentinelhub.artifacts.reader import ProgressReader, read_merged_report
 from airflow_provider_sentinelhub.artifacts.results import BatchResults, Counter
 from airflow_provider_sentinelhub.artifacts.rounds import Round
@@ -58,10 +63,16 @@ class BatchV2Results(BatchResults):
         :param tasks: The original task, then those that ran again what was lost.
         """
         root, last = self.root(tasks[0]), tasks[-1]
-        if last.status in self.api.answered:
+        if last.status in self.api.answered and not last.was_skipped:
             await_final_database(self.storage, root, last.id, since=last.created)
         rounds = [Round(root, task.id) for task in tasks]
-        return read_merged_report(self.storage, rounds, skips_existing=tasks[0].skips_existing)
+        return read_merged_report(
+            self.storage,
+            rounds,
+            skips_existing=tasks[0].skips_existing,
+            is_skipped=tasks[0].was_skipped,
+            written=Written.by(tasks) if is_shared(self.api.delivery_url(tasks[0].request)) else None,
+        )
 
     def counter(self, task: BatchTask) -> Counter | None:
         """
@@ -81,7 +92,7 @@ class BatchV2Results(BatchResults):
 
         with tempfile.TemporaryDirectory(prefix="sentinelhub-estimate-") as folder:
             manifest = Path(folder) / f"featureManifest-{task.id}.gpkg"
-            self.storage.download(manifest_url(self.root(task), task.id), manifest)
+            self.storage.download(manifest_url(self.root(task), task.id), manifest, max_bytes=MANIFEST_BYTES)
             return list(pixel_counts(manifest))
 
     def prepare_retry(self, tasks: Sequence[BatchTask], *, only_after_progress: bool) -> Retry | None:
@@ -102,8 +113,8 @@ class BatchV2Results(BatchResults):
             features = Path(folder) / f"retry-{original}-{number}.gpkg"
             await_final_database(self.storage, root, task.id, since=task.created)
             try:
-                self.storage.download(execution_db_url(root, task.id), execution_db)
-                self.storage.download(manifest_url(root, task.id), manifest)
+                self.storage.download(execution_db_url(root, task.id), execution_db, max_bytes=EXECUTION_DB_BYTES)
+                self.storage.download(manifest_url(root, task.id), manifest, max_bytes=MANIFEST_BYTES)
                 counts = read_execution_db(execution_db, counts_only=True)
                 if only_after_progress and not counts.delivered + counts.no_data:
                     log.warning("Task %s has mended nothing: no further restart", task.id)
@@ -126,7 +137,7 @@ class BatchV2Results(BatchResults):
         if url is None:
             return None
         try:
-            self.storage.download(url, target)
+            self.storage.download(url, target, max_bytes=GEOPACKAGE_BYTES)
         except ArtifactMissing as e:
             log.warning("Sizes of features come from the manifest: %s", e)
             return None

@@ -22,8 +22,7 @@ from airflow_provider_sentinelhub.artifacts.feature_sources import from_file
 from airflow_provider_sentinelhub.artifacts.feature_tables import feature_tables
 from airflow_provider_sentinelhub.artifacts.feature_writer import Size, write_geopackages
 from airflow_provider_sentinelhub.artifacts.geopackage import MAX_FEATURES, WHAT
-from airflow_provider_sentinelhub.artifacts.manifest import attach
-from airflow_provider_sentinelhub.artifacts.sqlite_file import open_sqlite, quoted
+from airflow_provider_sentinelhub.artifacts.sqlite_file import attach, detach, open_sqlite, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -112,7 +111,7 @@ def _taken_names(paths: Sequence[Path]) -> sqlite3.Connection:
                 f"INSERT OR IGNORE INTO names SELECT {identifier}, 0 FROM source.{quoted(table.name)} "  # noqa: S608
                 f"WHERE length({identifier}) > 0 ORDER BY 1"
             )
-        names.execute("DETACH source")
+        detach(names, "source")
     names.execute("BEGIN")
     return names
 

@@ -230,7 +230,7 @@ def _from_arrow(
 
 def _from_geopackage(path: Path, how: Reading, layer: str | None) -> Iterator[Batch]:
     with open_sqlite(path, GEOPACKAGE) as connection:
-        tables = [table for table in feature_tables(connection) if layer is None or table.name == layer]
+        tables = feature_tables(connection, layer)
         if not tables:
             there = [table.name for table in feature_tables(connection)]
             raise InvalidParameter(

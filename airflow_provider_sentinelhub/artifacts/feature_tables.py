@@ -56,11 +56,12 @@ class FeatureTable:
         return replace(self, columns={name: real for name, real in self.columns.items() if name not in names})
 
 
-def feature_tables(connection: sqlite3.Connection) -> tuple[FeatureTable, ...]:
+def feature_tables(connection: sqlite3.Connection, layer: str | None = None) -> tuple[FeatureTable, ...]:
     """
     Find the feature tables of an open GeoPackage, in order of name; empty where it is none, or has none.
 
-    :param connection: The open file.
+    :param connection: The open file, in the block of :func:`open_sqlite`: that ends with an error where one is a view.
+    :param layer: The only one that is looked at. Default: all.
     """
     if not all(table_columns(connection, name) for name in ("gpkg_geometry_columns", "gpkg_spatial_ref_sys")):
         return ()
@@ -71,6 +72,8 @@ def feature_tables(connection: sqlite3.Connection) -> tuple[FeatureTable, ...]:
     ).fetchall()
     tables = []
     for name, geometry, organization, code in rows:
+        if layer not in {None, name}:
+            continue
         columns = table_columns(connection, str(name))
         key = _key(connection, str(name), columns)
         tables.append(FeatureTable(str(name), columns, str(geometry), str(organization), int(code), key))
@@ -78,7 +81,7 @@ def feature_tables(connection: sqlite3.Connection) -> tuple[FeatureTable, ...]:
 
 
 def _key(connection: sqlite3.Connection, table: str, columns: dict[str, str]) -> str:
-    """Return what tells rows apart: those of a view, or of a table WITHOUT ROWID, have no number."""
+    """Return what tells rows apart: those of a table WITHOUT ROWID have no number."""
     try:
         first = connection.execute(f"SELECT rowid FROM {quoted(table)} LIMIT 1").fetchone()  # noqa: S608 - quoted
     except sqlite3.OperationalError:
@@ -95,6 +98,5 @@ def feature_name(connection: sqlite3.Connection, table: FeatureTable, row: Any) 
     :param row: Its key.
     """
     query = f"SELECT {table.column('identifier')} FROM {quoted(table.name)} WHERE {table.key} = ?"  # noqa: S608 - quoted
-    # A view may have rows without a key.
-    (identifier,) = connection.execute(query, (row,)).fetchone() or (None,)
+    (identifier,) = connection.execute(query, (row,)).fetchone()
     return identifier if isinstance(identifier, str) and identifier else f"row {row} of {table.name!r}"

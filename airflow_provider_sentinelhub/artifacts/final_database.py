@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -35,10 +34,11 @@ def await_final_database(storage: Storage, root: str, task_id: str, *, since: da
     :raises ArtifactMissing: What lies there is older than the task's end, or half of it: it may come later.
     :raises StorageUnavailable: The bucket cannot be read.
     """
+    from airflow_provider_sentinelhub.artifacts.execution_db import MAX_BYTES
     from airflow_provider_sentinelhub.artifacts.layout import execution_db_url
     from airflow_provider_sentinelhub.artifacts.reader import ProgressReader
 
-    reader = ProgressReader(storage, execution_db_url(root, task_id), max_bytes=sys.maxsize)
+    reader = ProgressReader(storage, execution_db_url(root, task_id), max_bytes=MAX_BYTES)
     give_up_at, pause = time.monotonic() + PATIENCE_S, 0.5
     while True:
         counts = reader.read()
@@ -57,15 +57,17 @@ def await_final_database(storage: Storage, root: str, task_id: str, *, since: da
 
 
 def _refuse_an_old_one(storage: Storage, root: str, task_id: str, folder: Path, since: datetime | None) -> None:
+    from airflow_provider_sentinelhub.artifacts.execution_db import MAX_BYTES as EXECUTION_DB_BYTES
     from airflow_provider_sentinelhub.artifacts.execution_db import read_execution_db
     from airflow_provider_sentinelhub.artifacts.layout import execution_db_url, manifest_url
+    from airflow_provider_sentinelhub.artifacts.manifest import MAX_BYTES as MANIFEST_BYTES
     from airflow_provider_sentinelhub.artifacts.staleness import is_stale
 
     execution_db, manifest = folder / f"execution-{task_id}.sqlite", folder / f"featureManifest-{task_id}.gpkg"
     try:
-        storage.download(execution_db_url(root, task_id), execution_db)
+        storage.download(execution_db_url(root, task_id), execution_db, max_bytes=EXECUTION_DB_BYTES)
         pending = read_execution_db(execution_db, counts_only=True).pending
-        storage.download(manifest_url(root, task_id), manifest)
+        storage.download(manifest_url(root, task_id), manifest, max_bytes=MANIFEST_BYTES)
     except ArtifactMissing:
         return
     except ArtifactCorrupt as error:

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 WHAT = "GeoPackage"
 MAX_FEATURES = 700_000
 """Features the service takes in one GeoPackage."""
+MAX_BYTES = 16 * 1024**3
+"""Bytes of an input GeoPackage that is read: with so many features, 24 kB for each."""
 APPLICATION_ID = 0x47504B47
 USER_VERSION = 10300
 GEOMETRY = "geometry"

@@ -168,6 +168,15 @@ def settled_delivery_url(url: str, task_id: str) -> str:
     return f"{scheme}://{bucket}/{path.replace(REQUEST_ID, task_id).lstrip('/')}"
 
 
+def is_shared(url: str) -> bool:
+    """
+    Return whether several tasks with this delivery URL write to the same places.
+
+    :param url: Delivery URL or template.
+    """
+    return "<" in url and REQUEST_ID not in url
+
+
 def output_path(template: str, task_id: str, tile_name: str, output_id: str, file_format: str = "tif") -> str:
     """
     Fill in a delivery URL for one output of one feature.

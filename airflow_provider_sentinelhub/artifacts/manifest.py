@@ -14,9 +14,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from airflow_provider_sentinelhub.artifacts.sqlite_file import (
-    check_header,
     corrupt,
-    file_uri,
+    generated_columns,
     open_sqlite,
     quoted,
     table_columns,
@@ -28,6 +27,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 WHAT = "feature manifest"
+MAX_BYTES = 16 * 1024**3
+"""Bytes of a feature manifest that is read: with 700,000 features, 24 kB for each."""
 
 _HEADER_BYTES = 8
 _ENVELOPE_BYTES = (0, 32, 48, 48, 64)
@@ -75,7 +76,8 @@ def manifest_tables(connection: sqlite3.Connection, path: Path) -> tuple[Manifes
         columns = table_columns(connection, name)
         missing = [column for column in ("identifier", "outputId", "path") if column.lower() not in columns]
         if missing:
-            raise corrupt(path, WHAT, f"its table {name!r} has no column {missing}, only {sorted(columns)[:20]}")
+            others = f"only {sorted(columns)[:20]}{generated_columns(connection, name)}"
+            raise corrupt(path, WHAT, f"its table {name!r} has no column {missing}, {others}")
         known = geometry if geometry and geometry.lower() in columns else None
         tables.append(ManifestTable(name, columns, known, epsg if isinstance(epsg, int) else None))
     return tuple(tables)
@@ -91,19 +93,6 @@ def manifest_rows_sql(tables: tuple[ManifestTable, ...], schema: str = "main") -
     :param schema: Name under which the file is attached. Default: it is the main file.
     """
     return " UNION ALL ".join(_rows(table, schema) for table in tables)
-
-
-def attach(connection: sqlite3.Connection, path: Path, schema: str) -> None:
-    """
-    Attach another file read-only, for joins.
-
-    :param connection: A connection opened with :func:`open_sqlite`.
-    :param path: The other file.
-    :param schema: Name to attach it under.
-    :raises ArtifactCorrupt: It is cut off or no SQLite file.
-    """
-    check_header(path, "SQLite file")
-    connection.execute(f"ATTACH ? AS {quoted(schema)}", (file_uri(path),))
 
 
 def pixel_counts(path: Path) -> Iterator[tuple[int, int, int]]:
@@ -170,8 +159,9 @@ def _column(table: ManifestTable, name: str | None) -> str:
 def _rows(table: ManifestTable, schema: str) -> str:
     columns = (
         _key(_column(table, "identifier")),
-        f"CAST({_column(table, 'outputId')} AS TEXT)",
-        f"CAST({_column(table, 'path')} AS TEXT)",
+        # No object of a bucket has a longer name.
+        f"substr(CAST({_column(table, 'outputId')} AS TEXT), 1, 2000)",
+        f"substr(CAST({_column(table, 'path')} AS TEXT), 1, 2000)",
         _column(table, "width"),
         _column(table, "height"),
         "NULL" if table.epsg is None else str(table.epsg),

@@ -28,7 +28,7 @@ same two files always give the same table.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from itertools import groupby
+from itertools import groupby, islice
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
@@ -46,8 +46,12 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _ROW_GROUP = 8192
+_ROW_GROUP_BYTES = 32 * 1024 * 1024
+MAX_OUTPUTS = 10_000
+"""Rows of one feature in a manifest, one for each output."""
 _MAX_INT32 = 2**31
 _MAX_INT64 = 2**63
+_KEY_AND_PATH = itemgetter(0, 1, 2)
 # Keys never compare greater than this.
 _END: tuple[None, list[Any]] = (None, [])
 
@@ -104,7 +108,7 @@ def write_parquet(
         for feature, outputs in _joined(execution_db, manifest, facts):
             facts.unlisted += feature is None
             batch.add(feature, outputs)
-            if len(batch.rows) >= _ROW_GROUP:
+            if len(batch.rows) >= _ROW_GROUP or batch.size >= _ROW_GROUP_BYTES:
                 writer.write_table(batch.take())
         if batch.rows:
             writer.write_table(batch.take())
@@ -144,6 +148,7 @@ class _Batch:
     ids: list[str | None] = field(default_factory=list)
     paths: list[str | None] = field(default_factory=list)
     offsets: list[int] = field(default_factory=lambda: [0])
+    size: int = 0
 
     def add(self, feature: tuple[Any, ...] | None, outputs: list[tuple[Any, ...]]) -> None:
         first = outputs[0] if outputs else (b"", None, None, None, None, None, None)
@@ -153,6 +158,7 @@ class _Batch:
         self.ids.extend(output[1] for output in outputs)
         self.paths.extend(output[2] for output in outputs)
         self.offsets.append(len(self.ids))
+        self.size += len(key) + len(status or "") + len(error or "") + len(first[6] or b"")
         self.rows.append(
             (
                 _integer(number, _MAX_INT64),
@@ -185,6 +191,7 @@ class _Batch:
             for column in schema
         ]
         self.rows, self.ids, self.paths, self.offsets = [], [], [], [0]
+        self.size = 0
         return pa.Table.from_arrays(arrays, schema=schema)
 
 
@@ -222,7 +229,11 @@ def _outputs(manifest: Path) -> Iterator[tuple[bytes | None, list[tuple[Any, ...
     with open_sqlite(manifest, MANIFEST) as connection:
         query = manifest_rows_sql(manifest_tables(connection, manifest))
         for key, rows in groupby(connection.execute(f"{query} ORDER BY 1, 2, 3, 6, 7"), itemgetter(0)):
-            outputs = list(rows)
+            # Only the first one's size and geometry are used, so the others' need not be kept.
+            outputs = [next(rows), *map(_KEY_AND_PATH, islice(rows, MAX_OUTPUTS))]  # noqa: B031 - first, then others
+            if len(outputs) > MAX_OUTPUTS:
+                name = key[:100].decode("utf-8", "replace")
+                raise corrupt(manifest, MANIFEST, f"feature {name!r} has more than {MAX_OUTPUTS:,} rows")
             blob = outputs[0][6]
             if blob is not None:
                 try:

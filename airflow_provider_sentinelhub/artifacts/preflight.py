@@ -6,13 +6,21 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from airflow_provider_sentinelhub.artifacts.layout import DeliveryUrl
+from airflow_provider_sentinelhub.artifacts.layout import OUTPUT_ID, REQUEST_ID, TILE_NAME, DeliveryUrl, is_shared
 from airflow_provider_sentinelhub.artifacts.location import Location, without_secrets
 from airflow_provider_sentinelhub.artifacts.statistics.layout import StatisticsUrl
 from airflow_provider_sentinelhub.client.errors import InvalidParameter
 from airflow_provider_sentinelhub.client.kinds import other_kind
 from airflow_provider_sentinelhub.client.models.common import from_text
-from airflow_provider_sentinelhub.client.preflight.findings import Finding, Findings, Json, mapping, objects, part
+from airflow_provider_sentinelhub.client.preflight.findings import (
+    Advice,
+    Finding,
+    Findings,
+    Json,
+    mapping,
+    objects,
+    part,
+)
 from airflow_provider_sentinelhub.client.preflight.request import RULES, Examined
 from airflow_provider_sentinelhub.client.preflight.request import examine as examine_with
 
@@ -99,6 +107,18 @@ def _check_bucket(api: RequestKind, body: Json, path: tuple[str, ...], bucket: J
             _check_url(api, body, path, url)
         except InvalidParameter as e:
             yield e
+        else:
+            yield from _shared_place(body, path, url)
+
+
+def _shared_place(body: Json, path: tuple[str, ...], url: str) -> Iterator[Finding]:
+    """Warn of a delivery to which another task may deliver as well; what is skipped is not replaced."""
+    is_delivery = path[:-1] == ("output", "delivery")
+    if is_delivery and is_shared(url) and part(body, "output", "skipExisting") is not True:
+        fact = f"does not hold {REQUEST_ID}, so another run or DAG that delivers there replaces the files of this one"
+        yield Advice(
+            ".".join((*path, "url")), fact, f"Write e.g. s3://bucket/{REQUEST_ID}/{TILE_NAME}/{OUTPUT_ID}.tif."
+        )
 
 
 def _check_url(api: RequestKind, body: Json, path: tuple[str, ...], url: str) -> None:

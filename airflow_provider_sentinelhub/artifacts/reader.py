@@ -8,8 +8,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from airflow_provider_sentinelhub.artifacts.execution_db import read_execution_db
+from airflow_provider_sentinelhub.artifacts.execution_db import MAX_BYTES, read_execution_db, write_empty
 from airflow_provider_sentinelhub.artifacts.layout import execution_db_url, manifest_url, report_url
+from airflow_provider_sentinelhub.artifacts.manifest import MAX_BYTES as MANIFEST_BYTES
+from airflow_provider_sentinelhub.artifacts.overwritten import notes_on_files
 from airflow_provider_sentinelhub.artifacts.report import FeatureOutcome, RoundCounts
 from airflow_provider_sentinelhub.artifacts.rounds import MergeFacts, Round, merge
 from airflow_provider_sentinelhub.client.errors import ArtifactCorrupt, ArtifactMissing, InvalidParameter
@@ -17,6 +19,7 @@ from airflow_provider_sentinelhub.client.errors import ArtifactCorrupt, Artifact
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from airflow_provider_sentinelhub.artifacts.overwritten import Written
     from airflow_provider_sentinelhub.artifacts.report import FeatureReport
     from airflow_provider_sentinelhub.artifacts.storage import ObjectMeta, Storage
 
@@ -24,7 +27,13 @@ MAX_PROGRESS_BYTES = 64 * 1024 * 1024
 
 
 def read_merged_report(
-    storage: Storage, rounds: Sequence[Round], *, skips_existing: bool = False, workdir: Path | None = None
+    storage: Storage,
+    rounds: Sequence[Round],
+    *,
+    skips_existing: bool = False,
+    is_skipped: bool = False,
+    written: Written | None = None,
+    workdir: Path | None = None,
 ) -> FeatureReport:
     """
     Answer for every feature of a task and of the tasks that ran again what was lost: each feature once.
@@ -39,6 +48,8 @@ def read_merged_report(
     :param rounds: The original task, then the restarts in the order in which they ran.
     :param skips_existing: Whether the original task skipped features whose results existed. The service does not
         process them, so only the manifest lists them; they are counted as delivered. Default ``False``.
+    :param is_skipped: Whether it skipped all of them, and so left no execution database. Default ``False``.
+    :param written: When the files can have been written; those of others become ``notes``. Default: nothing is known.
     :param workdir: Folder for temporary files; needs room for twice the execution databases, manifest and table.
         Default: the system's.
     :raises ArtifactMissing: The original task has no execution database.
@@ -51,7 +62,7 @@ def read_merged_report(
         rule = "must name the original task and then each restart once"
         raise InvalidParameter("rounds", repeated or rounds, rule, "Give every task once, in the order they ran.")
     with tempfile.TemporaryDirectory(prefix="sentinelhub-report-", dir=workdir) as folder:
-        return _Reading(storage, rounds, Path(folder), skips_existing).report()
+        return _Reading(storage, rounds, Path(folder), skips_existing, is_skipped, written).report()
 
 
 @dataclass(slots=True)
@@ -62,6 +73,8 @@ class _Reading:
     rounds: Sequence[Round]
     folder: Path
     skips_existing: bool
+    is_skipped: bool
+    written: Written | None
     notes: tuple[str, ...] = ()
     counts: dict[int, FeatureReport] = field(default_factory=dict)
 
@@ -87,16 +100,23 @@ class _Reading:
                 break
             # Never seen so far, so it is not looked for beforehand; the table finds it on its way.
             execution_db, facts = self._merged({0: execution_db})
-        url = report_url(self.rounds[0].root, self.rounds[0].task_id)
+        root = self.rounds[0].root
+        url = report_url(root, self.rounds[0].task_id)
         self.storage.upload(table, url)
+        if self.written is not None:
+            self.notes += notes_on_files(self.storage, table, root, self.written)
         return replace(self._whole(report, facts, found.unlisted), report_url=url)
 
     def _execution_db(self) -> tuple[Path, MergeFacts | None]:
-        found = {}
+        found: dict[int, Path] = {}
         for number, one in enumerate(self.rounds):
             path = self.folder / f"execution-{one.task_id}.sqlite"
+            if self.is_skipped and not number:
+                found[number] = path
+                write_empty(path)
+                continue
             try:
-                self.storage.download(execution_db_url(one.root, one.task_id), path)
+                self.storage.download(execution_db_url(one.root, one.task_id), path, max_bytes=MAX_BYTES)
                 if number:
                     read_execution_db(path)
                 found[number] = path
@@ -116,8 +136,8 @@ class _Reading:
         url = manifest_url(self.rounds[0].root, self.rounds[0].task_id)
         manifest = self.folder / url.rpartition("/")[2]
         try:
-            self.storage.download(url, manifest)
-        except ArtifactMissing as error:
+            self.storage.download(url, manifest, max_bytes=MANIFEST_BYTES)
+        except (ArtifactMissing, ArtifactCorrupt) as error:
             self._do_without_manifest(error)
             return None
         return manifest
@@ -193,7 +213,7 @@ class ProgressReader:
         with tempfile.TemporaryDirectory(prefix="sentinelhub-progress-", dir=self._workdir) as folder:
             target = Path(folder) / "execution.sqlite"
             # Noted before it is understood: a damaged snapshot is not fetched again until the service replaces it.
-            self._seen = _identity(self._storage.download(self._url, target))
+            self._seen = _identity(self._storage.download(self._url, target, max_bytes=self._max_bytes))
             self._last = read_execution_db(target, counts_only=True)
 
 

@@ -31,7 +31,7 @@ from airflow_provider_sentinelhub.artifacts.geopackage import (
     new_geopackage,
 )
 from airflow_provider_sentinelhub.artifacts.manifest import WHAT as MANIFEST
-from airflow_provider_sentinelhub.artifacts.manifest import attach, geometry_wkb
+from airflow_provider_sentinelhub.artifacts.manifest import geometry_wkb
 from airflow_provider_sentinelhub.artifacts.messages import without_name
 from airflow_provider_sentinelhub.artifacts.report import FeatureOutcome
 from airflow_provider_sentinelhub.artifacts.retry_sources import (
@@ -42,7 +42,7 @@ from airflow_provider_sentinelhub.artifacts.retry_sources import (
     manifest_sources,
     original_sources,
 )
-from airflow_provider_sentinelhub.artifacts.sqlite_file import check_pages, open_sqlite
+from airflow_provider_sentinelhub.artifacts.sqlite_file import attach, check_pages, open_sqlite
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

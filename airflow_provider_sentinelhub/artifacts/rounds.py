@@ -25,9 +25,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from airflow_provider_sentinelhub.artifacts.execution_db import WHAT, FeaturesTable
-from airflow_provider_sentinelhub.artifacts.manifest import attach
 from airflow_provider_sentinelhub.artifacts.report import MAX_NAMES
-from airflow_provider_sentinelhub.artifacts.sqlite_file import file_uri, open_sqlite, reading
+from airflow_provider_sentinelhub.artifacts.sqlite_file import attach, detach, file_uri, open_sqlite, reading
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -123,4 +122,4 @@ def _add(merged: sqlite3.Connection, number: int, path: Path) -> None:
         attach(merged, path, "source")
         merged.execute(replace(features, table=f"source.{features.table}").sql(_ADD), (number,))
         merged.commit()
-        merged.execute("DETACH source")
+        detach(merged, "source")

@@ -1,17 +1,24 @@
 """
-Open SQLite files the service wrote, without trusting that they are whole.
+Open SQLite files that others wrote, without trusting that they are whole, or harmless.
 
 An execution database is a snapshot of a file that is being written. A snapshot that was cut off or torn must be
 noticed: a wrong count is worse than none.
 
-Source: https://www.sqlite.org/fileformat2.html#the_database_header
+A file of a few kilobytes can hold SQL that makes gigabytes, or never ends. None of a file's own SQL is run where its
+rows are read: tables are read, views and virtual tables are not. What SQLite computes all the same (generated columns,
+while it looks through the pages) is bounded, and so is how long a value may be and how much work a file of its size
+may make.
+
+Source: https://www.sqlite.org/fileformat2.html#the_database_header and https://www.sqlite.org/security.html
 """
 
 from __future__ import annotations
 
 import sqlite3
+import time
 from contextlib import closing, contextmanager
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -19,7 +26,25 @@ from airflow_provider_sentinelhub.client.errors import ArtifactCorrupt, StorageU
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
+
+MIB = 1024 * 1024
+MAX_VALUE_BYTES = 32 * MIB
+"""Bytes of one value or row: a geometry of this size has two million corners."""
+MAX_SQL_BYTES = 1_000_000
+"""Bytes of one definition in a file's schema, and of a query that is made of its names."""
+MAX_NAME = 500
+"""Characters in the name of a column."""
+MAX_DEFAULT = 1_000
+"""Characters of a column's default, which every row may have without holding it."""
+STEPS_AT_LEAST = 50_000_000
+"""Steps SQLite may take in a block, or after a file was attached: some seconds of work."""
+STEPS_PER_BYTE = 50
+"""Steps SQLite may take, besides, for each byte of the files: reading all that is in them takes less than two."""
+_SECONDS_AT_LEAST = 30.0
+_SECONDS_PER_MIB = 2.0
+_STEPS_BETWEEN = 2_000
+_MAX_FOUND = 1_000
+_GENERATED = (2, 3)
 
 _HEADER_BYTES = 100
 _MAGIC = b"SQLite format 3\x00"
@@ -30,6 +55,34 @@ _ADVICE = (
     "support to deliver it again."
 )
 _OF_THIS_MACHINE = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_CANTOPEN}
+_TOO_BIG = (
+    f"it holds, or computes, a value of more than {MAX_VALUE_BYTES // MIB} MiB, or a definition of more than "
+    f"{MAX_SQL_BYTES:,} bytes, which is not read"
+)
+_TOO_MUCH = (
+    f"it takes more than {STEPS_AT_LEAST:,} steps, and {STEPS_PER_BYTE} for each of its bytes, after which it is not "
+    "read any further"
+)
+
+
+class _Refused(Exception):
+    """A file has something that is not read."""
+
+
+class _Budget:
+    """
+    Ends what takes more work than a file of its size can need; counts steps, not seconds, for machines may be busy.
+
+    :param size: Bytes of the files that are read.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._left = STEPS_AT_LEAST + STEPS_PER_BYTE * size
+
+    def __call__(self) -> bool:
+        """Return whether to give up."""
+        self._left -= _STEPS_BETWEEN
+        return self._left < 0
 
 
 @contextmanager
@@ -46,10 +99,12 @@ def open_sqlite(path: Path, what: str, *, is_compared: bool = False) -> Iterator
     """
     check_header(path, what)
     with reading(path, what), closing(sqlite3.connect(file_uri(path), uri=True)) as connection:
+        _bound(connection)
         # Names and messages in a broken encoding must not hide the features they belong to.
         connection.text_factory = partial(str, encoding="utf-8", errors="replace")
         connection.execute("PRAGMA trusted_schema=OFF")
         connection.execute("PRAGMA cell_size_check=ON")
+        connection.execute("PRAGMA ignore_check_constraints=ON")
         if not is_compared:
             check_pages(connection, path, what)
         yield connection
@@ -62,9 +117,15 @@ def check_pages(connection: sqlite3.Connection, path: Path, what: str) -> None:
     :param connection: The open file.
     :param path: The file, for the error message.
     :param what: What it should be, for the error message.
-    :raises ArtifactCorrupt: They contradict each other.
+    :raises ArtifactCorrupt: They contradict each other, or looking through them takes too much.
     """
+    budget, size = _Budget(path.stat().st_size), path.stat().st_size
+    # SQLite computes generated columns here, by SQL of the file's own, a step of which may take long. Nothing else
+    # runs in this thread meanwhile, and other processes do not count.
+    give_up_at = time.thread_time() + _SECONDS_AT_LEAST + _SECONDS_PER_MIB * size / MIB
+    connection.set_progress_handler(lambda: budget() or time.thread_time() > give_up_at, _STEPS_BETWEEN)
     verdict = connection.execute("PRAGMA quick_check(1)").fetchone()
+    _bound(connection)
     if verdict != ("ok",):
         raise corrupt(path, what, f"its pages contradict each other: {verdict and verdict[0]}")
 
@@ -81,6 +142,8 @@ def reading(path: Path, what: str) -> Iterator[None]:
     """
     try:
         yield
+    except _Refused as error:
+        raise corrupt(path, what, str(error)) from error
     except sqlite3.DatabaseError as error:
         # Sorting spills to disk: a full disk says nothing about the file.
         if getattr(error, "sqlite_errorcode", 0) & 0xFF in _OF_THIS_MACHINE:
@@ -88,10 +151,49 @@ def reading(path: Path, what: str) -> Iterator[None]:
                 f"Could not read {path.name}: SQLite says: {error}. Free memory or space in the temporary folder of "
                 "this worker, then try again."
             ) from error
-        raise corrupt(path, what, f"SQLite says: {error}") from error
+        raise corrupt(path, what, _said(error)) from error
     except UnicodeDecodeError as error:
         # Python decodes SQLite's own messages and the schema strictly, whatever the text factory.
         raise corrupt(path, what, "the names in its schema are not UTF-8") from error
+
+
+def _said(error: sqlite3.DatabaseError) -> str:
+    if "too big" in str(error):
+        return _TOO_BIG
+    return _TOO_MUCH if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_INTERRUPT else f"SQLite says: {error}"
+
+
+def attach(connection: sqlite3.Connection, path: Path, schema: str) -> None:
+    """
+    Attach another file read-only, for joins; what the connection does then is bounded by the size of its files.
+
+    :param connection: Any connection; it must have been opened by URI.
+    :param path: The other file, of which the tables were found with :func:`open_sqlite`.
+    :param schema: Name to attach it under.
+    :raises ArtifactCorrupt: It is cut off or no SQLite file.
+    """
+    check_header(path, "SQLite file")
+    connection.execute(f"ATTACH ? AS {quoted(schema)}", (file_uri(path),))
+    _bound(connection)
+
+
+def detach(connection: sqlite3.Connection, schema: str) -> None:
+    """
+    Detach the last file that was attached: what the connection does from now on is not bounded.
+
+    :param connection: The connection.
+    :param schema: The name it was attached under.
+    """
+    connection.execute(f"DETACH {quoted(schema)}")
+    connection.set_progress_handler(None, 0)
+
+
+def _bound(connection: sqlite3.Connection) -> None:
+    """Bound what a connection may do, by the size of all its files."""
+    connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MAX_VALUE_BYTES)
+    connection.setlimit(sqlite3.SQLITE_LIMIT_SQL_LENGTH, MAX_SQL_BYTES)
+    files = [Path(file) for _, _, file in connection.execute("PRAGMA database_list") if file]
+    connection.set_progress_handler(_Budget(sum(file.stat().st_size for file in files)), _STEPS_BETWEEN)
 
 
 def file_uri(path: Path, *, new: bool = False) -> str:
@@ -137,10 +239,43 @@ def table_columns(connection: sqlite3.Connection, table: str) -> dict[str, str]:
     """
     List the columns of a table: lower-case name to real name; empty if there is no such table.
 
+    Generated columns are left out: they are not stored but computed, by SQL of the file's own.
+
+    :param connection: A file in the block of :func:`open_sqlite`, which ends with an error where ``table`` is a view or
+        a virtual table, or a column is not one that a row of the file holds.
+    :param table: Name of the table.
+    """
+    defined = "SELECT sql FROM sqlite_master WHERE type IN ('table', 'view') AND name = ? COLLATE NOCASE"
+    definition = connection.execute(defined, (table,)).fetchone()
+    if definition is None:
+        return {}
+    # SQLite itself holds kind and name of a table against its definition.
+    if not str(definition[0]).upper().startswith("CREATE TABLE"):
+        raise _Refused(f"its table {table!r} is a view or a virtual table, which are not read")
+    columns = connection.execute("SELECT name, hidden, dflt_value FROM pragma_table_xinfo(?)", (table,)).fetchall()
+    for name, _, default in columns:
+        if len(name) > MAX_NAME:
+            raise _Refused(
+                f"a column of its table {table!r} has a name of {len(name)} characters; at most {MAX_NAME} are read"
+            )
+        if default is not None and len(default) > MAX_DEFAULT:
+            raise _Refused(
+                f"column {name!r} of its table {table!r} has a default of {len(default)} characters; at most "
+                f"{MAX_DEFAULT} are read"
+            )
+    return {name.lower(): name for name, hidden, _ in columns if hidden not in _GENERATED}
+
+
+def generated_columns(connection: sqlite3.Connection, table: str) -> str:
+    """
+    Name the generated columns of a table for a message that misses some; empty where it has none.
+
     :param connection: An open file.
     :param table: Name of the table.
     """
-    return {row[0].lower(): row[0] for row in connection.execute("SELECT name FROM pragma_table_info(?)", (table,))}
+    columns = connection.execute("SELECT name FROM pragma_table_xinfo(?) WHERE hidden IN (2, 3)", (table,)).fetchall()
+    names = sorted(name for (name,) in columns)
+    return f"; generated columns are not read: {names[:20]}" if names else ""
 
 
 def quoted(name: str) -> str:
@@ -160,7 +295,9 @@ def corrupt(path: Path, what: str, found: str) -> ArtifactCorrupt:
     :param what: What it should be.
     :param found: What was found, and what was expected where that is not obvious.
     """
-    return ArtifactCorrupt(f"{path.name} is not a usable {what}: {found}{_ADVICE}")
+    # It may quote names that the file chose.
+    shown = found if len(found) <= _MAX_FOUND else f"{found[:_MAX_FOUND]}..."
+    return ArtifactCorrupt(f"{path.name} is not a usable {what}: {shown}{_ADVICE}")
 
 
 def found_in(error: ArtifactCorrupt) -> str:

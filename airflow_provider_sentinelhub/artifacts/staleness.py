@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from airflow_provider_sentinelhub.artifacts.execution_db import WHAT as EXECUTION_DB
 from airflow_provider_sentinelhub.artifacts.execution_db import FeaturesTable
 from airflow_provider_sentinelhub.artifacts.manifest import WHAT as MANIFEST
-from airflow_provider_sentinelhub.artifacts.manifest import attach, manifest_rows_sql, manifest_tables
-from airflow_provider_sentinelhub.artifacts.sqlite_file import open_sqlite
+from airflow_provider_sentinelhub.artifacts.manifest import manifest_rows_sql, manifest_tables
+from airflow_provider_sentinelhub.artifacts.sqlite_file import attach, open_sqlite
 from airflow_provider_sentinelhub.client.errors import ArtifactMissing
 
 if TYPE_CHECKING:

@@ -8,6 +8,7 @@ accepts connections and then says nothing within about twice ``read_timeout``.
 from __future__ import annotations
 
 import re
+import shutil
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +21,12 @@ from airflow_provider_sentinelhub.artifacts.storage_errors import (
     is_status,
     storage_unavailable,
 )
-from airflow_provider_sentinelhub.client.errors import ArtifactMissing, InvalidParameter, StorageUnavailable
+from airflow_provider_sentinelhub.client.errors import (
+    ArtifactCorrupt,
+    ArtifactMissing,
+    InvalidParameter,
+    StorageUnavailable,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,6 +35,10 @@ if TYPE_CHECKING:
     from obstore import GetResult
     from obstore.store import ObjectStore
 
+MAX_DOWNLOAD_BYTES = 64 * 1024**3
+"""Bytes of an object that is copied to disk, where the caller knows no better."""
+MAX_READ_BYTES = 64 * 1024**2
+"""Bytes of an object that is read into memory."""
 _CHUNK = 1024 * 1024
 # The least that S3 takes: three of them are in memory at a time.
 _PART = 5 * 1024 * 1024
@@ -146,6 +156,7 @@ class Storage:
 
         :param url: Its URL.
         :raises ArtifactMissing: It does not exist.
+        :raises ArtifactCorrupt: It has more than :data:`MAX_READ_BYTES`.
         """
         return self.read_with_meta(url)[0]
 
@@ -155,20 +166,26 @@ class Storage:
 
         :param url: Its URL.
         :raises ArtifactMissing: It does not exist.
+        :raises ArtifactCorrupt: It has more than :data:`MAX_READ_BYTES`.
         """
         location = Location.parse(url)
         with _speaking("read", location):
             answer = self._get(location)
-            return bytes(answer.bytes()), _meta(location, dict(answer.meta))
+            meta = _meta(location, dict(answer.meta))
+            _check_size(meta, MAX_READ_BYTES)
+            return bytes(answer.bytes()), meta
 
-    def download(self, url: str, target: Path) -> ObjectMeta:
+    def download(self, url: str, target: Path, *, max_bytes: int = MAX_DOWNLOAD_BYTES) -> ObjectMeta:
         """
         Copy an object to disk in bounded memory; ``target`` appears only when it is complete.
 
         :param url: Its URL.
         :param target: File to write; replaced if it exists.
+        :param max_bytes: What it may have at most. Default :data:`MAX_DOWNLOAD_BYTES`.
         :returns: What was read: size and ETag belong to the bytes on disk even if the object was replaced meanwhile.
         :raises ArtifactMissing: It does not exist.
+        :raises ArtifactCorrupt: It has more than ``max_bytes``.
+        :raises StorageUnavailable: Also where the disk has no room for it.
         """
         location = Location.parse(url)
         part = target.with_name(f"{target.name}.part")
@@ -177,6 +194,8 @@ class Storage:
             with part.open("wb") as file, _speaking("read", location):
                 answer = self._get(location)
                 meta = _meta(location, dict(answer.meta))
+                _check_size(meta, max_bytes)
+                _check_room(meta, target.parent)
                 for chunk in answer.stream(min_chunk_size=_CHUNK):
                     written += file.write(chunk)
             if written != meta.size:
@@ -261,6 +280,24 @@ def _speaking(action: str, location: Location) -> Iterator[None]:
         raise storage_unavailable(action, location, error) from error
     except (ValueError, PermissionError) as error:
         raise storage_unavailable(action, location, error) from error
+
+
+def _check_size(meta: ObjectMeta, max_bytes: int) -> None:
+    if meta.size > max_bytes:
+        raise ArtifactCorrupt(
+            f"{meta.url} has {meta.size:,} bytes, more than the {max_bytes:,} that are read of such an object. Look "
+            "what it is, and who wrote it."
+        )
+
+
+def _check_room(meta: ObjectMeta, folder: Path) -> None:
+    """Refuse what would fill the disk: others on this machine need it too."""
+    free = shutil.disk_usage(folder).free
+    if meta.size > free:
+        raise StorageUnavailable(
+            f"{meta.url} has {meta.size:,} bytes, and the disk of {folder} has {free:,} left. Free some "
+            "space on this worker."
+        )
 
 
 def _meta(location: Location, found: dict[str, Any]) -> ObjectMeta:

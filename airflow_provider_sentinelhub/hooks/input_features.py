@@ -97,6 +97,7 @@ def check_input(api: BatchApi, buckets: Buckets, body: Mapping[str, Any]) -> Inp
     :raises StorageUnavailable: The bucket cannot be read.
     """
     from airflow_provider_sentinelhub.artifacts.feature_problems import error_of
+    from airflow_provider_sentinelhub.artifacts.geopackage import MAX_BYTES
     from airflow_provider_sentinelhub.artifacts.input_check import check_input_features, measure_input_features
 
     url = api.features_url(body)
@@ -105,7 +106,7 @@ def check_input(api: BatchApi, buckets: Buckets, body: Mapping[str, Any]) -> Inp
     with tempfile.TemporaryDirectory(prefix="sentinelhub-check-") as folder:
         path = Path(folder) / url.rpartition("/")[2]
         with _naming(f"input.features.{url.partition(':')[0]}.url", url):
-            buckets.of(url).download(url, path)
+            buckets.of(url).download(url, path, max_bytes=MAX_BYTES)
         if problems := check_input_features(api, path, body):
             raise error_of(path, problems, last=_OPT_OUT)
         return measure_input_features(api, path, body)

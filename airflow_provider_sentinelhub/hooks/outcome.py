@@ -151,8 +151,8 @@ def conclude(
     from airflow_provider_sentinelhub.artifacts.report import Outcome, outcome_of
 
     tasks, task = list(tasks), tasks[-1]
-    if task.status == "DONE" and was_skipped(task):
-        return _result(tasks, Outcome.DONE, None)
+    if task.was_skipped:
+        return _result(tasks, Outcome.DONE, hook.report(tasks[0], tasks[1:]))
     if given_up is not None:
         tasks.append(hook.get(given_up.task_id))
     report = _report(hook, tasks, is_answered=task.status in hook.api.answered)
@@ -219,17 +219,6 @@ def _report(hook: SentinelHubBatchHook, tasks: list[BatchTask], *, is_answered: 
         if not isinstance(e, ArtifactMissing):
             log.warning("There is no report on its features: %s", e)
         return None
-
-
-def was_skipped(task: BatchTask) -> bool:
-    """
-    Whether a task had nothing to do, because all its results were there already.
-
-    :param task: A task that is DONE.
-    """
-    # With skipExisting, a task whose results all exist is DONE after the analysis: it costs nothing and leaves no
-    # execution database.
-    return task.skips_existing and not task.cost_pu and task.user_action in {"ANALYSE", "START"}
 
 
 def _features_message(tasks: list[BatchTask], report: FeatureReport, given_up: GivenUp | None, advice: Advice) -> str:

@@ -26,6 +26,7 @@ def reshape_statistics(buckets: Buckets, statistics_url: str, url: str, *, wide:
     :raises InvalidParameter: There is nothing to do, a URL cannot be used, or what lies there is something else.
     :raises StorageUnavailable: A bucket cannot be read or written.
     """
+    from airflow_provider_sentinelhub.artifacts.geopackage import MAX_BYTES
     from airflow_provider_sentinelhub.artifacts.statistics.geo import write_geoparquet
     from airflow_provider_sentinelhub.artifacts.statistics.wide import write_wide
     from airflow_provider_sentinelhub.artifacts.tables import check_table_url, check_tidy
@@ -50,7 +51,7 @@ def reshape_statistics(buckets: Buckets, statistics_url: str, url: str, *, wide:
             table = target
         if features_url is not None:
             features, target = Path(name) / "features.gpkg", Path(name) / "geo.parquet"
-            buckets.of(features_url).download(features_url, features)
+            buckets.of(features_url).download(features_url, features, max_bytes=MAX_BYTES)
             rows = write_geoparquet(table, features, target, features_url=features_url)
             table = target
         buckets.of(url).upload(table, url)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from airflow_provider_sentinelhub.client.errors import TaskError
 from airflow_provider_sentinelhub.hooks import checks
 from airflow_provider_sentinelhub.hooks.budget import check_budget, describe_limit, limit_of, needs_analysis
-from airflow_provider_sentinelhub.hooks.outcome import Advice, GivenUp, conclude, was_skipped
+from airflow_provider_sentinelhub.hooks.outcome import Advice, GivenUp, conclude
 from airflow_provider_sentinelhub.operators import rivals
 from airflow_provider_sentinelhub.operators.outlets import announce
 from airflow_provider_sentinelhub.operators.record import TaskRecord, created_since, intent_of
@@ -189,7 +189,7 @@ class RestartsFailedFeatures(WaitsForBatchTask):
         if task.status == "STOPPED" and self.may_resume(task, record):
             self._check_what_is_left(task, record)
             return self.resume(context, task, record)
-        if task.status in self.hook.api.answered and not was_skipped(task) and self._may_restart(task, record):
+        if task.status in self.hook.api.answered and not task.was_skipped and self._may_restart(task, record):
             body = self._body_for_failed(task, record)
             if body is not None:
                 return self._restart(context, task, body, record)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_provider_sentinelhub.client.errors import ArtifactMissing
 from airflow_provider_sentinelhub.hooks.checks import flags, one_of
-from airflow_provider_sentinelhub.hooks.outcome import Advice, was_skipped
+from airflow_provider_sentinelhub.hooks.outcome import Advice
 from airflow_provider_sentinelhub.operators import rivals
 from airflow_provider_sentinelhub.operators.creating import CreatesBatchTask
 from airflow_provider_sentinelhub.operators.restarting import RestartsFailedFeatures
@@ -83,7 +83,7 @@ class RunsBatchTask(CreatesBatchTask, RestartsFailedFeatures):
         tasks = (task, *rivals.begun(self.hook.api, self.hook.restarts_of(task)))
         if tasks[-1].status not in self.hook.api.answered:
             return False
-        if was_skipped(task):
+        if task.was_skipped:
             return True
         try:
             if not self.hook.results.was_reported(task):

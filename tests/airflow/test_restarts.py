@@ -348,10 +348,15 @@ def test_results_that_were_there_already_are_not_run_again(
     url = f"s3://{sim.ready.bucket}/{uuid.uuid4()}/<tileName>.tif"
     body = request(sim.ready, output__delivery__s3__url=url, output__skipExisting=True)
     assert run_task(operator(sim, request=body)).state == "success"
+    first = comms.xcoms["return_value"]
     comms.state.clear()
     again = run_task(operator(sim, request={**body, "description": "again"}), max_tries=1)
     assert again.state == "success", again.error
-    assert comms.xcoms["return_value"]["outcome"] == "DONE"
+    result = comms.xcoms["return_value"]
+    assert result.keys() == first.keys()
+    assert (result["outcome"], result["total"], result["delivered"], result["cost_pu"]) == ("DONE", 4, 4, 0.0)
+    assert result["notes"] == ["4 features were not processed: their results were there before (skipExisting)."]
+    assert SentinelHubBatchHook().storage.exists(result["report_url"])
     assert calls(sim) == 2
 
 

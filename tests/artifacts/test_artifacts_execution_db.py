@@ -192,14 +192,6 @@ def test_what_is_no_execution_database_is_refused_with_what_was_found(
     assert "read it again later" in str(caught.value)
 
 
-def test_a_view_called_features_is_not_run(tmp_path: Path) -> None:
-    path = write_execution_db(tmp_path / "e.sqlite", [], table="other")
-    with closing(sqlite3.connect(path)) as database:
-        database.execute("CREATE VIEW features AS SELECT * FROM other")
-    with pytest.raises(ArtifactCorrupt, match="no table"):
-        read_execution_db(path)
-
-
 @dataclass(frozen=True)
 class Whole:
     """An undamaged database."""

@@ -57,6 +57,26 @@ def test_two_at_once_do_not_disturb_each_other(s3: S3) -> None:
     assert set(places) == {f"s3://bucket/both/{PROBE}"}
 
 
+@pytest.mark.parametrize(
+    ("url", "skips_existing", "is_said"),
+    [
+        ("s3://bucket/<tileName>.tif", False, True),
+        ("s3://bucket/<tileName>.tif", True, False),
+        ("s3://bucket/<requestId>/<tileName>.tif", False, False),
+        ("s3://bucket/<tileName>/<requestId>.tif", False, False),
+        ("s3://bucket/folder", False, False),
+    ],
+)
+def test_a_place_that_another_task_may_deliver_to_is_a_warning(url: str, skips_existing: bool, is_said: bool) -> None:
+    body = request(output__delivery__s3__url=url, output__skipExisting=skips_existing)
+    said = [str(each) for each in examine(BATCH_V2, body).findings.warnings if each.field.endswith(".url")]
+    expected = (
+        "output.delivery.s3.url: does not hold <requestId>, so another run or DAG that delivers there replaces the "
+        "files of this one. Write e.g. s3://bucket/<requestId>/<tileName>/<outputId>.tif."
+    )
+    assert said == [expected] * is_said
+
+
 def refused(storage: Storage, url: str) -> bool:
     with pytest.raises(StorageUnavailable) as caught:
         probe_write(storage, url)

@@ -150,9 +150,9 @@ class CountingStorage(Storage):
         super().__init__(*arguments)
         self.downloads = 0
 
-    def download(self, url: str, target: Path) -> ObjectMeta:
+    def download(self, url: str, target: Path, **how: Any) -> ObjectMeta:
         self.downloads += 1
-        return super().download(url, target)
+        return super().download(url, target, **how)
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,12 +13,19 @@ import pytest
 from pyarrow import parquet
 
 from airflow_provider_sentinelhub.artifacts import parallel_read
+from airflow_provider_sentinelhub.artifacts.execution_db import read_execution_db
 from airflow_provider_sentinelhub.artifacts.parallel_read import read_many
 from airflow_provider_sentinelhub.artifacts.statistics import load, parts
 from airflow_provider_sentinelhub.artifacts.statistics.layout import result_url, retry_output_url
 from airflow_provider_sentinelhub.artifacts.statistics.parts import LEDGER_SUFFIX, PART_SUFFIX, read_ledger
-from airflow_provider_sentinelhub.artifacts.statistics.read import Phase, StatisticsProgress, read_statistics
-from airflow_provider_sentinelhub.artifacts.storage import Storage
+from airflow_provider_sentinelhub.artifacts.statistics.read import (
+    Phase,
+    StatisticsProgress,
+    StatisticsRound,
+    StatisticsTarget,
+    read_statistics,
+)
+from airflow_provider_sentinelhub.artifacts.storage import MAX_READ_BYTES, ObjectMeta, Storage
 from airflow_provider_sentinelhub.client.errors import InvalidParameter, StorageUnavailable
 from tests.artifacts.artifact_s3 import S3
 from tests.artifacts.statistics_files import (
@@ -41,22 +49,68 @@ def test_many_objects_come_in_order_and_no_more_is_asked_for_than_is_taken(s3: S
         storage.upload(str(number).encode(), f"{folder_url}/{number}")
     asked = []
 
-    def urls() -> Iterator[str]:
+    def objects() -> Iterator[tuple[str, int]]:
         for number in range(1_000):
             asked.append(number)
-            yield f"{folder_url}/{number}"
+            yield f"{folder_url}/{number}", 2
 
-    found = read_many(storage, urls())
+    found = read_many(storage, objects())
     for number in range(40):
         url, content = next(found)
         assert url == f"{folder_url}/{number}"
-        assert (content and content[0]) == (None if number % 2 else str(number).encode())
+        assert (content[0] if isinstance(content, tuple) else content) == (None if number % 2 else str(number).encode())
     assert len(asked) < 40 + 3 * parallel_read.IN_FLIGHT
     found.close()  # type: ignore[attr-defined]
 
 
+class Watched(Storage):
+    """Notes what is asked for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[str] = []
+
+    def read_with_meta(self, url: str) -> tuple[bytes, ObjectMeta]:
+        self.asked.append(url)
+        return super().read_with_meta(url)
+
+
+@pytest.mark.parametrize(
+    ("mib", "at_a_time"), [(1, 64), (16, 4), (50, 1), (500, 1)], ids=["small", "large", "larger", "larger than all"]
+)
+def test_the_bytes_in_flight_are_bounded(tmp_path: Path, mib: int, at_a_time: int) -> None:
+    """What is not taken yet counts as well: the bytes are there."""
+    urls = [(tmp_path / str(number)).as_uri() for number in range(100)]
+    for number in range(100):
+        (tmp_path / str(number)).write_bytes(b"x")
+    storage = Watched()
+    found = read_many(storage, ((url, mib * 1024**2) for url in urls))
+    for taken, _ in enumerate(found):
+        assert len(storage.asked) - taken <= at_a_time
+    assert sorted(storage.asked) == sorted(urls)
+
+
+def test_a_result_too_large_to_be_one_is_a_failed_feature_and_the_others_are_read(tmp_path: Path) -> None:
+    folder = tmp_path / TASK
+    folder.mkdir()
+    for feature in (1, 2, 3):
+        (folder / f"{feature}.json").write_text(json.dumps(answer(feature, [data()])))
+    # Blanks after the answer: it could be understood, but for its size.
+    with (folder / "2.json").open("ab") as file:
+        file.write(b" " * MAX_READ_BYTES)
+    size = (folder / "2.json").stat().st_size
+    target = StatisticsTarget(f"{tmp_path.as_uri()}/{TASK}", TASK)
+    rounds = [StatisticsRound(tmp_path.as_uri(), TASK)]
+    found = read_statistics(Storage(), rounds, target, features=None, workdir=tmp_path)
+    assert (found.read, found.unreadable, found.with_data) == (2, 1, 2)
+    report = read_execution_db(found.execution_db)
+    assert (report.delivered, report.failed, report.failed_names) == (2, 1, ("2",))
+    assert f"it has {size:,} bytes, more than the 67,108,864 that are read of one result" in report.text()
+
+
 _FIRST_READ = """
 import sys
+from airflow_provider_sentinelhub.artifacts.execution_db import read_execution_db
 from airflow_provider_sentinelhub.artifacts.parallel_read import read_many
 from airflow_provider_sentinelhub.artifacts.storage import Storage
 
@@ -66,7 +120,7 @@ class Watched(Storage):
         return super().read_with_meta(url)
 
 assert "obstore" not in sys.modules
-print(sum(len(content[0]) for _, content in read_many(Watched(), sys.argv[1:])))
+print(sum(len(content[0]) for _, content in read_many(Watched(), ((url, 1) for url in sys.argv[1:]))))
 """
 
 

@@ -78,11 +78,18 @@ class Unread(NamedTuple):
     :param name: Its name below the root folder.
     :param feature_id: Id of the feature, as far as the name says it.
     :param identifier: Its identifier, as far as the name says it.
+    :param version: What the bucket listed; it ends with the bytes the result has.
     """
 
     name: str
     feature_id: int | None
     identifier: str | None
+    version: str
+
+    @property
+    def size(self) -> int:
+        """Bytes it has."""
+        return int(self.version.rpartition(":")[2])
 
 
 class Catalog:
@@ -96,14 +103,14 @@ class Catalog:
         self.connection = sqlite3.connect(file_uri(path, new=True), uri=True)
         self.connection.executescript(_SCHEMA)
 
-    def add_listing(self, number: int, found: Iterable[tuple[str, Unread]]) -> int:
+    def add_listing(self, number: int, found: Iterable[Unread]) -> int:
         """
         Note what a folder holds, and return how much it is.
 
         :param number: The round.
-        :param found: Version, and what the name says.
+        :param found: What it holds.
         """
-        rows = ((number, each.name, version, each.feature_id, each.identifier) for version, each in found)
+        rows = ((number, each.name, each.version, each.feature_id, each.identifier) for each in found)
         count = self.connection.executemany("INSERT OR REPLACE INTO listing VALUES (?, ?, ?, ?, ?)", rows).rowcount
         return max(count, 0)
 
@@ -130,8 +137,9 @@ class Catalog:
             "CREATE TEMP TABLE known AS SELECT round, name, version FROM readings;"
             "CREATE INDEX temp.known_by_name ON known (round, name, version);"
             "CREATE TABLE unread (place INTEGER PRIMARY KEY, round INTEGER, name TEXT, feature INTEGER, "
-            "identifier TEXT);"
-            "INSERT INTO unread SELECT NULL, round, name, feature, identifier FROM listing l WHERE NOT EXISTS ("
+            "identifier TEXT, version TEXT);"
+            "INSERT INTO unread SELECT NULL, round, name, feature, identifier, version FROM listing l "
+            "WHERE NOT EXISTS ("
             "SELECT 1 FROM known k WHERE k.round = l.round AND k.name = l.name AND k.version = l.version) "
             "ORDER BY round, feature, name;"
             "DROP TABLE temp.known"
@@ -146,7 +154,10 @@ class Catalog:
         :param number: The round.
         """
         place = -1
-        query = "SELECT place, name, feature, identifier FROM unread WHERE round = ? AND place > ? ORDER BY 1 LIMIT ?"
+        query = (
+            "SELECT place, name, feature, identifier, version FROM unread WHERE round = ? AND place > ? "
+            "ORDER BY 1 LIMIT ?"
+        )
         # The catalog is written to between two of them, so no statement is left open.
         while rows := self.connection.execute(query, (number, place, _AT_A_TIME)).fetchall():
             place = rows[-1][0]

@@ -14,6 +14,7 @@ from airflow_provider_sentinelhub.artifacts.statistics.columns import TableBuild
 from airflow_provider_sentinelhub.artifacts.statistics.layout import ResultNames, statistics_root
 from airflow_provider_sentinelhub.artifacts.statistics.memory import give_back
 from airflow_provider_sentinelhub.artifacts.statistics.parts import LEDGER_SUFFIX, PART_SUFFIX, PartWriter, read_ledger
+from airflow_provider_sentinelhub.artifacts.storage import MAX_READ_BYTES
 from airflow_provider_sentinelhub.client.errors import ArtifactCorrupt
 
 if TYPE_CHECKING:
@@ -104,13 +105,13 @@ class Loader:
         :raises InvalidParameter: A URL cannot be used.
         :raises StorageUnavailable: The bucket cannot be read, or not be written to.
         """
-        listed = sorted((meta.last_modified, meta.url) for meta in self.storage.list(self.parts_url))
-        there = {url for _, url in listed}
-        ledgers = (url for _, url in listed if _part_of(url) in there and url.endswith(LEDGER_SUFFIX))
+        listed = sorted((meta.last_modified, meta.url, meta.size) for meta in self.storage.list(self.parts_url))
+        there = {url for _, url, _ in listed}
+        ledgers = ((url, size) for _, url, size in listed if _part_of(url) in there and url.endswith(LEDGER_SUFFIX))
         known = [one.task_id for one in self.rounds]
         for url, content in read_many(self.storage, ledgers):
             try:
-                found = read_ledger(content[0]) if content else None
+                found = read_ledger(content[0]) if isinstance(content, tuple) else None
             except ArtifactCorrupt:
                 # What it held is read again, from the results themselves.
                 continue
@@ -137,7 +138,7 @@ class Loader:
             self.storage.download(url, path)
         return path
 
-    def _listed(self, one: StatisticsRound) -> Iterator[tuple[str, Unread]]:
+    def _listed(self, one: StatisticsRound) -> Iterator[Unread]:
         root, names = statistics_root(one.delivery_url, one.task_id), ResultNames(one.delivery_url, one.task_id)
         count = self.results
         for meta in self.storage.list(root):
@@ -146,8 +147,8 @@ class Loader:
                 count += 1
                 if count % _BETWEEN_NEWS == 0:
                     self.on_progress(StatisticsProgress(Phase.LISTING, count))
-                one_of_it = Unread(meta.url.removeprefix(f"{root}/"), name.feature_id, name.identifier)
-                yield _version(meta), one_of_it
+                below = meta.url.removeprefix(f"{root}/")
+                yield Unread(below, name.feature_id, name.identifier, _version(meta))
 
     def _read(self, number: int, one: StatisticsRound, total: int) -> None:
         root = statistics_root(one.delivery_url, one.task_id)
@@ -158,13 +159,7 @@ class Loader:
                 if found is None:
                     self.catalog.is_gone(number, unread.name)
                     continue
-                version = _version(found[1])
-                self.catalog.is_version(number, unread.name, version)
-                try:
-                    part.add(unread, version, found[0])
-                except Unreadable as error:
-                    self.unreadable += 1
-                    self.catalog.is_unreadable(number, unread, version, str(error)[:_MAX_ERROR])
+                self._take(number, unread, found, part)
                 if self.done % _RESULTS_IN_CHUNK == 0:
                     self.on_progress(StatisticsProgress(Phase.READING, self.done, total))
             part.finish()
@@ -172,16 +167,36 @@ class Loader:
             part.abandon()
         self.on_progress(StatisticsProgress(Phase.READING, self.done, total))
 
-    def _found(self, number: int, root: str) -> Iterator[tuple[Unread, tuple[bytes, ObjectMeta] | None]]:
+    def _take(
+        self, number: int, unread: Unread, found: tuple[bytes, ObjectMeta] | ArtifactCorrupt, part: _Part
+    ) -> None:
+        if isinstance(found, ArtifactCorrupt):
+            version = unread.version
+            why = f"it has {unread.size:,} bytes, more than the {MAX_READ_BYTES:,} that are read of one result"
+        else:
+            version = _version(found[1])
+            self.catalog.is_version(number, unread.name, version)
+            try:
+                part.add(unread, version, found[0])
+            except Unreadable as error:
+                why = str(error)[:_MAX_ERROR]
+            else:
+                return
+        self.unreadable += 1
+        self.catalog.is_unreadable(number, unread, version, why)
+
+    def _found(
+        self, number: int, root: str
+    ) -> Iterator[tuple[Unread, tuple[bytes, ObjectMeta] | ArtifactCorrupt | None]]:
         asked: deque[Unread] = deque()
 
-        def urls() -> Iterator[str]:
+        def objects() -> Iterator[tuple[str, int]]:
             for unread in self.catalog.unread(number):
                 asked.append(unread)
-                yield f"{root}/{unread.name}"
+                yield f"{root}/{unread.name}", unread.size
 
         # Answers come in the order of the questions.
-        for _, found in read_many(self.storage, urls()):
+        for _, found in read_many(self.storage, objects()):
             yield asked.popleft(), found
 
 

@@ -25,8 +25,8 @@ from typing import TYPE_CHECKING
 
 from airflow_provider_sentinelhub.artifacts.feature_tables import feature_tables
 from airflow_provider_sentinelhub.artifacts.geopackage import WHAT, blob_extent
-from airflow_provider_sentinelhub.artifacts.manifest import attach, geometry_wkb
-from airflow_provider_sentinelhub.artifacts.sqlite_file import file_uri, open_sqlite, quoted, reading
+from airflow_provider_sentinelhub.artifacts.manifest import geometry_wkb
+from airflow_provider_sentinelhub.artifacts.sqlite_file import attach, detach, file_uri, open_sqlite, quoted, reading
 from airflow_provider_sentinelhub.artifacts.statistics.catalog import CACHE_KIB
 from airflow_provider_sentinelhub.artifacts.statistics.publish import UNREADABLE, unreadable_text
 from airflow_provider_sentinelhub.client.errors import InvalidParameter
@@ -171,7 +171,7 @@ def _with_input(connection: sqlite3.Connection, features: Path, table: FeatureTa
     missing = connection.execute(_MISSING.format(**names)).rowcount
     (unknown,) = connection.execute(_UNKNOWN.format(**names)).fetchone()
     connection.commit()
-    connection.execute("DETACH input")
+    detach(connection, "input")
     return FeatureCounts(missing, unknown)
 
 

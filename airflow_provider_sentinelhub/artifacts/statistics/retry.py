@@ -27,8 +27,7 @@ from airflow_provider_sentinelhub.artifacts.geopackage import (
     joined,
     new_geopackage,
 )
-from airflow_provider_sentinelhub.artifacts.manifest import attach
-from airflow_provider_sentinelhub.artifacts.sqlite_file import open_sqlite, quoted
+from airflow_provider_sentinelhub.artifacts.sqlite_file import attach, open_sqlite, quoted
 from airflow_provider_sentinelhub.artifacts.statistics.outcomes import geometry_extent, input_epsg, input_table
 
 if TYPE_CHECKING:
