@@ -124,7 +124,8 @@ class SentinelHubBatchTrigger(BaseTrigger):
         async with Looker(self.sentinelhub_conn_id) as looker:
             while True:
                 try:
-                    task = await looker.look(api, self.batch_task_id, goal)
+                    async with asyncio.timeout(watch.patience()):
+                        task = await looker.look(api, self.batch_task_id, goal)
                 except Refused as e:
                     return self._event(EventKind.REFUSED, status, str(e.error), type(e.error).__name__)
                 except Exception as e:  # noqa: BLE001 - no failed look may end the wait while the remote task goes on

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_sentinelhub.client.call import Call, Repeat, nothing
+from airflow_provider_sentinelhub.client.call import MIB, Call, Repeat, nothing
 from airflow_provider_sentinelhub.client.errors import InvalidParameter
 from airflow_provider_sentinelhub.client.models.answers import BatchTask, TaskPage
 
@@ -65,7 +65,16 @@ class TaskCalls:
             query["count"] = str(count)
         if token is not None:
             query["viewtoken"] = token
-        return Call("GET", self.service, self.path, TaskPage.model_validate, "list the batch tasks", query=query)
+        # Each of a hundred tasks comes with its request, geometries included.
+        return Call(
+            "GET",
+            self.service,
+            self.path,
+            TaskPage.model_validate,
+            "list the batch tasks",
+            query=query,
+            max_bytes=64 * MIB,
+        )
 
     def get(self, task_id: str) -> Call[BatchTask]:
         """
