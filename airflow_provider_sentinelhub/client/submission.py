@@ -213,7 +213,7 @@ def _read_list(
     found: dict[str, BatchTask],
     read: set[str],
 ) -> Procedure[int]:
-    """Add what is wanted to ``found``, and the id of all that is not too old to ``read``; return the number of pages."""
+    """Add what is wanted to ``found``, and the id of all that is not too old to ``read``; return how many pages."""
     order = _Order(since)
     tokens: list[str | None] = [None]
     while len(tokens) <= _PAGES:
