@@ -6,33 +6,41 @@ Source: https://docs.planet.com/develop/authentication/
 
 from __future__ import annotations
 
-import contextlib
-import logging
-import os
+import asyncio
+import json
+import math
+import re
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from functools import partial
+from urllib.parse import urlencode, urlsplit
 
 from airflow_provider_sentinelhub.client import errors
-from airflow_provider_sentinelhub.client.deployments import LOOPBACK
+from airflow_provider_sentinelhub.client.conversation import Exchange, Wait
+from airflow_provider_sentinelhub.client.deployments import check_address
+from airflow_provider_sentinelhub.client.exchanges import (
+    drive,
+    drive_async,
+    exchange,
+    exchange_async,
+    open_async_session,
+    open_session,
+)
 from airflow_provider_sentinelhub.client.policy import Attempt, Broken, RetryLimits, token_delay
 from airflow_provider_sentinelhub.client.problems import Problem, Reply
 from airflow_provider_sentinelhub.client.throttle import Throttle
 
-if TYPE_CHECKING:
-    import requests
-
-_TIMEOUT_S = (10, 30)
+_PATIENCE_S = 30.0
+_TOTAL_S = 60.0
+_MAX_BYTES = 64 * 1024
 _EARLY_S = 120.0
+_DEFAULT_TTL_S = 600.0
+# What can stand in a header.
+_TOKEN = re.compile(r"[!-~]+")
 # What a token endpoint answers about who asks; anything else is no token endpoint's answer.
 _OF_THE_CLIENT = frozenset({400, 401, 403})
-_DEFAULT_TTL_S = 600.0
-
-# At DEBUG it writes the client secret and the token into the log.
-logging.getLogger("requests_oauthlib.oauth2_session").setLevel(logging.INFO)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +66,16 @@ class _Token:
     renew_at: float
 
 
+_Outcome = _Token | Reply | Broken
+_Asking = Generator[Exchange | Wait, Reply | Broken | None, _Outcome]
+
+
 class TokenSource:
     """
-    Keeps one live token, renewed before it expires; safe to share between threads.
+    Keeps one live token, renewed before it expires; safe to share between threads and event loops.
+
+    Whoever asks while a token is being fetched waits for that fetch, and shares its outcome, also where that is an
+    error: a token endpoint that is down is not asked once more for each of a hundred tasks that wait.
 
     What the service told one sender of this client, to wait, holds for all of them: see ``throttle``.
 
@@ -71,8 +86,10 @@ class TokenSource:
     def __init__(self, credentials: ClientCredentials, limits: RetryLimits | None = None) -> None:
         self.credentials = credentials
         self._limits = limits or RetryLimits()
-        self._lock = threading.Lock()
         self._token: _Token | None = None
+        self._lock = threading.Lock()
+        self._latest: _Outcome | None = None
+        self._fetching: dict[asyncio.AbstractEventLoop, asyncio.Task[_Outcome]] = {}
         self.throttle = Throttle()
 
     def live(self, *, refused: str | None = None) -> str | None:
@@ -88,65 +105,62 @@ class TokenSource:
 
     def get(self, *, refused: str | None = None) -> str:
         """
-        Return a live token, fetching one where needed; many callers cause one fetch.
+        Return a live token, fetching one where needed, blocking.
 
         :param refused: A token the service has just refused.
         :raises AuthenticationError: The client id or secret is wrong.
         :raises ServiceUnavailable: The token endpoint kept failing.
         """
-        with self._lock:
-            live = self.live(refused=refused)
-            if live is None:
-                self._token = self._fetch()
-                live = self._token.value
+        latest = self._latest
+        if (live := self.live(refused=refused)) is not None:
             return live
+        with self._lock:
+            if (live := self.live(refused=refused)) is not None:
+                return live
+            if (outcome := self._latest) is None or outcome is latest:
+                with open_session() as session:
+                    outcome = self._keep(drive(self._asking(), partial(exchange, session)))
+            return self._taken(outcome)
 
-    def _fetch(self) -> _Token:
-        started, number = time.monotonic(), 1
-        while True:
-            answer = self._ask()
-            if isinstance(answer, _Token):
-                return answer
-            delay = token_delay(Attempt(number, time.monotonic() - started), answer, self._limits)
-            if delay is None:
-                raise self._refusal(answer)
-            time.sleep(delay)
-            number += 1
+    async def aget(self, *, refused: str | None = None) -> str:
+        """
+        Return a live token, fetching one where needed, without blocking the event loop and without a thread.
 
-    def _ask(self) -> _Token | Reply | Broken:
-        import requests
-        from oauthlib.oauth2 import BackendApplicationClient, OAuth2Error
-        from requests_oauthlib import OAuth2Session
+        The fetch belongs to nobody: a caller that is cancelled, or whose time is up, leaves it to the others.
 
-        answers: list[requests.Response] = []
+        :param refused: A token the service has just refused.
+        :raises AuthenticationError: The client id or secret is wrong.
+        :raises ServiceUnavailable: The token endpoint kept failing.
+        """
+        if (live := self.live(refused=refused)) is not None:
+            return live
+        loop = asyncio.get_running_loop()
+        fetching = self._fetching.get(loop)
+        if fetching is None:
+            fetching = self._fetching[loop] = loop.create_task(self._fetch())
+            # Called before anybody who waits for it, so that nobody is given the same outcome twice.
+            fetching.add_done_callback(lambda _: self._fetching.pop(loop))
+        return self._taken(await asyncio.shield(fetching))
 
-        def keep(response: requests.Response) -> requests.Response:
-            answers.append(response)
-            return response
+    async def _fetch(self) -> _Outcome:
+        # Not a caller's session, which may be closed before this ends.
+        async with open_async_session(self.credentials.token_url) as session:
+            return self._keep(await drive_async(self._asking(), partial(exchange_async, session)))
 
-        client_id = self.credentials.client_id
-        with OAuth2Session(client=BackendApplicationClient(client_id=client_id)) as session:
-            session.register_compliance_hook("access_token_response", keep)
-            # A redirected request would carry the secret to wherever the redirect points.
-            session.max_redirects = 0
-            try:
-                with _loopback_without_tls(self.credentials.token_url):
-                    token: dict[str, Any] = session.fetch_token(
-                        self.credentials.token_url,
-                        client_id=client_id,
-                        client_secret=self.credentials.client_secret,
-                        include_client_id=True,
-                        timeout=_TIMEOUT_S,
-                    )
-            except requests.RequestException as e:
-                return Broken(type(e).__name__, sent=True)
-            except (OAuth2Error, ValueError, TypeError, AttributeError):
-                answer = answers[-1] if answers else None
-                if answer is None:
-                    return Broken("no answer", sent=True)
-                return Reply(answer.status_code, {k.lower(): v for k, v in answer.headers.items()}, answer.content)
-        ttl = float(token.get("expires_in") or _DEFAULT_TTL_S)
-        return _Token(str(token["access_token"]), time.monotonic() + ttl - min(_EARLY_S, ttl / 5))
+    def _asking(self) -> _Asking:
+        return _ask(self.credentials, self._limits)
+
+    def _keep(self, outcome: _Outcome) -> _Outcome:
+        self._latest = outcome
+        if isinstance(outcome, _Token):
+            self._token = outcome
+        return outcome
+
+    def _taken(self, outcome: _Outcome) -> str:
+        if isinstance(outcome, _Token):
+            return outcome.value
+        # One for each caller: an exception that is raised in several places collects all their traces.
+        raise self._refusal(outcome)
 
     def _refusal(self, answer: Reply | Broken) -> errors.ApiError:
         # Not the whole address: where it comes from a connection, Airflow masks it in its logs.
@@ -177,7 +191,6 @@ class TokenSource:
 
 _sources: dict[ClientCredentials, TokenSource] = {}
 _sources_lock = threading.Lock()
-_environment_lock = threading.Lock()
 
 
 def token_source(credentials: ClientCredentials) -> TokenSource:
@@ -190,23 +203,41 @@ def token_source(credentials: ClientCredentials) -> TokenSource:
         return _sources.setdefault(credentials, TokenSource(credentials))
 
 
-@contextlib.contextmanager
-def _loopback_without_tls(url: str) -> Iterator[None]:
-    # oauthlib refuses http altogether and offers no switch but this variable; a simulator on this machine has
-    # no certificate, and ServiceAddress has already refused http to anywhere else.
-    parts = urlsplit(url)
-    name = "OAUTHLIB_INSECURE_TRANSPORT"
-    if parts.scheme != "http" or parts.hostname not in LOOPBACK:
-        yield
-        return
-    # One at a time: the first to end would take the variable away from the others.
-    with _environment_lock:
-        before = os.environ.get(name)
-        os.environ[name] = "1"
-        try:
-            yield
-        finally:
-            if before is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = before
+def _ask(credentials: ClientCredentials, limits: RetryLimits) -> _Asking:
+    check_address("token URL", credentials.token_url)
+    form = {
+        "grant_type": "client_credentials",
+        "client_id": credentials.client_id,
+        "client_secret": credentials.client_secret,
+    }
+    headers = {"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"}
+    asking = Exchange(
+        "POST", credentials.token_url, {}, headers, urlencode(form).encode(), _PATIENCE_S, _TOTAL_S, _MAX_BYTES
+    )
+    started, number = time.monotonic(), 1
+    while True:
+        answer = yield asking
+        if not isinstance(answer, (Reply, Broken)):
+            raise TypeError(f"a sender answered an exchange with {type(answer).__name__}")
+        if (token := _token_in(answer)) is not None:
+            return token
+        delay = token_delay(Attempt(number, time.monotonic() - started), answer, limits)
+        if delay is None:
+            return answer
+        yield Wait(delay)
+        number += 1
+
+
+def _token_in(answer: Reply | Broken) -> _Token | None:
+    if isinstance(answer, Broken) or answer.status >= 300:  # noqa: PLR2004 - HTTP
+        return None
+    try:
+        decoded = json.loads(answer.body)
+        value, given = decoded["access_token"], decoded.get("expires_in")
+        ttl = _DEFAULT_TTL_S if given is None else float(given)
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError):
+        return None
+    if not isinstance(value, str) or not _TOKEN.fullmatch(value) or not math.isfinite(ttl):
+        return None
+    ttl = ttl if ttl > 0 else _DEFAULT_TTL_S
+    return _Token(value, time.monotonic() + ttl - min(_EARLY_S, ttl / 5))

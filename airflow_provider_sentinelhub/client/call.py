@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+MIB = 1024 * 1024
+
 
 class Repeat(StrEnum):
     """Whether a call may be sent again when its answer was lost."""
@@ -43,6 +45,8 @@ class Call(Generic[T]):
     :param fresh: The thing was created moments ago: a 404 may only mean that a replica lags behind.
     :param secrets: Values in the body that no message may show.
     :param patience_s: Seconds for which the service may be silent before the answer counts as lost.
+    :param total_s: Seconds after which an answer that is still coming counts as lost.
+    :param max_bytes: Bytes of the answer that are read at most, decompressed; a longer one is an error.
     """
 
     method: Literal["GET", "POST", "PUT"]
@@ -56,6 +60,8 @@ class Call(Generic[T]):
     fresh: bool = False
     secrets: tuple[str, ...] = field(default=(), repr=False)
     patience_s: float = 60.0
+    total_s: float = 600.0
+    max_bytes: int = 8 * MIB
 
     def when_fresh(self) -> Call[T]:
         """Return the same call for a thing that was created moments ago."""

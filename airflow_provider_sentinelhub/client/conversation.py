@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 @dataclass(frozen=True, slots=True)
 class NeedToken:
     """
-    Step: give me a live token.
+    Step: give me a live token, or say with an :class:`ApiError` why there is none.
 
     :param refused: A token the service has just refused.
     """
@@ -60,8 +60,10 @@ class Exchange:
     :param url: Full address.
     :param query: Query parameters.
     :param headers: Headers, the token among them.
-    :param body: Encoded JSON body, if any.
+    :param body: Encoded body, if any.
     :param patience_s: Seconds for which the service may be silent.
+    :param total_s: Seconds after which an answer that is still coming is given up.
+    :param max_bytes: Bytes of the answer that are read at most, decompressed.
     """
 
     method: str
@@ -70,6 +72,8 @@ class Exchange:
     headers: dict[str, str] = field(repr=False)
     body: bytes | None = field(repr=False)
     patience_s: float
+    total_s: float
+    max_bytes: int
 
 
 Step = NeedToken | Wait | Exchange
@@ -101,7 +105,9 @@ def converse(
         token = yield NeedToken(refused)
         headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
         url = address.url(call.service, call.path)
-        answer = yield Exchange(call.method, url, dict(call.query), headers, body, call.patience_s)
+        answer = yield Exchange(
+            call.method, url, dict(call.query), headers, body, call.patience_s, call.total_s, call.max_bytes
+        )
         if not isinstance(answer, (Reply, Broken)):
             raise TypeError(f"a sender answered an exchange with {type(answer).__name__}")
         attempt = replace(attempt, elapsed=clock() - started)

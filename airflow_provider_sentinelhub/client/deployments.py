@@ -8,13 +8,22 @@ https://documentation.dataspace.copernicus.eu/APIs/SentinelHub.html
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
-from urllib.parse import urlsplit
 
 from airflow_provider_sentinelhub.client.errors import InvalidConfiguration
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+
+# What may be in an address, and nothing else: programs disagree on what is the host where there is more.
+_ADDRESS = re.compile(
+    r"(?P<scheme>https?)://"
+    r"(?P<host>[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])"
+    r"(?::(?P<port>[0-9]{1,5}))?"
+    r"(?:/(?!\.\.?(?:/|$))[A-Za-z0-9._~-]+)*/?"
+)
+_MAX_PORT = 65535
 
 
 class PathLayout(StrEnum):
@@ -138,7 +147,11 @@ class ServiceAddress:
         known = DEPLOYMENTS[key]
         base, token = (base_url or known.base_url).rstrip("/"), token_url or known.token_url
         for field, address in (("base URL", base), ("token URL", token)):
-            _check_address(field, address, key)
+            if not address:
+                raise InvalidConfiguration(
+                    f"{field}: missing. Deployment {key!r} has none of its own: enter one in the connection."
+                )
+            check_address(field, address)
         if layout and layout not in set(PathLayout):
             raise InvalidConfiguration(
                 f"path_layout = {layout!r}: unknown path layout. Choose legacy (/api/v2/batch) or new (/batch/v2)."
@@ -155,20 +168,30 @@ class ServiceAddress:
         return f"{self.base_url}{service.prefix(self.layout)}{path}"
 
 
-def _check_address(field: str, address: str, deployment: str) -> None:
-    if not address:
+def check_address(field: str, address: str) -> None:
+    """
+    Check an address that requests, and with them the secret or a token, are sent to.
+
+    :param field: What the address is, for the message.
+    :param address: The address.
+    :raises InvalidConfiguration: It is more or less than scheme, host, port and path, or would carry the secret
+        unencrypted.
+    """
+    match = _ADDRESS.fullmatch(address)
+    if match is None or int(match["port"] or 0) > _MAX_PORT:
         raise InvalidConfiguration(
-            f"{field}: missing. Deployment {deployment!r} has none of its own: enter one in the connection."
+            f"{field} = {_without_secrets(address)!r}: not an address of the form https://host[:port][/path]. Write it "
+            "as https://services.example.com, without a user name, query or fragment; client id and secret have fields "
+            "of their own."
         )
-    parts = urlsplit(address)
-    if parts.scheme not in {"https", "http"} or not parts.hostname:
-        raise InvalidConfiguration(f"{field} = {address!r}: not an address. Write it as https://services.example.com.")
-    if parts.username or parts.password:
-        raise InvalidConfiguration(
-            f"{field}: must not hold a user name or password. Put the client id and secret in their own fields."
-        )
-    if parts.scheme == "http" and parts.hostname not in LOOPBACK:
+    if match["scheme"] == "http" and match["host"].strip("[]").lower() not in LOOPBACK:
         raise InvalidConfiguration(
             f"{field} = {address!r}: http would send the client secret unencrypted. Use https; http is for a "
             "simulator on this machine."
         )
+
+
+def _without_secrets(address: str) -> str:
+    # Before an @ stands a user name and a password, and in a query or a fragment there may be anything.
+    shown = re.sub(r"^((?:https?://)?).*@", r"\1***@", address, flags=re.DOTALL)
+    return re.sub(r"[?#;\s].*", "...", shown, flags=re.DOTALL)

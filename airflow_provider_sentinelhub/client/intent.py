@@ -1,7 +1,8 @@
 """
 What one Airflow task instance wants, written so that it can be found again in the service's own list.
 
-The tag travels at a place in the request that the API gives back, see ``BatchApi.tagged``; e.g. in its description:
+The tag travels at a place in the request that the API gives back, see ``BatchApi.tagged``. Whatever people write before
+or after it, it is found; a text that replaces it loses it. E.g. in a description:
 ``Corsica | airflow:9f8e7d6c/dag/run/task/3#1a2b3c4d5e6f7a8b~2``, and ``…~2^1:<id>`` for the first restart of the task
 ``<id>``.
 """
@@ -18,10 +19,16 @@ from urllib.parse import quote, unquote
 
 _DIGEST_CHARS = 16
 INSTALLATION_CHARS = 8
-_TAG = re.compile(
-    r"airflow:(?P<installation>[0-9a-f]{8})/(?P<dag>[^/#\s]+)/(?P<run>[^/#\s]+)/(?P<task>[^/#\s]+)(?:/(?P<map>\d+))?#(?P<digest>[0-9a-f]{16})~(?P<generation>\d+)"
-    r"(?:\^(?P<round>\d+):(?P<original>[^\s^:]+))?$"
+_PART = r"(?:[A-Za-z0-9_.~-]|%[0-9A-F]{2})+"
+# It must not be a piece of a longer word: 1 read from the generation 12, or a restart without its number, would be that
+# of another task.
+TAG = (
+    rf"(?<![\w%])airflow:(?P<installation>[0-9a-f]{{8}})/(?P<dag>{_PART})/(?P<run>{_PART})/(?P<task>{_PART})"
+    r"(?:/(?P<map>[0-9]{1,9}))?#(?P<digest>[0-9a-f]{16})~(?P<generation>[0-9]{1,9})"
+    r"(?:\^(?P<round>[0-9]{1,9}):(?P<original>[A-Za-z0-9]+(?:-[A-Za-z0-9]+)*))?(?![\w%^~]|[-.:/#][\w%])"
 )
+"""A regular expression for the tag of any intent, wherever it stands in a text."""
+_TAG = re.compile(TAG)
 _UNHASHED = frozenset({"accessKey", "secretAccessKey", "iamRoleARN", "credentials"})
 
 
@@ -78,11 +85,13 @@ class Intent:
     @classmethod
     def found_in(cls, text: str) -> Intent | None:
         """
-        Read the tag back; ``None`` where there is none.
+        Read the tag back, the last one of several; ``None`` where there is none.
 
-        :param text: What ends with a tag, if there is one.
+        :param text: What has a tag in it, if there is one: people write before it and after it.
         """
-        match = _TAG.search(text)
+        match = None
+        for match in _TAG.finditer(text):  # noqa: B007 - the last one is wanted
+            pass
         if match is None:
             return None
         dag, run, task = (unquote(match[name]) for name in ("dag", "run", "task"))

@@ -231,13 +231,19 @@ def _retry_after(headers: Mapping[str, str], limits: RetryLimits) -> float | Non
 
 
 def _parsed(call: Call[T], answer: Reply) -> T:
+    # What may not be repeated was done all the same; its result has to be looked for.
+    kind = errors.OutcomeUnknown if call.repeat is Repeat.NEVER else errors.UnexpectedAnswer
+    if answer.cut_at is not None:
+        raise kind(
+            f"Could not {call.what}: the service answered {answer.status} with more than {answer.cut_at:,} bytes, "
+            "and no more than that is read. If the address in the connection is right, please report it.",
+            status=answer.status,
+        )
     try:
         decoded = json.loads(answer.body) if answer.body.strip() else None
         return call.parse(decoded)
     except (ValueError, TypeError, KeyError, RecursionError) as e:
         # The cause is cut off: pydantic and json errors quote the answer, which may echo credentials.
-        # What may not be repeated was done all the same; its result has to be looked for.
-        kind = errors.OutcomeUnknown if call.repeat is Repeat.NEVER else errors.UnexpectedAnswer
         raise kind(
             f"Could not {call.what}: the service answered {answer.status} with a body that the API does not "
             f"promise ({type(e).__name__}). If the address in the connection is right, please report it.",

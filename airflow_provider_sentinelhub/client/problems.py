@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 _OUT_OF_UNITS = "ACCESS_INSUFFICIENT_PROCESSING_UNITS"
 _SHOWN = 500
+_VIOLATIONS = 20
+ERROR_BYTES = 1024 * 1024
+"""So much of the body of an error is read at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +32,13 @@ class Reply:
     :param status: HTTP status.
     :param headers: Headers, names in lower case.
     :param body: The raw body; may hold secrets, so it is never shown.
+    :param cut_at: After how many bytes the reading was ended; ``None`` where the body is whole.
     """
 
     status: int
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = field(default=b"", repr=False)
+    cut_at: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +48,20 @@ class Problem:
 
     :param message: The service's words, shortened, secrets masked.
     :param code: The service's error code, where it gave one.
-    :param violations: The parameters it named.
+    :param violations: The parameters it named, the first of them.
+    :param more: How many further ones it named.
     """
 
     message: str
     code: str | None = None
     violations: tuple[errors.Violation, ...] = ()
+    more: int = 0
+
+    @property
+    def named(self) -> str:
+        """The parameters, one on a line."""
+        lines = [f"\n  {each.parameter}: {each.violation}" for each in self.violations]
+        return "".join([*lines, f"\n  and {self.more:,} more"] if self.more else lines)
 
     @classmethod
     def of(cls, answer: Reply, secrets: tuple[str, ...] = ()) -> Problem:
@@ -67,10 +80,15 @@ class Problem:
         code = inner.get("code")
         if code is None and isinstance(envelope, str):
             code = envelope
+        named = _violations(inner.get("errors"))
         return cls(
             _short(str(message or text)),
             _short(str(code)) if code else None,
-            _violations(inner.get("errors")),
+            tuple(
+                errors.Violation(*(_short(str(entry.get(name, ""))) for name in ("parameter", "violation")))
+                for entry in named[:_VIOLATIONS]
+            ),
+            len(named[_VIOLATIONS:]),
         )
 
 
@@ -99,14 +117,8 @@ def _phrase(status: int) -> str:
         return "no explanation"
 
 
-def _violations(entries: Any) -> tuple[errors.Violation, ...]:
-    if not isinstance(entries, list):
-        return ()
-    return tuple(
-        errors.Violation(*(_short(str(entry.get(name, ""))) for name in ("parameter", "violation")))
-        for entry in entries
-        if isinstance(entry, dict)
-    )
+def _violations(entries: Any) -> list[dict[str, Any]]:
+    return [entry for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
 
 
 def _short(text: str) -> str:
@@ -152,9 +164,8 @@ def refusal(call: Call[Any], status: int, problem: Problem) -> errors.ApiError:
             kind, advice = errors.UnexpectedAnswer, "Check the base URL in the connection: the API does not redirect"
         case _:
             kind, advice = errors.InvalidRequest, "Correct the request"
-    named = "".join(f"\n  {v.parameter}: {v.violation}" for v in problem.violations)
     return kind(
-        f"{said.rstrip('.')}. {advice}.{named}",
+        f"{said.rstrip('.')}. {advice}.{problem.named}",
         status=status,
         code=problem.code,
         violations=problem.violations,

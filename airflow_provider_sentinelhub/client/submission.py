@@ -10,23 +10,25 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_sentinelhub.client.call import Pause, Procedure
-from airflow_provider_sentinelhub.client.errors import NotFound, OutcomeUnknown
+from airflow_provider_sentinelhub.client.errors import NotFound, OutcomeUnknown, ServiceUnavailable
 from airflow_provider_sentinelhub.client.procedures import stop
 
 if TYPE_CHECKING:
     from airflow_provider_sentinelhub.client.batch import BatchApi
     from airflow_provider_sentinelhub.client.intent import Intent
-    from airflow_provider_sentinelhub.client.models.answers import BatchTask
+    from airflow_provider_sentinelhub.client.models.answers import BatchTask, TaskPage
 
 log = logging.getLogger(__name__)
 
 _CREATES = 4
 _SEARCHES = 4
 _PAGES = 1000
+_PAST = 20
+_READINGS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,17 +286,90 @@ def find(api: BatchApi, intent: Intent, since: datetime) -> Procedure[list[Batch
 
 
 def _search(api: BatchApi, since: datetime | None, wanted: Callable[[Intent], bool]) -> Procedure[list[BatchTask]]:
-    found: list[BatchTask] = []
-    token: str | None = None
-    for _ in range(_PAGES):
-        page = yield api.page(token)
+    """
+    Return what is wanted of the account's list, each task once, newest first.
+
+    Nobody promises what the list does while it is read. Where a task is deleted, those after it move up, and one that
+    stood on the next page is on a page that has been read. So a list of several pages is read again, until all that was
+    in it is still there.
+
+    :raises ServiceUnavailable: The list has no end or does not keep still, or a task that is wanted has no usable id.
+    """
+    found: dict[str, BatchTask] = {}
+    oldest = datetime.min.replace(tzinfo=UTC)
+    before: set[str] | None = None
+    for _ in range(_READINGS):
+        read: set[str] = set()
+        pages = yield from _read_list(api, since, wanted, found, read)
+        if pages == 1 or (before is not None and before <= read):
+            return sorted(found.values(), key=lambda task: task.created or oldest, reverse=True)
+        before = read
+    raise _unsearchable("tasks are deleted from the list while it is read")
+
+
+def _read_list(
+    api: BatchApi,
+    since: datetime | None,
+    wanted: Callable[[Intent], bool],
+    found: dict[str, BatchTask],
+    read: set[str],
+) -> Procedure[int]:
+    """Add what is wanted to ``found``, and the id of all that is not too old to ``read``; return how many pages."""
+    order = _Order(since)
+    tokens: list[str | None] = [None]
+    while len(tokens) <= _PAGES:
+        page: TaskPage = yield api.page(tokens[-1])
         for task in page.data:
-            if since is not None and task.created is not None and task.created < since:
-                return found
-            intent = api.intent_of(task)
+            intent, is_past = api.intent_of(task), order.takes(task)
+            if is_past:
+                continue
+            read.add(task.id)
             if intent is not None and wanted(intent):
-                found.append(task)
+                if not task.id:
+                    raise _unsearchable(f"the one with the tag {intent.tag} has no usable id")
+                found[task.id] = task
         token = page.links.next_token
-        if not token or not page.data:
-            break
-    return found
+        if not token or order.is_over or (token == tokens[-1] and not page.data):
+            return len(tokens)
+        if token in tokens:
+            raise _unsearchable(f"the token of a page came twice, after {len(tokens)} pages")
+        tokens.append(token)
+    raise _unsearchable(f"the list has more than {_PAGES} pages")
+
+
+def _unsearchable(why: str) -> ServiceUnavailable:
+    return ServiceUnavailable(
+        f"Could not search the account's batch tasks: {why}. Nothing was created; try again later."
+    )
+
+
+@dataclass(slots=True)
+class _Order:
+    """
+    How far back a list goes, newest first, as long as it keeps that order.
+
+    One old task says nothing about the next one, for the order is only asked for: the end is believed after a number
+    of them, and never in a list that was seen out of order.
+
+    :param since: Moment before which nothing is wanted.
+    """
+
+    since: datetime | None
+    _last: datetime | None = None
+    _past: int = 0
+    _is_kept: bool = True
+
+    def takes(self, task: BatchTask) -> bool:
+        """Take note of the next task; return whether it is surely older than what is wanted."""
+        if task.created is None or self.since is None:
+            return False
+        self._is_kept = self._is_kept and (self._last is None or task.created <= self._last)
+        self._last = task.created
+        is_past = task.created < self.since
+        self._past += is_past
+        return is_past
+
+    @property
+    def is_over(self) -> bool:
+        """Whether what follows is surely older as well."""
+        return self._is_kept and self._past >= _PAST

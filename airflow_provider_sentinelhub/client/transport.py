@@ -2,35 +2,27 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
-from collections.abc import Generator
 from typing import TYPE_CHECKING, TypeVar
 
-from airflow_provider_sentinelhub.client.conversation import (
-    Answer,
-    Exchange,
-    NeedToken,
-    Step,
-    Wait,
-    converse,
-    perform,
+from airflow_provider_sentinelhub.client.conversation import Answer, NeedToken, Step, converse, perform
+from airflow_provider_sentinelhub.client.errors import ApiError
+from airflow_provider_sentinelhub.client.exchanges import (
+    drive,
+    drive_async,
+    exchange,
+    exchange_async,
+    open_session,
 )
-from airflow_provider_sentinelhub.client.policy import Broken, RetryLimits
-from airflow_provider_sentinelhub.client.problems import Reply
+from airflow_provider_sentinelhub.client.policy import RetryLimits
 
 if TYPE_CHECKING:
     import aiohttp
-    import requests
 
     from airflow_provider_sentinelhub.client.auth import TokenSource
     from airflow_provider_sentinelhub.client.call import Call, Procedure
     from airflow_provider_sentinelhub.client.deployments import ServiceAddress
 
 T = TypeVar("T")
-
-CONNECT_TIMEOUT_S = 10.0
-TOTAL_TIMEOUT_S = 600.0
 
 
 class Sender:
@@ -43,14 +35,10 @@ class Sender:
     """
 
     def __init__(self, address: ServiceAddress, tokens: TokenSource, limits: RetryLimits | None = None) -> None:
-        import requests
-
         self.address = address
         self._tokens = tokens
         self._limits = limits or RetryLimits()
-        self._session = requests.Session()
-        # Without this, requests would put what ~/.netrc says about the host in place of the token.
-        self._session.auth = lambda request: request
+        self._session = open_session()
 
     def send(self, call: Call[T]) -> T:
         """
@@ -59,7 +47,7 @@ class Sender:
         :param call: What to do.
         :raises ApiError: The service said no.
         """
-        return self._drive(converse(call, self.address, self._limits, self._tokens.throttle))
+        return drive(converse(call, self.address, self._limits, self._tokens.throttle), self._carry_out)
 
     def run(self, procedure: Procedure[T]) -> T:
         """
@@ -68,41 +56,15 @@ class Sender:
         :param procedure: What to do.
         :raises ApiError: The service said no, and the procedure had no use for that.
         """
-        return self._drive(perform(procedure, self.address, self._limits, self._tokens.throttle))
+        return drive(perform(procedure, self.address, self._limits, self._tokens.throttle), self._carry_out)
 
-    def _drive(self, conversation: Generator[Step, Answer, T]) -> T:
-        answer: Answer = None
-        while True:
-            try:
-                step = conversation.send(answer)
-            except StopIteration as end:
-                result: T = end.value
-                return result
-            match step:
-                case NeedToken(refused):
-                    answer = self._tokens.get(refused=refused)
-                case Wait(seconds):
-                    time.sleep(seconds)
-                    answer = None
-                case Exchange():
-                    answer = self._exchange(step)
-
-    def _exchange(self, step: Exchange) -> Reply | Broken:
-        import requests
-
+    def _carry_out(self, step: Step) -> Answer | ApiError:
+        if not isinstance(step, NeedToken):
+            return exchange(self._session, step)
         try:
-            response = self._session.request(
-                step.method,
-                step.url,
-                params=step.query,
-                headers=step.headers,
-                data=step.body,
-                timeout=(CONNECT_TIMEOUT_S, step.patience_s),
-                allow_redirects=False,
-            )
-        except requests.RequestException as e:
-            return Broken(_reason(e), sent=not _never_left(e))
-        return Reply(response.status_code, {k.lower(): v for k, v in response.headers.items()}, response.content)
+            return self._tokens.get(refused=step.refused)
+        except ApiError as e:
+            return e
 
     def close(self) -> None:
         """Close the connections."""
@@ -138,7 +100,7 @@ class AsyncSender:
         :param call: What to do.
         :raises ApiError: The service said no.
         """
-        return await self._drive(converse(call, self.address, self._limits, self._tokens.throttle))
+        return await drive_async(converse(call, self.address, self._limits, self._tokens.throttle), self._carry_out)
 
     async def run(self, procedure: Procedure[T]) -> T:
         """
@@ -147,61 +109,12 @@ class AsyncSender:
         :param procedure: What to do.
         :raises ApiError: The service said no, and the procedure had no use for that.
         """
-        return await self._drive(perform(procedure, self.address, self._limits, self._tokens.throttle))
+        return await drive_async(perform(procedure, self.address, self._limits, self._tokens.throttle), self._carry_out)
 
-    async def _drive(self, conversation: Generator[Step, Answer, T]) -> T:
-        answer: Answer = None
-        while True:
-            try:
-                step = conversation.send(answer)
-            except StopIteration as end:
-                result: T = end.value
-                return result
-            match step:
-                case NeedToken(refused):
-                    # Fetching blocks, but happens once an hour: a thread for that, nothing for the other times.
-                    answer = self._tokens.live(refused=refused) or await asyncio.to_thread(
-                        self._tokens.get, refused=refused
-                    )
-                case Wait(seconds):
-                    await asyncio.sleep(seconds)
-                    answer = None
-                case Exchange():
-                    answer = await self._exchange(step)
-
-    async def _exchange(self, step: Exchange) -> Reply | Broken:
-        import aiohttp
-
+    async def _carry_out(self, step: Step) -> Answer | ApiError:
+        if not isinstance(step, NeedToken):
+            return await exchange_async(self._session, step)
         try:
-            async with self._session.request(
-                step.method,
-                step.url,
-                params=step.query,
-                headers=step.headers,
-                data=step.body,
-                allow_redirects=False,
-                timeout=aiohttp.ClientTimeout(
-                    total=TOTAL_TIMEOUT_S, sock_connect=CONNECT_TIMEOUT_S, sock_read=step.patience_s
-                ),
-            ) as response:
-                body = await response.read()
-                return Reply(response.status, {k.lower(): v for k, v in response.headers.items()}, body)
-        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as e:
-            return Broken(type(e).__name__, sent=False)
-        except (aiohttp.ClientError, TimeoutError) as e:
-            return Broken(type(e).__name__, sent=True)
-
-
-def _never_left(error: requests.RequestException) -> bool:
-    import requests
-    from urllib3.exceptions import NewConnectionError
-
-    if isinstance(error, requests.ConnectTimeout):
-        return True
-    cause = error.args[0] if error.args else None
-    return isinstance(getattr(cause, "reason", None), NewConnectionError)
-
-
-def _reason(error: requests.RequestException) -> str:
-    # The text of a requests error holds the address with its query; its kind says enough.
-    return type(error).__name__
+            return await self._tokens.aget(refused=step.refused)
+        except ApiError as e:
+            return e

@@ -23,6 +23,8 @@ _PROGRESS_STEP = 10.0
 _QUIET_S = 900.0
 _MAX_DOUBLINGS = 3
 LOST_AFTER_S = 900.0
+# The last look comes when the deadline has passed: a task that ended in time is not called late.
+_LOOK_S = 30.0
 
 
 @dataclass(slots=True)
@@ -88,20 +90,16 @@ class Watch:
             self._refused_since = self.clock()
         if self._misses > 1:
             return None
-        return f"Could not look at the task; the wait goes on. {error}"
+        return f"Could not look at the task; the wait goes on. {str(error) or 'There was no answer in time.'}"
+
+    def patience(self) -> float | None:
+        """Return the seconds a look may take: not much past the deadline; ``None`` for any number."""
+        return None if self.deadline is None else max(_LOOK_S, self.deadline - self.clock())
 
     @property
     def is_late(self) -> bool:
         """Whether the deadline has passed."""
         return self.deadline is not None and self.clock() >= self.deadline
-
-    def left(self, grace: float) -> float | None:
-        """
-        Return the seconds that a look may take; ``None`` where there is no deadline.
-
-        :param grace: Seconds beyond the deadline, so that a task which ended in time is never called late.
-        """
-        return None if self.deadline is None else max(0.0, self.deadline - self.clock()) + grace
 
     @property
     def is_lost(self) -> bool:

@@ -84,10 +84,12 @@ class ConnectionFacts:
         :param extra: Its decoded extra.
         """
         host = (connection.host or "").rstrip("/")
+        port = f":{connection.port}" if connection.port else ""
         if host and "://" not in host:
             # A URI cannot hold an address with a scheme, so there the scheme is the connection's schema.
-            port = f":{connection.port}" if connection.port else ""
-            host = f"{connection.schema or 'https'}://{host}{port}"
+            host = f"{connection.schema or 'https'}://{host}"
+        if host and not host.endswith(port):
+            host += port
         return cls(connection.conn_id, connection.login or "", connection.password or "", host, extra)
 
 

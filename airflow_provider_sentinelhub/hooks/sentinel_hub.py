@@ -168,20 +168,17 @@ async def _open(sentinelhub_conn_id: str) -> _Shared:
     import asyncio
     import importlib
 
-    from requests.utils import get_environ_proxies, select_proxy
-
     from airflow_provider_sentinelhub.client.auth import token_source
+    from airflow_provider_sentinelhub.client.exchanges import open_async_session
     from airflow_provider_sentinelhub.client.transport import AsyncSender
     from airflow_provider_sentinelhub.hooks.connections import ConnectionFacts, client_credentials, service_address
 
     # The first import takes so long that other triggers would notice.
-    aiohttp = await asyncio.to_thread(importlib.import_module, "aiohttp")
+    await asyncio.to_thread(importlib.import_module, "aiohttp")
     facts = await ConnectionFacts.aread(sentinelhub_conn_id)
     address = service_address(facts)
     tokens = token_source(client_credentials(facts, address))
-    # Not trust_env: aiohttp would look for the host in ~/.netrc at every request, and refuse a token beside it.
-    proxy = select_proxy(address.base_url, get_environ_proxies(address.base_url))
-    session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit_per_host=4), proxy=proxy)
+    session = open_async_session(address.base_url, limit_per_host=4)
     return _Shared(session, AsyncSender(address, tokens, session))
 
 

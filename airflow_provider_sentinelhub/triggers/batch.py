@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 # A deadline that has passed is told soon, whether or not the service answers.
 _LATE_STOP_S = 60.0
-_LATE_LOOK_S = 5.0
 
 
 class SentinelHubBatchTrigger(BaseTrigger):
@@ -124,7 +123,7 @@ class SentinelHubBatchTrigger(BaseTrigger):
             while True:
                 look_for_owed(self.sentinelhub_conn_id)
                 try:
-                    async with asyncio.timeout(watch.left(_LATE_LOOK_S)):
+                    async with asyncio.timeout(watch.patience()):
                         task = await looker.look(api, self.batch_task_id, goal)
                 except Refused as e:
                     return self._event(EventKind.REFUSED, status, str(e.error), type(e.error).__name__)

@@ -70,6 +70,32 @@ def test_wrong_addresses_are_named(sim: Simulator, monkeypatch: pytest.MonkeyPat
     assert f"Asked was {nowhere}." in message
 
 
+@pytest.mark.parametrize("scheme", ["", "http://"])
+def test_the_port_may_stand_in_its_own_field(sim: Simulator, monkeypatch: pytest.MonkeyPatch, scheme: str) -> None:
+    right = json.loads(sim.ready.airflow_connections()["AIRFLOW_CONN_SENTINELHUB_DEFAULT"])
+    host, _, port = sim.ready.base_url.removeprefix("http://").partition(":")
+    apart = {**right, "host": f"{scheme}{host}", "port": int(port), "schema": "http"}
+    ok, message = hook(monkeypatch, apart).test_connection()
+    assert ok, message
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"host": "http://localhost#@evil.example.com"},
+        {"host": "evil.example.com", "schema": "https://x?="},
+        {"host": "https://sh.example.com", "extra": {"token_url": "https://sh.example.com/t\r\nX: 1"}},
+    ],
+)
+def test_odd_addresses_are_refused_before_anything_is_sent(
+    monkeypatch: pytest.MonkeyPatch, odd: dict[str, object]
+) -> None:
+    ok, message = hook(monkeypatch, {"login": "id", "password": "secret", **odd}).test_connection()
+    assert not ok
+    assert message.startswith("Step 1 of 3, reading the connection, failed. Connection 'tried': ")
+    assert "https://host[:port][/path]" in message
+
+
 def test_refused_call_says_which_step(sim: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
     sim.set_script({"endpoints": [{"path": "tilinggrids", "status": 403}]})
     ok, message = hook(

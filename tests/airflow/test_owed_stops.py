@@ -171,7 +171,7 @@ def test_a_deadline_in_an_outage_is_told_with_the_task_and_the_limit(
 async def test_the_deadline_of_a_trigger_holds_while_a_look_hangs(
     sim: Simulator, comms: Comms, processed: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("airflow_provider_sentinelhub.triggers.batch._LATE_LOOK_S", 0.1)
+    monkeypatch.setattr("airflow_provider_sentinelhub.client.watch._LOOK_S", 0.1)
     trigger = processed()
     trigger.deadline = time.time() + 0.5
     sim.set_script({**LONG, "endpoints": [{"action": "delay", "delay_seconds": 30, "path": "/process"}]})

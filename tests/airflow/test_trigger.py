@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from airflow_provider_sentinelhub.client import auth, watch
 from airflow_provider_sentinelhub.operators.batch_process import SentinelHubBatchProcessOperator
 from airflow_provider_sentinelhub.simulator.process import Simulator
 from airflow_provider_sentinelhub.triggers.batch import SentinelHubBatchTrigger
@@ -179,6 +180,22 @@ async def test_logs_transitions_and_not_looks(
 async def test_percentage_does_not_end_the_wait(sim: Simulator, deferred: Any, comms: Comms) -> None:
     event = await first_event(deferred({"timing": {"finalising_seconds": 1200}}), comms)
     assert event["status"] == "DONE"
+
+
+# A fetch of a token that fails takes longer than that.
+@pytest.mark.timeout(25)
+async def test_deadline_holds_while_there_is_no_token(
+    sim: Simulator, deferred: Any, comms: Comms, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch, "_LOOK_S", 0.2)
+    trigger = deferred(SLOW)
+    trigger.stop_on_kill = False
+    # As in a triggerer that has just started.
+    monkeypatch.setattr(auth, "_sources", {})
+    sim.set_script({**SLOW, "endpoints": [{"path": "/token$", "status": 503}]})
+    trigger.deadline = time.time() + 0.3
+    event = BatchEvent.from_payload(await first_event(trigger, comms))
+    assert event.kind is EventKind.LATE
 
 
 async def test_deadline_is_absolute_and_checked_after_a_last_look(

@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,13 +18,7 @@ from airflow_provider_sentinelhub.client.policy import RetryLimits
 from airflow_provider_sentinelhub.simulator.process import Simulator
 from tests.client.client_harness import MARKER, Seen, everything_said, serving
 
-SWITCH = "OAUTHLIB_INSECURE_TRANSPORT"
 GOOD = (200, {"Content-Type": "application/json"}, b'{"access_token": "tok", "expires_in": 3600}')
-
-
-@pytest.fixture(autouse=True)
-def no_switch(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(SWITCH, raising=False)
 
 
 def token_calls(sim: Simulator) -> list[int | None]:
@@ -194,34 +188,83 @@ def test_the_token_is_not_logged(sim: Simulator, tokens: TokenSource, caplog: py
     assert token not in repr(vars(tokens))
 
 
-@pytest.mark.parametrize("before", [None, "0"])
-def test_oauthlibs_switch_is_left_as_it_was(
-    before: str | None, tokens: TokenSource, credentials: ClientCredentials, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    if before is not None:
-        monkeypatch.setenv(SWITCH, before)
-    assert tokens.get()
-    with pytest.raises(errors.AuthenticationError):
-        TokenSource(replace(credentials, client_secret="wrong")).get()
-    assert os.environ.get(SWITCH) == before
+def test_a_redirect_is_not_followed() -> None:
+    def elsewhere(_seen: Seen, _handler: object) -> tuple[int, dict[str, str], bytes]:
+        return 307, {"Location": "/elsewhere"}, b""
+
+    with (
+        serving(elsewhere) as plan,
+        pytest.raises(errors.AuthenticationError, match=r"answered 307: .* Check the token URL"),
+    ):
+        TokenSource(ClientCredentials("id", MARKER, f"{plan.base_url}/token")).get()
+    assert [seen.path for seen in plan.seen] == ["/token"]
 
 
-def test_many_clients_at_once_do_not_take_oauthlibs_switch_from_each_other() -> None:
+def test_netrc_adds_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login somebody password else\n")
+    monkeypatch.setenv("NETRC", str(netrc))
     with serving(lambda _seen, _handler: GOOD) as plan:
-        # One attempt: a second one would hide the race.
-        sources = [
-            TokenSource(ClientCredentials(f"id{n}", "secret", f"{plan.base_url}/token"), RetryLimits(attempts=1))
-            for n in range(24)
-        ]
-        with ThreadPoolExecutor(8) as pool:
-            assert set(pool.map(lambda source: source.get(), sources)) == {"tok"}
-    assert SWITCH not in os.environ
+        TokenSource(ClientCredentials("id", "secret", f"{plan.base_url}/token")).get()
+    assert "authorization" not in plan.seen[0].headers
 
 
-def test_http_to_anywhere_else_is_refused_before_anything_is_sent(limits: RetryLimits) -> None:
-    source = TokenSource(ClientCredentials("id", MARKER, "http://identity.example.com/token"), limits)
-    with pytest.raises(errors.ServiceUnavailable):
+def test_http_to_anywhere_else_is_refused_before_anything_is_sent() -> None:
+    source = TokenSource(ClientCredentials("id", MARKER, "http://identity.example.com/token"))
+    with pytest.raises(errors.InvalidConfiguration, match="http would send the client secret unencrypted"):
         source.get()
+
+
+@pytest.mark.parametrize("expiry", ["NaN", "Infinity", "1e999"])
+def test_an_expiry_that_is_no_number_of_seconds_is_no_tokens(expiry: str) -> None:
+    body = f'{{"access_token": "tok", "expires_in": {expiry}}}'.encode()
+    with (
+        serving(lambda _seen, _handler: (200, {}, body)) as plan,
+        pytest.raises(errors.UnexpectedAnswer, match="without a token"),
+    ):
+        TokenSource(ClientCredentials("id", MARKER, f"{plan.base_url}/token")).get()
+
+
+@pytest.mark.parametrize("token", ["a\r\nX-Other: 1", "a b", "", "é", 5, ["a"], {"a": 1}, None])
+def test_a_token_that_cannot_stand_in_a_header_is_none(token: Any) -> None:
+    body = json.dumps({"access_token": token}).encode()
+    with (
+        serving(lambda _seen, _handler: (200, {}, body)) as plan,
+        pytest.raises(errors.UnexpectedAnswer, match="without a token"),
+    ):
+        TokenSource(ClientCredentials("id", MARKER, f"{plan.base_url}/token")).get()
+
+
+def test_an_answer_without_end_is_not_read_to_its_end() -> None:
+    body = b'{"access_token": "tok", "x": "' + b"x" * 1_000_000 + b'"}'
+    with (
+        serving(lambda _seen, _handler: (200, {}, body)) as plan,
+        pytest.raises(errors.UnexpectedAnswer, match="without a token"),
+    ):
+        TokenSource(ClientCredentials("id", MARKER, f"{plan.base_url}/token")).get()
+
+
+def test_threads_that_wait_share_a_failure(limits: RetryLimits) -> None:
+    ready, go_on = threading.Barrier(17), threading.Event()
+
+    def down(_seen: Seen, _handler: object) -> tuple[int, dict[str, str], bytes]:
+        go_on.wait(30)
+        return 503, {}, b""
+
+    def ask() -> str:
+        ready.wait()
+        return source.get()
+
+    with serving(down) as plan:
+        source = TokenSource(ClientCredentials("id", MARKER, f"{plan.base_url}/token"), replace(limits, attempts=2))
+        with ThreadPoolExecutor(16) as pool:
+            asked = [pool.submit(ask) for _ in range(16)]
+            ready.wait()
+            go_on.set()
+            assert {type(each.exception()) for each in asked} == {errors.ServiceUnavailable}
+        assert len(plan.seen) < 2 * 16
+        with pytest.raises(errors.ServiceUnavailable):
+            source.get()
 
 
 def of(**given: str) -> ServiceAddress:
@@ -255,6 +298,78 @@ def test_an_address_that_cannot_be_used_is_refused(given: dict[str, str], said: 
     with pytest.raises(errors.InvalidConfiguration) as caught:
         of(**given)
     assert said in str(caught.value)
+
+
+ODD = [
+    "http://localhost#@evil.example.com",
+    "https://sh.example.com?x=",
+    "https://sh.example.com/?x=1",
+    "https://sh.example.com/#x",
+    "https://sh.example.com\r\nX-Other: 1",
+    "https://sh.example.com\n",
+    " https://sh.example.com",
+    "https://sh.example.com /x",
+    "https://sh.example.com\t",
+    "https://sh.example.com\\@evil.example.com",
+    "https:\\\\sh.example.com",
+    "https:sh.example.com",
+    "https:/sh.example.com",
+    "https:///sh.example.com",
+    "https://@sh.example.com",
+    "https://a@sh.example.com",
+    "https://sh.example.com:99999",
+    "https://sh.example.com:port",
+    "https://sh.example.com:443:443",
+    "https://sh.example.com/a/../b",
+    "https://sh.example.com/..",
+    "https://sh.example.com/a//b",
+    "https://sh.example.com/%2e%2e/b",
+    "https://sh.example.com/a;b",
+    "https://sh\uff0eexample.com",
+    "https://-sh.example.com",
+    "https://",
+    "https://[::1",
+    "file:///etc/passwd",
+]
+
+
+@pytest.mark.parametrize("address", ODD)
+@pytest.mark.parametrize(("field", "name"), [("base_url", "base URL"), ("token_url", "token URL")])
+def test_an_address_is_scheme_host_port_and_path_and_nothing_else(field: str, name: str, address: str) -> None:
+    good = {"base_url": "https://sh.example.com", "token_url": "https://sh.example.com/t"}
+    with pytest.raises(errors.InvalidConfiguration) as caught:
+        of(**{**good, field: address})
+    said = str(caught.value)
+    assert said.startswith(f"{name} = ")
+    assert "https://host[:port][/path]" in said
+    assert said.isprintable()
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["https://u:pass" + "pass@sh.example.com", "pass" + "pass@host", "https://sh.example.com/?token=pass" + "pass"],
+)
+def test_an_odd_address_is_shown_without_what_may_be_secret(address: str) -> None:
+    with pytest.raises(errors.InvalidConfiguration) as caught:
+        of(base_url="https://sh.example.com", token_url=address)
+    assert "passpass" not in everything_said(caught.value)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "https://sh.example.com",
+        "https://sh.example.com:8443/a/b-c_d.e~f/",
+        "https://SH.example.com",
+        "https://10.0.0.1",
+        "https://[2001:db8::1]:8443/a",
+        "https://a_b",
+        "https://identity.dataspace.copernicus.eu/auth/realms/CDSE/protocol/openid-connect/token",
+    ],
+)
+def test_an_ordinary_address_is_taken(address: str) -> None:
+    taken = of(base_url=address, token_url=address)
+    assert (taken.base_url, taken.token_url) == (address.rstrip("/"), address)
 
 
 def test_a_password_in_an_address_is_refused_and_not_shown() -> None:

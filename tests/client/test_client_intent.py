@@ -63,13 +63,78 @@ def test_nothing_is_found_in_foreign_descriptions(text: str) -> None:
         "airflow:0a1b2c3d/a/b/c#1a2b~1",
         "airflow:0a1b2c3d/a/b/c/d#1a2b3c4d5e6f7a8b~1",
         "airflow:0a1b2c3d/a b/c/d#1a2b3c4d5e6f7a8b~1",
-        "airflow:0a1b2c3d/a/b/c#1a2b3c4d5e6f7a8b~1 and more",
+        "airflow:0a1b2c3d/a/b/c#1a2b3c4d5e6f7a8b~1x",
+        "airflow:0a1b2c3d/a/b/c#1a2b3c4d5e6f7a8b~1.5",
+        "airflow:0a1b2c3d/a/b/c#1a2b3c4d5e6f7a8b~1-2",
+        "airflow:0a1b2c3d/a/b/c#1a2b3c4d5e6f7a8b~1~2",
+        "airflow:0a1b2c3d/a/b/c#1a2b3c4d5e6f7a8b~1/2",
+        "airflow:0a1b2c3d/a/b/c#1a2b3c4d5e6f7a8b~1^",
+        "airflow:0a1b2c3d/a/b/c#1a2b3c4d5e6f7a8b~1^1",
+        "airflow:0a1b2c3d/a/b/c#1a2b3c4d5e6f7a8b~1^1:",
+        "airflow:0a1b2c3d/a/b/c#1a2b3c4d5e6f7a8b~1^1:a_b",
+        "airflow:0a1b2c3d/a/b/c#1a2b3c4d5e6f7a8b~1234567890",
+        "airflow:0a1b2c3d/a/b/c#1a2b3c4d5e6f7a8b~\u0661",
+        "airflow:0a1b2c3d/a/b/c#1a2b3c4d5e6f7a8bf~1",
+        "airflow:0a1b2c3d/a/\u00e9/c#1a2b3c4d5e6f7a8b~1",
+        "myairflow:0a1b2c3d/a/b/c#1a2b3c4d5e6f7a8b~1",
+        "\u00e9airflow:0a1b2c3d/a/b/c#1a2b3c4d5e6f7a8b~1",
         "airflow:0a1b2c3d/a/b/c/1/2#1a2b3c4d5e6f7a8b~1",
         "airflow:a/b/c#1a2b3c4d5e6f7a8b~1",
         "airflow:0a1b2c3/a/b/c#1a2b3c4d5e6f7a8b~1",
     ],
 )
 def test_what_only_looks_like_a_tag_is_none(text: str) -> None:
+    assert Intent.found_in(text) is None
+
+
+texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=60) | st.sampled_from(
+    ["airflow:", "airflow:0a1b2c3d/a/b/c#", "~", "^1:", "| ", "copy of ", "airflow:0a1b2c3d/a/b/c#1a2b3c4d5e6f7a8b~1x"]
+)
+restarts = st.builds(
+    Intent,
+    ids,
+    ids,
+    ids,
+    st.integers(-1, 100_000),
+    digests,
+    st.integers(0, 1000),
+    st.integers(1, 20),
+    st.from_regex(r"[a-z0-9]{1,12}(-[a-z0-9]{1,12}){0,4}", fullmatch=True),
+    installations,
+)
+# What people put between a text and another one.
+before, after = (
+    st.sampled_from(list(" \n\t|([\"'=,;-")),
+    st.sampled_from([*" \n\t|)]\"',;!?", ". ", ": ", " - ", "- ", "..."]),
+)
+
+
+@given(intents | restarts, texts, before, after, texts)
+def test_text_before_and_after_does_not_hide_a_tag(
+    intent: Intent, one: str, gap: str, other_gap: str, two: str
+) -> None:
+    assert Intent.found_in(f"{one}{gap}{intent.tag}{other_gap}{two}") == (Intent.found_in(two) or intent)
+    assert Intent.found_in(f"{intent.tag}{other_gap}{two}") == (Intent.found_in(two) or intent)
+    assert Intent.found_in(f"{one}{gap}{intent.tag}") == intent
+
+
+@given(intents | restarts, intents | restarts, after)
+def test_the_last_of_several_tags_counts(one: Intent, other: Intent, gap: str) -> None:
+    assert Intent.found_in(f"copy of {one.tag}{gap} | {other.tag}{gap}") == other
+    assert Intent.found_in(f"{one.tag} | {other.tag}/x") == one
+
+
+@given(intents | restarts, texts, st.integers(0, 400))
+def test_a_tag_that_was_cut_off_is_never_read_as_that_of_another_generation(intent: Intent, one: str, cut: int) -> None:
+    """A description may have a greatest length; what is left of a tag is read as nothing, or as a beginning of it."""
+    found = Intent.found_in(f"{one} {intent.tag[: len(intent.tag) - cut]}")
+    if found is not None and found != Intent.found_in(one):
+        assert intent.tag.startswith(found.tag)
+        assert (found.round > 0) == (intent.round > 0)
+
+
+def test_a_long_text_is_read_in_no_time() -> None:
+    text = "airflow:0a1b2c3d/" * 100_000 + "a" * 1_000_000 + "~" * 100_000
     assert Intent.found_in(text) is None
 
 

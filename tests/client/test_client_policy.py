@@ -310,3 +310,12 @@ def test_no_error_shows_a_secret(status: int, key: str, form: str, around: str) 
     said = everything_said(caught.value)
     assert "MARKER" not in said
     assert "MARKER" not in repr(CREATE)
+
+
+def test_of_thousands_of_violations_the_first_are_shown() -> None:
+    entries = [{"parameter": f"p{n}", "violation": "x" * 400} for n in range(5000)]
+    error = refused(READ, 400, json.dumps({"error": {"message": "no", "errors": entries}}).encode())
+    assert "\n  p19: xxx" in str(error)
+    assert str(error).endswith("\n  and 4,980 more")
+    assert len(str(error)) < 10_000
+    assert len(error.violations) == 20

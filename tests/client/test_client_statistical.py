@@ -351,6 +351,27 @@ def test_the_tag_is_the_last_line_of_the_script() -> None:
     assert batch_statistical.check(tagged) == tagged
 
 
+@pytest.mark.parametrize("added", ["\n// mine", "\nfunction more() {}\n", " ", "\r\n", "\n// airflow: not one"])
+def test_what_is_written_after_the_tag_does_not_hide_it(added: str) -> None:
+    body = batch_statistical_document()
+    script = body["aggregation"]["evalscript"].rstrip()
+    tagged = batch_statistical.tagged(body, TAG)
+    tagged["aggregation"]["evalscript"] += added
+    assert Intent.found_in(batch_statistical.tag_of(tagged)) == Intent.found_in(TAG)
+    left = batch_statistical.untagged(tagged)["aggregation"]["evalscript"]
+    assert left.startswith(script)
+    assert left.rstrip() == f"{script}{added}".rstrip()
+
+
+@pytest.mark.parametrize("odd", [None, [], 5, "x", {"evalscript": None}, {"evalscriptReference": {"s3": None}}])
+def test_a_request_of_any_shape_can_be_looked_at(odd: object) -> None:
+    request = {"aggregation": odd, "output": odd, "input": odd}
+    assert Intent.found_in(batch_statistical.tag_of(request)) is None
+    assert batch_statistical.untagged(request) == request
+    assert batch_statistical.delivery_url(request) == ""
+    assert batch_statistical.features_url(request) is None
+
+
 def test_the_tag_is_in_the_name_of_a_long_script() -> None:
     name = batch_statistical.script_name(TAG)
     assert re.fullmatch("[A-Za-z0-9_.-]+", name)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gzip
 import json
 import logging
 import socket
 import threading
+import tracemalloc
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -18,7 +20,7 @@ from typing import Any, TypeVar
 import aiohttp
 import pytest
 
-from airflow_provider_sentinelhub.client import errors, transport
+from airflow_provider_sentinelhub.client import errors, exchanges
 from airflow_provider_sentinelhub.client.api import batch_v2
 from airflow_provider_sentinelhub.client.auth import ClientCredentials, TokenSource
 from airflow_provider_sentinelhub.client.call import Call
@@ -189,7 +191,7 @@ async def test_no_connection_in_time_means_nothing_was_sent(
     deaf: str, sending: Sending, tokens: TokenSource, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tokens.get()
-    monkeypatch.setattr(transport, "CONNECT_TIMEOUT_S", 0.1)
+    monkeypatch.setattr(exchanges, "CONNECT_TIMEOUT_S", 0.1)
     address = ServiceAddress.of(deployment="custom", base_url=deaf, token_url=deaf, layout="new")
     async with sending(address, tokens, RetryLimits(attempts=2, base=0.01)) as send:
         with pytest.raises(errors.ServiceUnavailable, match="Gave up after 2 attempts") as caught:
@@ -403,3 +405,102 @@ def test_many_threads_share_a_sender(
         assert {grid.id for grid in pool.map(lambda _: sender.send(GRID), range(24))} == {2}
     sender.close()
     assert sim.requests()["total"] == 25
+
+
+# --- bounds ---------------------------------------------------------------------------------------------------------
+
+
+def bomb(status: int, megabytes: int) -> Callable[[Seen, object], tuple[int, dict[str, str], bytes]]:
+    """A JSON text of so many megabytes, and a thousandth of that on the wire."""
+    packed = gzip.compress(b'{"error": {"message": "' + b"x" * (megabytes * 1_000_000) + b'"}}')
+    return lambda _seen, _handler: (status, {"Content-Encoding": "gzip"}, packed)
+
+
+async def test_a_bomb_is_not_unpacked(sending: Sending, limits: RetryLimits) -> None:
+    with service(bomb(200, 100)) as (plan, tokens):
+        async with sending(plan.address, tokens, limits) as send:
+            tracemalloc.start()
+            with pytest.raises(errors.UnexpectedAnswer, match=r"200 with more than 8,388,608 bytes, and no more") as e:
+                await send(GRID)
+            _, peak = tracemalloc.get_traced_memory()
+            tracemalloc.stop()
+            assert peak < 40_000_000
+            assert not e.value.retryable
+            # It was carried out all the same.
+            with pytest.raises(errors.OutcomeUnknown, match="with more than 8,388,608 bytes"):
+                await send(CREATE)
+    assert len(api_calls(plan)) == 2
+
+
+async def test_the_bound_is_that_of_the_call(sending: Sending, limits: RetryLimits) -> None:
+    body = json.dumps({"data": [], "x": "x" * 9_000_000}).encode()
+    with service(lambda _seen, _handler: (200, {}, body)) as (plan, tokens):
+        async with sending(plan.address, tokens, limits) as send:
+            assert (await send(batch_v2.page())).data == []
+            assert (await send(replace(batch_v2.page(), max_bytes=len(body)))).data == []
+            with pytest.raises(errors.UnexpectedAnswer):
+                await send(replace(batch_v2.page(), max_bytes=len(body) - 1))
+
+
+@pytest.mark.parametrize(("status", "calls"), [(400, 1), (503, 5)])
+async def test_a_long_error_is_the_error_it_is(status: int, calls: int, sending: Sending, limits: RetryLimits) -> None:
+    with service(bomb(status, 20)) as (plan, tokens):
+        async with sending(plan.address, tokens, limits) as send:
+            with pytest.raises(errors.ApiError, match=str(status)) as caught:
+                await send(GRID)
+    assert caught.value.retryable == (status == 503)
+    assert len(str(caught.value)) < 1000
+    assert len(api_calls(plan)) == calls
+
+
+async def test_an_answer_that_trickles_is_given_up(sending: Sending) -> None:
+    over = threading.Event()
+
+    def trickle(_seen: Seen, handler: BaseHTTPRequestHandler) -> None:
+        handler.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n")
+        while not over.wait(0.02):
+            handler.wfile.write(b" ")
+
+    with service(trickle) as (plan, tokens):
+        async with sending(plan.address, tokens, RetryLimits(attempts=2, base=0.01)) as send:
+            with pytest.raises(errors.ServiceUnavailable, match="Gave up after 2 attempts"):
+                await send(replace(GRID, total_s=0.3))
+            with pytest.raises(errors.OutcomeUnknown):
+                await send(replace(CREATE, total_s=0.3))
+        over.set()
+    assert len(api_calls(plan)) == 3
+
+
+async def test_a_connection_is_used_again(sending: Sending, limits: RetryLimits) -> None:
+    ports = set()
+
+    def answer(_seen: Seen, handler: BaseHTTPRequestHandler) -> tuple[int, dict[str, str], bytes]:
+        ports.add(handler.client_address[1])
+        return 200, {}, b'{"data": []}'
+
+    with service(answer) as (plan, tokens):
+        async with sending(plan.address, tokens, limits) as send:
+            for _ in range(3):
+                await send(batch_v2.page())
+    assert len(ports) == 1
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"[" * 5_000_000,
+        b'{"id":' * 1_000_000,
+        b'{"id": ' + b"1" * 5_000_000 + b"}",
+        b'{"id": 1e' + b"9" * 1_000_000 + b"}",
+        b'{"id": "' + b"\\u0000" * 1_000_000,
+        b"\xff" * 5_000_000,
+        b'{"id": "\\ud800"}',
+    ],
+    ids=["lists", "objects", "digits", "exponent", "no end", "no text", "half a character"],
+)
+async def test_hostile_json_is_an_error_like_any_other(body: bytes, sending: Sending, limits: RetryLimits) -> None:
+    with service(lambda _seen, _handler: (200, {}, body)) as (plan, tokens):
+        async with sending(plan.address, tokens, limits) as send:
+            with pytest.raises(errors.UnexpectedAnswer, match="a body that the API does not promise") as caught:
+                await send(GRID)
+    assert len(everything_said(caught.value)) < 10_000

@@ -162,3 +162,18 @@ def test_a_pause_is_always_sensible(poll: float, deadline: float | None, events:
         if until is not None:
             assert clock.now + pause <= max(until, clock.now) + 1e-6
         assert watch.is_late == (until is not None and clock.now >= until)
+
+
+def test_a_look_ends_not_much_after_the_deadline(clock: Clock) -> None:
+    assert Watch(poll_interval=60, clock=clock).patience() is None
+    watch = Watch(poll_interval=60, clock=clock, deadline=clock.now + 100)
+    assert watch.patience() == 100
+    # The last look begins when the deadline has passed.
+    clock.now += 101
+    assert watch.patience() == 30
+
+
+def test_a_look_that_took_too_long_says_so() -> None:
+    assert Watch(poll_interval=60).missed(TimeoutError()) == (
+        "Could not look at the task; the wait goes on. There was no answer in time."
+    )

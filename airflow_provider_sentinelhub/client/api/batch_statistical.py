@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_sentinelhub.client.api.tasks import TaskCalls
 from airflow_provider_sentinelhub.client.call import Call
 from airflow_provider_sentinelhub.client.deployments import Service
+from airflow_provider_sentinelhub.client.intent import TAG
 from airflow_provider_sentinelhub.client.intervals import cut, written
 from airflow_provider_sentinelhub.client.models.answers import BatchTask
-from airflow_provider_sentinelhub.client.models.common import from_text, validated
+from airflow_provider_sentinelhub.client.models.common import from_text, inside, validated
 from airflow_provider_sentinelhub.client.models.statistical import BatchStatisticalRequest
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ start = _TASKS.start
 stop = _TASKS.stop
 
 _COMMENT = "\n// "
+_TAG_LINE = re.compile(rf"{_COMMENT}{TAG}[ \t\r]*(?=\n|\Z)")
 _SCRIPT_NAME = re.compile(r"/airflow-([A-Za-z0-9_-]+)\.js$")
 
 
@@ -80,29 +82,27 @@ def script_name(tag: str) -> str:
 
 def tag_of(request: Mapping[str, Any]) -> str:
     """
-    Return the text that ends with the tag, where a request has one: its evalscript, or the name of that.
+    Return the text that has the tag in it, where a request has one: its evalscript, or the name of that.
 
     :param request: The request as the service describes it.
     """
-    aggregation = request.get("aggregation", {})
-    reference = aggregation.get("evalscriptReference", {}).get("s3", {}).get("url", "")
-    if found := _SCRIPT_NAME.search(reference):
+    reference = inside(request, "aggregation", "evalscriptReference", "s3", "url")
+    if found := _SCRIPT_NAME.search(str(reference or "")):
         with contextlib.suppress(ValueError):
             return base64.urlsafe_b64decode(f"{found[1]}===").decode()
-    return str(aggregation.get("evalscript") or "")
+    return str(inside(request, "aggregation", "evalscript") or "")
 
 
 def untagged(request: Mapping[str, Any]) -> dict[str, Any]:
     """
-    Return a request without the comment at the end of its evalscript.
+    Return a request without the comments in its evalscript that hold nothing but a tag.
 
     :param request: The request as the service describes it.
     """
-    aggregation = request.get("aggregation", {})
-    script, _, last = str(aggregation.get("evalscript") or "").rpartition(_COMMENT)
-    if not last.startswith("airflow:"):
+    script = inside(request, "aggregation", "evalscript")
+    if not isinstance(script, str):
         return dict(request)
-    return {**request, "aggregation": {**aggregation, "evalscript": script}}
+    return {**request, "aggregation": {**request["aggregation"], "evalscript": _TAG_LINE.sub("", script)}}
 
 
 def delivery_url(request: Mapping[str, Any]) -> str:
@@ -111,7 +111,7 @@ def delivery_url(request: Mapping[str, Any]) -> str:
 
     :param request: The request as the service describes it.
     """
-    return str(request.get("output", {}).get("s3", {}).get("url", ""))
+    return str(inside(request, "output", "s3", "url") or "")
 
 
 def check_retry(body: Mapping[str, Any]) -> None:
@@ -152,7 +152,7 @@ def features_url(request: Mapping[str, Any]) -> str | None:
 
     :param request: The request, also as the service describes it.
     """
-    url = request.get("input", {}).get("features", {}).get("s3", {}).get("url")
+    url = inside(request, "input", "features", "s3", "url")
     return None if url is None else str(url)
 
 

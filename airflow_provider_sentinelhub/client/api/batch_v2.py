@@ -16,7 +16,7 @@ from airflow_provider_sentinelhub.client.deployments import Service
 from airflow_provider_sentinelhub.client.errors import InvalidParameter
 from airflow_provider_sentinelhub.client.models.answers import GridDescription, GridPage
 from airflow_provider_sentinelhub.client.models.batch_v2 import BatchV2Request
-from airflow_provider_sentinelhub.client.models.common import from_text, validated
+from airflow_provider_sentinelhub.client.models.common import from_text, inside, validated
 
 if TYPE_CHECKING:
     from airflow_provider_sentinelhub.client.retry import Retry
@@ -58,7 +58,7 @@ def tagged(body: Mapping[str, Any], tag: str) -> dict[str, Any]:
 
 def tag_of(request: Mapping[str, Any]) -> str:
     """
-    Return the text that ends with the tag, where a request has one: its description.
+    Return the text that has the tag in it, where a request has one: its description.
 
     :param request: The request as the service describes it.
     """
@@ -80,9 +80,8 @@ def delivery_url(request: Mapping[str, Any]) -> str:
 
     :param request: The request as the service describes it.
     """
-    delivery = request.get("output", {}).get("delivery", {})
-    bucket = delivery.get("s3") or delivery.get("gs") or {}
-    return str(bucket.get("url", ""))
+    delivery = inside(request, "output", "delivery")
+    return str(inside(delivery, "s3", "url") or inside(delivery, "gs", "url") or "")
 
 
 def check_retry(body: Mapping[str, Any]) -> None:
@@ -134,8 +133,8 @@ def features_url(request: Mapping[str, Any]) -> str | None:
 
     :param request: The request, also as the service describes it.
     """
-    buckets = request.get("input", {}).get("features", {})
-    return next((str(bucket["url"]) for bucket in buckets.values()), None)
+    urls = [inside(request, "input", "features", kind, "url") for kind in ("s3", "gs")]
+    return next((str(url) for url in urls if url), None)
 
 
 def update_description(task_id: str, description: str) -> Call[dict[str, Any]]:

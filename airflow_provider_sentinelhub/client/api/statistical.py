@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from airflow_provider_sentinelhub.client.call import Call, Repeat
+from airflow_provider_sentinelhub.client.call import MIB, Call, Repeat
 from airflow_provider_sentinelhub.client.deployments import Service
 from airflow_provider_sentinelhub.client.models.common import from_text, validated
 from airflow_provider_sentinelhub.client.models.statistical import StatisticalRequest
@@ -50,4 +50,5 @@ def statistics(body: Mapping[str, Any], secrets: tuple[str, ...] = ()) -> Call[S
         secrets=secrets,
         # It is computed while one waits, and what is given up too early is charged all the same.
         patience_s=300.0,
+        max_bytes=64 * MIB,
     )

@@ -12,14 +12,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_sentinelhub.client.call import Call, Repeat, nothing
+from airflow_provider_sentinelhub.client.call import MIB, Call, Repeat, nothing
 from airflow_provider_sentinelhub.client.errors import InvalidParameter
-from airflow_provider_sentinelhub.client.models.answers import BatchTask, TaskPage
+from airflow_provider_sentinelhub.client.models.answers import ID, BatchTask, TaskPage
 
 if TYPE_CHECKING:
     from airflow_provider_sentinelhub.client.deployments import Service
-
-_ID = re.compile("[A-Za-z0-9-]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +63,16 @@ class TaskCalls:
             query["count"] = str(count)
         if token is not None:
             query["viewtoken"] = token
-        return Call("GET", self.service, self.path, TaskPage.model_validate, "list the batch tasks", query=query)
+        # Each of a hundred tasks comes with its request, geometries included.
+        return Call(
+            "GET",
+            self.service,
+            self.path,
+            TaskPage.model_validate,
+            "list the batch tasks",
+            query=query,
+            max_bytes=64 * MIB,
+        )
 
     def get(self, task_id: str) -> Call[BatchTask]:
         """
@@ -126,7 +133,7 @@ class TaskCalls:
         :raises InvalidParameter: It cannot be one.
         """
         # An id may come from a template: nothing at all asks for the list, and a slash would lead anywhere else.
-        if not _ID.fullmatch(task_id) or task_id == "None":
+        if not re.fullmatch(ID, task_id) or task_id == "None":
             raise InvalidParameter(
                 "batch_task_id",
                 task_id,

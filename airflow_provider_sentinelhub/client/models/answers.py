@@ -6,12 +6,46 @@ Source: https://docs.planet.com/develop/apis/batch-processing/reference/
 
 from __future__ import annotations
 
+import math
+import re
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any
 
-from pydantic import AliasChoices, Field
+from pydantic import AliasChoices, BeforeValidator, Field
 
-from airflow_provider_sentinelhub.client.models.common import AnswerModel
+from airflow_provider_sentinelhub.client.models.common import AnswerModel, inside
+
+ID = r"[A-Za-z0-9-]+"
+"""A regular expression for the id of a task, which becomes part of addresses and of names in a bucket."""
+
+
+def _moment(given: Any) -> datetime | None:
+    try:
+        moment = datetime.fromisoformat(given) if isinstance(given, str) else given
+    except ValueError:
+        return None
+    # Without a zone it cannot be compared with anything.
+    return moment if isinstance(moment, datetime) and moment.tzinfo is not None else None
+
+
+def _number(given: Any) -> float | None:
+    try:
+        number = float(given)
+    except (ValueError, TypeError, OverflowError):
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _text(given: Any) -> str:
+    return given if isinstance(given, str) else ""
+
+
+# What is said of a task beside its id and status is read where it can be: it stands in the way of nothing.
+Moment = Annotated[datetime | None, BeforeValidator(_moment)]
+Number = Annotated[float | None, BeforeValidator(_number)]
+Word = Annotated[str | None, BeforeValidator(lambda given: given if isinstance(given, str) else None)]
+Object = Annotated[dict[str, Any], BeforeValidator(lambda given: given if isinstance(given, dict) else {})]
 
 
 class BatchTask(AnswerModel):
@@ -31,25 +65,37 @@ class BatchTask(AnswerModel):
     :param request: The request with defaults filled in and credentials masked.
     """
 
-    id: str
+    id: Annotated[str, Field(pattern=f"^{ID}$")]
     status: str
-    user_action: str = "NONE"
-    user_action_updated: datetime | None = None
-    created: datetime | None = None
-    last_updated: datetime | None = None
-    completion_percentage: float | None = None
+    user_action: Annotated[str, BeforeValidator(lambda given: _text(given) or "NONE")] = "NONE"
+    user_action_updated: Moment = None
+    created: Moment = None
+    last_updated: Moment = None
+    completion_percentage: Number = None
     # The document of Batch Statistical spells it costPu; its answers do not.
-    cost_pu: Annotated[
-        float | None, Field(alias="costPU", validation_alias=AliasChoices("costPU", "costPu", "cost_pu"))
-    ] = None
-    error: str | None = None
-    stopped_status_reason: str | None = None
-    request: dict[str, Any] = Field(default_factory=dict, repr=False)
+    cost_pu: Annotated[Number, Field(alias="costPU", validation_alias=AliasChoices("costPU", "costPu", "cost_pu"))] = (
+        None
+    )
+    error: Word = None
+    stopped_status_reason: Word = None
+    request: Object = Field(default_factory=dict, repr=False)
 
     @property
     def skips_existing(self) -> bool:
         """Whether features whose results exist are not processed."""
-        return self.request.get("output", {}).get("skipExisting") is True
+        return inside(self.request, "output", "skipExisting") is True
+
+
+class ListedTask(BatchTask):
+    """
+    A task in a list, which others write to as well: no row is so odd that the others could not be read.
+
+    :param id: Its id; empty where there is none that could be one.
+    :param status: Its status; empty where there is none.
+    """
+
+    id: Annotated[str, BeforeValidator(lambda given: given if re.fullmatch(ID, _text(given)) else "")] = ""
+    status: Annotated[str, BeforeValidator(_text)] = ""
 
     @property
     def was_skipped(self) -> bool:
@@ -67,19 +113,27 @@ class Links(AnswerModel):
     :param next_token: ``viewtoken`` of the next page; absent on the last.
     """
 
-    next_token: str | None = None
+    next_token: Annotated[str | None, Field(coerce_numbers_to_str=True)] = None
+
+
+def _rows(given: Any) -> Any:
+    return [row for row in given if isinstance(row, Mapping)] if isinstance(given, list) else given
+
+
+# Null means the same as nothing.
+_Links = Annotated[Links, BeforeValidator(lambda given: {} if given is None else given)]
 
 
 class TaskPage(AnswerModel):
     """
     One page of the list of tasks.
 
-    :param data: The tasks.
+    :param data: The tasks; what is no object is left out.
     :param links: Where the next page lies.
     """
 
-    data: list[BatchTask]
-    links: Links = Links()
+    data: Annotated[list[ListedTask], BeforeValidator(_rows)]
+    links: _Links = Links()
 
 
 class GridProperties(AnswerModel):
@@ -121,4 +175,4 @@ class GridPage(AnswerModel):
     """
 
     data: list[GridDescription]
-    links: Links = Links()
+    links: _Links = Links()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import re
+from collections.abc import Mapping
 from typing import Annotated, Any, NoReturn, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
@@ -74,6 +75,18 @@ def without_nulls(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: without_nulls(item) for key, item in value.items() if item is not None}
     return [without_nulls(item) for item in value] if isinstance(value, list) else value
+
+
+def inside(value: Any, *steps: str) -> Any:
+    """
+    Return what lies in JSON of any shape; ``None`` where it does not lie there.
+
+    :param value: JSON, as somebody else wrote it.
+    :param steps: Names of the fields that lead there.
+    """
+    for step in steps:
+        value = value.get(step) if isinstance(value, Mapping) else None
+    return value
 
 
 def _flag(value: Any) -> bool:
