@@ -85,6 +85,14 @@ class BatchTask(AnswerModel):
         """Whether features whose results exist are not processed."""
         return inside(self.request, "output", "skipExisting") is True
 
+    @property
+    def was_skipped(self) -> bool:
+        """Whether it had nothing to do, because all its results were there already."""
+        # With skipExisting, a task whose results all exist is DONE after the analysis: it costs nothing and leaves no
+        # execution database.
+        is_over = self.status == "DONE" and self.user_action in {"ANALYSE", "START"}
+        return is_over and self.skips_existing and not self.cost_pu
+
 
 class ListedTask(BatchTask):
     """
@@ -96,14 +104,6 @@ class ListedTask(BatchTask):
 
     id: Annotated[str, BeforeValidator(lambda given: given if re.fullmatch(ID, _text(given)) else "")] = ""
     status: Annotated[str, BeforeValidator(_text)] = ""
-
-    @property
-    def was_skipped(self) -> bool:
-        """Whether it had nothing to do, because all its results were there already."""
-        # With skipExisting, a task whose results all exist is DONE after the analysis: it costs nothing and leaves no
-        # execution database.
-        is_over = self.status == "DONE" and self.user_action in {"ANALYSE", "START"}
-        return is_over and self.skips_existing and not self.cost_pu
 
 
 class Links(AnswerModel):
