@@ -92,7 +92,7 @@ def _storage(hook: SentinelHubBatchHook) -> Storage:
     :raises InvalidConfiguration: Airflow may not assume the role.
     :raises StorageUnavailable: AWS could not be asked; that may pass.
     """
-    from botocore.exceptions import BotoCoreError, ClientError  # type: ignore[import-untyped]  # ships no types
+    from botocore.exceptions import BotoCoreError, ClientError
 
     try:
         return hook.storage
