@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from airflow_provider_sentinelhub.client.errors import ArtifactCorrupt, StorageUnavailable
+from airflow_provider_sentinelhub.client.text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -85,8 +86,8 @@ def reading(path: Path, what: str) -> Iterator[None]:
         # Sorting spills to disk: a full disk says nothing about the file.
         if getattr(error, "sqlite_errorcode", 0) & 0xFF in _OF_THIS_MACHINE:
             raise StorageUnavailable(
-                f"Could not read {path.name}: SQLite says: {error}. Free memory or space in the temporary folder of "
-                "this worker, then try again."
+                f"Could not read {path.name}: SQLite says: {one_line(error)}. Free memory or space in the temporary "
+                "folder of this worker, then try again."
             ) from error
         raise corrupt(path, what, f"SQLite says: {error}") from error
     except UnicodeDecodeError as error:
@@ -160,7 +161,7 @@ def corrupt(path: Path, what: str, found: str) -> ArtifactCorrupt:
     :param what: What it should be.
     :param found: What was found, and what was expected where that is not obvious.
     """
-    return ArtifactCorrupt(f"{path.name} is not a usable {what}: {found}{_ADVICE}")
+    return ArtifactCorrupt(f"{path.name} is not a usable {what}: {one_line(found)}{_ADVICE}")
 
 
 def found_in(error: ArtifactCorrupt) -> str:

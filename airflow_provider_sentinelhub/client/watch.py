@@ -12,7 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from airflow_provider_sentinelhub.client.errors import ApiError
+from airflow_provider_sentinelhub.client.errors import ApiError, SentinelHubError
+from airflow_provider_sentinelhub.client.text import one_line
 
 if TYPE_CHECKING:
     from airflow_provider_sentinelhub.client.models.answers import BatchTask
@@ -88,7 +89,8 @@ class Watch:
             self._refused_since = self.clock()
         if self._misses > 1:
             return None
-        return f"Could not look at the task; the wait goes on. {error}"
+        said = str(error) if isinstance(error, SentinelHubError) else one_line(error)
+        return f"Could not look at the task; the wait goes on. {said}"
 
     @property
     def is_late(self) -> bool:

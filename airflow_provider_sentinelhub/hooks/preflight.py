@@ -12,6 +12,7 @@ from airflow_provider_sentinelhub.client.errors import (
     InvalidParameter,
     StorageUnavailable,
 )
+from airflow_provider_sentinelhub.client.text import one_line
 
 if TYPE_CHECKING:
     from airflow_provider_sentinelhub.artifacts.storage import Storage
@@ -98,12 +99,13 @@ def _storage(hook: SentinelHubBatchHook) -> Storage:
         return hook.storage
     except ClientError as e:
         raise InvalidConfiguration(
-            f"AWS connection {hook.aws_conn_id!r}: Airflow cannot use it to look at the bucket ({e}). Let the "
-            f"connection's own identity assume its role. {OPT_OUT}"
+            f"AWS connection {hook.aws_conn_id!r}: Airflow cannot use it to look at the bucket ({one_line(e)}). Let "
+            f"the connection's own identity assume its role. {OPT_OUT}"
         ) from e
     except BotoCoreError as e:
         raise StorageUnavailable(
-            f"AWS connection {hook.aws_conn_id!r}: AWS could not be asked for credentials ({e}). Try again later."
+            f"AWS connection {hook.aws_conn_id!r}: AWS could not be asked for credentials ({one_line(e)}). Try again "
+            "later."
         ) from e
 
 

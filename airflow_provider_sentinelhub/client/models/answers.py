@@ -9,9 +9,13 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any
 
-from pydantic import AliasChoices, Field
+from pydantic import AfterValidator, AliasChoices, Field
 
 from airflow_provider_sentinelhub.client.models.common import AnswerModel
+from airflow_provider_sentinelhub.client.text import one_line
+
+Said = Annotated[str, AfterValidator(one_line)]
+"""The service's words, fit to be shown."""
 
 
 class BatchTask(AnswerModel):
@@ -32,8 +36,8 @@ class BatchTask(AnswerModel):
     """
 
     id: str
-    status: str
-    user_action: str = "NONE"
+    status: Said
+    user_action: Said = "NONE"
     user_action_updated: datetime | None = None
     created: datetime | None = None
     last_updated: datetime | None = None
@@ -42,8 +46,8 @@ class BatchTask(AnswerModel):
     cost_pu: Annotated[
         float | None, Field(alias="costPU", validation_alias=AliasChoices("costPU", "costPu", "cost_pu"))
     ] = None
-    error: str | None = None
-    stopped_status_reason: str | None = None
+    error: Said | None = None
+    stopped_status_reason: Said | None = None
     request: dict[str, Any] = Field(default_factory=dict, repr=False)
 
     @property
