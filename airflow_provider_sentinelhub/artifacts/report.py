@@ -82,6 +82,7 @@ class ErrorGroup:
         # What features are called, and what the service says of them, is shown from here on, and nothing else.
         object.__setattr__(self, "message", one_line(self.message, _MAX_MESSAGE))
         object.__setattr__(self, "examples", _printable(self.examples))
+        object.__setattr__(self, "hint", one_line(self.hint, _MAX_MESSAGE))
 
 
 @dataclass(frozen=True, slots=True)
