@@ -41,17 +41,6 @@ def test_a_report_shows_nothing_that_cannot_be_printed(tmp_path: Path, rows: lis
     json.dumps(report.to_dict())
 
 
-def test_a_name_or_message_makes_no_line_of_its_own(tmp_path: Path) -> None:
-    def lines(text: str) -> list[str]:
-        path = tmp_path / "execution.sqlite"
-        path.unlink(missing_ok=True)
-        write_execution_db(path, [(1, text, "FATAL", text, 0), (2, text, text, "", 0)])
-        return read_execution_db(path).text().split("\n")
-
-    assert len(lines(EVIL)) == len(lines("harmless"))
-    assert not any(line.startswith("2026") for line in lines(EVIL))
-
-
 def test_equal_messages_stay_one_group(tmp_path: Path) -> None:
     rows = [(n, f"tile-{n}", "FATAL", f"tile-{n}: \x1b[2J\u202e{n}\nof {n} s", 0) for n in range(20)]
     (group,) = read_execution_db(write_execution_db(tmp_path / "x.sqlite", rows)).error_groups
