@@ -238,7 +238,7 @@ class Storage:
                 # Few parts at a time: on a slow line many would each run into the read timeout.
                 self._ask(location, lambda store: store.put(location.key, source, chunk_size=_PART, max_concurrency=2))
             except FileNotFoundError as error:
-                raise storage_unavailable("write", location, error) from error
+                raise storage_unavailable("write", location, error) from StorageAnswer(error)
 
     def list(self, prefix_url: str) -> Iterator[ObjectMeta]:
         """
@@ -273,7 +273,7 @@ class Storage:
                 self._ask(location, lambda store: store.delete(location.key))
             except FileNotFoundError as error:
                 if is_missing_bucket(error):
-                    raise storage_unavailable("delete", location, error) from error
+                    raise storage_unavailable("delete", location, error) from StorageAnswer(error)
 
     def _get(self, location: Location) -> GetResult:
         return self._ask(location, lambda store: store.get(location.key))
@@ -301,9 +301,8 @@ def _speaking(action: str, location: Location) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:
-        # The library's own words hold the whole of an answer: they are kept out of what tracebacks show.
         if is_missing_bucket(error):
-            raise storage_unavailable(action, location, error) from None
+            raise storage_unavailable(action, location, error) from StorageAnswer(error)
         raise ArtifactMissing(
             f"There is no {location}. Check the path; while a task runs the object may still come."
         ) from None
@@ -312,9 +311,9 @@ def _speaking(action: str, location: Location) -> Iterator[None]:
             raise ArtifactMissing(f"There is no {location}: a folder in its path is a file.") from None
         if action == "delete" and is_status(error, 404) and not is_missing_bucket(error):
             return
-        raise storage_unavailable(action, location, error) from None
+        raise storage_unavailable(action, location, error) from StorageAnswer(error)
     except (StorageAnswer, ValueError, PermissionError) as error:
-        raise storage_unavailable(action, location, error) from None
+        raise storage_unavailable(action, location, error) from StorageAnswer(error)
 
 
 def _meta(location: Location, found: dict[str, Any]) -> ObjectMeta:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from airflow_provider_sentinelhub.artifacts.location import without_secrets
 from airflow_provider_sentinelhub.client.errors import StorageUnavailable
-from airflow_provider_sentinelhub.client.text import one_line
+from airflow_provider_sentinelhub.client.text import one_line, printable
 
 if TYPE_CHECKING:
     from airflow_provider_sentinelhub.artifacts.location import Location
@@ -59,10 +59,13 @@ BUSY = frozenset({429, 500, 502, 503, 504})
 
 class StorageAnswer(Exception):
     """
-    A bucket's answer to a listing, which is not asked for by the client library; in the library's form.
+    What a bucket answered, fit to be shown in a traceback; the client library's own errors are not.
 
-    :param said: What it answered.
+    :param said: The answer, or the library's error.
     """
+
+    def __init__(self, said: object) -> None:
+        super().__init__(printable(without_secrets(str(said))))
 
 
 def is_missing_bucket(error: BaseException) -> bool:
