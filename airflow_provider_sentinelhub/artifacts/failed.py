@@ -10,6 +10,7 @@ from airflow_provider_sentinelhub.artifacts.causes import cause_of
 from airflow_provider_sentinelhub.artifacts.messages import without_name
 from airflow_provider_sentinelhub.artifacts.report import FeatureOutcome
 from airflow_provider_sentinelhub.client.errors import ArtifactCorrupt, InvalidParameter
+from airflow_provider_sentinelhub.client.text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -79,7 +80,7 @@ def failed_features(
                         break
         except (pa.ArrowException, KeyError) as error:
             raise ArtifactCorrupt(
-                f"{report_url} is not a usable report: {error}. Give the report_url of a task's result."
+                f"{report_url} is not a usable report: {one_line(error)}. Give the report_url of a task's result."
             ) from error
     return found
 
@@ -111,7 +112,7 @@ def _described(rows: pa.Table) -> Iterator[dict[str, Any]]:
         yield {
             "name": name,
             "outcome": row["outcome"],
-            "error": error if error is None or len(error) <= _MAX_ERROR else f"{error[: _MAX_ERROR - 3]}...",
+            "error": None if error is None else one_line(error, _MAX_ERROR),
             # As in a report's groups; and a message that differs in the name only is judged once.
             "kind": cause_of(without_name(error, name) if error else None).kind.value,
             "epsg": row["epsg"],

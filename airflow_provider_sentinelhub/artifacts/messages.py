@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from airflow_provider_sentinelhub.artifacts.causes import Cause, cause_of
 from airflow_provider_sentinelhub.artifacts.report import ErrorGroup
+from airflow_provider_sentinelhub.client.text import printable
 
 if TYPE_CHECKING:
     from airflow_provider_sentinelhub.artifacts.report import FeatureOutcome
@@ -90,7 +91,8 @@ class ErrorGroups:
         :param name: Its name.
         :param message: Its message, if it has one.
         """
-        text = message[:_MAX_MESSAGE].strip() if message else ""
+        # Before anything is taken out of it: half a sequence that steers a terminal is no longer known for one.
+        name, text = printable(name), printable(message[:_MAX_MESSAGE]).strip() if message else ""
         key = (outcome, self._normalised(text, name) if text else NO_MESSAGE)
         group = self._groups.get(key)
         if group is None:

@@ -3,33 +3,39 @@
 from __future__ import annotations
 
 import json
-from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote, urlsplit
 
 from airflow_provider_sentinelhub.client.errors import InvalidParameter
 
 if TYPE_CHECKING:
-    from obstore.store import ClientConfig, GCSStore, ObjectStore, RetryConfig, S3Store
+    from obstore.store import ClientConfig, GCSStore, ObjectStore, RetryConfig, S3Credential, S3Store
 
-    from airflow_provider_sentinelhub.artifacts.location import Location
-    from airflow_provider_sentinelhub.artifacts.storage import StorageOptions
+    from airflow_provider_sentinelhub.artifacts.storage import StorageKeys, StorageOptions
 
+# The client library asks for keys again five minutes before their end. What gives them renews them ten minutes before.
+_KEYS_LAST = timedelta(minutes=10)
 _NEEDED = {"client_email", "private_key", "private_key_id"}
 
 
-def open_store(location: Location, options: StorageOptions) -> ObjectStore:
+# Each has connections of its own, so those who reach a bucket the same way share one. The same way means with the same
+# credentials: the bound is for processes that live long and see many of them.
+@lru_cache(maxsize=64)
+def open_store(scheme: str, bucket: str, options: StorageOptions) -> ObjectStore:
     """
-    Open the store of a bucket, or the local disk; nothing is sent yet.
+    Return the store of a bucket, or the local disk, the same for everybody in this process; nothing is sent yet.
 
-    :param location: Anything in the bucket.
+    :param scheme: ``s3``, ``gs`` or ``file``.
+    :param bucket: Its name; empty for ``file``.
     :param options: How to reach it.
     """
     from obstore.store import LocalStore
 
-    if location.scheme == "s3":
-        return _s3(location.bucket, options)
-    return _gcs(location.bucket, options) if location.scheme == "gs" else LocalStore()
+    if scheme == "s3":
+        return _s3(bucket, options)
+    return _gcs(bucket, options) if scheme == "gs" else LocalStore()
 
 
 def parse_service_account(text: str) -> dict[str, Any]:
@@ -55,14 +61,9 @@ def _s3(bucket: str, options: StorageOptions) -> S3Store:
     given: dict[str, Any] = {"region": options.region} if options.region else {}
     if options.endpoint_url:
         given |= {"endpoint": options.endpoint_url.rstrip("/"), "virtual_hosted_style_request": False}
-    if options.access_key_id:
+    if options.access_key_id or options.renewed_keys:
         # Given through a provider, keys are not completed with a session token of somebody else's environment.
-        given["credential_provider"] = lambda: {
-            "access_key_id": options.access_key_id,
-            "secret_access_key": options.secret_access_key,
-            "token": options.session_token,
-            "expires_at": None,
-        }
+        given["credential_provider"] = lambda: _credential(options)
     # The tenant's colon must be encoded in the path, or the signature differs from the server's.
     return S3Store(
         quote(bucket),
@@ -70,6 +71,16 @@ def _s3(bucket: str, options: StorageOptions) -> S3Store:
         retry_config=_retry(options),
         **given,
     )
+
+
+def _credential(options: StorageOptions) -> S3Credential:
+    keys = cast("StorageKeys", options.keys())
+    return {
+        "access_key_id": keys.access_key_id,
+        "secret_access_key": keys.secret_access_key,
+        "token": keys.session_token,
+        "expires_at": datetime.now(UTC) + _KEYS_LAST if options.renewed_keys else None,
+    }
 
 
 def _gcs(bucket: str, options: StorageOptions) -> GCSStore:
@@ -92,4 +103,9 @@ def _client(options: StorageOptions, endpoint: str) -> ClientConfig:
 
 
 def _retry(options: StorageOptions) -> RetryConfig:
-    return {"max_retries": 4, "retry_timeout": timedelta(seconds=options.read_timeout)}
+    # For connections that break. A bucket that is in trouble is given more time, see Storage.
+    return {
+        "max_retries": 3,
+        "retry_timeout": timedelta(seconds=options.read_timeout),
+        "backoff": {"init_backoff": timedelta(seconds=0.1), "base": 3},
+    }

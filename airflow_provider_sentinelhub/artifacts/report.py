@@ -14,10 +14,12 @@ from typing import Any
 from airflow_provider_sentinelhub.artifacts.causes import CauseKind
 from airflow_provider_sentinelhub.artifacts.report_text import render
 from airflow_provider_sentinelhub.client.errors import ArtifactMissing, InvalidParameter
+from airflow_provider_sentinelhub.client.text import one_line, printable
 
 MAX_NAMES = 20
 MAX_DICT_BYTES = 4000
 
+_MAX_MESSAGE = 1000
 _MAX_TEXT = 200
 _MAX_STATUSES = 5
 _MAX_RESTARTS = 9
@@ -75,6 +77,12 @@ class ErrorGroup:
     examples: tuple[str, ...] = ()
     kind: CauseKind = CauseKind.UNKNOWN
     hint: str = ""
+
+    def __post_init__(self) -> None:
+        # What features are called, and what the service says of them, is shown from here on, and nothing else.
+        object.__setattr__(self, "message", one_line(self.message, _MAX_MESSAGE))
+        object.__setattr__(self, "examples", _printable(self.examples))
+        object.__setattr__(self, "hint", one_line(self.hint, _MAX_MESSAGE))
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +174,13 @@ class FeatureReport:
     notes: tuple[str, ...] = ()
     rounds: int = 1
     tasks: tuple[RoundCounts, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in ("duplicate_names", "failed_names", "no_data_names"):
+            object.__setattr__(self, name, _printable(getattr(self, name)))
+        object.__setattr__(self, "notes", tuple(one_line(note, _MAX_MESSAGE) for note in self.notes))
+        statuses = tuple((printable(status), count) for status, count in self.unknown_statuses)
+        object.__setattr__(self, "unknown_statuses", statuses)
 
     @property
     def complete(self) -> bool:
@@ -287,6 +302,10 @@ def outcome_of(status: str, report: FeatureReport | None) -> Outcome:
     if report.complete:
         return Outcome.DONE
     return Outcome.PARTIAL if report.delivered + report.no_data + report.pending else Outcome.FAILED
+
+
+def _printable(names: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(printable(name) for name in names)
 
 
 def _cut(text: str) -> str:

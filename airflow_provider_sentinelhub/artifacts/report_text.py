@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from airflow_provider_sentinelhub.client.text import one_line, printable
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -19,7 +21,7 @@ def render(report: FeatureReport) -> str:
 
     :param report: The report.
     """
-    return "\n".join(_lines(report))
+    return printable("\n".join(_lines(report)), keep="\n")
 
 
 def _lines(report: FeatureReport) -> Iterator[str]:
@@ -90,8 +92,7 @@ def _words(outcome: str) -> str:
 
 
 def _one_line(text: str) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= _MAX_MESSAGE else f"{line[: _MAX_MESSAGE - 3]}..."
+    return one_line(text, _MAX_MESSAGE)
 
 
 def _names(names: tuple[str, ...]) -> str:

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from airflow_provider_sentinelhub.client.errors import ArtifactCorrupt, StorageUnavailable
+from airflow_provider_sentinelhub.client.text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,7 +44,6 @@ STEPS_PER_BYTE = 50
 _SECONDS_AT_LEAST = 30.0
 _SECONDS_PER_MIB = 2.0
 _STEPS_BETWEEN = 2_000
-_MAX_FOUND = 1_000
 _GENERATED = (2, 3)
 
 _HEADER_BYTES = 100
@@ -148,8 +148,8 @@ def reading(path: Path, what: str) -> Iterator[None]:
         # Sorting spills to disk: a full disk says nothing about the file.
         if getattr(error, "sqlite_errorcode", 0) & 0xFF in _OF_THIS_MACHINE:
             raise StorageUnavailable(
-                f"Could not read {path.name}: SQLite says: {error}. Free memory or space in the temporary folder of "
-                "this worker, then try again."
+                f"Could not read {path.name}: SQLite says: {one_line(error)}. Free memory or space in the temporary "
+                "folder of this worker, then try again."
             ) from error
         raise corrupt(path, what, _said(error)) from error
     except UnicodeDecodeError as error:
@@ -295,9 +295,7 @@ def corrupt(path: Path, what: str, found: str) -> ArtifactCorrupt:
     :param what: What it should be.
     :param found: What was found, and what was expected where that is not obvious.
     """
-    # It may quote names that the file chose.
-    shown = found if len(found) <= _MAX_FOUND else f"{found[:_MAX_FOUND]}..."
-    return ArtifactCorrupt(f"{path.name} is not a usable {what}: {shown}{_ADVICE}")
+    return ArtifactCorrupt(f"{path.name} is not a usable {what}: {one_line(found)}{_ADVICE}")
 
 
 def found_in(error: ArtifactCorrupt) -> str:

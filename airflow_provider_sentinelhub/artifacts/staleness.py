@@ -7,6 +7,7 @@ processed. Or it may be an old upload: they were processed, and are paid for. Th
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 from airflow_provider_sentinelhub.artifacts.execution_db import WHAT as EXECUTION_DB
@@ -14,13 +15,15 @@ from airflow_provider_sentinelhub.artifacts.execution_db import FeaturesTable
 from airflow_provider_sentinelhub.artifacts.manifest import WHAT as MANIFEST
 from airflow_provider_sentinelhub.artifacts.manifest import manifest_rows_sql, manifest_tables
 from airflow_provider_sentinelhub.artifacts.sqlite_file import attach, open_sqlite
-from airflow_provider_sentinelhub.client.errors import ArtifactMissing
+from airflow_provider_sentinelhub.client.errors import ArtifactMissing, InvalidParameter
 
 if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
     from airflow_provider_sentinelhub.artifacts.storage import Storage
+
+log = logging.getLogger(__name__)
 
 _LOOKS = 20
 
@@ -38,13 +41,25 @@ def is_stale(storage: Storage, execution_db: Path, manifest: Path, since: dateti
     :raises ArtifactCorrupt: One of the files cannot be read.
     :raises StorageUnavailable: The bucket cannot be read.
     """
+    unusable = 0
     for url in _files_of_pending(execution_db, manifest):
         try:
             written = storage.head(url).last_modified
         except ArtifactMissing:
             continue
+        except InvalidParameter:
+            # The service wrote it, not a user. An object that no URL names cannot be looked for.
+            unusable += 1
+            continue
         if since is None or written >= since:
             return True
+    if unusable:
+        log.warning(
+            "Whether PENDING features were delivered could not be looked up for %d path%s of %s: no URL of an object",
+            unusable,
+            "s" * (unusable > 1),
+            manifest.name,
+        )
     return False
 
 

@@ -1,22 +1,28 @@
 """
 Objects by URL: ``s3://``, ``gs://`` and ``file://`` behind one small interface.
 
-All calls block; from an event loop they are called in a thread. A dead endpoint is reported within seconds, one that
-accepts connections and then says nothing within about twice ``read_timeout``.
+All calls block; from an event loop they are called in a thread. A dead endpoint is reported within seconds, one that is
+in trouble or is asked too often (500, 503 SlowDown) after about ``read_timeout``, one that accepts connections and then
+says nothing within about twice that.
 """
 
 from __future__ import annotations
 
+import random
 import re
 import shutil
+import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from airflow_provider_sentinelhub.artifacts.listing import list_s3
 from airflow_provider_sentinelhub.artifacts.location import Location, without_secrets
 from airflow_provider_sentinelhub.artifacts.object_stores import open_store, parse_service_account
 from airflow_provider_sentinelhub.artifacts.storage_errors import (
+    StorageAnswer,
+    is_busy,
     is_missing_bucket,
     is_status,
     storage_unavailable,
@@ -29,20 +35,40 @@ from airflow_provider_sentinelhub.client.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from datetime import datetime
 
     from obstore import GetResult
     from obstore.store import ObjectStore
 
+T = TypeVar("T")
+
 MAX_DOWNLOAD_BYTES = 64 * 1024**3
 """Bytes of an object that is copied to disk, where the caller knows no better."""
 MAX_READ_BYTES = 64 * 1024**2
 """Bytes of an object that is read into memory."""
+
+_PAUSE_S = 0.5
+_MAX_PAUSE_S = 8.0
 _CHUNK = 1024 * 1024
 # The least that S3 takes: three of them are in memory at a time.
 _PART = 5 * 1024 * 1024
 _ENDPOINT = re.compile(r"https?://[A-Za-z0-9\-._~\[\]:]+(?:/[\w\-.~/]*)?", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class StorageKeys:
+    """
+    S3 credentials as they are at a moment.
+
+    :param access_key_id: Access key.
+    :param secret_access_key: Its secret.
+    :param session_token: Session token, where the credentials are temporary.
+    """
+
+    access_key_id: str
+    secret_access_key: str = field(repr=False)
+    session_token: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +79,8 @@ class StorageOptions:
     :param access_key_id: S3 access key. Default: environment, then the machine's role.
     :param secret_access_key: Its secret; both or neither.
     :param session_token: Session token of temporary S3 credentials.
+    :param renewed_keys: Gives S3 credentials that are renewed from time to time, as those of an assumed role are, in
+        place of these three. Asked from several threads, every few minutes.
     :param region: Region of the S3 buckets, e.g. ``eu-central-1``. Default: environment, then ``us-east-1``.
     :param endpoint_url: Other S3 endpoint than AWS, e.g. ``https://eodata.dataspace.copernicus.eu``; addressed by path.
     :param service_account_key: Google service account key, the JSON text itself. Default: environment.
@@ -64,6 +92,7 @@ class StorageOptions:
     access_key_id: str | None = None
     secret_access_key: str | None = field(default=None, repr=False)
     session_token: str | None = field(default=None, repr=False)
+    renewed_keys: Callable[[], StorageKeys] | None = field(default=None, repr=False)
     region: str | None = None
     endpoint_url: str | None = None
     service_account_key: str | None = field(default=None, repr=False)
@@ -84,6 +113,14 @@ class StorageOptions:
             raise InvalidParameter("endpoint_url", shown, rule, "Write https://host or https://host:port.")
         if self.service_account_key is not None:
             parse_service_account(self.service_account_key)
+
+    def keys(self) -> StorageKeys | None:
+        """Return the S3 credentials as they are now; ``None`` where they are those of the environment."""
+        if self.renewed_keys is not None:
+            return self.renewed_keys()
+        if self.access_key_id is None or self.secret_access_key is None:
+            return None
+        return StorageKeys(self.access_key_id, self.secret_access_key, self.session_token)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,16 +144,15 @@ class Storage:
     """
     Read and write objects by URL.
 
-    Connections are kept open between calls; one instance may be shared by threads. Every method raises
-    :class:`InvalidParameter` for a URL it cannot use and :class:`StorageUnavailable` when credentials, bucket or
-    network stand in the way.
+    Connections are kept open between calls, and shared by all instances of a process that reach a bucket the same way.
+    One instance may be shared by threads. Every method raises :class:`InvalidParameter` for a URL it cannot use and
+    :class:`StorageUnavailable` when credentials, bucket or network stand in the way.
 
     :param options: How to reach the buckets. Default: everything from the environment.
     """
 
     def __init__(self, options: StorageOptions | None = None) -> None:
         self._options = options or StorageOptions()
-        self._stores: dict[tuple[str, str], ObjectStore] = {}
 
     @property
     def options(self) -> StorageOptions:
@@ -133,7 +169,7 @@ class Storage:
         location = Location.parse(url)
         with _speaking("look at", location):
             try:
-                return _meta(location, dict(self._store(location).head(location.key)))
+                return _meta(location, dict(self._ask(location, lambda store: store.head(location.key))))
             except FileNotFoundError:
                 # The answer to HEAD has no body, so it cannot say whether the object or the whole bucket is missing.
                 return _meta(location, dict(self._get(location).meta))
@@ -220,21 +256,30 @@ class Storage:
         with _speaking("write", location):
             try:
                 # Few parts at a time: on a slow line many would each run into the read timeout.
-                self._store(location).put(location.key, source, chunk_size=_PART, max_concurrency=2)
+                self._ask(location, lambda store: store.put(location.key, source, chunk_size=_PART, max_concurrency=2))
             except FileNotFoundError as error:
-                raise storage_unavailable("write", location, error) from error
+                raise storage_unavailable("write", location, error) from StorageAnswer(error)
 
     def list(self, prefix_url: str) -> Iterator[ObjectMeta]:
         """
         List the objects below a folder, in the order of the storage; a folder that does not exist is empty.
 
+        Objects of S3 that no URL can name are left out: their keys have an empty, ``.`` or ``..`` path segment, a
+        control character, ``?`` or ``#``. So are those that only stand for a folder, whose keys end in a slash.
+
         :param prefix_url: The folder; ``s3://b/f`` lists ``f/x`` and ``f/g/y``, not ``fx``.
+        :raises StorageUnavailable: Also where the server's pages get nowhere, or do not end.
         """
         location = Location.parse(prefix_url, folder=True)
         with _speaking("list", location):
-            for chunk in self._store(location).list(location.key or None, chunk_size=1000):
-                for item in chunk:
-                    yield _meta(location.with_key(item["path"]), dict(item))
+            for item in self._listed(location):
+                yield _meta(location.with_key(item["path"]), item)
+
+    def _listed(self, location: Location) -> Iterator[Any]:
+        if location.scheme == "s3":
+            return list_s3(location, self._options)
+        chunks = open_store(location.scheme, location.bucket, self._options).list(location.key or None, chunk_size=1000)
+        return (item for chunk in chunks for item in chunk)
 
     def delete(self, url: str) -> None:
         """
@@ -245,19 +290,28 @@ class Storage:
         location = Location.parse(url)
         with _speaking("delete", location):
             try:
-                self._store(location).delete(location.key)
+                self._ask(location, lambda store: store.delete(location.key))
             except FileNotFoundError as error:
                 if is_missing_bucket(error):
-                    raise storage_unavailable("delete", location, error) from error
+                    raise storage_unavailable("delete", location, error) from StorageAnswer(error)
 
     def _get(self, location: Location) -> GetResult:
-        return self._store(location).get(location.key)
+        return self._ask(location, lambda store: store.get(location.key))
 
-    def _store(self, location: Location) -> ObjectStore:
-        place = (location.scheme, location.bucket)
-        if place not in self._stores:
-            self._stores[place] = open_store(location, self._options)
-        return self._stores[place]
+    def _ask(self, location: Location, ask: Callable[[ObjectStore], T]) -> T:
+        """Ask a bucket again that is in trouble, or that is asked too often: less and less often, for a while."""
+        from obstore.exceptions import BaseError
+
+        store = open_store(location.scheme, location.bucket, self._options)
+        give_up_at, pause = time.monotonic() + self._options.read_timeout, _PAUSE_S
+        while True:
+            try:
+                return ask(store)
+            except BaseError as error:
+                if not is_busy(error) or time.monotonic() + pause > give_up_at:
+                    raise
+            time.sleep(random.uniform(pause / 2, pause))
+            pause = min(2 * pause, _MAX_PAUSE_S)
 
 
 @contextmanager
@@ -268,18 +322,18 @@ def _speaking(action: str, location: Location) -> Iterator[None]:
         yield
     except FileNotFoundError as error:
         if is_missing_bucket(error):
-            raise storage_unavailable(action, location, error) from error
+            raise storage_unavailable(action, location, error) from StorageAnswer(error)
         raise ArtifactMissing(
             f"There is no {location}. Check the path; while a task runs the object may still come."
-        ) from error
+        ) from None
     except BaseError as error:
         if location.scheme == "file" and "NotADirectory" in str(error) and action != "write":
-            raise ArtifactMissing(f"There is no {location}: a folder in its path is a file.") from error
+            raise ArtifactMissing(f"There is no {location}: a folder in its path is a file.") from None
         if action == "delete" and is_status(error, 404) and not is_missing_bucket(error):
             return
-        raise storage_unavailable(action, location, error) from error
-    except (ValueError, PermissionError) as error:
-        raise storage_unavailable(action, location, error) from error
+        raise storage_unavailable(action, location, error) from StorageAnswer(error)
+    except (StorageAnswer, ValueError, PermissionError) as error:
+        raise storage_unavailable(action, location, error) from StorageAnswer(error)
 
 
 def _check_size(meta: ObjectMeta, max_bytes: int) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from airflow_provider_sentinelhub.artifacts.location import without_secrets
 from airflow_provider_sentinelhub.client.errors import StorageUnavailable
+from airflow_provider_sentinelhub.client.text import one_line, printable
 
 if TYPE_CHECKING:
     from airflow_provider_sentinelhub.artifacts.location import Location
@@ -52,6 +53,21 @@ _ADVICE_BY_STATUS = {
 }
 
 
+BUSY = frozenset({429, 500, 502, 503, 504})
+"""HTTP statuses of a bucket that is in trouble, or asked too often: the same may succeed in a moment."""
+
+
+class StorageAnswer(Exception):
+    """
+    What a bucket answered, fit to be shown in a traceback; the client library's own errors are not.
+
+    :param said: The answer, or the library's error.
+    """
+
+    def __init__(self, said: object) -> None:
+        super().__init__(printable(without_secrets(str(said))))
+
+
 def is_missing_bucket(error: BaseException) -> bool:
     """
     Tell a missing bucket from a missing object.
@@ -70,6 +86,15 @@ def is_status(error: BaseException, status: int) -> bool:
     """
     found = _STATUS.search(str(error))
     return found is not None and found[1] == str(status)
+
+
+def is_busy(error: BaseException) -> bool:
+    """
+    Say whether the bucket is in trouble, or asked too often.
+
+    :param error: What the client library raised.
+    """
+    return any(is_status(error, status) for status in BUSY)
 
 
 def is_refusal(error: BaseException) -> bool:
@@ -112,11 +137,15 @@ def storage_unavailable(action: str, location: Location, error: BaseException) -
 
 def _first(pattern: re.Pattern[str], text: str) -> str:
     found = pattern.search(text)
-    return without_secrets(found[found.lastindex or 0]).strip().rstrip(".") if found else ""
+    return _shown(found[found.lastindex or 0]) if found else ""
 
 
 def _cause(text: str) -> str:
-    summary = without_secrets(text.partition("\n")[0])
+    summary = _shown(text.partition("\n")[0])
     causes = [next(filter(None, groups)) for groups in _CAUSES.findall(text)]
-    cause = without_secrets(causes[-1]).strip().rstrip(".") if causes else ""
-    return f"{summary.strip().rstrip('.')} ({cause})" if cause and cause not in summary else summary.strip()
+    cause = _shown(causes[-1]) if causes else ""
+    return f"{summary} ({cause})" if cause and cause not in summary else summary
+
+
+def _shown(text: str) -> str:
+    return one_line(without_secrets(text)).rstrip(".")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from airflow_provider_sentinelhub.client.errors import ArtifactCorrupt, InvalidParameter
+from airflow_provider_sentinelhub.client.text import one_line
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -40,7 +41,7 @@ def load_table(storage: Storage, url: str, columns: Sequence[str] | None = None)
             wanted = known if columns is None else _known([columns] if isinstance(columns, str) else columns, known)
             return pq.read_table(path, columns=list(wanted))
         except (pa.ArrowInvalid, OSError) as e:
-            raise ArtifactCorrupt(f"{url} cannot be read as a Parquet table: {e}") from e
+            raise ArtifactCorrupt(f"{url} cannot be read as a Parquet table: {one_line(e)}") from e
 
 
 def check_table_url(url: object) -> None:

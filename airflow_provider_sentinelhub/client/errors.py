@@ -40,13 +40,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+from airflow_provider_sentinelhub.client.text import printable
+
 _SHOWN = 200
 
 
 class SentinelHubError(Exception):
-    """Root of all errors this package raises on purpose."""
+    """
+    Root of all errors this package raises on purpose.
+
+    :param args: A message. What cannot be printed is taken out of it, but for the ends of its lines.
+    """
 
     retryable: ClassVar[bool] = False
+
+    def __init__(self, *args: object) -> None:
+        super().__init__(*(printable(arg, keep="\n") if isinstance(arg, str) else arg for arg in args))
 
 
 class InvalidConfiguration(SentinelHubError):

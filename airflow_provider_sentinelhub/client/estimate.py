@@ -18,6 +18,7 @@ from typing import Any, Final
 from airflow_provider_sentinelhub.client import cost_factors as factors_of
 from airflow_provider_sentinelhub.client.cost_factors import PU_PER_MB_TO_ANOTHER_REGION, Factor, as_mapping
 from airflow_provider_sentinelhub.client.evalscript import Setup, read_setup
+from airflow_provider_sentinelhub.client.text import printable
 
 PixelCounts = Iterable[tuple[int, int, int]]
 """Groups of features of one size: width and height in pixels, and how many features have them."""
@@ -60,7 +61,7 @@ class Estimate:
             f"{self.features:,} features, {self.pixels:,} pixels:",
         ]
         lines += [f"  x {factor.value:,.4g} {factor.name}{_spread(factor)}: {factor.why}" for factor in self.factors]
-        return "\n".join([*lines, *(f"- {assumption}" for assumption in self.assumptions)])
+        return printable("\n".join([*lines, *(f"- {assumption}" for assumption in self.assumptions)]), keep="\n")
 
 
 def estimate_cost(request_body: Mapping[str, Any], pixels: PixelCounts) -> Estimate:

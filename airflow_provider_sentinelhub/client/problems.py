@@ -13,6 +13,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_sentinelhub.client import errors
+from airflow_provider_sentinelhub.client.text import one_line
 
 if TYPE_CHECKING:
     from airflow_provider_sentinelhub.client.call import Call
@@ -122,8 +123,7 @@ def _violations(entries: Any) -> list[dict[str, Any]]:
 
 
 def _short(text: str) -> str:
-    one_line = " ".join("".join(c if c.isprintable() else " " for c in text[: 10 * _SHOWN]).split())
-    return one_line if len(one_line) <= _SHOWN else one_line[: _SHOWN - 3] + "..."
+    return one_line(text, _SHOWN)
 
 
 def refusal(call: Call[Any], status: int, problem: Problem) -> errors.ApiError:

@@ -12,7 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from airflow_provider_sentinelhub.client.errors import ApiError
+from airflow_provider_sentinelhub.client.errors import ApiError, SentinelHubError
+from airflow_provider_sentinelhub.client.text import one_line
 
 if TYPE_CHECKING:
     from airflow_provider_sentinelhub.client.models.answers import BatchTask
@@ -90,7 +91,8 @@ class Watch:
             self._refused_since = self.clock()
         if self._misses > 1:
             return None
-        return f"Could not look at the task; the wait goes on. {str(error) or 'There was no answer in time.'}"
+        said = str(error) if isinstance(error, SentinelHubError) else one_line(error)
+        return f"Could not look at the task; the wait goes on. {said or 'There was no answer in time.'}"
 
     def patience(self) -> float | None:
         """Return the seconds a look may take: not much past the deadline; ``None`` for any number."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import base64
 import json
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_sentinelhub.client.auth import ClientCredentials
@@ -16,8 +18,10 @@ from airflow_provider_sentinelhub.hooks import checks
 
 if TYPE_CHECKING:
     from airflow.sdk import Connection
+    from boto3.session import Session  # type: ignore[import-untyped]
+    from botocore.credentials import RefreshableCredentials
 
-    from airflow_provider_sentinelhub.artifacts.storage import StorageOptions
+    from airflow_provider_sentinelhub.artifacts.storage import StorageKeys, StorageOptions
     from airflow_provider_sentinelhub.client.deployments import Deployment
 
 
@@ -168,25 +172,33 @@ def aws_storage_options(facts: ConnectionFacts) -> StorageOptions:
     """
     Return the credentials with which this process reads and writes the bucket, assumed roles included.
 
-    May call AWS to assume a role, so not for the event loop.
+    Credentials that end are renewed before they do. The same connection gives the same options, so that all who use it
+    share what was opened with them. May call AWS to assume a role, so not for the event loop.
 
     :param facts: An ``aws`` connection.
     """
-    from airflow.providers.amazon.aws.hooks.base_aws import BaseSessionFactory
     from airflow.providers.amazon.aws.utils.connection_wrapper import AwsConnectionWrapper
+    from botocore.credentials import RefreshableCredentials
 
     from airflow_provider_sentinelhub.artifacts.storage import StorageOptions
 
     connection = AwsConnectionWrapper.from_connection_metadata(
         facts.conn_id, facts.login or None, facts.password or None, facts.extra
     )
-    session = BaseSessionFactory(conn=connection).create_session()
+    with _ONE_AT_A_TIME:
+        session = _aws_session(facts.conn_id, facts.login, facts.password, json.dumps(facts.extra, sort_keys=True))
     credentials = session.get_credentials()
     if credentials is None:
         raise InvalidConfiguration(
             f"AWS connection {facts.conn_id!r} gives no credentials. Enter an access key and its secret, or a role."
         )
     frozen = credentials.get_frozen_credentials()
+    if isinstance(credentials, RefreshableCredentials):
+        return StorageOptions(
+            renewed_keys=_RenewedKeys(credentials),
+            region=session.region_name,
+            endpoint_url=connection.get_service_endpoint_url("s3"),
+        )
     return StorageOptions(
         access_key_id=frozen.access_key,
         secret_access_key=frozen.secret_key,
@@ -194,6 +206,32 @@ def aws_storage_options(facts: ConnectionFacts) -> StorageOptions:
         region=session.region_name,
         endpoint_url=connection.get_service_endpoint_url("s3"),
     )
+
+
+# One for all who wait at the same moment, not a role assumed by each.
+_ONE_AT_A_TIME = threading.Lock()
+
+
+@lru_cache(maxsize=32)
+def _aws_session(conn_id: str, login: str, password: str, extra: str) -> Session:
+    from airflow.providers.amazon.aws.hooks.base_aws import BaseSessionFactory
+    from airflow.providers.amazon.aws.utils.connection_wrapper import AwsConnectionWrapper
+
+    wrapper = AwsConnectionWrapper.from_connection_metadata(conn_id, login or None, password or None, json.loads(extra))
+    return BaseSessionFactory(conn=wrapper).create_session()
+
+
+@dataclass(frozen=True, slots=True)
+class _RenewedKeys:
+    """The keys of credentials that renew themselves; the same credentials are equal."""
+
+    credentials: RefreshableCredentials = field(repr=False)
+
+    def __call__(self) -> StorageKeys:
+        from airflow_provider_sentinelhub.artifacts.storage import StorageKeys
+
+        frozen = self.credentials.get_frozen_credentials()
+        return StorageKeys(frozen.access_key, frozen.secret_key, frozen.token)
 
 
 def s3_delivery_credentials(facts: ConnectionFacts, deployment: Deployment) -> dict[str, str]:

@@ -13,6 +13,7 @@ from airflow_provider_sentinelhub.client.errors import (
     InvalidParameter,
     StorageUnavailable,
 )
+from airflow_provider_sentinelhub.client.text import one_line
 from airflow_provider_sentinelhub.hooks.budget import tell_size
 
 if TYPE_CHECKING:
@@ -96,18 +97,19 @@ def _storage(hook: SentinelHubBatchHook) -> Storage:
     :raises InvalidConfiguration: Airflow may not assume the role.
     :raises StorageUnavailable: AWS could not be asked; that may pass.
     """
-    from botocore.exceptions import BotoCoreError, ClientError  # type: ignore[import-untyped]  # ships no types
+    from botocore.exceptions import BotoCoreError, ClientError
 
     try:
         return hook.storage
     except ClientError as e:
         raise InvalidConfiguration(
-            f"AWS connection {hook.aws_conn_id!r}: Airflow cannot use it to look at the bucket ({e}). Let the "
-            f"connection's own identity assume its role. {OPT_OUT}"
+            f"AWS connection {hook.aws_conn_id!r}: Airflow cannot use it to look at the bucket ({one_line(e)}). Let "
+            f"the connection's own identity assume its role. {OPT_OUT}"
         ) from e
     except BotoCoreError as e:
         raise StorageUnavailable(
-            f"AWS connection {hook.aws_conn_id!r}: AWS could not be asked for credentials ({e}). Try again later."
+            f"AWS connection {hook.aws_conn_id!r}: AWS could not be asked for credentials ({one_line(e)}). Try again "
+            "later."
         ) from e
 
 

@@ -5,15 +5,23 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from airflow_provider_sentinelhub.artifacts.results import Counter
     from airflow_provider_sentinelhub.client.batch import BatchApi
     from airflow_provider_sentinelhub.client.models.answers import BatchTask
 
+T = TypeVar("T")
+
 log = logging.getLogger(__name__)
+
+# Its own, and few: hundreds of tasks may wait for a bucket that is slow or gone, and the event loop's own threads are
+# needed for more than a convenience.
+_POOL = ThreadPoolExecutor(max_workers=4, thread_name_prefix="sentinelhub-progress")
 
 PROGRESS_XCOM = "sentinelhub_progress"
 
@@ -75,6 +83,8 @@ class Progress:
                 await self._show(told)
                 self._told = told
         except Exception as e:  # noqa: BLE001 - see the class
+            # Somebody may be entering other credentials in the connection just now.
+            self._is_open = False
             log.warning("Could not tell the progress of task %s: %s", task.id, type(e).__name__)
 
     async def _features(self, task: BatchTask) -> dict[str, int] | None:
@@ -87,7 +97,7 @@ class Progress:
         if self._counter is None:
             return None
         # Downloading and counting take a while for hundreds of thousands of features: not in the event loop.
-        report = await asyncio.to_thread(self._counter)
+        report = await _in_pool(self._counter)
         if report is None:
             return None
         return {"total": report.total, **{outcome.lower(): count for outcome, count in report.counts().items()}}
@@ -103,7 +113,7 @@ class Progress:
 
         facts = await ConnectionFacts.aread(conn_id)
         options_of = gcs_storage_options if self._gcp_conn_id else aws_storage_options
-        options = await asyncio.to_thread(options_of, facts)
+        options = await _in_pool(partial(options_of, facts))
         return results_of(self._api, Storage(options)).counter(task)
 
     async def _show(self, told: dict[str, Any]) -> None:
@@ -118,3 +128,7 @@ class Progress:
             run_id=ti.run_id,
             map_index=ti.map_index,
         )
+
+
+async def _in_pool(work: Callable[[], T]) -> T:
+    return await asyncio.get_running_loop().run_in_executor(_POOL, work)

@@ -19,6 +19,7 @@ from airflow_provider_sentinelhub.triggers.batch import SentinelHubBatchTrigger
 from airflow_provider_sentinelhub.triggers.events import BatchEvent, EventKind
 from airflow_provider_sentinelhub.triggers.guards import uninterrupted
 from tests.airflow.airflow_harness import Comms, RunTask, first_event, request
+from tests.artifacts.artifact_s3 import sockets_to
 
 SLOW = {"timing": {"feature_seconds": 100_000}}
 
@@ -234,6 +235,37 @@ async def test_many_triggers_share_one_token_and_few_connections(sim: Simulator,
         wait.cancel()
     await asyncio.gather(*waits, return_exceptions=True)
     assert sim.admin("GET", "/tokens")["issued"] == before
+
+
+async def test_many_triggers_share_few_connections_to_the_bucket(sim: Simulator, running: Any, comms: Comms) -> None:
+    trigger = running(SLOW, progress_interval=0.1)
+    triggers = [SentinelHubBatchTrigger(**trigger.serialize()[1]) for _ in range(50)]
+    before = sockets_to(sim.ready.s3_endpoint)
+    waits = [asyncio.ensure_future(first_event(each, comms)) for each in triggers]
+
+    def told() -> int:
+        shown = [m.value for m in comms.sent if type(m).__name__ == "SetXCom" and m.key == "sentinelhub_progress"]
+        return sum(each["status"] == "PROCESSING" for each in shown)
+
+    await until(lambda: told() >= 50)
+    opened = sockets_to(sim.ready.s3_endpoint) - before
+    for wait in waits:
+        wait.cancel()
+    await asyncio.gather(*waits, return_exceptions=True)
+    assert opened <= 8
+
+
+async def test_progress_goes_on_with_new_keys_in_the_connection(
+    sim: Simulator, running: Any, comms: Comms, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    right = os.environ["AIRFLOW_CONN_AWS_DEFAULT"]
+    trigger = running({"timing": {"feature_seconds": 1200, "execution_seconds": 100}}, progress_interval=0.1)
+    monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", right.replace(sim.ready.secret_access_key, "an-old-secret"))
+    wait = asyncio.ensure_future(first_event(trigger, comms))
+    await until(lambda: "Could not tell the progress" in caplog.text)
+    monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", right)
+    await wait
+    assert comms.xcoms["sentinelhub_progress"]["features"]["total"] == 4
 
 
 async def test_progress_is_shown_while_the_task_runs(sim: Simulator, deferred: Any, comms: Comms) -> None:

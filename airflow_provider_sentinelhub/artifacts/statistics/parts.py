@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_sentinelhub.artifacts.statistics.schema import fingerprint, part_schema
 from airflow_provider_sentinelhub.client.errors import ArtifactCorrupt
+from airflow_provider_sentinelhub.client.text import one_line
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -137,7 +138,7 @@ def read_ledger(content: bytes) -> tuple[str, list[tuple[Any, ...]]] | None:
         with pa.ipc.open_stream(content) as stream:
             table = stream.read_all()
     except (pa.ArrowException, OSError) as error:
-        raise ArtifactCorrupt(f"A ledger of statistics cannot be read: {error}") from error
+        raise ArtifactCorrupt(f"A ledger of statistics cannot be read: {one_line(error)}") from error
     metadata = table.schema.metadata or {}
     if metadata.get(_FORM) != _form():
         return None

@@ -14,6 +14,7 @@ from airflow_provider_sentinelhub.client.crs import WGS84
 from airflow_provider_sentinelhub.client.errors import InvalidParameter
 from airflow_provider_sentinelhub.client.preflight.area import Area
 from airflow_provider_sentinelhub.client.preflight.findings import is_number, part
+from airflow_provider_sentinelhub.client.text import one_line
 
 if TYPE_CHECKING:
     from airflow_provider_sentinelhub.artifacts.features import Batch
@@ -42,7 +43,7 @@ class Place:
     @property
     def label(self) -> str:
         """What to call it in a message."""
-        return self.name or str(self.feature_id)
+        return one_line(self.name or self.feature_id)
 
     def request(self, body: Mapping[str, Any]) -> dict[str, Any]:
         """

@@ -12,9 +12,10 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any
 
-from pydantic import AliasChoices, BeforeValidator, Field
+from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field
 
 from airflow_provider_sentinelhub.client.models.common import AnswerModel, inside
+from airflow_provider_sentinelhub.client.text import one_line
 
 ID = r"[A-Za-z0-9-]+"
 """A regular expression for the id of a task, which becomes part of addresses and of names in a bucket."""
@@ -38,13 +39,17 @@ def _number(given: Any) -> float | None:
 
 
 def _text(given: Any) -> str:
-    return given if isinstance(given, str) else ""
+    return one_line(given) if isinstance(given, str) else ""
+
+
+def _id(given: Any) -> str:
+    return given if isinstance(given, str) and re.fullmatch(ID, given) else ""
 
 
 # What is said of a task beside its id and status is read where it can be: it stands in the way of nothing.
 Moment = Annotated[datetime | None, BeforeValidator(_moment)]
 Number = Annotated[float | None, BeforeValidator(_number)]
-Word = Annotated[str | None, BeforeValidator(lambda given: given if isinstance(given, str) else None)]
+Word = Annotated[str | None, BeforeValidator(lambda given: one_line(given) if isinstance(given, str) else None)]
 Object = Annotated[dict[str, Any], BeforeValidator(lambda given: given if isinstance(given, dict) else {})]
 
 
@@ -66,7 +71,7 @@ class BatchTask(AnswerModel):
     """
 
     id: Annotated[str, Field(pattern=f"^{ID}$")]
-    status: str
+    status: Annotated[str, AfterValidator(one_line)]
     user_action: Annotated[str, BeforeValidator(lambda given: _text(given) or "NONE")] = "NONE"
     user_action_updated: Moment = None
     created: Moment = None
@@ -102,7 +107,9 @@ class ListedTask(BatchTask):
     :param status: Its status; empty where there is none.
     """
 
-    id: Annotated[str, BeforeValidator(lambda given: given if re.fullmatch(ID, _text(given)) else "")] = ""
+    id: Annotated[
+        str, BeforeValidator(lambda given: given if isinstance(given, str) and re.fullmatch(ID, given) else "")
+    ] = ""
     status: Annotated[str, BeforeValidator(_text)] = ""
 
 
