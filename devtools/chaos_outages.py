@@ -10,11 +10,12 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from airflow_provider_sentinelhub.simulator.process import Simulator
     from devtools.chaos_gate import Call, Manner
-    from devtools.chaos_stack import ChaosStack, Lane
+    from devtools.chaos_stack import Lane
 
 _TOKEN_PATH = re.compile(r"/token$")
-LASTS_S = 150.0
+LASTS_S = 200.0
 
 
 class Place(StrEnum):
@@ -43,18 +44,18 @@ class Outage:
         return f"the {self.place} {self.manner} for {self.seconds:.0f} s"
 
     @contextmanager
-    def over(self, stack: ChaosStack, lane: Lane) -> Iterator[None]:
+    def over(self, lane: Lane, sim: Simulator) -> Iterator[None]:
         """
         Put it out of order for one lane, until the end of the ``with`` block.
 
-        :param stack: Has the service.
         :param lane: The lane.
+        :param sim: The service.
         """
         gate = lane.bucket if self.place is Place.BUCKET else lane.service
         gate.break_down(self._concerns, self.manner)
         if self.place is Place.TOKENS:
             # Every process has one that is good for an hour.
-            stack.sim.revoke_tokens()
+            sim.revoke_tokens()
         try:
             yield
         finally:

@@ -103,7 +103,7 @@ class Stage:
 
     def _through(self, outage: Outage, scene: Scene, run: Run) -> None:
         self._until_processed(scene, run)
-        with outage.over(self._stack, self._lane):
+        with outage.over(self._lane, self._stack.sim):
             ends_at = time.monotonic() + outage.seconds
             time.sleep(_INTO_OUTAGE_S)
             if scene.state == "success" and not self._until(lambda: self._processing(run) == 0, _REACHED_S):
