@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 from devtools.chaos_gate import Manner
-from devtools.chaos_outages import Outage, Place
+from devtools.chaos_outages import LASTS_S, LONGER_S, Outage, Place
 from devtools.chaos_steps import STEPS
 
 PROCESSING = 0
@@ -106,7 +106,7 @@ def of_ended_runs() -> list[Scene]:
             # One of four tiles is lost, and only that one is run again.
             Scene(Action.CLEAR_PARTIAL, variant, created=2, starts=2, features=(4, 1), state="success"),
             Scene(Action.CLEAR_SUCCESS, variant, created=2, starts=2, features=(4, 4), state="success"),
-            Scene(Action.CLEAR_FAILED, variant, created=2, starts=2, features=(4, 4), state="success"),
+            Scene(Action.CLEAR_FAILED, variant, created=2, starts=2, features=(0, 4), state="success"),
             Scene(Action.CLEAR_PARTIAL, f"{variant}_new", created=2, starts=2, features=(4, 4), state="success"),
             Scene(Action.CLEAR_SUCCESS, f"{variant}_adopt", created=1, starts=1, features=(4,), state="success"),
             Scene(
@@ -170,7 +170,9 @@ def of_outages() -> list[Scene]:
     def end(action: Action, variant: str, place: Place, manner: Manner, running: int = 0) -> Scene:
         state = "failed" if action is Action.WAIT else None
         dag = f"{variant}_deadline" if action is Action.WAIT else f"{variant}_progress"
-        return Scene(action, dag, running=running, created=1, starts=1, state=state, outage=Outage(place, manner))
+        # One retry begins when the deadline passes, and another one is the stop.
+        outage = Outage(place, manner, LONGER_S if action is Action.WAIT else LASTS_S)
+        return Scene(action, dag, running=running, created=1, starts=1, state=state, outage=outage)
 
     def kill(variant: str, place: Place, manner: Manner) -> Scene:
         return end(Action.KILL, variant, place, manner, running=1)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from devtools.chaos_stack import Lane
 
 _TOKEN_PATH = re.compile(r"/token$")
-LASTS_S = 200.0
+LASTS_S, LONGER_S = 200.0, 300.0
 
 
 class Place(StrEnum):

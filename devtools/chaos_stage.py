@@ -104,12 +104,15 @@ class Stage:
     def _through(self, outage: Outage, scene: Scene, run: Run) -> None:
         self._until_processed(scene, run)
         with outage.over(self._lane, self._stack.sim):
-            ends_at = time.monotonic() + outage.seconds
+            begun_at = time.monotonic()
             time.sleep(_INTO_OUTAGE_S)
             if scene.state == "success" and not self._until(lambda: self._processing(run) == 0, _REACHED_S):
                 scene.faults.append("the remote task did not end")
             self._act(scene, run)
-            time.sleep(max(0.0, ends_at - time.monotonic()))
+            left = begun_at + outage.seconds - time.monotonic()
+            if scene.action is Action.WAIT and self._until(lambda: self._has_ended(scene, run), left):
+                scene.said = f"the Airflow task ended after {time.monotonic() - begun_at:.0f} s"
+            time.sleep(max(0.0, begun_at + outage.seconds - time.monotonic()))
 
     # -------------------------------------------------------------------------------------------------------- deeds
 
@@ -193,18 +196,17 @@ class Stage:
         return self._running(run) == scene.running and scene.created in {None, len(tasks_of(self._stack, run))}
 
     def _judge_state(self, scene: Scene, run: Run, state: str) -> None:
-        attempt = 2 if scene.action in AFTER_THE_END else 1
-
-        def has_ended() -> bool:
-            ti = self._instance(self._stack.airflow, scene, run)
-            return ti.try_number >= attempt and ti.state in FINISHED_TASK
-
-        self._until(has_ended, _ENDED_S)
+        self._until(lambda: self._has_ended(scene, run), _ENDED_S)
         ti = self._instance(self._stack.airflow, scene, run)
         if ti.state != state:
             scene.faults.append(f"the Airflow task is {ti.state} in attempt {ti.try_number}")
         elif scene.action is Action.WAIT:
             self._judge_error(scene, run)
+
+    def _has_ended(self, scene: Scene, run: Run) -> bool:
+        attempt = 2 if scene.action in AFTER_THE_END else 1
+        ti = self._instance(self._stack.airflow, scene, run)
+        return ti.try_number >= attempt and ti.state in FINISHED_TASK
 
     def _judge_error(self, scene: Scene, run: Run) -> None:
         error = self._stack.airflow.api.error(run.task("batch", scene.map_index)) or ""
@@ -222,7 +224,8 @@ class Stage:
         """Run something else on the same connection: whoever comes next has to do what is still owed."""
         later = self._begin(scene, self._stack.airflow, "-later")
         paid = self._until(lambda: self._settled(scene, run), _REACHED_S)
-        scene.said = "done by the next run" if paid else ""
+        if paid:
+            scene.said = "; ".join(filter(None, [scene.said, "the stop was done by the next run"]))
         self._until(lambda: self._processing(later) > 0, _REACHED_S)
         self._stack.act(lambda api: api.fail_run(later))
         if not self._until(lambda: self._running(later) == 0, _QUIET_S):
