@@ -48,7 +48,12 @@ SELECT merged_round, count(*), sum(delivered), sum(status = 'DONE' AND NOT deliv
 class BatchStatisticalResults(BatchResults):
     """One JSON file for each feature, read into one table. What became of a feature stands in its file."""
 
-    def _root(self, task: BatchTask) -> str:
+    def root(self, task: BatchTask) -> str:
+        """
+        Return the folder of the files about a task.
+
+        :param task: The task.
+        """
         return statistics_root(self.api.delivery_url(task.request), task.id)
 
     def delivered_url(self, original: BatchTask) -> str:
@@ -57,7 +62,7 @@ class BatchStatisticalResults(BatchResults):
 
         :param original: The original task.
         """
-        return statistics_url(self._root(original), original.id)
+        return statistics_url(self.root(original), original.id)
 
     def report(self, tasks: Sequence[BatchTask]) -> FeatureReport:
         """
@@ -71,7 +76,7 @@ class BatchStatisticalResults(BatchResults):
         with tempfile.TemporaryDirectory(prefix="sentinelhub-report-") as name:
             folder = Path(name)
             features, notes = self._features(original, folder)
-            root = self._root(original)
+            root = self.root(original)
             if tasks[-1].status not in _PROMISE_RESULTS and next(iter(self.storage.list(root)), None) is None:
                 raise ArtifactMissing(
                     f"Task {original.id} is {original.status}, and nothing lies at {root}. Check its id and where it "
@@ -107,7 +112,7 @@ class BatchStatisticalResults(BatchResults):
     def _read(self, tasks: Sequence[BatchTask], features: Path | None, folder: Path) -> StatisticsRead:
         news = _News()
         rounds = [StatisticsRound(self.api.delivery_url(task.request), task.id) for task in tasks]
-        target = StatisticsTarget(self._root(tasks[0]), tasks[0].id)
+        target = StatisticsTarget(self.root(tasks[0]), tasks[0].id)
         return read_statistics(self.storage, rounds, target, features=features, workdir=folder, on_progress=news.tell)
 
     def _read_when_all_is_there(self, tasks: Sequence[BatchTask], features: Path, folder: Path) -> StatisticsRead:
@@ -180,19 +185,20 @@ class BatchStatisticalResults(BatchResults):
                 log.warning("%d features are not in the GeoPackage: they cannot be run again", found.unknown)
             if not found.features:
                 return None
-            log.info("Features that are run again: %d%s", found.features, _of(found.span))
-            url = retry_features_url(self._root(original), original.id, number)
+            if found.span is not None:
+                log.info("Intervals that are asked for again: %s", _of(found.span))
+            url = retry_features_url(self.root(original), original.id, number)
             self.storage.upload(retry, url)
         delivery_url = retry_output_url(self.api.delivery_url(original.request), original.id)
-        return Retry(url, delivery_url, found.span)
+        return Retry(url, delivery_url, found.span, found.features)
 
 
 def _pair(aggregation: Mapping[str, Any], one: str, other: str) -> tuple[Any, Any] | None:
     return (aggregation[one], aggregation[other]) if one in aggregation and other in aggregation else None
 
 
-def _of(span: tuple[datetime, datetime] | None) -> str:
-    return "" if span is None else f", for {span[0]:%Y-%m-%d} to {span[1]:%Y-%m-%d}"
+def _of(span: tuple[datetime, datetime]) -> str:
+    return f"{span[0]:%Y-%m-%d} to {span[1]:%Y-%m-%d}"
 
 
 class _News:

@@ -35,7 +35,12 @@ log = logging.getLogger(__name__)
 class BatchV2Results(BatchResults):
     """Rasters; a manifest that lists the features, and an execution database that says what became of them."""
 
-    def _root(self, task: BatchTask) -> str:
+    def root(self, task: BatchTask) -> str:
+        """
+        Return the folder of the files about a task.
+
+        :param task: The task.
+        """
         return root_folder(self.api.delivery_url(task.request), task.id)
 
     def delivered_url(self, original: BatchTask) -> str:
@@ -44,7 +49,7 @@ class BatchV2Results(BatchResults):
 
         :param original: The original task.
         """
-        return self._root(original)
+        return self.root(original)
 
     def report(self, tasks: Sequence[BatchTask]) -> FeatureReport:
         """
@@ -52,7 +57,7 @@ class BatchV2Results(BatchResults):
 
         :param tasks: The original task, then those that ran again what was lost.
         """
-        root, last = self._root(tasks[0]), tasks[-1]
+        root, last = self.root(tasks[0]), tasks[-1]
         if last.status in self.api.answered:
             await_final_database(self.storage, root, last.id, since=last.created)
         rounds = [Round(root, task.id) for task in tasks]
@@ -64,7 +69,7 @@ class BatchV2Results(BatchResults):
 
         :param task: The task.
         """
-        return ProgressReader(self.storage, execution_db_url(self._root(task), task.id)).read
+        return ProgressReader(self.storage, execution_db_url(self.root(task), task.id)).read
 
     def pixel_counts(self, task: BatchTask) -> PixelCounts:
         """
@@ -76,7 +81,7 @@ class BatchV2Results(BatchResults):
 
         with tempfile.TemporaryDirectory(prefix="sentinelhub-estimate-") as folder:
             manifest = Path(folder) / f"featureManifest-{task.id}.gpkg"
-            self.storage.download(manifest_url(self._root(task), task.id), manifest)
+            self.storage.download(manifest_url(self.root(task), task.id), manifest)
             return list(pixel_counts(manifest))
 
     def prepare_retry(self, tasks: Sequence[BatchTask], *, only_after_progress: bool) -> Retry | None:
@@ -90,7 +95,7 @@ class BatchV2Results(BatchResults):
         :param only_after_progress: Whether the last task must have mended something.
         """
         original, task, number = tasks[0].id, tasks[-1], len(tasks)
-        root = self._root(task)
+        root = self.root(task)
         with tempfile.TemporaryDirectory(prefix="sentinelhub-restart-") as folder:
             execution_db = Path(folder) / f"execution-{task.id}.sqlite"
             manifest = Path(folder) / f"featureManifest-{task.id}.gpkg"
@@ -104,7 +109,8 @@ class BatchV2Results(BatchResults):
                     log.warning("Task %s has mended nothing: no further restart", task.id)
                     return None
                 source = self._source(task, Path(folder) / "original.gpkg")
-                if not _write(execution_db, manifest, features, source, skips_existing=task.skips_existing):
+                count = _write(execution_db, manifest, features, source, skips_existing=task.skips_existing)
+                if not count:
                     return None
             except ArtifactError as error:
                 log.warning("Features cannot be run again: %s", error)
@@ -112,7 +118,7 @@ class BatchV2Results(BatchResults):
             url = retry_features_url(root, original, number)
             if not self.storage.exists(url):
                 self.storage.upload(features, url)
-        return Retry(url, settled_delivery_url(self.api.delivery_url(task.request), original))
+        return Retry(url, settled_delivery_url(self.api.delivery_url(task.request), original), features=count)
 
     def _source(self, task: BatchTask, target: Path) -> Path | None:
         """Fetch the GeoPackage a task took its features from: sizes given as a resolution are not in the manifest."""
@@ -127,7 +133,7 @@ class BatchV2Results(BatchResults):
         return target
 
 
-def _write(execution_db: Path, manifest: Path, target: Path, original: Path | None, *, skips_existing: bool) -> bool:
+def _write(execution_db: Path, manifest: Path, target: Path, original: Path | None, *, skips_existing: bool) -> int:
     from airflow_provider_sentinelhub.artifacts.retry import write_retry_geopackage
 
     found = write_retry_geopackage(
@@ -142,6 +148,4 @@ def _write(execution_db: Path, manifest: Path, target: Path, original: Path | No
         log.warning("%d features failed for reasons that would make them fail again: not repeated", found.permanent)
     if found.unknown:
         log.warning("%d features are not in the manifest: they cannot be run again", found.unknown)
-    if found.features:
-        log.info("Features that are run again: %d", found.features)
-    return found.features > 0
+    return found.features

@@ -6,6 +6,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from airflow_provider_sentinelhub.artifacts.layout import report_url
+
 if TYPE_CHECKING:
     from airflow_provider_sentinelhub.artifacts.report import FeatureReport
     from airflow_provider_sentinelhub.artifacts.storage import Storage
@@ -32,6 +34,23 @@ class BatchResults(ABC):
     def __init__(self, api: BatchApi, storage: Storage) -> None:
         self.api = api
         self.storage = storage
+
+    @abstractmethod
+    def root(self, task: BatchTask) -> str:
+        """
+        Return the folder of the files about a task.
+
+        :param task: The task.
+        """
+
+    def was_reported(self, original: BatchTask) -> bool:
+        """
+        Whether there is a report on a task and its restarts, of whatever age.
+
+        :param original: The original task.
+        :raises StorageUnavailable: The bucket cannot be read.
+        """
+        return self.storage.exists(report_url(self.root(original), original.id))
 
     @abstractmethod
     def delivered_url(self, original: BatchTask) -> str:

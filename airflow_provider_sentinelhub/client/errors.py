@@ -36,7 +36,7 @@ Source: https://docs.planet.com/develop/apis/batch-processing/
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -175,6 +175,9 @@ class UnexpectedAnswer(ApiError):
 
 class TaskError(SentinelHubError):
     """A task ended, and not well."""
+
+    result: Mapping[str, object] | None = None
+    """What is known of it all the same, as far as it is: ids, cost, numbers of features, where the report lies."""
 
 
 class TaskFailed(TaskError):

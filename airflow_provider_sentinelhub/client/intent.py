@@ -12,7 +12,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import quote, unquote
 
@@ -57,6 +57,14 @@ class Intent:
     def instance(self) -> tuple[str, str, str, str, int]:
         """The task instance, whatever it wants."""
         return self.installation, self.dag_id, self.run_id, self.task_id, self.map_index
+
+    def is_older_of(self, other: Intent) -> bool:
+        """
+        Whether it is the same, of the same task instance, from before a clear.
+
+        :param other: What is wanted now.
+        """
+        return self.generation != other.generation and replace(self, generation=other.generation) == other
 
     @property
     def tag(self) -> str:

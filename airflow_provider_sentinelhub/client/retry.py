@@ -15,8 +15,10 @@ class Retry:
     :param delivery_url: Where the task that runs them again has to write: a folder, or a template.
     :param span: Start of the first and end of the last interval that failed, where features lost nothing but single
         intervals; ``None`` where all intervals are wanted again, or there are none.
+    :param features: How many features.
     """
 
     features_url: str
     delivery_url: str
     span: tuple[datetime, datetime] | None = None
+    features: int = 0

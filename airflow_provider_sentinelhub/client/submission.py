@@ -7,7 +7,9 @@ most an unstarted task, which the next attempt finds by its tag.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -20,9 +22,117 @@ if TYPE_CHECKING:
     from airflow_provider_sentinelhub.client.intent import Intent
     from airflow_provider_sentinelhub.client.models.answers import BatchTask
 
+log = logging.getLogger(__name__)
+
 _CREATES = 4
 _SEARCHES = 4
 _PAGES = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Before:
+    """
+    What is on record of what a task instance wanted before it was cleared, or before its request changed.
+
+    :param ids: Ids of its tasks, the original first, then those that ran again what was lost.
+    :param same_request: Whether it wanted the same.
+    """
+
+    ids: tuple[str, ...] = ()
+    same_request: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """
+    What came of the search for the task of an intent.
+
+    :param task: The task; ``None`` where one has to be created.
+    :param is_older: Whether it was created for what the task instance wanted before it was cleared.
+    :param others: Ids of the task instance's other tasks, which are none of the intent.
+    """
+
+    task: BatchTask | None
+    is_older: bool = False
+    others: frozenset[str] = frozenset()
+
+
+def nothing_older(_: BatchTask) -> bool:
+    """Go on with no task from before a clear."""
+    return False
+
+
+def search(
+    api: BatchApi,
+    intent: Intent,
+    *,
+    recorded: str | None,
+    before: Before = Before(),
+    since: datetime,
+    goes_on_with: Callable[[BatchTask], bool] = nothing_older,
+    adopt_ended: bool = True,
+) -> Procedure[Search]:
+    """
+    Look for the task of an intent: the recorded one, else the one that carries its tag, else an older one.
+
+    Where there is none, what the same task instance wanted before it was cleared, or before its request changed, is
+    stopped, so that no two tasks ever run for it.
+
+    :param api: The API.
+    :param intent: What is wanted, by whom.
+    :param recorded: Id of the task an earlier attempt recorded for this intent.
+    :param before: What is on record of what this task instance wanted before.
+    :param since: Moment before which no task of this task instance can have been created.
+    :param goes_on_with: Asked, where only an older task for the same request is found, whether to go on with that one.
+    :param adopt_ended: Whether a task that has ended can be that of this intent: not where nobody has asked for it
+        before, for then it is of a run that was deleted, and has been made again under the same name.
+    """
+    if recorded is not None:
+        known = yield from _read(api, recorded)
+        if known is not None:
+            return Search(known)
+    family = yield from _family(api, intent, since, before.ids)
+    possible = [task for task in family if adopt_ended or not api.is_over(task)]
+    own = _of(api, possible, intent)
+    if before.ids:
+        # What a request was stopped for, and what it was before, is nothing to go on with.
+        own = [task for task in own if task.id not in before.ids and task.user_action != "STOP"]
+    if found := _best(api, own):
+        for old in before.ids:
+            yield from stop(api, old)
+        return Search(found)
+    older = _older(api, possible, intent, before)
+    if older is not None and goes_on_with(older):
+        return Search(older, is_older=True)
+    for task in family:
+        if not api.is_over(task):
+            _tell_of_the_stop(task, before)
+            yield from stop(api, task.id)
+    return Search(None, others=frozenset(task.id for task in family))
+
+
+def _older(api: BatchApi, family: list[BatchTask], intent: Intent, before: Before) -> BatchTask | None:
+    """Return the task for the same request from before a clear: the recorded one, else the newest that was begun."""
+    if before.ids and before.same_request:
+        original = next((task for task in family if task.id == before.ids[0]), None)
+        if original is not None:
+            # Also where its description was replaced since, and the tag is lost.
+            return original
+    found = {task.id: api.intent_of(task) for task in family}
+    return _best(api, [task for task in family if (other := found[task.id]) is not None and other.is_older_of(intent)])
+
+
+def _tell_of_the_stop(task: BatchTask, before: Before) -> None:
+    if task.id in before.ids:
+        log.info("Stopping task %s, which this Airflow task ran before", task.id)
+    else:
+        log.warning(
+            "Stopping task %s (%s, %.1f PU): it carries the tag of this Airflow task, which has no record of it. It is "
+            "that of an attempt whose record was lost, or of a run that was deleted",
+            task.id,
+            task.status,
+            task.cost_pu or 0.0,
+        )
 
 
 def obtain(
@@ -32,50 +142,36 @@ def obtain(
     secrets: tuple[str, ...],
     *,
     recorded: str | None,
-    superseded: str | None = None,
+    before: Before = Before(),
     since: datetime,
-    adopt_older: bool = False,
+    goes_on_with: Callable[[BatchTask], bool] = nothing_older,
     adopt_ended: bool = True,
 ) -> Procedure[BatchTask]:
     """
-    Return the task of an intent, creating it only where none exists.
-
-    What the same task instance wanted before it was cleared, or before its payload changed, is stopped first, so
-    that no two tasks ever run for it.
+    Return the task of an intent, creating it only where none exists; see :func:`search` and :func:`create`.
 
     :param api: The API.
     :param intent: What is wanted, by whom.
     :param body: The request, credentials included; it is completed with the intent's tag.
     :param secrets: The credentials in it.
-    :param recorded: Id of the task an earlier attempt recorded for this intent.
-    :param superseded: Id of the task that was recorded for what this task instance wanted before.
+    :param recorded: See :func:`search`, as for the next four.
+    :param before: What is on record of what this task instance wanted before.
     :param since: Moment before which no task of this task instance can have been created.
-    :param adopt_older: After a clear, go on with a task for the same payload that has not failed or been stopped,
-        instead of stopping it.
-    :param adopt_ended: Whether a task that has ended can be that of this intent: not where nobody has asked for it
-        before, for then it is of a run that was deleted, and has been made again under the same name.
+    :param goes_on_with: Asked whether to go on with an older task.
+    :param adopt_ended: Whether a task that has ended can be that of this intent.
     """
-    if recorded is not None:
-        known = yield from _read(api, recorded)
-        if known is not None:
-            return known
-    family = yield from _family(api, intent, since, superseded)
-    own = [task for task in _of(api, family, intent) if adopt_ended or not api.is_over(task)]
-    if superseded is not None:
-        # What a request was stopped for, and what it was before, is nothing to go on with.
-        own = [task for task in own if task.id != superseded and task.user_action != "STOP"]
-    if found := _best(api, own):
-        if superseded is not None:
-            yield from stop(api, superseded)
-        return found
-    older = [task for task in family if adopt_older and _may_be_adopted(api, task, intent)]
-    if found := next((task for task in older if task.id == superseded), None) or _best(api, older):
-        return found
-    for task in family:
-        if not api.is_over(task):
-            yield from stop(api, task.id)
-    not_it = frozenset(task.id for task in family)
-    return (yield from _create(api, intent, body, secrets, since=since, not_it=not_it))
+    found: Search = yield from search(
+        api,
+        intent,
+        recorded=recorded,
+        before=before,
+        since=since,
+        goes_on_with=goes_on_with,
+        adopt_ended=adopt_ended,
+    )
+    if found.task is not None:
+        return found.task
+    return (yield from create(api, intent, body, secrets, since=since, others=found.others))
 
 
 def _of(api: BatchApi, tasks: list[BatchTask], intent: Intent) -> list[BatchTask]:
@@ -93,21 +189,31 @@ def _best(api: BatchApi, tasks: list[BatchTask]) -> BatchTask | None:
     return next(iter([*going_on, *begun, *reversed(tasks)]), None)
 
 
-def _create(
+def create(
     api: BatchApi,
     intent: Intent,
     body: Mapping[str, Any],
     secrets: tuple[str, ...],
     *,
     since: datetime,
-    not_it: frozenset[str],
+    others: frozenset[str],
 ) -> Procedure[BatchTask]:
+    """
+    Create the task of an intent; where the answer is lost, look for it before trying again.
+
+    :param api: The API.
+    :param intent: What is wanted, by whom.
+    :param body: The request, credentials included; it is completed with the intent's tag.
+    :param secrets: The credentials in it.
+    :param since: Moment before which no task of this task instance can have been created.
+    :param others: What :func:`search` found that is not it.
+    """
     tagged = api.tagged(body, intent.tag)
     for attempt in range(1, _CREATES + 1):
         try:
             created: BatchTask = yield api.create(tagged, secrets)
         except OutcomeUnknown:
-            found = yield from _after_lost_answer(api, intent, since, not_it)
+            found = yield from _after_lost_answer(api, intent, since, others)
             if found is not None:
                 return found
             if attempt == _CREATES:
@@ -115,11 +221,6 @@ def _create(
         else:
             return created
     raise AssertionError("the last attempt returns or raises")
-
-
-def _may_be_adopted(api: BatchApi, task: BatchTask, intent: Intent) -> bool:
-    older = api.intent_of(task)
-    return older is not None and older.digest == intent.digest and task.status not in {"FAILED", "STOPPED"}
 
 
 def _read(api: BatchApi, task_id: str) -> Procedure[BatchTask | None]:
@@ -130,24 +231,25 @@ def _read(api: BatchApi, task_id: str) -> Procedure[BatchTask | None]:
     return task
 
 
-def _family(api: BatchApi, intent: Intent, since: datetime, superseded: str | None) -> Procedure[list[BatchTask]]:
-    """Return all tasks of the same task instance, the newest first."""
+def _family(api: BatchApi, intent: Intent, since: datetime, recorded: tuple[str, ...]) -> Procedure[list[BatchTask]]:
+    """Return all tasks of the same task instance, the newest first, then those that only the record knows."""
     family = yield from find(api, intent, since)
-    if superseded is not None and superseded not in {task.id for task in family}:
-        old = yield from _read(api, superseded)
-        if old is not None:
-            family.append(old)
+    for task_id in recorded:
+        if task_id not in {task.id for task in family}:
+            old = yield from _read(api, task_id)
+            if old is not None:
+                family.append(old)
     return family
 
 
 def _after_lost_answer(
-    api: BatchApi, intent: Intent, since: datetime, not_it: frozenset[str]
+    api: BatchApi, intent: Intent, since: datetime, others: frozenset[str]
 ) -> Procedure[BatchTask | None]:
     # The service may still be writing what it accepted.
     for search in range(_SEARCHES):
         yield Pause(min(0.5 * 2**search, 4.0))
         listed = yield from find(api, intent, since)
-        if found := _best(api, _of(api, [task for task in listed if task.id not in not_it], intent)):
+        if found := _best(api, _of(api, [task for task in listed if task.id not in others], intent)):
             return found
     return None
 

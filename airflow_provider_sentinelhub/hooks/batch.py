@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from airflow_provider_sentinelhub.client.estimate import Estimate
     from airflow_provider_sentinelhub.client.intent import Intent
     from airflow_provider_sentinelhub.client.models.answers import BatchTask
+    from airflow_provider_sentinelhub.client.submission import Before, Search
     from airflow_provider_sentinelhub.client.watch import Watch
 
 
@@ -112,45 +113,58 @@ class SentinelHubBatchHook(SentinelHubHook):
         """
         return credentials.with_credentials(self.api, body, self.aws_conn_id, self.gcp_conn_id, self.address.deployment)
 
-    def obtain(
+    def search(
         self,
         intent: Intent,
-        body: Mapping[str, Any],
         *,
         recorded: str | None,
-        superseded: str | None = None,
+        before: Before | None = None,
         since: datetime,
-        adopt_older: bool = False,
+        goes_on_with: Callable[[BatchTask], bool] | None = None,
         adopt_ended: bool = True,
+    ) -> Search:
+        """
+        Look for the one task of an intent; where there is none, older ones are stopped.
+
+        :param intent: What is wanted, by whom.
+        :param recorded: Id of the task an earlier attempt recorded for this intent.
+        :param before: What is on record of what this task instance wanted before it was cleared or its request changed.
+        :param since: Moment before which no task of this task instance can have been created.
+        :param goes_on_with: Asked, where only an older task for the same request is found, whether to go on with that
+            one. Default: never.
+        :param adopt_ended: Whether a task that has ended can be that of this intent: not of one that is new.
+        """
+        from airflow_provider_sentinelhub.client.submission import Before, nothing_older, search
+
+        return self.sender.run(
+            search(
+                self.api,
+                intent,
+                recorded=recorded,
+                before=before or Before(),
+                since=since,
+                goes_on_with=goes_on_with or nothing_older,
+                adopt_ended=adopt_ended,
+            )
+        )
+
+    def create(
+        self, intent: Intent, body: Mapping[str, Any], *, since: datetime, others: frozenset[str] = frozenset()
     ) -> BatchTask:
         """
-        Return the one task of an intent; it is created only where none exists, and older ones are stopped first.
+        Create the task of an intent, which :meth:`search` did not find.
 
         :param intent: What is wanted, by whom.
         :param body: What :meth:`prepare` returned.
-        :param recorded: Id of the task an earlier attempt recorded for this intent.
-        :param superseded: Id of the task that was recorded for what this task instance wanted before.
         :param since: Moment before which no task of this task instance can have been created.
-        :param adopt_older: After a clear, go on with the old task instead of stopping it.
-        :param adopt_ended: Whether a task that has ended can be that of this intent: not of one that is new.
+        :param others: What the search found that is not it.
         """
-        from airflow_provider_sentinelhub.client.submission import obtain
+        from airflow_provider_sentinelhub.client.submission import create
 
         body = with_script_placed(self, body, intent)
         complete, secrets = self.with_credentials(body)
-        procedure = obtain(
-            self.api,
-            intent,
-            complete,
-            secrets,
-            recorded=recorded,
-            superseded=superseded,
-            since=since,
-            adopt_older=adopt_older,
-            adopt_ended=adopt_ended,
-        )
         try:
-            return self.sender.run(procedure)
+            return self.sender.run(create(self.api, intent, complete, secrets, since=since, others=others))
         except InvalidRequest as e:
             raise credentials.explained(e, self.aws_conn_id, self.gcp_conn_id) from None
 
@@ -267,8 +281,18 @@ class SentinelHubBatchHook(SentinelHubHook):
         :raises ArtifactMissing: What lies in the bucket is older than the task's end.
         :raises StorageUnavailable: The bucket cannot be read or written.
         """
+        from airflow_provider_sentinelhub.client.estimate import MINIMUM_PU
+
         retry = self.results.prepare_retry(tasks, only_after_progress=only_after_progress)
-        return None if retry is None else self.api.retry(body, retry)
+        if retry is None:
+            return None
+        self.log.info(
+            "Features that are run again, alone: %d, for %g PU or more. The tasks before cost %.1f PU",
+            retry.features,
+            MINIMUM_PU,
+            sum(task.cost_pu or 0.0 for task in tasks),
+        )
+        return self.api.retry(body, retry)
 
     def failed_features(self, report_url: str, *, limit: int = 1000) -> list[dict[str, Any]]:
         """

@@ -49,7 +49,7 @@ def check_budget(hook: SentinelHubBatchHook, task: BatchTask, max_pu: float, spe
         limit = f"max_pu = {max_pu:g}" + (f" less the {spent_pu:.1f} PU spent before" if spent_pu else "")
         raise BudgetExceeded(
             f"Task {task.id} would cost about {found.pu:.1f} PU for {found.features} features, more than {limit}. It "
-            f"was not started and is left as it is, ANALYSIS_DONE.\n{found.text()}\n"
+            f"was not started and is left as it is, {task.status}.\n{found.text()}\n"
             f"{advice}"
         )
     log.info("%s", found.text())

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,12 +12,15 @@ from airflow_provider_sentinelhub.client.errors import (
     ArtifactError,
     ArtifactMissing,
     FeaturesFailed,
+    TaskError,
     TaskFailed,
     TaskStopped,
 )
 from airflow_provider_sentinelhub.hooks.deleted import DELETED
 
 if TYPE_CHECKING:
+    from airflow.sdk import Context
+
     from airflow_provider_sentinelhub.artifacts.report import FeatureReport
     from airflow_provider_sentinelhub.client.models.answers import BatchTask
     from airflow_provider_sentinelhub.hooks.batch import SentinelHubBatchHook
@@ -52,8 +56,47 @@ _STOPPED_BECAUSE = {
 _LOCKED = "It can be started again when the service's lock is over: {operator} does so."
 _NAMED = 10
 
-ADVICE = "An operator that restarts runs them again, and on_partial='warn' goes on with what was delivered."
+COUNTS = ("total", "delivered", "no_data", "undelivered", "failed", "pending", "unknown")
+"""What a result says of the number of features."""
+
+
+@dataclass(frozen=True, slots=True)
+class Advice:
+    """
+    What can still be done, in sentences for the end of a message.
+
+    :param failed: About features that were not delivered.
+    :param stopped: About a task that was stopped.
+    """
+
+    failed: str = ""
+    stopped: str = ""
+
+
+LOOKING = Advice(
+    failed="An operator that restarts runs them again, and on_partial='warn' goes on with what was delivered."
+)
 """What those say who only look."""
+
+_FAIL_AGAIN = (
+    "They would fail again: correct what the messages name. A request that has changed makes a new task, and "
+    "on_clear='new' runs the same one again."
+)
+
+
+@contextmanager
+def published(context: Context) -> Iterator[None]:
+    """
+    Where an Airflow task fails, push what is known of the remote one as its return value.
+
+    :param context: The task's context.
+    """
+    try:
+        yield
+    except TaskError as error:
+        if error.result is not None:
+            context["ti"].xcom_push(key="return_value", value=dict(error.result))
+        raise
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +130,7 @@ def conclude(
     *,
     on_partial: str,
     given_up: GivenUp | None = None,
-    advice: str = "",
+    advice: Advice = LOOKING,
 ) -> dict[str, Any]:
     """
     Say what came out of a task and those that have run again what it lost, or fail with the reasons.
@@ -97,10 +140,11 @@ def conclude(
     :param on_partial: ``fail`` or ``warn`` when the task is DONE but some features failed; ``restart`` is ``fail``
         here, and ``restart_then_warn`` is ``warn``: it is asked for when restarts are over.
     :param given_up: A restart after them that was not carried through; what it delivered counts.
-    :param advice: What can be done about features that were not delivered, in a sentence.
+    :param advice: What can still be done.
     :returns: ``task_id`` of the original, ``task_ids`` of all, ``outcome``, ``status``, ``cost_pu`` and what
         :meth:`~airflow_provider_sentinelhub.artifacts.report.FeatureReport.to_dict` says.
-    :raises TaskFailed: The service gave the task up.
+    :raises TaskFailed: The service gave the task up. This error and the next two hold in ``result`` what would have
+        been returned.
     :raises TaskStopped: It was stopped.
     :raises FeaturesFailed: Some features failed, and ``on_partial`` is ``fail``; or all did.
     """
@@ -114,7 +158,11 @@ def conclude(
     report = _report(hook, tasks, is_answered=task.status in hook.api.answered)
     if report is not None:
         log.info("Task %s is %s\n%s", task.id, task.status, report.text())
-    check_not_failed(hook, task, report)
+    try:
+        check_not_failed(hook, task, report, advice)
+    except TaskError as error:
+        error.result = _result(tasks, outcome_of(task.status, report), report)
+        raise
     if not hook.api.is_over(task):
         if report is None:
             log.info("Task %s is %s: there is nothing to report on yet", task.id, task.status)
@@ -123,18 +171,23 @@ def conclude(
     if report is not None and outcome is not Outcome.DONE:
         message = _features_message(tasks, report, given_up, advice)
         if on_partial in {"fail", "restart"} or outcome is Outcome.FAILED:
-            raise FeaturesFailed(message)
+            failed = FeaturesFailed(message)
+            failed.result = _result(tasks, outcome, report)
+            raise failed
         log.warning(message)
     return _result(tasks, outcome, report)
 
 
-def check_not_failed(hook: SentinelHubBatchHook, task: BatchTask, report: FeatureReport | None = None) -> None:
+def check_not_failed(
+    hook: SentinelHubBatchHook, task: BatchTask, report: FeatureReport | None = None, advice: Advice = LOOKING
+) -> None:
     """
     Fail if a task has failed or was stopped.
 
     :param hook: Of the task's API.
     :param task: The task.
     :param report: What became of its features, where known.
+    :param advice: What can still be done.
     :raises TaskFailed: The service gave the task up.
     :raises TaskStopped: It was stopped.
     """
@@ -152,7 +205,8 @@ def check_not_failed(hook: SentinelHubBatchHook, task: BatchTask, report: Featur
         when = f" at {moment:%Y-%m-%d %H:%M:%S %Z}" if moment is not None else ""
         spent = f", after {task.cost_pu:.1f} PU" if task.cost_pu is not None else ""
         groups = f"\n{_groups(report)}" if report is not None and report.error_groups else ""
-        raise TaskStopped(f"Task {task.id} was STOPPED {because}{when}{spent}. {then}{groups}")
+        more = f" {advice.stopped}" if advice.stopped else ""
+        raise TaskStopped(f"Task {task.id} was STOPPED {because}{when}{spent}. {then}{more}{groups}")
 
 
 def _report(hook: SentinelHubBatchHook, tasks: list[BatchTask], *, is_answered: bool) -> FeatureReport | None:
@@ -178,13 +232,17 @@ def was_skipped(task: BatchTask) -> bool:
     return task.skips_existing and not task.cost_pu and task.user_action in {"ANALYSE", "START"}
 
 
-def _features_message(tasks: list[BatchTask], report: FeatureReport, given_up: GivenUp | None, advice: str) -> str:
+def _features_message(tasks: list[BatchTask], report: FeatureReport, given_up: GivenUp | None, advice: Advice) -> str:
+    from airflow_provider_sentinelhub.artifacts.causes import CauseKind
+
     lost = report.total - report.delivered - report.no_data
     names = ", ".join(report.failed_names[:_NAMED])
     more = f" and {report.failed - _NAMED} more" if report.failed > _NAMED else ""
     count = len(tasks) - 1
     restarts = f" after {count} restart{'s' * (count > 1)}" if count else ""
-    fix = f" {advice}" if advice else ""
+    fails_again = report.failed == lost and all(group.kind is CauseKind.PERMANENT for group in report.error_groups)
+    said = _FAIL_AGAIN if fails_again else advice.failed
+    fix = f" {said}" if said else ""
     if given_up is not None:
         fix = f"\nThe last restart was given up: {given_up.why}\nAn operator that restarts goes on from there."
     return (

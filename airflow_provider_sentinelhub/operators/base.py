@@ -12,6 +12,7 @@ from airflow.sdk import BaseOperator
 
 from airflow_provider_sentinelhub.client.errors import SentinelHubError
 from airflow_provider_sentinelhub.hooks.failures import UNSEEN, airflow_failures, may_run_on
+from airflow_provider_sentinelhub.hooks.outcome import published
 from airflow_provider_sentinelhub.hooks.sentinel_hub import SentinelHubHook
 from airflow_provider_sentinelhub.operators.killing import Killed, an_attempt_follows, is_last_attempt
 from airflow_provider_sentinelhub.operators.record import DISOWNED, TaskRecord
@@ -89,7 +90,7 @@ class BatchTaskOperator(BaseOperator):
         if self._was_killed:
             raise AirflowException("The Airflow task was killed")
         try:
-            with airflow_failures():
+            with airflow_failures(), published(context):
                 self._recall(context)
                 try:
                     yield

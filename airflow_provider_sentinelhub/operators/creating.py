@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -22,9 +23,11 @@ class CreatesBatchTask(RequestTemplating, BatchTaskOperator):
     """
     Base of the operators that create a task.
 
-    :param on_clear: What a user's clear means for the remote task there was: ``stop`` it and create a new one, or
-        ``adopt`` it if it has not failed and was not stopped. Clearing a task that is deferred stops the remote task
-        all the same, unless ``stop_on_kill`` is off.
+    :param on_clear: What a clear by a user means for the remote task of the attempts before it. ``resume``: go on with
+        it, unless they succeeded or the request has changed: a task that runs is waited for, one that was stopped is
+        started again when the service's lock is over, only what failed in a task that is DONE is run again, and one
+        that is FAILED is replaced by a new one. ``new``: stop it and create a new one. ``adopt``: as ``resume``, also
+        after a success.
     :param check_bucket: Whether to ask the bucket, before a task is created, if it takes results (a small object is
         written and deleted again), holds the features, and where it is.
     :param check_features: Whether to read the GeoPackage a request names as its input, before a task is created, and
@@ -42,13 +45,13 @@ class CreatesBatchTask(RequestTemplating, BatchTaskOperator):
         self,
         *,
         request: Mapping[str, Any] | str,
-        on_clear: Literal["stop", "adopt"] = "stop",
+        on_clear: Literal["resume", "new", "adopt"] = "resume",
         check_bucket: bool = True,
         check_features: bool = True,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        one_of("on_clear", on_clear, ("stop", "adopt"))
+        one_of("on_clear", on_clear, ("resume", "new", "adopt"))
         flags(check_bucket=check_bucket, check_features=check_features)
         self.request = request
         self.on_clear = on_clear
@@ -67,26 +70,84 @@ class CreatesBatchTask(RequestTemplating, BatchTaskOperator):
         :param context: The task's context.
         :param deadline: The deadline of a new one, in seconds since the epoch; ``None`` for none.
         """
+        from airflow_provider_sentinelhub.client.submission import Before
+
         body = self.body
         intent = intent_of(context, body)
         record = TaskRecord.read(context)
         ours = record is not None and (record.digest, record.max_tries) == (intent.digest, intent.generation)
-        if self.check_bucket and not ours:
-            self.hook.check_buckets(body)
-        if self.check_features and not ours:
-            self.hook.check_features(body)
-        task = self.hook.obtain(
+        before = Before(record.ids, record.digest == intent.digest) if record and not ours else None
+        since = created_since(context)
+        found = self.hook.search(
             intent,
-            body,
             recorded=record.id if record and ours else None,
-            superseded=record.id if record and not ours else None,
-            since=created_since(context),
-            adopt_older=self.on_clear == "adopt",
+            before=before,
+            since=since,
+            goes_on_with=lambda task: self._goes_on_with(task, record),
             adopt_ended=context["ti"].try_number > 1,
         )
+        if found.task is None:
+            if self.check_bucket:
+                self.hook.check_buckets(body)
+            if self.check_features:
+                self.hook.check_features(body)
+        task = found.task or self.hook.create(intent, body, since=since, others=found.others)
         if record and ours and task.id == record.id:
             self.log.info("Going on with task %s, which an earlier attempt created", task.id)
             return task, record.deadline
         self.log.info("Task %s for %s", task.id, intent.tag)
-        TaskRecord(task.id, intent.digest, intent.generation, deadline=deadline).write(context)
+        # One that was stopped had been started, and so recorded: where the record is gone, a clear has discarded it.
+        after_clear = found.is_older or (record is None and task.status == "STOPPED")
+        new = TaskRecord(task.id, intent.digest, intent.generation, deadline=deadline, after_clear=after_clear)
+        if after_clear:
+            new = self.taken_over(context, task, new)
+            task = self.hook.get(new.id)
+            new = replace(new, found_stopped=task.status == "STOPPED" or task.user_action == "STOP")
+            self.log.warning(
+                "Cleared: going on with task %s, which is %s after %.1f PU. What it delivered is not paid for again. "
+                "For a new task, trigger a new DAG run, or set on_clear='new' and clear again",
+                task.id,
+                task.status,
+                task.cost_pu or 0.0,
+            )
+        new.write(context)
         return task, deadline
+
+    def taken_over(self, context: Context, task: BatchTask, record: TaskRecord) -> TaskRecord:  # noqa: ARG002 - others use it
+        """
+        Return the record of a task from before a clear, with what only the service knows.
+
+        :param context: The task's context.
+        :param task: The remote task.
+        :param record: What is known of it here.
+        """
+        return record
+
+    def has_succeeded(self, task: BatchTask) -> bool:
+        """
+        Whether the attempts before a clear succeeded, where there is no record of them: Airflow 3.4 discards it.
+
+        :param task: The remote task they had.
+        """
+        return task.status != "CREATED" or task.user_action != "NONE"
+
+    def _goes_on_with(self, task: BatchTask, record: TaskRecord | None) -> bool:
+        """Decide whether to go on with a task from before a clear, and say what is done instead."""
+        if self.on_clear == "new":
+            self.log.warning("Cleared: a new task replaces task %s, because on_clear is 'new'", task.id)
+            return False
+        if task.status == "FAILED":
+            self.log.warning("Cleared: a new task replaces task %s, which is FAILED", task.id)
+            return False
+        if self.on_clear == "adopt":
+            return True
+        known = record is not None and task.id in record.ids
+        if not (record.succeeded if record is not None and known else self.has_succeeded(task)):
+            return True
+        self.log.warning(
+            "Cleared after a success: a new task replaces task %s (%.1f PU), and everything is paid for again. To go "
+            "on with what there is, set on_clear='adopt'",
+            task.id,
+            task.cost_pu or 0.0,
+        )
+        return False

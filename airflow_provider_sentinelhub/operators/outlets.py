@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_sentinelhub.hooks.outcome import COUNTS
+
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_provider_sentinelhub.client.models.answers import BatchTask
     from airflow_provider_sentinelhub.hooks.batch import SentinelHubBatchHook
-
-_COUNTS = ("total", "delivered", "no_data", "undelivered", "failed", "pending", "unknown")
 
 
 def announce(
@@ -39,7 +39,7 @@ def announce(
 
     url = hook.results.delivered_url(hook.get(result["task_id"]))
     extra = {
-        **{key: result[key] for key in ("task_id", "task_ids", "outcome", "cost_pu", *_COUNTS) if key in result},
+        **{key: result[key] for key in ("task_id", "task_ids", "outcome", "cost_pu", *COUNTS) if key in result},
         "delivered_url": url,
         "report_url": result.get("report_url"),
         **_what(task.request),

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
-
-from airflow.sdk.configuration import conf
-
-from airflow_provider_sentinelhub.client.intent import INSTALLATION_CHARS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,18 +27,13 @@ def intent_of(context: Context, body: Mapping[str, Any]) -> Intent:
     :param body: The request; credentials in it do not count.
     """
     from airflow_provider_sentinelhub.client.intent import Intent, digest
+    from airflow_provider_sentinelhub.hooks.installation import installation_id
 
     ti = context["ti"]
     map_index = -1 if ti.map_index is None else int(ti.map_index)
     return Intent(
-        ti.dag_id, ti.run_id, ti.task_id, map_index, digest(body), ti.max_tries or 0, installation=_installation()
+        ti.dag_id, ti.run_id, ti.task_id, map_index, digest(body), ti.max_tries or 0, installation=installation_id()
     )
-
-
-def _installation() -> str:
-    # Scheduled runs of a DAG have the same names in every Airflow, and two of them may share an account.
-    where = conf.get("api", "base_url", fallback=None) or conf.get("core", "execution_api_server_url", fallback="")
-    return hashlib.sha256(str(where).encode()).hexdigest()[:INSTALLATION_CHARS]
 
 
 def created_since(context: Context) -> datetime:
@@ -71,6 +61,10 @@ class TaskRecord:
         ``None`` where none was.
     :param is_own: Whether it runs for this task instance; otherwise somebody else has begun it, and may end it.
     :param deadline: Moment at which the wait for it is over, in seconds since the epoch; ``None`` for never.
+    :param after_clear: Whether an attempt after a user's clear goes on with it: what failed is run again, whatever
+        ``on_partial`` says.
+    :param found_stopped: Whether it had been stopped by then: it is started again.
+    :param succeeded: Whether the Airflow task succeeded with it.
     """
 
     id: str
@@ -82,6 +76,14 @@ class TaskRecord:
     before_pu: float | None = None
     is_own: bool = True
     deadline: float | None = None
+    after_clear: bool = False
+    found_stopped: bool = False
+    succeeded: bool = False
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """All its tasks, the original first."""
+        return (*self.earlier, self.id)
 
     @classmethod
     def read(cls, context: Context) -> TaskRecord | None:

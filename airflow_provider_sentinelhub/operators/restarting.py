@@ -16,9 +16,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from airflow_provider_sentinelhub.client.errors import TaskError
 from airflow_provider_sentinelhub.hooks import checks
 from airflow_provider_sentinelhub.hooks.budget import check_budget
-from airflow_provider_sentinelhub.hooks.outcome import GivenUp, conclude, was_skipped
+from airflow_provider_sentinelhub.hooks.outcome import Advice, GivenUp, conclude, was_skipped
 from airflow_provider_sentinelhub.operators import rivals
 from airflow_provider_sentinelhub.operators.outlets import announce
 from airflow_provider_sentinelhub.operators.record import TaskRecord, created_since, intent_of
@@ -51,7 +52,7 @@ class RestartsFailedFeatures(WaitsForBatchTask):
     fewest_restarts: ClassVar[int] = 0
 
     # What was mended is not paid for twice, unless an operator that creates tasks says otherwise.
-    on_clear: Literal["stop", "adopt"] = "adopt"
+    on_clear: Literal["resume", "new", "adopt"] = "adopt"
 
     def __init__(
         self,
@@ -67,7 +68,7 @@ class RestartsFailedFeatures(WaitsForBatchTask):
         self.max_pu = max_pu
         self.spent_pu = 0.0
         self._is_resuming = False
-        self._no_restart = ""
+        self.no_restart = ""
         self._remembered: TaskRecord | None = None
         self.check_parameters(parsing=True)
 
@@ -103,27 +104,32 @@ class RestartsFailedFeatures(WaitsForBatchTask):
         record = self._remembered = self._record_of(context, task, deadline)
         last = task if record.id == task.id else self.hook.get(record.id)
         self._is_guest = not record.is_own
-        paid_here = self.owns_original or record.before_pu is not None
-        own = record.earlier[record.inherited + (not paid_here) :]
+        # What was spent before a clear was spent here, too.
+        first = 0 if self.owns_original else record.inherited + (record.before_pu is None)
+        own = record.earlier[first:]
         self.spent_pu = sum(self.hook.get(each).cost_pu or 0.0 for each in own) - (record.before_pu or 0.0)
         go_on = super().carry_on
         return self._or_what_there_is(context, lambda: go_on(context, last, deadline), deadline)
 
-    def woken(self, context: Context, happened: BatchEvent) -> Any:
+    def woken(self, context: Context, happened: BatchEvent | None) -> Any:
         """
         Look at the task, and go on with it.
 
         :param context: The task's context.
-        :param happened: What the trigger said.
+        :param happened: What the trigger said, if it said anything.
         """
         self._remembered = None
         woken = super().woken
-        return self._or_what_there_is(context, lambda: woken(context, happened), happened.deadline)
+        deadline = happened.deadline if happened else self.deadline_of(context)
+        return self._or_what_there_is(context, lambda: woken(context, happened), deadline)
 
     def _is_own(self, context: Context, task: BatchTask) -> bool:
         """Whether a task was created for this task instance."""
         intent = self.hook.api.intent_of(task)
-        return intent is not None and intent.instance == intent_of(context, {}).instance
+        if intent is None:
+            # Somebody has replaced its description.
+            return self.owns_original
+        return intent.instance == intent_of(context, {}).instance
 
     def _or_what_there_is(self, context: Context, work: Callable[[], Any], deadline: float | None) -> Any:
         """Do some work; where a restart has no money or time left, report on what the tasks before it delivered."""
@@ -137,7 +143,8 @@ class RestartsFailedFeatures(WaitsForBatchTask):
                 raise
             self.log.warning("The restart is given up: %s", error)
             *earlier, last = record.earlier
-            return self._conclude(context, self.hook.get(last), tuple(earlier), GivenUp(record.id, str(error)))
+            before = replace(record, id=last, earlier=tuple(earlier))
+            return self._conclude(context, self.hook.get(last), before, GivenUp(record.id, str(error)))
 
     def plan(self, task: BatchTask) -> str:
         """
@@ -173,42 +180,63 @@ class RestartsFailedFeatures(WaitsForBatchTask):
         :param task: The remote task.
         """
         record = self._remembered or self._record_of(context, task, self.deadline_of(context))
-        if self.restarts():
-            if task.status == "STOPPED" and self.may_resume(task, record) and record.resumes < int(self.max_restarts):
-                return self.resume(context, task, record)
-            if task.status in self.hook.api.answered and not was_skipped(task) and self._may_restart(task, record):
-                body = self._body_for_failed(task, record)
-                if body is not None:
-                    return self._restart(context, task, body, record)
-        return self._conclude(context, task, record.earlier)
+        if task.status == "STOPPED" and self.may_resume(task, record):
+            self._check_what_is_left(task, record)
+            return self.resume(context, task, record)
+        if task.status in self.hook.api.answered and not was_skipped(task) and self._may_restart(task, record):
+            body = self._body_for_failed(task, record)
+            if body is not None:
+                return self._restart(context, task, body, record)
+        return self._conclude(context, task, record)
 
-    def _conclude(
-        self, context: Context, task: BatchTask, earlier: tuple[str, ...], given_up: GivenUp | None = None
-    ) -> Any:
-        tasks = [*(self.hook.get(each) for each in earlier), task]
-        result = conclude(self.hook, tasks, on_partial=self.on_partial, given_up=given_up, advice=self._advice())
+    def _check_what_is_left(self, task: BatchTask, record: TaskRecord) -> None:
+        """
+        Refuse to start a stopped task again that would cost, or has cost, more than it may.
+
+        :raises BudgetExceeded: It would, or has.
+        """
+        from airflow_provider_sentinelhub.client.errors import BudgetExceeded
+
+        left = self.budget() if record.is_own else None
+        if left is None:
+            return
+        if (task.cost_pu or 0.0) >= left:
+            raise BudgetExceeded(
+                f"Task {task.id} is STOPPED and has spent {task.cost_pu or 0.0:.1f} PU, all of {self.limit()}. It was "
+                "not started again. Raise max_pu, and clear the Airflow task to go on with it."
+            )
+        check_budget(self.hook, task, left + self.spent_pu, self.spent_pu)
+
+    def _conclude(self, context: Context, task: BatchTask, record: TaskRecord, given_up: GivenUp | None = None) -> Any:
+        tasks = [*(self.hook.get(each) for each in record.earlier), task]
+        try:
+            result = conclude(self.hook, tasks, on_partial=self.on_partial, given_up=given_up, advice=self.advice())
+        except TaskError as error:
+            self.show(context, task, error.result)
+            raise
+        self.show(context, task, result)
         announce(context, self.hook, self.outlets, task, result)
+        # The record of the task that was given up names the others as well.
+        replace(TaskRecord.read(context) or record, succeeded=True).write(context)
         return result
 
-    def _advice(self) -> str:
-        """Say what could still be done about features that were not delivered."""
-        if self.restarts():
-            return self._no_restart
-        otherwise = ", or 'warn' to go on with what was delivered" if self.on_partial == "fail" else ""
-        return f"Set on_partial='restart' to run them again{otherwise}."
+    def advice(self) -> Advice:
+        """Say what can still be done about a task that was stopped, and about features that were not delivered."""
+        return Advice(failed=self.no_restart)
 
     def _may_restart(self, task: BatchTask, record: TaskRecord) -> bool:
         from airflow_provider_sentinelhub.client.estimate import MINIMUM_PU
 
-        if len(record.earlier) - record.inherited >= int(self.max_restarts):
+        most = int(self.max_restarts) if self.restarts() else 0
+        if len(record.earlier) - record.inherited >= max(most, record.after_clear):
             return False
         spent = self.spent_pu + (task.cost_pu or 0.0 if record.is_own else 0.0)
         if self.max_pu is not None and float(self.max_pu) - spent < MINIMUM_PU:
-            self._no_restart = (
+            self.no_restart = (
                 f"There was no restart: it costs {MINIMUM_PU:g} PU at least, and of max_pu = {float(self.max_pu):g} "
                 f"{spent:.1f} are spent."
             )
-            self.log.warning("%s", self._no_restart)
+            self.log.warning("%s", self.no_restart)
             return False
         return True
 
@@ -216,14 +244,17 @@ class RestartsFailedFeatures(WaitsForBatchTask):
         """Whether failed features are run again."""
         return self.on_partial.startswith("restart")
 
-    def may_resume(self, task: BatchTask, record: TaskRecord) -> bool:  # noqa: ARG002 - operators that know more use it
+    def may_resume(self, task: BatchTask, record: TaskRecord) -> bool:
         """
-        Whether a stopped task may be started again: not where a user has stopped it.
+        Whether a stopped task may be started again: where a user has stopped it, not before somebody clears.
 
         :param task: The remote task.
         :param record: What is remembered of it.
         """
-        return task.stopped_status_reason in {"UNHEALTHY", "OUT_OF_PU"}
+        if record.found_stopped and not record.resumes and len(record.earlier) == record.inherited:
+            return True
+        stopped_by_service = task.stopped_status_reason in {"UNHEALTHY", "OUT_OF_PU"}
+        return self.restarts() and stopped_by_service and record.resumes < int(self.max_restarts)
 
     def resume(self, context: Context, task: BatchTask, record: TaskRecord) -> Any:
         """
@@ -277,12 +308,15 @@ class RestartsFailedFeatures(WaitsForBatchTask):
         runs = [*(self.hook.get(each) for each in record.earlier), task]
         return self.hook.request_for_failed(runs, self.body, only_after_progress=len(record.earlier) > record.inherited)
 
+    def _goes_on_with_restart(self, task: BatchTask) -> bool:
+        return self.on_clear != "new" and task.status not in {"FAILED", "STOPPED"}
+
     def _restart(self, context: Context, task: BatchTask, body: dict[str, Any], record: TaskRecord) -> Any:
         earlier = (*record.earlier, task.id)
         intent = replace(intent_of(context, body), round=len(earlier), original=earlier[0])
-        restarted = self.hook.obtain(
-            intent, body, recorded=None, since=created_since(context), adopt_older=self.on_clear == "adopt"
-        )
+        since = created_since(context)
+        found = self.hook.search(intent, recorded=None, since=since, goes_on_with=self._goes_on_with_restart)
+        restarted = found.task or self.hook.create(intent, body, since=since, others=found.others)
         first = rivals.first(self.hook.api, self.hook.restarts_of(self.hook.get(intent.original)), restarted)
         if first.id != restarted.id:
             self.log.warning("Somebody else has begun restart %d: going on with theirs", intent.round)

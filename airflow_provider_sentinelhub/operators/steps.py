@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_sentinelhub.hooks.checks import ON_PARTIAL, one_of
-from airflow_provider_sentinelhub.hooks.outcome import ADVICE, check_not_failed, conclude, with_restarts
+from airflow_provider_sentinelhub.hooks.outcome import check_not_failed, conclude, with_restarts
 from airflow_provider_sentinelhub.operators.base import BatchTaskOperator
 from airflow_provider_sentinelhub.operators.creating import CreatesBatchTask
+from airflow_provider_sentinelhub.operators.record import TaskRecord
 from airflow_provider_sentinelhub.operators.waiting import WaitsForBatchTask
 
 if TYPE_CHECKING:
@@ -30,6 +32,8 @@ class CreatesOneBatchTask(CreatesBatchTask):
         with self.at_work(context):
             task, _ = self.obtain(context)
             self.remember(context, task.id)
+            if record := TaskRecord.read(context):
+                replace(record, succeeded=True).write(context)
             return task.id
 
 
@@ -171,4 +175,4 @@ class ReportsOnBatchTask(WorksOnBatchTask):
         with self.at_work(context):
             one_of("on_partial", self.on_partial, ON_PARTIAL)
             tasks = with_restarts(self.hook, self.look())
-            return conclude(self.hook, tasks, on_partial=self.on_partial, advice=ADVICE)
+            return conclude(self.hook, tasks, on_partial=self.on_partial)

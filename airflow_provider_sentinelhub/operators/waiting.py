@@ -8,13 +8,14 @@ the steps it needs, wait for the rest. So it does not matter where anything died
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from airflow.sdk.configuration import conf
 
 from airflow_provider_sentinelhub.hooks import checks
+from airflow_provider_sentinelhub.hooks.outcome import COUNTS
 from airflow_provider_sentinelhub.operators import limits
 from airflow_provider_sentinelhub.operators.base import TASK_ID_XCOM, BatchTaskOperator
 from airflow_provider_sentinelhub.operators.record import TaskRecord
@@ -125,6 +126,21 @@ class WaitsForBatchTask(BatchTaskOperator):
                 self.wait_in_triggerer(task.id, goal, deadline)
             task = self.hook.wait(task, goal, watch)
 
+    def show(self, context: Context, task: BatchTask, result: Mapping[str, Any] | None) -> None:
+        """
+        Let the progress that is shown end with what came out: a trigger counts now and then.
+
+        :param context: The task's context.
+        :param task: The remote task.
+        :param result: The result, as far as there is one.
+        """
+        from airflow_provider_sentinelhub.triggers.progress import PROGRESS_XCOM, progress_of
+
+        if not float(self.progress_interval):
+            return
+        counts = {name: result[name] for name in COUNTS if name in result} if result else {}
+        context["ti"].xcom_push(key=PROGRESS_XCOM, value=progress_of(task, counts or None))
+
     def plan(self, task: BatchTask) -> str:  # noqa: ARG002 - operators that decide by the task override this
         """
         Return what is wanted of the remote task now, a :class:`~airflow_provider_sentinelhub.client.batch.Goal`.
@@ -183,34 +199,40 @@ class WaitsForBatchTask(BatchTaskOperator):
         spare = None if deadline is None else max(0.0, deadline - time.time()) + _TRIGGER_MARGIN_S
         self.defer(trigger=trigger, method_name="execute_complete", timeout=spare)
 
-    def execute_complete(self, context: Context, event: Any) -> Any:
+    def execute_complete(self, context: Context, event: Any = None) -> Any:
         """
         Go on after waiting.
 
         :param context: The task's context.
-        :param event: What the trigger said.
+        :param event: What the trigger said; nothing where somebody else has woken the task.
         """
         from airflow_provider_sentinelhub.triggers.events import BatchEvent
 
         with self.at_work(context):
             return self.woken(context, BatchEvent.from_payload(event))
 
-    def woken(self, context: Context, happened: BatchEvent) -> Any:
+    def woken(self, context: Context, happened: BatchEvent | None) -> Any:
         """
         Look at the task, and go on with it.
 
         :param context: The task's context.
-        :param happened: What the trigger said.
+        :param happened: What the trigger said, if it said anything.
+        :raises AirflowException: It said nothing, and no remote task is on record.
         """
+        from airflow.sdk.exceptions import AirflowException
+
         from airflow_provider_sentinelhub.client.errors import api_error
         from airflow_provider_sentinelhub.triggers.events import EventKind
 
         own = self._recalled(context)
-        self._remote_id = own or happened.batch_task_id
-        if own and own != happened.batch_task_id:
+        if happened is None and own is None:
+            raise AirflowException("Woken without an event, and no remote task is on record to look at")
+        self._remote_id = own or (happened.batch_task_id if happened else None)
+        if happened is None or (own and own != happened.batch_task_id):
             # SQLite gives a trigger's id out again, and a late event of the old one then wakes the wrong task.
-            self.log.warning("Woken by an event about task %s: looking at %s", happened.batch_task_id, own)
-            return self.carry_on(context, self.hook.get(own), self.deadline_of(context))
+            about = f"an event about task {happened.batch_task_id}" if happened else "something else than a trigger"
+            self.log.warning("Woken by %s: looking at task %s", about, own)
+            return self.carry_on(context, self.hook.get(str(own)), self.deadline_of(context))
         if happened.kind is EventKind.REFUSED:
             refusal = api_error(happened.error, happened.message)
             refusal.refuses_action = True

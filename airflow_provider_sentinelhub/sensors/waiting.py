@@ -12,7 +12,7 @@ from airflow.sdk.configuration import conf
 
 from airflow_provider_sentinelhub.hooks.checks import ON_PARTIAL, flags, number, one_of
 from airflow_provider_sentinelhub.hooks.failures import airflow_failures
-from airflow_provider_sentinelhub.hooks.outcome import ADVICE, conclude, with_restarts
+from airflow_provider_sentinelhub.hooks.outcome import conclude, published, with_restarts
 from airflow_provider_sentinelhub.hooks.sentinel_hub import SentinelHubHook
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ class BatchTaskSensor(BaseSensorOperator):
             return done.xcom_value
         return self._wait_in_triggerer(time.time() + self.timeout)
 
-    def poke(self, context: Context) -> PokeReturnValue:  # noqa: ARG002 - Airflow's signature
+    def poke(self, context: Context) -> PokeReturnValue:
         """
         Look at the task once.
 
@@ -110,7 +110,7 @@ class BatchTaskSensor(BaseSensorOperator):
         """
         from airflow_provider_sentinelhub.client.errors import ApiError
 
-        with airflow_failures():
+        with airflow_failures(), published(context):
             self._check_parameters(parsing=False)
             try:
                 task = self.look()
@@ -124,15 +124,15 @@ class BatchTaskSensor(BaseSensorOperator):
                 self.log.info("Task %s is %s (%s %%)", task.id, task.status, task.completion_percentage or 0)
                 return PokeReturnValue(is_done=False)
             tasks = with_restarts(self.hook, task)
-            result = conclude(self.hook, tasks, on_partial=self.on_partial, advice=ADVICE)
+            result = conclude(self.hook, tasks, on_partial=self.on_partial)
             return PokeReturnValue(is_done=True, xcom_value=result)
 
-    def execute_complete(self, context: Context, event: Any) -> Any:
+    def execute_complete(self, context: Context, event: Any = None) -> Any:
         """
         Go on after waiting.
 
         :param context: The task's context.
-        :param event: What the trigger said.
+        :param event: What the trigger said; nothing where somebody else has woken the task.
         :raises AirflowSensorTimeout: The task did not end in time; it was left running.
         :raises AirflowSkipException: The same, where ``soft_fail`` is on.
         """
@@ -144,10 +144,10 @@ class BatchTaskSensor(BaseSensorOperator):
         done = self.poke(context)
         if done.is_done:
             return done.xcom_value
-        if happened.kind is EventKind.LATE:
+        if happened and happened.kind is EventKind.LATE:
             message = f"Task {self.batch_task_id} did not end within {self.timeout} s; it was left running."
             raise AirflowSkipException(message) if self.soft_fail else AirflowSensorTimeout(message)
-        return self._wait_in_triggerer(happened.deadline)
+        return self._wait_in_triggerer(happened.deadline if happened else time.time() + self.timeout)
 
     def _check_parameters(self, *, parsing: bool) -> None:
         one_of("on_partial", self.on_partial, ON_PARTIAL, parsing=parsing)

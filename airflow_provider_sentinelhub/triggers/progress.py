@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -15,6 +16,22 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 PROGRESS_XCOM = "sentinelhub_progress"
+
+
+def progress_of(task: BatchTask, features: Mapping[str, int] | None) -> dict[str, Any]:
+    """
+    Return what is shown of a task: its status, its cost and its features by outcome.
+
+    :param task: The task.
+    :param features: Their number in ``total`` and by outcome; ``None`` where it is not known.
+    """
+    return {
+        "task_id": task.id,
+        "status": task.status,
+        "cost_pu": task.cost_pu,
+        "completion_percentage": task.completion_percentage,
+        "features": None if features is None else dict(features),
+    }
 
 
 class Progress:
@@ -53,13 +70,7 @@ class Progress:
             return
         self._next_at = time.monotonic() + self._interval
         try:
-            told = {
-                "task_id": task.id,
-                "status": task.status,
-                "cost_pu": task.cost_pu,
-                "completion_percentage": task.completion_percentage,
-                "features": await self._features(task),
-            }
+            told = progress_of(task, await self._features(task))
             if told != self._told:
                 await self._show(told)
                 self._told = told

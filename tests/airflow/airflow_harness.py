@@ -56,14 +56,17 @@ class Comms:
     state: dict[str, Any] = field(default_factory=dict)
     xcoms: dict[str, Any] = field(default_factory=dict)
     ti_states: dict[str, str] = field(default_factory=dict)
+    variables: dict[str, str] = field(default_factory=lambda: {"sentinelhub_installation:0a1b2c3d": ""})
     sent: list[Any] = field(default_factory=list)
 
-    def send(self, msg: Any) -> Any:  # noqa: PLR0911 - one answer a message
+    def send(self, msg: Any) -> Any:  # noqa: PLR0911, C901 - one answer a message
         from airflow.sdk.exceptions import ErrorType
         from airflow.sdk.execution_time import comms
 
         message = msg
         self.sent.append(message)
+        if "Variable" in type(message).__name__:
+            return self._about_variables(message)
         match type(message).__name__:
             case "GetTaskStateStore":
                 if message.key in self.state:
@@ -86,6 +89,24 @@ class Comms:
             case "GetConnection":
                 return comms.ErrorResponse(error=ErrorType.CONNECTION_NOT_FOUND)
         return None
+
+    def _about_variables(self, message: Any) -> Any:
+        from airflow.sdk.exceptions import ErrorType
+        from airflow.sdk.execution_time import comms
+
+        match type(message).__name__:
+            case "GetVariable":
+                if message.key in self.variables:
+                    return comms.VariableResult(key=message.key, value=self.variables[message.key])
+                return comms.ErrorResponse(error=ErrorType.VARIABLE_NOT_FOUND)
+            case "GetVariableKeys":
+                keys = [key for key in self.variables if key.startswith(message.prefix or "")]
+                return comms.VariableKeysResult(keys=keys, total_entries=len(keys))
+            case "PutVariable":
+                self.variables[message.key] = message.value
+            case "DeleteVariable":
+                self.variables.pop(message.key, None)
+        return comms.OKResponse(ok=True)
 
     async def asend(self, msg: Any) -> Any:
         return self.send(msg)

@@ -332,13 +332,62 @@ def test_crashed_trigger_of_a_failed_task_leads_to_the_reason_of_that(
     assert sim.requests()["counts"]["POST /batch/v2/process"] == 1
 
 
-@pytest.mark.parametrize(
-    "payload", [None, {}, {"kind": "done", "batch_task_id": "x"}, {"kind": "ready", "batch_task_id": ""}]
-)
+UNKNOWN: list[Any] = [
+    None,
+    {},
+    "done",
+    {"kind": "done", "batch_task_id": "x"},
+    {"kind": "ready", "batch_task_id": ""},
+    {"kind": "ready", "batch_task_id": 7, "deadline": "soon"},
+]
+
+
+@pytest.mark.parametrize("payload", UNKNOWN)
 def test_unknown_event_never_passes_for_success(sim: Simulator, run_task: RunTask, comms: Comms, payload: Any) -> None:
+    sim.set_script({"timing": {"feature_seconds": 100_000}})
+    op = operator(sim, deferrable=True)
+    task_id = run_task(op).trigger.batch_task_id
+    # Nothing has happened, so there is nothing but to wait on.
+    run = run_task(op, next_method="execute_complete", next_kwargs={"event": payload})
+    assert run.state == "deferred"
+    assert run.trigger.batch_task_id == task_id
+
+
+@pytest.mark.parametrize("payload", UNKNOWN[:3])
+def test_an_event_about_nothing_fails_an_attempt(sim: Simulator, run_task: RunTask, comms: Comms, payload: Any) -> None:
     run = run_task(operator(sim), next_method="execute_complete", next_kwargs={"event": payload})
+    assert "no remote task is on record" in str(run.error)
+
+
+def test_woken_by_airflow_tasks_test_or_a_newer_triggerer(sim: Simulator, run_task: RunTask, comms: Comms) -> None:
+    op = operator(sim, deferrable=True)
+    event = asyncio.run(first_event(run_task(op).trigger, comms))
+    newer = {**event, "seen_by": "a newer version", "kind": "finished"}
+    for kwargs in ({}, {"event": newer}):
+        run = run_task(op, next_method="execute_complete", next_kwargs=kwargs)
+        assert run.state == "success", run.error
+        assert comms.xcoms["return_value"]["delivered"] == 4
+    assert sim.requests()["counts"]["POST /batch/v2/process"] == 1
+
+
+@pytest.mark.parametrize("deferrable", [True, False])
+def test_a_failed_run_has_its_result_and_its_last_progress(
+    sim: Simulator, run_task: RunTask, comms: Comms, deferrable: bool
+) -> None:
+    sim.set_script({"features": [{"outcome": "fatal", "indexes": [0]}]})
+    op = operator(sim, deferrable=deferrable, progress_interval=300)
+    run = run_task(op)
+    if deferrable:
+        event = asyncio.run(first_event(run.trigger, comms))
+        run = run_task(op, next_method="execute_complete", next_kwargs={"event": event})
     assert run.state == "failed"
-    assert "not an event" in str(run.error) or "without a task id" in str(run.error)
+    result = comms.xcoms["return_value"]
+    assert (result["outcome"], result["status"], result["total"], result["failed"]) == ("PARTIAL", "DONE", 4, 1)
+    assert len(result["failed_names"]) == 1
+    assert result["report_url"].endswith(".parquet")
+    progress = comms.xcoms["sentinelhub_progress"]
+    assert (progress["status"], progress["features"]["failed"]) == ("DONE", 1)
+    assert progress["cost_pu"] == result["cost_pu"] == 100
 
 
 def test_secrets_stay_out_of_everything_airflow_keeps(

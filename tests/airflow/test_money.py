@@ -160,7 +160,7 @@ def test_unhealthy_task_fails_with_its_feature_errors(sim: Simulator, run_task: 
     [
         ({"on_partial": "explode"}, "on_partial = 'explode': must be one of fail, warn"),
         ({"on_out_of_pu": "cry"}, "on_out_of_pu = 'cry': must be one of fail, wait"),
-        ({"on_clear": "forget"}, "on_clear = 'forget': must be one of stop, adopt"),
+        ({"on_clear": "forget"}, "on_clear = 'forget': must be one of resume, new, adopt"),
         ({"max_pu": "lots"}, "max_pu = 'lots': must be a number"),
         ({"max_pu": -3}, "max_pu = -3: must be at least 1"),
         ({"poll_interval": "often"}, "poll_interval = 'often': must be a number"),
@@ -190,7 +190,7 @@ def test_bad_templated_option_is_refused_before_anything_is_sent(
 
 
 @pytest.mark.parametrize("forgotten", [True, False])
-@pytest.mark.parametrize("on_clear", ["stop", "adopt"])
+@pytest.mark.parametrize("on_clear", ["resume", "new", "adopt"])
 def test_clear(sim: Simulator, run_task: RunTask, comms: Comms, on_clear: str, forgotten: bool) -> None:
     sim.set_script({"timing": {"feature_seconds": 100_000}})
     op = operator(sim, deferrable=True, on_clear=on_clear)
@@ -202,7 +202,7 @@ def test_clear(sim: Simulator, run_task: RunTask, comms: Comms, on_clear: str, f
     run_task(op, try_number=2, max_tries=1)
     new = comms.xcoms["sentinelhub_task_id"]
     action = sim.call("GET", f"/batch/v2/process/{old}").body["userAction"]
-    assert (new == old, action) == ((True, "START") if on_clear == "adopt" else (False, "STOP"))
+    assert (new == old, action) == ((False, "STOP") if on_clear == "new" else (True, "START"))
     # A retry of the cleared task goes on with what it has.
     run_task(op, try_number=3, max_tries=1)
     assert comms.xcoms["sentinelhub_task_id"] == new

@@ -222,17 +222,39 @@ class TestOnKill:
 
 
 class TestWhose:
+    @pytest.mark.parametrize("base_url", ["", "https://airflow.example.org"])
     def test_another_airflow_of_the_same_account(
-        self, sim: Simulator, run_task: RunTask, comms: Comms, begun: Any, monkeypatch: pytest.MonkeyPatch
+        self,
+        sim: Simulator,
+        run_task: RunTask,
+        comms: Comms,
+        begun: Any,
+        monkeypatch: pytest.MonkeyPatch,
+        base_url: str,
     ) -> None:
+        monkeypatch.setenv("AIRFLOW__API__BASE_URL", base_url)
         op, production = begun()
-        comms.state.clear()
-        comms.xcoms.clear()
-        monkeypatch.setenv("AIRFLOW__API__BASE_URL", "https://staging.example.org")
+        # Another metadata database: it has its own Variables, and nothing of the first one's.
+        for kept in (comms.state, comms.xcoms, comms.variables):
+            kept.clear()
         for again in (op, operator(sim)):
             assert run_task(again, try_number=2, max_tries=2).trigger.batch_task_id != production
             comms.state.clear()
         assert action(sim, production) == "START"
+
+    def test_the_first_task_makes_the_id_of_the_installation_and_all_others_take_it(
+        self, sim: Simulator, run_task: RunTask, comms: Comms
+    ) -> None:
+        comms.variables.clear()
+        sim.set_script(NEVER_ENDS)
+        body = request(sim.ready)
+        first = run_task(operator(sim, request=body)).trigger.batch_task_id
+        (key,) = comms.variables
+        comms.state.clear()
+        assert run_task(operator(sim, request=body), try_number=2, max_tries=0).trigger.batch_task_id == first
+        assert list(comms.variables) == [key]
+        tagged = sim.call("GET", f"/batch/v2/process/{first}").body["request"]["description"]
+        assert key.removeprefix("sentinelhub_installation:") in tagged
 
     @pytest.mark.parametrize("ended", [True, False])
     def test_a_run_that_was_deleted_and_made_again(

@@ -191,11 +191,22 @@ def test_store_emptied_while_a_restart_is_waited_for(
     assert len(comms.xcoms["return_value"]["task_ids"]) == 3
 
 
-@pytest.mark.parametrize(("on_clear", "starts"), [("adopt", 2), ("stop", 4)])
-def test_clear(sim: Simulator, run_task: RunTask, comms: Comms, names: list[str], on_clear: str, starts: int) -> None:
+@pytest.mark.parametrize("forgotten", [True, False])
+@pytest.mark.parametrize(("on_clear", "starts"), [("adopt", 2), ("new", 4), ("resume", 4)])
+def test_clear_after_a_success(
+    sim: Simulator,
+    run_task: RunTask,
+    comms: Comms,
+    names: list[str],
+    on_clear: str,
+    starts: int,
+    forgotten: bool,
+) -> None:
     sim.set_script({"features": [fatal(names[:2], 1)]})
     op = operator(sim, on_clear=on_clear)
     assert run_task(op).state == "success"
+    if forgotten:
+        comms.state.clear()
     assert run_task(op, try_number=2, max_tries=2).state == "success"
     assert comms.xcoms["return_value"]["delivered"] == 4
     assert calls(sim, "start") == starts

@@ -178,7 +178,7 @@ def test_a_kill_stops_the_restart(
 
 
 @lost
-@pytest.mark.parametrize("on_clear", ["stop", "adopt"])
+@pytest.mark.parametrize("on_clear", ["resume", "new", "adopt"])
 def test_a_clear_means_the_restart(
     sim: Simulator, run_task: RunTask, comms: Comms, names: list[str], lose: Lose, on_clear: str
 ) -> None:
@@ -189,8 +189,8 @@ def test_a_clear_means_the_restart(
     sim.set_script({"timing": {"feature_seconds": 1_000_000}})
     hook.act(hook.get(before), Goal.RUN)
     after = run_task(op, try_number=2, max_tries=1).trigger.batch_task_id
-    assert (hook.get(before).user_action == "STOP") is (on_clear == "stop")
-    assert (after == before) is (on_clear == "adopt")
+    assert (hook.get(before).user_action == "STOP") is (on_clear == "new")
+    assert (after == before) is (on_clear != "new")
 
 
 def test_what_a_rival_left_behind_is_not_begun(

@@ -76,6 +76,7 @@ def test_serialises_to_small_json_without_secrets(sim: Simulator, deferred: Any)
 
 async def test_ends_when_the_task_has_ended(sim: Simulator, deferred: Any, comms: Comms) -> None:
     event = BatchEvent.from_payload(await first_event(deferred(), comms))
+    assert event is not None
     assert (event.kind, event.status) == (EventKind.READY, "DONE")
 
 

@@ -20,7 +20,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from airflow_provider_sentinelhub.client import errors, procedures
 from airflow_provider_sentinelhub.client.batch import BATCH_V2, Goal
 from airflow_provider_sentinelhub.client.intent import Intent
-from airflow_provider_sentinelhub.client.submission import obtain
+from airflow_provider_sentinelhub.client.submission import Before, obtain
 from tests.client.client_harness import build_document
 from tests.client.client_model import DISORDER, LATE, START, TWICE, Service, abandon, carry_out
 
@@ -55,16 +55,17 @@ class Instance:
         """What an attempt does, see ``operators/creating.py``."""
         self.tries += 1
         task_id, of = self.record or (None, None)
-        recorded, superseded = (task_id, None) if of == self.intent else (None, task_id)
+        is_of_it = of == self.intent
+        before = Before() if of is None or is_of_it else Before((str(task_id),), of.digest == self.intent.digest)
         return obtain(
             BATCH_V2,
             self.intent,
             BODY,
             (),
-            recorded=recorded,
-            superseded=superseded,
+            recorded=task_id if is_of_it else None,
+            before=before,
             since=SINCE,
-            adopt_older=self.adopts,
+            goes_on_with=lambda task: self.adopts and task.status != "FAILED",
             adopt_ended=self.tries > 1,
         )
 
