@@ -12,7 +12,7 @@ from devtools.airflow_runs import FINISHED_RUN
 from devtools.airflow_stack import StackError
 from devtools.airflow_tasks import FINISHED_TASK
 from devtools.chaos_actions import AFTER_THE_END, PROCESSING, Action, Scene
-from devtools.chaos_records import is_running, started, tasks_of
+from devtools.chaos_records import is_running, started, stopped, tasks_of
 from devtools.chaos_steps import STEPS
 
 if TYPE_CHECKING:
@@ -241,7 +241,7 @@ class Stage:
             scene.faults.append(f"{len(scene.tasks)} remote tasks were created, not {scene.created}")
         if scene.starts not in {None, starts}:
             scene.faults.append(f"{starts} starts, not {scene.starts}")
-        if scene.starts is None and any(started(task) > 1 for task in scene.tasks):
+        if any(started(task) > 1 + stopped(task) for task in scene.tasks):
             scene.faults.append("a remote task was started twice")
         features = tuple(len(self._stack.sim.task(task["id"])["features"]) for task in scene.tasks)
         if scene.features not in {None, features}:
