@@ -95,6 +95,14 @@ class Watch:
         """Whether the deadline has passed."""
         return self.deadline is not None and self.clock() >= self.deadline
 
+    def left(self, grace: float) -> float | None:
+        """
+        Return the seconds that a look may take; ``None`` where there is no deadline.
+
+        :param grace: Seconds beyond the deadline, so that a task which ended in time is never called late.
+        """
+        return None if self.deadline is None else max(0.0, self.deadline - self.clock()) + grace
+
     @property
     def is_lost(self) -> bool:
         """Whether the service has refused every look for too long."""

@@ -260,6 +260,15 @@ def _groups(report: FeatureReport) -> str:
     )
 
 
+def result_so_far(task: BatchTask) -> dict[str, Any]:
+    """
+    Return what is known of a task that was not waited for to its end, and whose features were not counted.
+
+    :param task: The task.
+    """
+    return {"task_id": task.id, "task_ids": [task.id], "status": task.status, "cost_pu": task.cost_pu}
+
+
 def _result(tasks: list[BatchTask], outcome: str, report: FeatureReport | None) -> dict[str, Any]:
     costs = [task.cost_pu for task in tasks if task.cost_pu is not None]
     about = {

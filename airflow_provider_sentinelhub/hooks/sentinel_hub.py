@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from airflow.sdk import BaseHook
 
 from airflow_provider_sentinelhub.client.errors import NotFound, SentinelHubError
+from airflow_provider_sentinelhub.client.policy import RetryLimits
 
 if TYPE_CHECKING:
     import aiohttp
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from airflow_provider_sentinelhub.hooks.connections import ConnectionFacts
 
 T = TypeVar("T")
+
+_HURRIED = RetryLimits(attempts=4, max_elapsed=15.0)
 
 
 class SentinelHubHook(BaseHook):
@@ -40,6 +43,7 @@ class SentinelHubHook(BaseHook):
     def __init__(self, sentinelhub_conn_id: str = default_conn_name, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.sentinelhub_conn_id = sentinelhub_conn_id
+        self._is_in_a_hurry = False
 
     @cached_property
     def facts(self) -> ConnectionFacts:
@@ -58,11 +62,19 @@ class SentinelHubHook(BaseHook):
     @cached_property
     def sender(self) -> Sender:
         """Sends Calls, blocking."""
-        from airflow_provider_sentinelhub.client.auth import token_source
+        from airflow_provider_sentinelhub.client.auth import TokenSource, token_source
         from airflow_provider_sentinelhub.client.transport import Sender
         from airflow_provider_sentinelhub.hooks.connections import client_credentials
 
-        return Sender(self.address, token_source(client_credentials(self.facts, self.address)))
+        tokens = token_source(client_credentials(self.facts, self.address))
+        if self._is_in_a_hurry and tokens.live() is None:
+            tokens = TokenSource(tokens.credentials, _HURRIED)
+        return Sender(self.address, tokens, _HURRIED if self._is_in_a_hurry else None)
+
+    def hurry(self) -> None:
+        """From now on, give up after seconds where the service does not answer: somebody is about to be killed."""
+        self._is_in_a_hurry = True
+        self.__dict__.pop("sender", None)
 
     def get_conn(self) -> Sender:
         """Return what sends Calls."""
@@ -81,7 +93,6 @@ class SentinelHubHook(BaseHook):
         """Get a token, make one harmless call, and say which step failed and what to do."""
         from airflow_provider_sentinelhub.client.api import batch_v2
         from airflow_provider_sentinelhub.client.auth import TokenSource
-        from airflow_provider_sentinelhub.client.policy import RetryLimits
         from airflow_provider_sentinelhub.client.transport import Sender
         from airflow_provider_sentinelhub.hooks.connections import client_credentials
 

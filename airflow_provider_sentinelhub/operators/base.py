@@ -13,16 +13,16 @@ from airflow.sdk import BaseOperator
 from airflow_provider_sentinelhub.client.errors import SentinelHubError
 from airflow_provider_sentinelhub.hooks.failures import UNSEEN, airflow_failures, may_run_on
 from airflow_provider_sentinelhub.hooks.outcome import published
+from airflow_provider_sentinelhub.hooks.owed_stops import TASK_ID_XCOM, OwedStop, Stopped, forget, pay, stop_or_owe
 from airflow_provider_sentinelhub.hooks.sentinel_hub import SentinelHubHook
 from airflow_provider_sentinelhub.operators.killing import Killed, an_attempt_follows, is_last_attempt
 from airflow_provider_sentinelhub.operators.record import DISOWNED, TaskRecord
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+    from airflow.sdk.types import RuntimeTaskInstanceProtocol
 
     from airflow_provider_sentinelhub.hooks.batch import SentinelHubBatchHook
-
-TASK_ID_XCOM = "sentinelhub_task_id"
 
 
 class BatchTaskOperator(BaseOperator):
@@ -56,6 +56,8 @@ class BatchTaskOperator(BaseOperator):
         self._is_at_work = False
         self._was_killed = False
         self._is_guest = False
+        self._ti: RuntimeTaskInstanceProtocol | None = None
+        self._owed: tuple[OwedStop, ...] = ()
 
     @cached_property
     def hook(self) -> SentinelHubBatchHook:
@@ -73,6 +75,7 @@ class BatchTaskOperator(BaseOperator):
         """
         self._remote_id = task_id
         context["ti"].xcom_push(key=TASK_ID_XCOM, value=task_id)
+        forget(self._owed, task_id)
 
     @contextmanager
     def at_work(self, context: Context) -> Iterator[None]:
@@ -91,7 +94,9 @@ class BatchTaskOperator(BaseOperator):
             raise AirflowException("The Airflow task was killed")
         try:
             with airflow_failures(), published(context):
+                self._ti = context["ti"]
                 self._recall(context)
+                self._owed = pay(self.hook, context)
                 try:
                     yield
                 except AirflowTaskTimeout:
@@ -151,10 +156,7 @@ class BatchTaskOperator(BaseOperator):
                 return
             if isinstance(error, UNSEEN):
                 raise AirflowException(str(error)) from error
-        try:
-            self._stop_remote_task("No attempt follows")
-        except Exception:
-            self.log.exception("Could not stop task %s: look at it, it may still be running", self._remote_id)
+        self._stop_remote_task("No attempt follows")
 
     def on_kill(self) -> None:
         """
@@ -172,5 +174,14 @@ class BatchTaskOperator(BaseOperator):
 
     def _stop_remote_task(self, why: str = "Killed") -> None:
         if self._remote_id and self.stops:
-            self.log.info("%s: stopping task %s", why, self._remote_id)
-            self.hook.stop(self._remote_id)
+            self.stop_or_owe(self._remote_id, why)
+
+    def stop_or_owe(self, task_id: str, why: str) -> Stopped:
+        """
+        Stop a remote task; where the service does not answer, others stop it as soon as it does.
+
+        :param task_id: Id of the remote task.
+        :param why: Why it is to be stopped.
+        """
+        self.log.info("%s: stopping task %s", why, task_id)
+        return stop_or_owe(self.hook, OwedStop.of(self.api, task_id, self.sentinelhub_conn_id, self._ti, why))

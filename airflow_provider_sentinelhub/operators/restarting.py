@@ -133,7 +133,7 @@ class RestartsFailedFeatures(WaitsForBatchTask):
 
     def _or_what_there_is(self, context: Context, work: Callable[[], Any], deadline: float | None) -> Any:
         """Do some work; where a restart has no money or time left, report on what the tasks before it delivered."""
-        from airflow_provider_sentinelhub.client.errors import BudgetExceeded, TaskTimedOut
+        from airflow_provider_sentinelhub.client.errors import BudgetExceeded, ServiceUnavailable, TaskTimedOut
 
         try:
             return work()
@@ -144,7 +144,10 @@ class RestartsFailedFeatures(WaitsForBatchTask):
             self.log.warning("The restart is given up: %s", error)
             *earlier, last = record.earlier
             before = replace(record, id=last, earlier=tuple(earlier))
-            return self._conclude(context, self.hook.get(last), before, GivenUp(record.id, str(error)))
+            try:
+                return self._conclude(context, self.hook.get(last), before, GivenUp(record.id, str(error)))
+            except ServiceUnavailable:
+                raise error from None
 
     def plan(self, task: BatchTask) -> str:
         """

@@ -15,18 +15,20 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 from airflow.sdk.configuration import conf
 
 from airflow_provider_sentinelhub.hooks import checks
-from airflow_provider_sentinelhub.hooks.outcome import COUNTS
+from airflow_provider_sentinelhub.hooks.outcome import COUNTS, result_so_far
+from airflow_provider_sentinelhub.hooks.owed_stops import TASK_ID_XCOM
 from airflow_provider_sentinelhub.operators import limits
-from airflow_provider_sentinelhub.operators.base import TASK_ID_XCOM, BatchTaskOperator
+from airflow_provider_sentinelhub.operators.base import BatchTaskOperator
 from airflow_provider_sentinelhub.operators.record import TaskRecord
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from airflow_provider_sentinelhub.client.errors import TaskTimedOut
     from airflow_provider_sentinelhub.client.models.answers import BatchTask
     from airflow_provider_sentinelhub.triggers.events import BatchEvent
 
-_TRIGGER_MARGIN_S = 120.0
+_TRIGGER_MARGIN_S = 300.0
 _CRASHES_XCOM = "sentinelhub_trigger_crashes"
 # A trigger that cannot be made, as after a half-finished upgrade, crashes every time.
 _CRASHES = 3
@@ -165,12 +167,15 @@ class WaitsForBatchTask(BatchTaskOperator):
         """
         from airflow_provider_sentinelhub.client.errors import BudgetExceeded
 
-        stopped = self.hook.stop(task.id) or task
-        raise BudgetExceeded(
-            f"Task {task.id} has spent {stopped.cost_pu or 0:.1f} PU, more than {self.limit()}; it was "
-            f"stopped and is now {stopped.status}. What was delivered stays in the bucket. Raise max_pu, or ask for "
-            "less."
+        stopped = self.stop_or_owe(task.id, "It has spent more than it may")
+        seen = stopped.task or task
+        state = stopped.owed or f"it was stopped and is now {seen.status}"
+        error = BudgetExceeded(
+            f"Task {task.id} has spent {seen.cost_pu or 0:.1f} PU, more than {self.limit()}; {state}. What was "
+            "delivered stays in the bucket. Raise max_pu, or ask for less."
         )
+        error.result = result_so_far(seen)
+        raise error
 
     def wait_in_triggerer(self, task_id: str, goal: str, deadline: float | None) -> NoReturn:
         """
@@ -239,6 +244,8 @@ class WaitsForBatchTask(BatchTaskOperator):
             raise refusal
         if happened.kind is EventKind.LOST:
             self.log.error("Could not look at task %s any more: %s", happened.batch_task_id, happened.message)
+        if happened.message and happened.kind is EventKind.LATE:
+            raise self._timed_out(happened.batch_task_id, happened.message)
         # The truth is what the service says now, not what a trigger saw some time ago.
         task = self.hook.get(happened.batch_task_id)
         # What was stopped for it looks stopped; what has ended by itself meanwhile is reported on.
@@ -306,12 +313,15 @@ class WaitsForBatchTask(BatchTaskOperator):
         """
         from airflow_provider_sentinelhub.client.errors import ApiError
 
+        if not self._remote_id:
+            return
+        self.hook.hurry()
         try:
-            if self._remote_id and not self.hook.api.is_over(self.hook.get(self._remote_id)):
-                self.give_up(self._remote_id)
+            is_over = self.hook.api.is_over(self.hook.get(self._remote_id))
         except ApiError:
-            # Airflow calls on_kill next, which tries again.
-            self.log.exception("Out of time, and task %s cannot be looked at", self._remote_id)
+            is_over = False
+        if not is_over:
+            self.give_up(self._remote_id)
 
     def deadline_of(self, context: Context) -> float | None:  # noqa: ARG002 - operators that keep a record read it there
         """
@@ -327,13 +337,21 @@ class WaitsForBatchTask(BatchTaskOperator):
 
         :param task_id: Id of the remote task.
         """
+        if not self.stops:
+            raise self._timed_out(task_id, "it was left running")
+        stopped = self.stop_or_owe(task_id, "The deadline has passed")
+        task = stopped.task
+        state = stopped.owed or (f"it was asked to stop and is {task.status}" if task else "it is gone")
+        if task is not None and task.status == "CREATED":
+            state = "it was never started"
+        raise self._timed_out(task_id, state, task)
+
+    def _timed_out(self, task_id: str, state: str, task: BatchTask | None = None) -> TaskTimedOut:
         from airflow_provider_sentinelhub.client.errors import TaskTimedOut
 
-        stopped = self.hook.stop(task_id) if self.stops else None
-        state = f"it was asked to stop and is {stopped.status}" if stopped else "it was left running"
-        if stopped is not None and stopped.status == "CREATED":
-            state = "it was never started"
-        raise TaskTimedOut(
+        error = TaskTimedOut(
             f"Task {task_id} did not finish within {limits.said(self._limits)}; {state}. Raise the limit, or ask for "
             "less at once."
         )
+        error.result = {"task_id": task_id} if task is None else result_so_far(task)
+        return error

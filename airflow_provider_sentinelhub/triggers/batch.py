@@ -15,18 +15,17 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
+from airflow_provider_sentinelhub.hooks.owed_stops import Claim, OwedStop
 from airflow_provider_sentinelhub.triggers.events import BatchEvent, EventKind
-from airflow_provider_sentinelhub.triggers.guards import is_still_wanted, uninterrupted
+from airflow_provider_sentinelhub.triggers.guards import uninterrupted
+from airflow_provider_sentinelhub.triggers.owed_stops import claim_on, look_for_owed, owe, stop_or_owe
 
 if TYPE_CHECKING:
     from airflow_provider_sentinelhub.client.watch import Watch
 
-TASK_ID_XCOM = "sentinelhub_task_id"
-
-# Many may be killed at once, and the service may be slow to take up a start that has to be stopped. Airflow's own limit
-# of 30 seconds only cancels, see guards.
-_ASK_S = 120.0
-_STOP_S = 900.0
+# A deadline that has passed is told soon, whether or not the service answers.
+_LATE_STOP_S = 60.0
+_LATE_LOOK_S = 5.0
 
 
 class SentinelHubBatchTrigger(BaseTrigger):
@@ -123,8 +122,10 @@ class SentinelHubBatchTrigger(BaseTrigger):
         status = ""
         async with Looker(self.sentinelhub_conn_id) as looker:
             while True:
+                look_for_owed(self.sentinelhub_conn_id)
                 try:
-                    task = await looker.look(api, self.batch_task_id, goal)
+                    async with asyncio.timeout(watch.left(_LATE_LOOK_S)):
+                        task = await looker.look(api, self.batch_task_id, goal)
                 except Refused as e:
                     return self._event(EventKind.REFUSED, status, str(e.error), type(e.error).__name__)
                 except Exception as e:  # noqa: BLE001 - no failed look may end the wait while the remote task goes on
@@ -146,9 +147,14 @@ class SentinelHubBatchTrigger(BaseTrigger):
 
     async def _end(self, kind: EventKind, status: str, why: str) -> BatchEvent:
         # Here and not only in the woken task: that one may be killed before it runs.
+        owed = ""
         if self.stop_on_kill or kind is EventKind.OVER_BUDGET:
-            await uninterrupted(self._stop(why))
-        return self._event(kind, status)
+            self.log.info("%s: stopping task %s", why, self.batch_task_id)
+            owed = await uninterrupted(stop_or_owe(self._stop(why), patience_s=_LATE_STOP_S))
+        return self._event(kind, status, owed)
+
+    def _stop(self, why: str) -> OwedStop:
+        return OwedStop.of(self.api, self.batch_task_id, self.sentinelhub_conn_id, self.task_instance, why)
 
     def _say(self, line: str | None, level: int) -> None:
         if line is not None:
@@ -163,37 +169,25 @@ class SentinelHubBatchTrigger(BaseTrigger):
             await uninterrupted(self._stop_if_killed())
 
     async def _stop_if_killed(self) -> None:
+        # Airflow 3.3 also calls on_kill when a triggerer that had stalled wakes up and finds its triggers taken over
+        # by another one, where nobody wants the remote task stopped (apache/airflow#73454).
+        why = "The Airflow task was killed"
         try:
-            async with asyncio.timeout(_ASK_S):
-                wanted = await self._still_wanted()
+            claim = await claim_on(self.task_instance, self.batch_task_id)
         except TimeoutError:
-            # One stopped by mistake is lost work; one left running is at least named here.
-            self.log.error("Cannot tell whether task %s was killed. It is left alone: look at it", self.batch_task_id)  # noqa: TRY400 - the trace says nothing more
+            # One stopped by mistake is lost work.
+            self.log.error(  # noqa: TRY400 - the trace says nothing more
+                "Cannot tell whether task %s is still waited for, for Airflow does not answer. It is asked again until "
+                "it does, and the task is stopped if it is not",
+                self.batch_task_id,
+            )
+            owe(self._stop(why))
             return
-        if wanted:
-            self.log.info("Task %s is still waited for elsewhere: left running", self.batch_task_id)
-        else:
-            await self._stop("The Airflow task was killed")
-
-    async def _stop(self, why: str) -> None:
-        from airflow_provider_sentinelhub.client.batch import APIS
-        from airflow_provider_sentinelhub.client.procedures import stop
-        from airflow_provider_sentinelhub.hooks.sentinel_hub import shared_async_sender
-
+        if claim is Claim.WANTED:
+            self.log.info("Task %s is still waited for: left running", self.batch_task_id)
+            return
         self.log.info("%s: stopping task %s", why, self.batch_task_id)
-        try:
-            async with asyncio.timeout(_STOP_S), shared_async_sender(self.sentinelhub_conn_id) as sender:
-                await sender.run(stop(APIS[self.api], self.batch_task_id))
-        except Exception:
-            self.log.exception("Could not stop task %s: look at it, it may still be running", self.batch_task_id)
-
-    async def _still_wanted(self) -> bool:
-        while True:
-            try:
-                return await is_still_wanted(self.task_instance, TASK_ID_XCOM, self.batch_task_id)
-            except Exception as e:  # noqa: BLE001 - without an answer nothing may be stopped, so it is asked again
-                self.log.warning("Could not read the Airflow task's state; asking again: %s", e)
-                await asyncio.sleep(1.0)
+        await stop_or_owe(self._stop(why))
 
 
 def _settling_time() -> float:

@@ -36,7 +36,8 @@ class BatchEvent:
     :param batch_task_id: Id of the remote task.
     :param status: The remote task's status as last seen; empty where it was never seen.
     :param deadline: The wait's deadline, in seconds since the epoch; ``None`` for none.
-    :param message: What went wrong, for ``REFUSED`` and ``LOST``.
+    :param message: What went wrong, for ``REFUSED`` and ``LOST``; for ``LATE`` and ``OVER_BUDGET``, that the stop is
+        owed.
     :param error: Name of the error's class, for ``REFUSED``.
     """
 

@@ -95,12 +95,14 @@ class TestUnseen:
         assert action(sim, task_id) == "START"
 
     def test_is_named_where_it_cannot_be_stopped(
-        self, sim: Simulator, run_task: RunTask, begun: Any, capfd: pytest.CaptureFixture[str]
+        self, sim: Simulator, run_task: RunTask, begun: Any, comms: Comms, caplog: pytest.LogCaptureFixture
     ) -> None:
         op, task_id = begun()
         sim.set_script(UNSEEN)
         woken(run_task, op, EventKind.LOST, task_id, try_number=3, max_tries=2)
-        assert f"Could not stop task {task_id}: look at it" in capfd.readouterr().out
+        assert f"Could not stop task {task_id}" in caplog.text
+        assert f"The stop of task {task_id} is owed" in caplog.text
+        assert f"sentinelhub_owed_stop:sentinelhub_default:{task_id}" in comms.variables
 
     def test_ends_a_blocking_wait_too(self, sim: Simulator, begun: Any, hook: SentinelHubBatchHook) -> None:
         _, task_id = begun()
@@ -143,9 +145,19 @@ def test_a_retry_without_its_connection_leaves_the_task_to_the_next_one(
     sim: Simulator, run_task: RunTask, begun: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     op, task_id = begun()
-    monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", '{"conn_type": "aws", "extra": {"profile_name": "mine"}}')
-    run = run_task(op, try_number=2, max_tries=2)
+    with monkeypatch.context() as broken:
+        broken.delenv("AIRFLOW_CONN_SENTINELHUB_DEFAULT")
+        run = run_task(op, try_number=2, max_tries=2)
     assert type(run.error).__name__ == "AirflowException"
+    assert action(sim, task_id) == "START"
+
+
+def test_a_retry_without_the_bucket_s_connection_waits_on(
+    sim: Simulator, run_task: RunTask, begun: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    op, task_id = begun()
+    monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", '{"conn_type": "aws", "extra": {"profile_name": "mine"}}')
+    assert run_task(op, try_number=2, max_tries=2).trigger.batch_task_id == task_id
     assert action(sim, task_id) == "START"
 
 
@@ -283,7 +295,8 @@ class TestWhose:
         killed(lambda: run_task(operator(sim, request=body, deferrable=False), max_tries=2), is_processed)
         old = comms.xcoms["sentinelhub_task_id"]
         assert action(sim, old) == "STOP"
-        assert run_task(operator(sim, request=body), try_number=2, max_tries=2).trigger.batch_task_id != old
+        trigger = run_task(operator(sim, request=body), try_number=2, max_tries=2).trigger
+        assert (trigger.batch_task_id, trigger.goal) == (old, "resume")
 
 
 class TestRestartFailed:

@@ -241,6 +241,12 @@ async def test_unreadable_bucket_does_not_end_the_wait(
     assert (await first_event(trigger, comms))["status"] == "DONE"
 
 
+async def becomes(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(60):
+        while not await asyncio.to_thread(condition):  # noqa: ASYNC110 - the service tells nobody
+            await asyncio.sleep(0.1)
+
+
 class TestOnKill:
     """``on_kill`` of Airflow 3.3.2 also comes when nobody killed anything, and is cut off after a second."""
 
@@ -275,7 +281,32 @@ class TestOnKill:
         await trigger.on_kill()
         assert user_action(sim, trigger) == "STOP"
 
-    async def test_unreadable_state_leaves_the_task_alone(
+    @pytest.mark.parametrize("state", [None, "scheduled", "queued", "running"])
+    async def test_clear_whose_new_attempt_goes_on_with_it_does_not(
+        self, sim: Simulator, running: Any, comms: Comms, state: str | None
+    ) -> None:
+        trigger = self.ready(running(SLOW))
+        comms.xcoms.clear()
+        comms.ti_states = {} if state is None else {"t": state}
+        killing = asyncio.ensure_future(trigger.on_kill())
+        await asyncio.sleep(0.5)
+        assert not killing.done()
+        comms.ti_states = {"t": "deferred"}
+        comms.xcoms["sentinelhub_task_id"] = trigger.batch_task_id
+        await killing
+        assert user_action(sim, trigger) == "START"
+
+    async def test_clear_whose_new_attempt_does_not_come_does(
+        self, sim: Simulator, running: Any, comms: Comms, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("airflow_provider_sentinelhub.triggers.owed_stops._COMES_WITHIN_S", 0.5)
+        trigger = self.ready(running(SLOW))
+        comms.xcoms.clear()
+        comms.ti_states = {"t": "queued"}
+        await trigger.on_kill()
+        assert user_action(sim, trigger) == "STOP"
+
+    async def test_unreadable_state_leaves_the_task_alone_until_it_can_be_read(
         self,
         sim: Simulator,
         running: Any,
@@ -288,11 +319,15 @@ class TestOnKill:
         async def unreachable(msg: Any) -> None:
             raise ConnectionError("the API server is down")
 
-        monkeypatch.setattr(comms, "asend", unreachable)
-        monkeypatch.setattr("airflow_provider_sentinelhub.triggers.batch._ASK_S", 0.5)
-        await trigger.on_kill()
-        assert user_action(sim, trigger) == "START"
-        assert f"Cannot tell whether task {trigger.batch_task_id} was killed" in capfd.readouterr().out
+        monkeypatch.setattr("airflow_provider_sentinelhub.triggers.owed_stops._ASK_S", 0.5)
+        monkeypatch.setattr("airflow_provider_sentinelhub.triggers.owed_stops._PAUSE_S", 0.1)
+        with monkeypatch.context() as outage:
+            outage.setattr(comms, "asend", unreachable)
+            await trigger.on_kill()
+            assert user_action(sim, trigger) == "START"
+        assert f"Cannot tell whether task {trigger.batch_task_id} is still waited for" in capfd.readouterr().out
+        comms.ti_states = {"t": "failed"}
+        await becomes(lambda: user_action(sim, trigger) == "STOP")
 
     async def test_is_not_cut_off(self, sim: Simulator, running: Any, comms: Comms) -> None:
         trigger = self.ready(running(SLOW))

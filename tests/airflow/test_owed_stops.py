@@ -1,0 +1,182 @@
+"""A stop that cannot be carried out now is owed: it is written down, and carried out as soon as the service answers."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from airflow_provider_sentinelhub.client.batch import Goal
+from airflow_provider_sentinelhub.client.policy import RetryLimits
+from airflow_provider_sentinelhub.hooks.batch import SentinelHubBatchHook
+from airflow_provider_sentinelhub.operators.batch_process import SentinelHubBatchProcessOperator
+from airflow_provider_sentinelhub.simulator.process import Simulator
+from airflow_provider_sentinelhub.triggers.batch import SentinelHubBatchTrigger
+from airflow_provider_sentinelhub.triggers.events import EventKind
+from tests.airflow.airflow_harness import Comms, RunTask, first_event, request
+
+LONG = {"timing": {"feature_seconds": 1_000_000}}
+# The service is there, but for stops.
+OUTAGE = {**LONG, "endpoints": [{"method": "POST", "path": "/stop$", "status": 503}]}
+OWED = "sentinelhub_owed_stop:sentinelhub_default:"
+
+
+def operator(sim: Simulator, **kwargs: Any) -> SentinelHubBatchProcessOperator:
+    options = {"request": request(sim.ready), "poll_interval": 0.05, "progress_interval": 0, "deferrable": True}
+    return SentinelHubBatchProcessOperator(task_id=kwargs.pop("task_id", "t"), **{**options, **kwargs})
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("airflow_provider_sentinelhub.hooks.sentinel_hub._HURRIED", RetryLimits(attempts=1))
+    monkeypatch.setattr("airflow_provider_sentinelhub.triggers.batch._LATE_STOP_S", 1.0)
+    owed_stops = "airflow_provider_sentinelhub.triggers.owed_stops"
+    for name, seconds in {"_STOP_S": 1.0, "_PAUSE_S": 0.1, "_LOOK_EVERY_S": 0.0, "_COMES_WITHIN_S": 0.2}.items():
+        monkeypatch.setattr(f"{owed_stops}.{name}", seconds)
+
+
+@pytest.fixture
+def processed(sim: Simulator, run_task: RunTask, comms: Comms) -> Callable[..., SentinelHubBatchTrigger]:
+    """Makes a trigger of a remote task that is being processed."""
+
+    def make(**kwargs: Any) -> SentinelHubBatchTrigger:
+        sim.set_script(LONG)
+        run = run_task(operator(sim, **kwargs))
+        trigger: SentinelHubBatchTrigger = run.trigger
+        trigger.task_instance = SimpleNamespace(  # type: ignore[assignment]  # its names are enough
+            dag_id="unit",
+            task_id=kwargs.get("task_id", "t"),
+            run_id=run.ti.run_id,
+            map_index=-1,
+        )
+        hook = SentinelHubBatchHook()
+        hook.act(hook.get(trigger.batch_task_id), Goal.RUN)
+        while action(sim, trigger.batch_task_id) != "START PROCESSING":
+            time.sleep(0.02)
+        return trigger
+
+    return make
+
+
+def action(sim: Simulator, task_id: str) -> str:
+    body = sim.call("GET", f"/batch/v2/process/{task_id}").body
+    return f"{body['userAction']} {body['status']}"
+
+
+async def becomes(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(60):
+        while not await asyncio.to_thread(condition):  # noqa: ASYNC110 - the service tells nobody
+            await asyncio.sleep(0.05)
+
+
+def owed(comms: Comms) -> list[str]:
+    return [key.removeprefix(OWED) for key in comms.variables if key.startswith(OWED)]
+
+
+async def test_a_kill_in_an_outage_is_carried_out_when_it_is_over(
+    sim: Simulator, comms: Comms, processed: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    trigger = processed()
+    comms.ti_states = {"t": "failed"}
+    sim.set_script(OUTAGE)
+    await trigger.on_kill()
+    assert owed(comms) == [trigger.batch_task_id]
+    assert f"The stop of task {trigger.batch_task_id} is owed" in caplog.text
+    assert sim.ready.client_secret not in repr(comms.variables)
+    sim.set_script(LONG)
+    await becomes(lambda: action(sim, trigger.batch_task_id) == "STOP STOPPED" and not owed(comms))
+
+
+async def test_the_next_trigger_of_the_connection_pays_what_a_lost_triggerer_owed(
+    sim: Simulator, comms: Comms, processed: Any
+) -> None:
+    trigger = processed()
+    comms.ti_states = {"t": "failed", "next": "deferred"}
+    other = processed(task_id="next")
+    # All that a triggerer killed with signal 9 leaves behind.
+    comms.variables[f"{OWED}{trigger.batch_task_id}"] = trigger._stop("killed").value
+    comms.variables[f"{OWED}unreadable"] = "{"
+    waiting = asyncio.ensure_future(first_event(other, comms, other.task_instance))
+    await becomes(lambda: action(sim, trigger.batch_task_id).startswith("STOP"))
+    await becomes(lambda: owed(comms) == ["unreadable"])
+    assert action(sim, other.batch_task_id) == "START PROCESSING"
+    waiting.cancel()
+
+
+async def test_a_task_that_is_wanted_again_is_not_stopped(sim: Simulator, comms: Comms, processed: Any) -> None:
+    trigger = processed()
+    comms.ti_states = {"t": "deferred"}
+    comms.variables[f"{OWED}{trigger.batch_task_id}"] = trigger._stop("killed").value
+    waiting = asyncio.ensure_future(first_event(trigger, comms, trigger.task_instance))
+    await becomes(lambda: not owed(comms))
+    assert action(sim, trigger.batch_task_id) == "START PROCESSING"
+    waiting.cancel()
+
+
+def test_the_attempt_after_a_clear_takes_up_what_was_to_be_stopped(
+    sim: Simulator, run_task: RunTask, comms: Comms, processed: Any
+) -> None:
+    body = request(sim.ready)
+    trigger = processed(request=body)
+    comms.variables[f"{OWED}{trigger.batch_task_id}"] = trigger._stop("killed").value
+    comms.xcoms.clear()
+    again = run_task(operator(sim, request=body), try_number=2, max_tries=1)
+    assert again.trigger.batch_task_id == trigger.batch_task_id
+    assert owed(comms) == []
+    assert action(sim, trigger.batch_task_id) == "START PROCESSING"
+
+
+@pytest.mark.parametrize(("state", "is_stopped"), [("failed", True), ("deferred", False), ("queued", False)])
+def test_another_task_of_the_connection_pays(
+    sim: Simulator, run_task: RunTask, comms: Comms, processed: Any, state: str, is_stopped: bool
+) -> None:
+    trigger = processed()
+    comms.variables[f"{OWED}{trigger.batch_task_id}"] = trigger._stop("killed").value
+    comms.ti_states = {"t": state}
+    comms.xcoms["sentinelhub_task_id"] = trigger.batch_task_id
+    # The store is that of one task instance.
+    comms.state.clear()
+    assert run_task(operator(sim, task_id="another")).state == "deferred"
+    assert action(sim, trigger.batch_task_id).startswith("STOP" if is_stopped else "START")
+    # Where an attempt is to come, it is for that one to say.
+    assert owed(comms) == ([trigger.batch_task_id] if state == "queued" else [])
+
+
+@pytest.mark.parametrize("deferrable", [True, False])
+def test_a_deadline_in_an_outage_is_told_with_the_task_and_the_limit(
+    sim: Simulator, run_task: RunTask, comms: Comms, deferrable: bool
+) -> None:
+    sim.set_script(OUTAGE)
+    op = operator(sim, deferrable=deferrable, execution_timeout=timedelta(seconds=4))
+    run = run_task(op)
+    if deferrable:
+        event = asyncio.run(first_event(run.trigger, comms))
+        assert event["kind"] == EventKind.LATE
+        run = run_task(op, next_method="execute_complete", next_kwargs={"event": event})
+    assert run.state == "failed"
+    assert type(run.error).__name__ == "AirflowFailException"
+    task_id = comms.xcoms["sentinelhub_task_id"]
+    assert f"Task {task_id} did not finish within execution_timeout = 0:00:04; the stop of task" in str(run.error)
+    assert owed(comms) == [task_id]
+    assert comms.xcoms["return_value"]["task_id"] == task_id
+    assert json.loads(comms.variables[f"{OWED}{task_id}"])["why"] == "The deadline has passed"
+
+
+async def test_the_deadline_of_a_trigger_holds_while_a_look_hangs(
+    sim: Simulator, comms: Comms, processed: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("airflow_provider_sentinelhub.triggers.batch._LATE_LOOK_S", 0.1)
+    trigger = processed()
+    trigger.deadline = time.time() + 0.5
+    sim.set_script({**LONG, "endpoints": [{"action": "delay", "delay_seconds": 30, "path": "/process"}]})
+    async with asyncio.timeout(20):
+        event = await first_event(trigger, comms, trigger.task_instance)
+    assert event["kind"] == EventKind.LATE
+    assert owed(comms) == [trigger.batch_task_id]
+    sim.set_script(LONG)
