@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from devtools.chaos_outages import Outage
     from devtools.chaos_stack import ChaosStack, Lane
 
-_REACHED_S = 90.0
+_REACHED_S = 150.0
 _ENDED_S = 180.0
-_QUIET_S = 60.0
+_QUIET_S = 90.0
 _HELD_S = 3.0
 _LASTS_S = 4.0
 _INTO_OUTAGE_S = 3.0
