@@ -17,7 +17,7 @@ from devtools.chaos_steps import STEPS
 
 if TYPE_CHECKING:
     from devtools.airflow_api import AirflowApi
-    from devtools.airflow_names import Run, TaskInstance
+    from devtools.airflow_names import Run, Task, TaskInstance
     from devtools.chaos_airflow import ChaosAirflow
     from devtools.chaos_outages import Outage
     from devtools.chaos_stack import ChaosStack, Lane
@@ -28,8 +28,11 @@ _QUIET_S = 90.0
 _HELD_S = 3.0
 _LASTS_S = 4.0
 _INTO_OUTAGE_S = 3.0
-# Airflow tells a trigger of a kill some seconds later, and tells nobody where the triggerer has died meanwhile.
-_TOLD_S = 8.0
+# Airflow tells a trigger of a kill some seconds later, and tells nobody where the triggerer has died meanwhile. What is
+# told writes down what it owes.
+_IS_TOLD_S = 60.0
+_WRITES_S = 5.0
+_TOLD = "invoking on_kill"
 _AWAY_S = 2.0
 _TWINS = frozenset({Action.TWIN, Action.TWIN_FAIL, Action.TWIN_CLEAR})
 _CLEARS = frozenset({Action.CLEAR, Action.CLEAR_STOPPED, Action.TWIN_CLEAR}) | AFTER_THE_END
@@ -127,11 +130,11 @@ class Stage:
         second = scene.action in _TWINS
         match scene.action:
             case Action.FAIL | Action.TWIN_FAIL:
-                self._do(lambda api: api.set_state(task, "failed"), second=second, told=scene.outage is not None)
+                self._do(lambda api: api.set_state(task, "failed"), second=second, told=task if scene.outage else None)
             case Action.SUCCEED:
                 self._do(lambda api: api.set_state(task, "success"))
             case Action.FAIL_AND_KILL:
-                self._do(lambda api: api.set_state(task, "failed"), told=True)
+                self._do(lambda api: api.set_state(task, "failed"), told=task)
                 self._kill_triggerer()
             case Action.KILL:
                 self._kill(scene, run)
@@ -150,14 +153,16 @@ class Stage:
                 scene.faults.append("was not stopped")
         self._do(lambda api: api.clear(task), second=scene.action in _TWINS)
 
-    def _do(self, deed: Callable[[AirflowApi], None], *, second: bool = False, told: bool = False) -> None:
+    def _do(self, deed: Callable[[AirflowApi], None], *, second: bool = False, told: Task | None = None) -> None:
         airflow = self._stack.neighbour if second else self._stack.airflow
-        if not told:
+        if told is None:
             self._stack.act(lambda _: deed(airflow.api))
             return
         with self._stack.no_kills:
             self._stack.act(lambda _: deed(airflow.api))
-            time.sleep(_TOLD_S)
+            if "deferred" in told.dag_id:
+                self._until(lambda: _TOLD in airflow.api.log(told), _IS_TOLD_S)
+            time.sleep(_WRITES_S)
 
     def _kill(self, scene: Scene, run: Run) -> None:
         task = run.task("batch", scene.map_index)
