@@ -136,9 +136,7 @@ class ChaosStack:
         """A second Airflow with the same DAGs and the same account, which is not harmed."""
         with self._writing:
             if self._neighbour is None:
-                neighbour = ChaosAirflow(self._env, self._count)
-                neighbour.env["AIRFLOW__CORE__EXECUTION_API_SERVER_URL"] = f"{neighbour.execution_url}/execution/"
-                self._neighbour = self._exits.enter_context(neighbour)
+                self._neighbour = self._exits.enter_context(ChaosAirflow(self._env, self._count))
             return self._neighbour
 
     def _gate(self, address: str) -> Gate:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_sentinelhub.simulator.process import Simulator
 from devtools.airflow_runs import FINISHED_RUN
-from devtools.airflow_stack import AirflowStack
+from devtools.chaos_airflow import ChaosAirflow
 from devtools.chaos_records import started
 from devtools.chaos_tables import table
 
@@ -87,7 +87,7 @@ class Clicker:
     :param sim: The service.
     """
 
-    def __init__(self, name: str, airflow: AirflowStack, sim: Simulator) -> None:
+    def __init__(self, name: str, airflow: ChaosAirflow, sim: Simulator) -> None:
         self.name = name
         self.airflow = airflow
         self.sim = sim
@@ -305,7 +305,7 @@ def airflow_on(sim: Simulator, name: str) -> Iterator[Clicker]:
     :param sim: The service it talks to.
     """
     env = {**sim.ready.airflow_connections(), "AIRFLOW__API__BASE_URL": "http://localhost:8080"}
-    with AirflowStack([DAGS], env=env) as airflow:
+    with ChaosAirflow(env, 2, DAGS) as airflow:
         yield Clicker(name, airflow, sim)
 
 
