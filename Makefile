@@ -3,15 +3,19 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+# The coming Airflow has an environment of its own.
+NEXT_VENV := .venv-3.4
+NEXT_INSTALLED := $(NEXT_VENV)/.installed
 
 # Without bytecode every import of Airflow takes two to five times as long.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo demo-statistics demo-ui chaos test lint unit integration lock clean
+.PHONY: help install install-3.4 demo demo-statistics demo-ui chaos chaos-3.4 clicks test lint unit unit-3.4 integration \
+  lock clean
 
 help: ## what can be done here
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z0-9.-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-12s %s\n", $$1, $$2}'
 
 install: $(INSTALLED) ## install everything into .venv
 
@@ -23,6 +27,16 @@ $(INSTALLED): requirements/uv.lock requirements/dev.lock pyproject.toml
 	@$(BIN)/uv pip install -q --python $(BIN)/python --require-hashes --compile-bytecode -r requirements/dev.lock \
 	  || $(BIN)/pip install -q --disable-pip-version-check --require-hashes -r requirements/dev.lock
 	@$(BIN)/pip install -q --disable-pip-version-check --no-deps --no-build-isolation --no-index -e .
+	@touch $@
+
+install-3.4: $(NEXT_INSTALLED) ## the same with Airflow 3.4, into .venv-3.4
+
+$(NEXT_INSTALLED): requirements/airflow-3.4.lock pyproject.toml | $(INSTALLED)
+	@echo "Installing into $(NEXT_VENV) from requirements/airflow-3.4.lock ..."
+	@test -x $(NEXT_VENV)/bin/python || $(BIN)/python -m venv $(NEXT_VENV)
+	@$(BIN)/uv pip install -q --python $(NEXT_VENV)/bin/python --require-hashes --compile-bytecode \
+	  -r requirements/airflow-3.4.lock
+	@$(NEXT_VENV)/bin/pip install -q --disable-pip-version-check --no-deps --no-build-isolation --no-index -e .
 	@touch $@
 
 demo: $(INSTALLED) ## run the main job on a real Airflow and print its report
@@ -37,6 +51,12 @@ demo-ui: $(INSTALLED) ## the same, and leave the Airflow UI up until Ctrl-C
 chaos: $(INSTALLED) ## kill everything at every step, and count what was started; ARGS=--long for more
 	@$(BIN)/python -m devtools.chaos $(ARGS)
 
+chaos-3.4: $(NEXT_INSTALLED) ## what a clear does on Airflow 3.4, which forgets the state of a task that is cleared
+	@$(NEXT_VENV)/bin/python -m devtools.chaos --runs 0 --quick --actions clear $(ARGS)
+
+clicks: $(INSTALLED) ## what a user's clicks create, start and cost, on a real Airflow
+	@$(BIN)/python -m devtools.clicks $(ARGS)
+
 test: lint unit integration ## lint, type-check and run every test
 
 lint: $(INSTALLED) ## ruff, mypy and the direction of the arrows
@@ -48,6 +68,9 @@ lint: $(INSTALLED) ## ruff, mypy and the direction of the arrows
 unit: $(INSTALLED) ## tests that need no Airflow processes
 	@$(BIN)/pytest -q -m "not integration"
 
+unit-3.4: $(NEXT_INSTALLED) ## the same on Airflow 3.4
+	@$(NEXT_VENV)/bin/pytest -q -m "not integration" $(ARGS)
+
 integration: $(INSTALLED) ## tests against real Airflow processes
 	@$(BIN)/pytest -q -m integration
 
@@ -56,6 +79,9 @@ lock: $(INSTALLED) ## resolve all dependencies again
 	  --no-header requirements/uv.in -o requirements/uv.lock
 	@$(BIN)/uv pip compile -q --upgrade --universal --python-version 3.11 --no-emit-index-url --generate-hashes \
 	  --no-header pyproject.toml --extra simulator --extra geo --group dev -o requirements/dev.lock
+	@$(BIN)/uv pip compile -q --upgrade --universal --python-version 3.11 --no-emit-index-url --generate-hashes \
+	  --no-header pyproject.toml requirements/airflow-3.4.in --extra simulator --extra geo --group dev \
+	  -o requirements/airflow-3.4.lock
 
 clean: ## remove everything that was installed or built
-	@rm -rf $(VENV) .demo build dist
+	@rm -rf $(VENV) $(NEXT_VENV) .demo build dist

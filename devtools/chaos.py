@@ -25,18 +25,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from devtools.airflow_names import Run
-from devtools.chaos_actions import TIMING as SLOW
-from devtools.chaos_actions import Scene, Stage, scenes
+from devtools.chaos_parts import QUICK, Part, PartName, parts
 from devtools.chaos_plans import Plan, plans
 from devtools.chaos_records import evidence
 from devtools.chaos_ride import Rider
 from devtools.chaos_stack import ChaosStack
+from devtools.chaos_stage import Stage
 from devtools.chaos_steps import STEPS
 from devtools.chaos_tables import print_rides, print_scenes
 from devtools.chaos_variants import Variant
 from devtools.state_folder import state_folder
 
 if TYPE_CHECKING:
+    from devtools.chaos_actions import Scene
     from devtools.chaos_judge import Ride
     from devtools.chaos_stack import Lane
 
@@ -61,14 +62,25 @@ def arguments(given: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--lanes", type=int, default=6, help="runs at the same time (default: 6)")
     parser.add_argument("--steps", help="harm at these steps only, e.g. 2,3,11")
     parser.add_argument("--variants", help=f"of {', '.join(Variant)} (default: all)")
-    parser.add_argument("--quick", action="store_true", help="leave out what takes Airflow half a minute to notice")
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="leave out what takes Airflow half a minute to notice, outages, and the second Airflow",
+    )
     parser.add_argument("--naive", action="store_true", help="run the batches without record and search")
-    parser.add_argument("--scenes", type=int, help="play no more scenes of users' actions than this (default: all)")
+    parser.add_argument("--scenes", type=int, help="play no more scenes of each part than this (default: all)")
+    parser.add_argument(
+        "--parts", help=f"scenes of {', '.join(PartName)} (default: all; {', '.join(QUICK)} if --quick)"
+    )
+    parser.add_argument("--actions", default="", help="play the scenes of these actions only, e.g. clear")
     parser.add_argument("--list", action="store_true", help="list the steps and what can be done at them")
     options = parser.parse_args(given)
     options.seed = random.SystemRandom().randrange(1_000_000) if options.seed is None else options.seed
     options.steps = [int(number) for number in options.steps.split(",")] if options.steps else []
     options.variants = [Variant(name) for name in options.variants.split(",")] if options.variants else list(Variant)
+    options.parts = [PartName(name) for name in options.parts.split(",")] if options.parts else list(PartName)
+    if options.quick:
+        options.parts = [name for name in options.parts if name in QUICK]
     options.minutes = options.minutes or (_LONG_MIN if options.long else _SHORT_MIN)
     return options
 
@@ -114,16 +126,18 @@ class Race:
         for thread in threads:
             thread.join()
 
-    def play(self, stack: ChaosStack, limit: int | None) -> list[Scene]:
+    def play(self, stack: ChaosStack) -> list[Scene]:
         """
         Do what users do.
 
         :param stack: What takes part.
-        :param limit: How many scenes; all where it is ``None``.
         """
-        stack.sim.set_script({"timing": SLOW})
+        return [scene for part in parts(self._options) for scene in self._play(stack, part)]
+
+    def _play(self, stack: ChaosStack, part: Part) -> list[Scene]:
+        stack.sim.set_script(part.script)
         played: list[Scene] = []
-        waiting = list(enumerate(scenes(self._options.variants)))[:limit]
+        waiting = list(part.scenes)
 
         def drive(lane: Lane) -> None:
             stage = Stage(stack, lane)
@@ -132,17 +146,17 @@ class Race:
                 with self._lock:
                     if not waiting:
                         return
-                    number, scene = waiting.pop(0)
+                    scene = waiting.pop(0)
                 try:
-                    stage.play(scene, number)
+                    stage.play(scene)
                 except Exception:  # noqa: BLE001 - the other scenes go on, and this one has failed
                     scene.faults.append(traceback.format_exc())
                 if scene.faults:
-                    found = evidence(stack, Run(f"chaos_{scene.variant}", f"scene-{number}"))
-                    self._keep(stack, f"scene-{number}", [f"{scene}", found])
+                    found = evidence(stack, Run(f"chaos_{scene.variant}", scene.run_id))
+                    self._keep(stack, scene.run_id, [f"{scene}", found])
                 with self._lock:
                     played.append(scene)
-                    print(f"{scene.action.value}, {scene.variant}: {'; '.join(scene.faults) or 'right'}", flush=True)
+                    print(f"{scene.title}: {'; '.join(scene.faults) or 'right'}", flush=True)
 
         self._all(drive, stack)
         return played
@@ -204,7 +218,7 @@ def main(given: Sequence[str] | None = None) -> int:
     with ChaosStack(options.lanes, naive=options.naive) as stack:
         print(f"Airflow is in {stack.airflow.home}", flush=True)
         race.run(stack)
-        played = race.play(stack, options.scenes)
+        played = race.play(stack)
     for error in race.errors:
         print(error, file=sys.stderr)
     right = print_rides(race.rides)

@@ -37,11 +37,13 @@ class ChaosAirflow(AirflowStack):
 
     :param env: Added to the environment of all components.
     :param parallelism: How many tasks run at once.
+    :param dags: Folder with DAG files.
     """
 
-    def __init__(self, env: Mapping[str, str], parallelism: int) -> None:
-        super().__init__([DAGS], env={**_SETTINGS, **env}, parallelism=parallelism)
+    def __init__(self, env: Mapping[str, str], parallelism: int, dags: Path = DAGS) -> None:
+        super().__init__([dags], env={**_SETTINGS, **env}, parallelism=parallelism)
         self.execution_port = free_port()
+        self.env["AIRFLOW__CORE__EXECUTION_API_SERVER_URL"] = f"{self.execution_url}/execution/"
         self._log_size = 0
 
     def start(self, timeout: float = 180) -> None:

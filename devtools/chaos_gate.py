@@ -13,6 +13,7 @@ import struct
 import threading
 import urllib.parse
 from dataclasses import dataclass, field
+from enum import StrEnum
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, Self
 
@@ -69,6 +70,17 @@ class Call:
         return all(word.encode() in text for word in words)
 
 
+class Manner(StrEnum):
+    """How somebody who is out of order deals with calls."""
+
+    BUSY = "answers 503"
+    RESET = "cuts connections"
+    SILENT = "does not answer"
+
+
+_BUSY = Reply(503, {"Content-Type": "application/json"}, b'{"error": {"status": 503, "message": "out of order"}}')
+
+
 class Trap:
     """
     Waits for a call and holds it.
@@ -119,6 +131,9 @@ class Gate:
         self._traps: list[Trap] = []
         self._answers: list[tuple[Callable[[Call], bool], Reply]] = []
         self._cut = threading.Event()
+        self._outage: tuple[Callable[[Call], bool], Manner] | None = None
+        self._works = threading.Event()
+        self._works.set()
         self._server = _Server(self)
         threading.Thread(target=self._server.serve_forever, args=(0.1,), daemon=True).start()
 
@@ -141,6 +156,19 @@ class Gate:
         self._cut.clear()
         with self._lock:
             self._answers.clear()
+            self._outage = None
+        self._works.set()
+
+    def break_down(self, wanted: Callable[[Call], bool], manner: Manner) -> None:
+        """
+        Keep calls from the other side until :meth:`mend`.
+
+        :param wanted: Which.
+        :param manner: What becomes of them.
+        """
+        self._works.clear()
+        with self._lock:
+            self._outage = (wanted, manner)
 
     def set_trap(self, trap: Trap) -> None:
         """
@@ -180,6 +208,9 @@ class Gate:
         """
         if self.is_cut:
             return False
+        outage = self._outage
+        if outage is not None and call.reply is None and outage[0](call):
+            return self._out_of_order(outage[1])
         with self._lock:
             trap = next((trap for trap in self._traps if trap.wanted(call)), None)
             if trap is not None:
@@ -191,8 +222,14 @@ class Gate:
                         return entry[1]
         return True if trap is None else trap.hold(call)
 
+    def _out_of_order(self, manner: Manner) -> Reply | bool:
+        if manner is Manner.SILENT:
+            self._works.wait()
+        return _BUSY if manner is Manner.BUSY else False
+
     def close(self) -> None:
         """Stop listening."""
+        self._works.set()
         self._server.shutdown()
         self._server.server_close()
 

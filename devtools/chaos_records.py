@@ -22,6 +22,15 @@ def started(task: dict[str, Any]) -> int:
     return sum(entry["event"] == "user START" for entry in task["history"])
 
 
+def stopped(task: dict[str, Any]) -> int:
+    """
+    Return how often a task has come to a stop.
+
+    :param task: The task with its history.
+    """
+    return sum(entry["event"] == "status STOPPED" for entry in task["history"])
+
+
 def is_running(task: dict[str, Any]) -> bool:
     """
     Whether a task was started and has not ended.

@@ -40,6 +40,17 @@ SCRIPT = {
     "features": [{"outcome": "fatal", "indexes": [0], "task": _ORIGINAL}],
     "intervals": [{"outcome": "TIMEOUT", "indexes": [1], "intervals": [1, 2], "task": _ORIGINAL}],
 }
+# Remote tasks that never end by themselves, and whose lock after a stop is over after ten seconds.
+ENDLESS: dict[str, Any] = {
+    "timing": {"analysis_seconds": 60, "feature_seconds": 1_000_000, "restart_lock_seconds": 600}
+}
+# Remote tasks that end ten seconds after their start, some of them badly: where it is the first one of a run that is
+# named after it, for a clear raises the number at the end of the tag.
+ENDING: dict[str, Any] = {
+    "timing": {"analysis_seconds": 60, "feature_seconds": 600},
+    "features": [{"outcome": "fatal", "indexes": [0], "task": r"/clear-partial-\d+/.*~30$"}],
+    "tasks": [{"match": r"/clear-failed-\d+/.*~30$", "analysis_error": "The area of interest has no tiles."}],
+}
 # The statistical DAGs take their features from there.
 _PARCELS = ("chaos/parcels.gpkg", [f"parcel-{number}" for number in range(1, 5)])
 _RUN_CALL = re.compile(r"^/execution/task-instances/([0-9a-f-]{36})/run$")
@@ -84,6 +95,8 @@ class ChaosStack:
         self._exits = ExitStack()
         self._run_of: dict[str, str] = {}
         self._writing = threading.Lock()
+        self._neighbour: ChaosAirflow | None = None
+        self.no_kills = threading.Lock()
         self.lanes: list[Lane] = []
 
     def __enter__(self) -> Self:
@@ -101,13 +114,15 @@ class ChaosStack:
         self.sim = self._exits.enter_context(Simulator.start(speed=SPEED, script=SCRIPT))
         key, names = _PARCELS
         upload(self.sim.ready, key, sample_parcels(names))
-        env: dict[str, str] = {}
+        # Where users find it does not say which Airflow it is: two may have none, or the same behind two proxies.
+        env: dict[str, str] = {"AIRFLOW__API__BASE_URL": "http://localhost:8080"}
         for number in range(self._count):
             lane = Lane(number, self._gate(self.sim.ready.base_url), self._gate(self.sim.ready.s3_endpoint))
             self.lanes.append(lane)
             env.update(self._connections(lane))
         if self._naive:
             env[NAIVE] = "1"
+        self._env = dict(env)
         self.airflow = ChaosAirflow(env, 2 * self._count)
         self.harmer = Harmer(self.airflow)
         # Also what tasks say to Airflow itself goes through a gate.
@@ -115,6 +130,14 @@ class ChaosStack:
         self.execution.observers.append(self._learn)
         self.airflow.env["AIRFLOW__CORE__EXECUTION_API_SERVER_URL"] = f"{self.execution.url}/execution/"
         self._exits.enter_context(self.airflow)
+
+    @property
+    def neighbour(self) -> ChaosAirflow:
+        """A second Airflow with the same DAGs and the same account, which is not harmed."""
+        with self._writing:
+            if self._neighbour is None:
+                self._neighbour = self._exits.enter_context(ChaosAirflow(self._env, self._count))
+            return self._neighbour
 
     def _gate(self, address: str) -> Gate:
         return self._exits.enter_context(Gate(address))
@@ -187,7 +210,7 @@ class ChaosStack:
         """
         Do what a user does; one at a time, see :meth:`ChaosAirflow.start`.
 
-        :param action: What to do.
+        :param action: What to do, given the API of the first Airflow.
         """
         with self._writing:
             return action(self.airflow.api)

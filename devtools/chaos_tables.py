@@ -36,9 +36,7 @@ def print_scenes(scenes: Sequence[Scene]) -> bool:
 
     :param scenes: The scenes.
     """
-    rows: list[tuple[object, ...]] = [
-        ("user's action", "variant", "when", "tasks", "starts", "ends", "may run on", "right")
-    ]
+    rows: list[tuple[object, ...]] = [("action", "variant", "when", "created", "starts", "ends", "may run on", "right")]
     for scene in sorted(scenes, key=lambda scene: (scene.variant, scene.action, scene.step)):
         starts = " ".join(str(started(task)) for task in scene.tasks)
         ends = " ".join(task["status"] for task in scene.tasks)
@@ -57,6 +55,8 @@ def print_rides(rides: Sequence[Ride]) -> bool:
 
     :param rides: The runs.
     """
+    if not rides:
+        return True
     print()
     print(table([_HEAD, *(_row(name, group) for name, group in _groups(rides))]))
     print()

@@ -132,6 +132,14 @@ WAYS: dict[str, dict[str, Any]] = {
     "blocking_restart": {"deferrable": False, "on_partial": "restart"},
     "deferred_timeout": {"deferrable": True, "timeout": 8},
     "blocking_timeout": {"deferrable": False, "timeout": 8},
+    "deferred_deadline": {"deferrable": True, "timeout": 90, "progress_interval": 1},
+    "blocking_deadline": {"deferrable": False, "timeout": 90, "progress_interval": 1},
+    "deferred_progress": {"deferrable": True, "progress_interval": 1},
+    "blocking_progress": {"deferrable": False, "progress_interval": 1},
+    "deferred_new": {"deferrable": True, "on_clear": "new"},
+    "blocking_new": {"deferrable": False, "on_clear": "new"},
+    "deferred_adopt": {"deferrable": True, "on_clear": "adopt"},
+    "blocking_adopt": {"deferrable": False, "on_clear": "adopt"},
 }
 
 # As a folder, and as a template.
@@ -149,7 +157,7 @@ STATISTICAL_WAYS: dict[str, dict[str, Any]] = {
 
 for way, settings in WAYS.items():
     with DAG(f"chaos_{way}", schedule=None, start_date=START, params=PARAMS):
-        Images(request=images(FOUR), progress_interval=0, **SETTINGS, **settings)
+        Images(request=images(FOUR), **{**SETTINGS, "progress_interval": 0, **settings})
 
 for way in ("deferred", "blocking"):
     with DAG(f"chaos_{way}_mapped", schedule=None, start_date=START, params=PARAMS):

@@ -5,17 +5,26 @@ from __future__ import annotations
 import itertools
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
+from airflow_provider_sentinelhub.simulator.caller import Answer, call
+from airflow_provider_sentinelhub.simulator.process import Simulator
 from devtools import chaos
+from devtools.chaos_actions import Action, Scene
+from devtools.chaos_gate import Gate, Manner
+from devtools.chaos_outages import Outage, Place
+from devtools.chaos_parts import parts
 from devtools.chaos_plans import Plan, plans
+from devtools.chaos_stack import Lane
 from devtools.chaos_statistics import statistics_faults
 from devtools.chaos_steps import KILLS, STEPS
 from devtools.chaos_variants import Variant
@@ -35,7 +44,7 @@ def first(count: int, seed: int) -> list[Plan]:
 @pytest.mark.integration
 @pytest.mark.timeout(300)
 def test_every_batch_is_started_once_whoever_dies(capsys: pytest.CaptureFixture[str]) -> None:
-    status = chaos.main(["--seed", "229", "--runs", "7", "--lanes", "5", "--quick", "--scenes", "4"])
+    status = chaos.main(["--seed", "229", "--runs", "7", "--lanes", "5", "--quick", "--scenes", "2"])
     printed = capsys.readouterr().out
     assert status == 0, printed
     runs, _, kills, _, _, started, orphans, right = row(printed, "all")
@@ -43,6 +52,7 @@ def test_every_batch_is_started_once_whoever_dies(capsys: pytest.CaptureFixture[
     assert int(kills) >= 6
     for variant in ("deferred_statistical", "blocking_statistical", "blocking_statistical_restart"):
         assert row(printed, variant)[0] == "1", printed
+    assert len(re.findall(r"^(?:let|mark|clear).*yes$", printed, re.MULTILINE)) == 4, printed
 
 
 @pytest.mark.integration
@@ -98,6 +108,81 @@ def test_a_table_that_is_not_what_the_service_wrote_is_a_fault(
         assert len(statistics_faults(tmp_path, result, {"parcel-1", "parcel-2", "parcel-3"})) == 1
     else:
         assert any(each.startswith(fault) for each in found), found
+
+
+@pytest.fixture(scope="module")
+def lane() -> Iterator[tuple[Simulator, Lane]]:
+    with Simulator.start() as sim, Gate(sim.ready.base_url) as service, Gate(sim.ready.s3_endpoint) as bucket:
+        yield sim, Lane(0, service, bucket)
+
+
+def statuses(sim: Simulator, lane: Lane) -> dict[Place, int]:
+    """What the service answers through the gates; 0 where it does not."""
+    form = {"grant_type": "client_credentials", "client_id": "simulator", "client_secret": "simulator-secret"}
+    token_path = urlsplit(sim.ready.token_url).path
+
+    def status(send: Callable[[], Answer]) -> int:
+        try:
+            return send().status
+        except OSError:
+            return 0
+
+    return {
+        Place.TOKENS: status(lambda: call("POST", f"{lane.service.url}{token_path}", form=form)),
+        Place.API: status(lambda: call("GET", f"{lane.service.url}/batch/v2/process")),
+        Place.BUCKET: status(lambda: call("GET", f"{lane.bucket.url}/{sim.ready.bucket}")),
+    }
+
+
+@pytest.mark.parametrize(("manner", "status"), [(Manner.BUSY, 503), (Manner.RESET, 0)])
+@pytest.mark.parametrize("place", Place)
+def test_an_outage_is_of_one_place_and_ends(
+    lane: tuple[Simulator, Lane], place: Place, manner: Manner, status: int
+) -> None:
+    sim, gates = lane
+    before = statuses(sim, gates)
+    assert all(200 <= answer < 500 for answer in before.values())
+    with Outage(place, manner).over(gates, sim):
+        assert statuses(sim, gates) == {**before, place: status}
+    assert statuses(sim, gates) == before
+
+
+def test_a_token_is_worth_nothing_once_the_token_endpoint_is_out_of_order(lane: tuple[Simulator, Lane]) -> None:
+    sim, gates = lane
+    sim.fetch_token()
+    assert sim.admin("GET", "/tokens")["valid"] > 0
+    with Outage(Place.TOKENS, Manner.BUSY).over(gates, sim):
+        assert sim.admin("GET", "/tokens")["valid"] == 0
+
+
+def test_who_is_silent_answers_nobody_until_the_end(lane: tuple[Simulator, Lane]) -> None:
+    sim, gates = lane
+    with ThreadPoolExecutor(1) as pool:
+        with Outage(Place.API, Manner.SILENT).over(gates, sim):
+            asked = pool.submit(statuses, sim, gates)
+            assert wait([asked], timeout=1.0).not_done
+        assert asked.result()[Place.API] == 0
+
+
+def scenes_of(*words: str) -> list[Scene]:
+    return [scene for part in parts(chaos.arguments(words)) for scene in part.scenes]
+
+
+def test_the_long_form_has_every_kind_of_outage() -> None:
+    found = {(scene.action, scene.outage.place) for scene in scenes_of("--long") if scene.outage}
+    assert found >= set(itertools.product((Action.FAIL, Action.WAIT, Action.KILL), Place))
+    assert all(scene.outage.seconds > 120 for scene in scenes_of("--long") if scene.outage)
+
+
+def test_scenes_can_be_chosen() -> None:
+    assert {scene.action for scene in scenes_of("--actions", "second")} == {Action.TWIN_FAIL, Action.TWIN_CLEAR}
+    assert not any(scene.outage for scene in scenes_of("--quick", "--long"))
+    assert len(scenes_of("--scenes", "1", "--parts", "ended,running")) == 2
+    assert {scene.variant for scene in scenes_of("--variants", "blocking", "--actions", "clear")} == {
+        "blocking", "blocking_new", "blocking_adopt",
+    }  # fmt: skip
+    names = [scene.run_id for scene in scenes_of("--long")]
+    assert len(set(names)) == len(names)
 
 
 def test_every_step_of_every_variant_is_struck_in_every_way() -> None:
