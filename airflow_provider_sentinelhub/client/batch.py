@@ -126,6 +126,14 @@ class BatchApi:
         """
         return task.status in self.terminal
 
+    def is_running(self, task: BatchTask) -> bool:
+        """
+        Whether a task costs something as time goes by: it was started, and has not ended.
+
+        :param task: The task.
+        """
+        return not self.is_over(task) and (task.user_action == "START" or task.status == "PROCESSING")
+
     def intent_of(self, task: BatchTask) -> Intent | None:
         """
         Say what a task was created for; ``None`` if it was not created by this package.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
@@ -34,7 +34,8 @@ DESCRIPTION = "A Sentinel Hub task that is still to be stopped; see docs/what_ha
 _PREFIX = "sentinelhub_owed_stop:"
 _MOST = 100
 _HAS_ENDED = frozenset({"success", "failed", "skipped", "upstream_failed", "removed"})
-_IS_AT_IT = frozenset({"deferred", "running"})
+IS_AT_IT = frozenset({"deferred", "running"})
+"""States of an Airflow task in which an attempt may say what it works on."""
 
 
 class Claim(StrEnum):
@@ -43,7 +44,7 @@ class Claim(StrEnum):
     WANTED = "wanted"
     UNWANTED = "unwanted"
     OPEN = "open"
-    """An attempt is to come, or has just begun, and has not said yet which remote task it works on."""
+    """An attempt is to come, or has begun, and it is not known yet which remote task it works on."""
 
 
 def claim_of(state: str | None, works_on: object, batch_task_id: str) -> Claim:
@@ -58,7 +59,7 @@ def claim_of(state: str | None, works_on: object, batch_task_id: str) -> Claim:
     """
     if state in _HAS_ENDED:
         return Claim.UNWANTED
-    if state in _IS_AT_IT and works_on is not None:
+    if state in IS_AT_IT and works_on is not None:
         return Claim.WANTED if works_on == batch_task_id else Claim.UNWANTED
     return Claim.OPEN
 
@@ -77,6 +78,8 @@ class OwedStop:
     :param map_index: Index of a mapped task; -1 where it is not mapped.
     :param why: Why it is to be stopped.
     :param since: When that was, in ISO 8601.
+    :param once_ended: Whether to stop it only once the Airflow task has ended: until then an attempt may take the
+        remote task over, or is about to fail. Otherwise the attempt has ended already.
     """
 
     api: str
@@ -88,6 +91,7 @@ class OwedStop:
     map_index: int
     why: str
     since: str
+    once_ended: bool = False
 
     @classmethod
     def of(cls, api: str, batch_task_id: str, sentinelhub_conn_id: str, task_instance: Any, why: str) -> OwedStop:
@@ -106,7 +110,7 @@ class OwedStop:
     @property
     def key(self) -> str:
         """Key of the Variable."""
-        return f"{prefix_of(self.sentinelhub_conn_id)}{self.batch_task_id}"
+        return key_of(self.sentinelhub_conn_id, self.batch_task_id)
 
     @property
     def value(self) -> str:
@@ -152,6 +156,16 @@ def prefix_of(sentinelhub_conn_id: str) -> str:
     return f"{_PREFIX}{sentinelhub_conn_id}:"
 
 
+def key_of(sentinelhub_conn_id: str, batch_task_id: str) -> str:
+    """
+    Return the key of a Variable.
+
+    :param sentinelhub_conn_id: The connection.
+    :param batch_task_id: Id of the remote task.
+    """
+    return f"{prefix_of(sentinelhub_conn_id)}{batch_task_id}"
+
+
 def owed_to(sentinelhub_conn_id: str) -> list[OwedStop]:
     """
     Return the stops that are owed to a connection, in a task; some of them where there are very many.
@@ -185,7 +199,7 @@ def stop_or_owe(hook: SentinelHubBatchHook, stop: OwedStop) -> Stopped:
     """
     hook.hurry()
     # Before it is tried, for whoever tries it may be killed.
-    is_kept = _kept(stop)
+    is_kept = hand_over(stop)
     try:
         task = hook.stop(stop.batch_task_id)
     except SentinelHubError as error:
@@ -231,7 +245,7 @@ def _is_paid(hook: SentinelHubBatchHook, context: Context, stop: OwedStop) -> bo
     from airflow_provider_sentinelhub.hooks.batch import SentinelHubBatchHook
 
     claim = _claim(context, stop)
-    if claim is Claim.OPEN:
+    if claim is Claim.OPEN or (claim is Claim.WANTED and stop.once_ended):
         return True
     if claim is Claim.UNWANTED:
         in_a_hurry = SentinelHubBatchHook(stop.api, hook.sentinelhub_conn_id)
@@ -265,6 +279,26 @@ def _claim(context: Context, stop: OwedStop) -> Claim:
         map_index=stop.map_index,
     )
     return claim_of(state, works_on, stop.batch_task_id)
+
+
+def hand_over(stop: OwedStop) -> bool:
+    """
+    Write down, in a task, that a remote task which runs is to be stopped if nobody takes it over.
+
+    :param stop: What is to be stopped then.
+    :returns: Whether it is written down, and has to be crossed out by whoever takes it over.
+    """
+    return _kept(replace(stop, once_ended=True))
+
+
+def take_over(sentinelhub_conn_id: str, batch_task_id: str) -> None:
+    """
+    Cross out, in a task, what may be owed of a remote task that it goes on with.
+
+    :param sentinelhub_conn_id: The connection.
+    :param batch_task_id: Id of the remote task.
+    """
+    Variable.delete(key_of(sentinelhub_conn_id, batch_task_id))
 
 
 def forget(stops: tuple[OwedStop, ...], batch_task_id: str) -> None:

@@ -14,7 +14,15 @@ from airflow_provider_sentinelhub.client.errors import SentinelHubError
 from airflow_provider_sentinelhub.hooks import checks
 from airflow_provider_sentinelhub.hooks.failures import UNSEEN, airflow_failures, may_run_on
 from airflow_provider_sentinelhub.hooks.outcome import published
-from airflow_provider_sentinelhub.hooks.owed_stops import TASK_ID_XCOM, OwedStop, Stopped, forget, pay, stop_or_owe
+from airflow_provider_sentinelhub.hooks.owed_stops import (
+    TASK_ID_XCOM,
+    OwedStop,
+    Stopped,
+    forget,
+    hand_over,
+    pay,
+    stop_or_owe,
+)
 from airflow_provider_sentinelhub.hooks.sentinel_hub import SentinelHubHook
 from airflow_provider_sentinelhub.operators.killing import Killed, an_attempt_follows, is_last_attempt
 from airflow_provider_sentinelhub.operators.record import DISOWNED, TaskRecord
@@ -23,6 +31,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
     from airflow.sdk.types import RuntimeTaskInstanceProtocol
 
+    from airflow_provider_sentinelhub.client.models.answers import BatchTask
     from airflow_provider_sentinelhub.hooks.batch import SentinelHubBatchHook
 
 
@@ -40,6 +49,8 @@ class BatchTaskOperator(BaseOperator):
     # Whether it starts the remote task, which costs something from then on.
     starts: ClassVar[bool] = False
     stop_on_kill: bool = False
+    # Whether an attempt after a clear goes on with the same remote task.
+    goes_on_after_clear: bool = False
 
     def __init__(
         self,
@@ -109,8 +120,9 @@ class BatchTaskOperator(BaseOperator):
                     raise
         except Killed:
             if self.stops and self._remote_id:
-                if an_attempt_follows(context["ti"]):
-                    self.log.warning("Killed, but not by a user: task %s goes on for the next attempt", self._remote_id)
+                if an_attempt_follows(context["ti"], goes_on_after_clear=self.goes_on_after_clear):
+                    self.log.warning("Killed: task %s goes on for the attempt that follows", self._remote_id)
+                    self._hand_over(self._remote_id)
                 else:
                     try:
                         self._stop_remote_task()
@@ -153,11 +165,14 @@ class BatchTaskOperator(BaseOperator):
 
         if not (self._remote_id and self.starts and self.stops and may_run_on(error)):
             return
-        if not is_last_attempt(context["ti"]):
-            if not isinstance(error, SentinelHubError) or error.retryable:
-                return
-            if isinstance(error, UNSEEN):
+        is_unseen = isinstance(error, UNSEEN)
+        if not is_last_attempt(context["ti"]) and (
+            is_unseen or not isinstance(error, SentinelHubError) or error.retryable
+        ):
+            self._hand_over(self._remote_id)
+            if is_unseen:
                 raise AirflowException(str(error)) from error
+            return
         self._stop_remote_task("No attempt follows")
 
     def on_kill(self) -> None:
@@ -177,6 +192,21 @@ class BatchTaskOperator(BaseOperator):
     def _stop_remote_task(self, why: str = "Killed") -> None:
         if self._remote_id and self.stops:
             self.stop_or_owe(self._remote_id, why)
+
+    def hand_over(self, task: BatchTask) -> bool:
+        """
+        Where a remote task runs, write down that it is to be stopped if nobody takes it over from here.
+
+        Airflow tells nobody that a task was marked failed which no trigger and no worker holds.
+
+        :param task: The remote task.
+        :returns: Whether that is written down.
+        """
+        return self.stops and self.hook.api.is_running(task) and self._hand_over(task.id)
+
+    def _hand_over(self, task_id: str) -> bool:
+        why = "The Airflow task has ended"
+        return hand_over(OwedStop.of(self.api, task_id, self.sentinelhub_conn_id, self._ti, why))
 
     def stop_or_owe(self, task_id: str, why: str) -> Stopped:
         """

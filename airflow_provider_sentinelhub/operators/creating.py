@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_provider_sentinelhub.hooks.checks import flags, one_of
+from airflow_provider_sentinelhub.hooks.owed_stops import take_over
 from airflow_provider_sentinelhub.hooks.scripts import with_script
 from airflow_provider_sentinelhub.operators.base import BatchTaskOperator
 from airflow_provider_sentinelhub.operators.record import TaskRecord, created_since, intent_of
@@ -55,6 +56,7 @@ class CreatesBatchTask(RequestTemplating, BatchTaskOperator):
         flags(check_bucket=check_bucket, check_features=check_features)
         self.request = request
         self.on_clear = on_clear
+        self.goes_on_after_clear = on_clear != "new"
         self.check_bucket = check_bucket
         self.check_features = check_features
 
@@ -111,6 +113,9 @@ class CreatesBatchTask(RequestTemplating, BatchTaskOperator):
                 task.cost_pu or 0.0,
             )
         new.write(context)
+        if after_clear:
+            # Its old trigger may have written down that it is to be stopped.
+            take_over(self.sentinelhub_conn_id, task.id)
         return task, deadline
 
     def taken_over(self, context: Context, task: BatchTask, record: TaskRecord) -> TaskRecord:  # noqa: ARG002 - others use it

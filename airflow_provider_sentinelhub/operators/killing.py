@@ -30,17 +30,16 @@ def is_last_attempt(ti: RuntimeTaskInstanceProtocol) -> bool:
     return ti.try_number > ti.max_tries
 
 
-def an_attempt_follows(ti: RuntimeTaskInstanceProtocol) -> bool:
+def an_attempt_follows(ti: RuntimeTaskInstanceProtocol, *, goes_on_after_clear: bool) -> bool:
     """
-    Whether a killed attempt is followed by another one by itself, which then goes on with the remote task.
+    Whether a killed attempt is followed by another one, which then goes on with the remote task.
 
-    So it is where the machine is taken away, or Airflow has lost sight of the attempt. Where a user marks the task
-    or clears it, its state says so.
+    So it is where the machine is taken away, Airflow has lost sight of the attempt, or a user clears it. Where a user
+    marks the task, its state says so.
 
     :param ti: The task instance of the killed attempt.
+    :param goes_on_after_clear: Whether an attempt after a clear goes on with the same remote task.
     """
-    if is_last_attempt(ti):
-        return False
     mapped = ti.map_index is not None and ti.map_index >= 0
     try:
         states = ti.get_task_states(
@@ -52,6 +51,8 @@ def an_attempt_follows(ti: RuntimeTaskInstanceProtocol) -> bool:
     except Exception:
         # Airflow cannot be asked, so no user has said anything either.
         log.exception("Cannot read the task's state")
-        return True
+        return not is_last_attempt(ti)
     state = states.get(ti.run_id, {}).get(f"{ti.task_id}_{ti.map_index}" if mapped else ti.task_id)
-    return state in _GOES_ON
+    if state == "restarting":
+        return goes_on_after_clear
+    return state in _GOES_ON and not is_last_attempt(ti)

@@ -48,6 +48,7 @@ class RestartsFailedFeatures(WaitsForBatchTask):
 
     template_fields: Sequence[str] = (*WaitsForBatchTask.template_fields, "on_partial", "max_restarts", "max_pu")
     starts = True
+    goes_on_after_clear = True
     owns_original = True
     choices: ClassVar[tuple[str, ...]] = checks.ON_PARTIAL_WITH_RESTART
     fewest_restarts: ClassVar[int] = 0

@@ -125,7 +125,7 @@ class WaitsForBatchTask(BatchTaskOperator):
             if watch.is_over_budget(task):
                 self.end_over_budget(task)
             if self.deferrable:
-                self.wait_in_triggerer(task.id, goal, deadline)
+                self.wait_in_triggerer(task, goal, deadline)
             task = self.hook.wait(task, goal, watch)
 
     def show(self, context: Context, task: BatchTask, result: Mapping[str, Any] | None) -> None:
@@ -177,11 +177,11 @@ class WaitsForBatchTask(BatchTaskOperator):
         error.result = result_so_far(seen)
         raise error
 
-    def wait_in_triggerer(self, task_id: str, goal: str, deadline: float | None) -> NoReturn:
+    def wait_in_triggerer(self, task: BatchTask, goal: str, deadline: float | None) -> NoReturn:
         """
         Leave the worker until there is something to do.
 
-        :param task_id: Id of the remote task.
+        :param task: The remote task.
         :param goal: What is wanted of it.
         :param deadline: Moment at which the wait is over, in seconds since the epoch.
         """
@@ -189,7 +189,7 @@ class WaitsForBatchTask(BatchTaskOperator):
 
         trigger = SentinelHubBatchTrigger(
             api=self.api,
-            batch_task_id=task_id,
+            batch_task_id=task.id,
             goal=str(goal),
             sentinelhub_conn_id=self.sentinelhub_conn_id,
             aws_conn_id=self.aws_conn_id,
@@ -199,6 +199,7 @@ class WaitsForBatchTask(BatchTaskOperator):
             max_pu=self.budget(),
             stop_on_kill=self.stops,
             progress_interval=float(self.progress_interval),
+            is_handed_over=self.hand_over(task),
         )
         # The trigger keeps the deadline; Airflow's own timeout is for a trigger that nobody runs any more.
         spare = None if deadline is None else max(0.0, deadline - time.time()) + _TRIGGER_MARGIN_S

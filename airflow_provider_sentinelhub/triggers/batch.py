@@ -11,20 +11,34 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from airflow_provider_sentinelhub.hooks.owed_stops import Claim, OwedStop
+from airflow_provider_sentinelhub.hooks.owed_stops import OwedStop
 from airflow_provider_sentinelhub.triggers.events import BatchEvent, EventKind
 from airflow_provider_sentinelhub.triggers.guards import uninterrupted
-from airflow_provider_sentinelhub.triggers.owed_stops import claim_on, look_for_owed, owe, stop_or_owe
+from airflow_provider_sentinelhub.triggers.owed_stops import (
+    awaited,
+    hand_over,
+    look_for_owed,
+    stop_if_unwanted,
+    stop_or_owe,
+    take_over,
+)
 
 if TYPE_CHECKING:
     from airflow_provider_sentinelhub.client.watch import Watch
+    from airflow_provider_sentinelhub.triggers.looker import Looker
+    from airflow_provider_sentinelhub.triggers.progress import Progress
 
 # A deadline that has passed is told soon, whether or not the service answers.
 _LATE_STOP_S = 60.0
+_STOPS_BECAUSE = {
+    EventKind.LATE: "The deadline has passed",
+    EventKind.OVER_BUDGET: "It has spent more than it may",
+}
 
 
 class SentinelHubBatchTrigger(BaseTrigger):
@@ -46,6 +60,8 @@ class SentinelHubBatchTrigger(BaseTrigger):
     :param stop_on_kill: Whether killing the Airflow task stops the remote task.
     :param progress_interval: Seconds between two countings of features; 0 for none.
     :param lost_after: Seconds for which the service may refuse every look before the task is woken.
+    :param is_handed_over: Whether the remote task runs already, and it is written down that it is to be stopped unless
+        a trigger takes it over.
     """
 
     def __init__(
@@ -63,6 +79,7 @@ class SentinelHubBatchTrigger(BaseTrigger):
         stop_on_kill: bool = True,
         progress_interval: float = 0.0,
         lost_after: float = 900.0,
+        is_handed_over: bool = False,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # Airflow's own is untyped
         self.api = api
@@ -77,6 +94,9 @@ class SentinelHubBatchTrigger(BaseTrigger):
         self.stop_on_kill = stop_on_kill
         self.progress_interval = progress_interval
         self.lost_after = lost_after
+        self.is_handed_over = is_handed_over
+        self._status = ""
+        self._runs = True
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return what makes this trigger again elsewhere; no secret among it."""
@@ -95,6 +115,7 @@ class SentinelHubBatchTrigger(BaseTrigger):
                 "stop_on_kill": self.stop_on_kill,
                 "progress_interval": self.progress_interval,
                 "lost_after": self.lost_after,
+                "is_handed_over": self.is_handed_over,
             },
         )
 
@@ -103,54 +124,63 @@ class SentinelHubBatchTrigger(BaseTrigger):
         from airflow_provider_sentinelhub.client.watch import Watch
 
         not_before = time.monotonic() + _settling_time()
-        event = await self._wait(
-            Watch(self.poll_interval, self.deadline, max_pu=self.max_pu, lost_after=self.lost_after)
-        )
+        with awaited(self.batch_task_id):
+            event = await self._wait(
+                Watch(self.poll_interval, self.deadline, max_pu=self.max_pu, lost_after=self.lost_after)
+            )
+        event = await uninterrupted(self._see_to_the_task(event))
         await asyncio.sleep(max(0.0, not_before - time.monotonic()))
         yield TriggerEvent(event.to_payload())  # type: ignore[no-untyped-call]  # Airflow's own is untyped
 
     async def _wait(self, watch: Watch) -> BatchEvent:
-        from airflow_provider_sentinelhub.client.batch import APIS, Goal, Step
-        from airflow_provider_sentinelhub.triggers.looker import Looker, Refused
+        from airflow_provider_sentinelhub.client.batch import APIS
+        from airflow_provider_sentinelhub.triggers.looker import Looker
         from airflow_provider_sentinelhub.triggers.progress import Progress
 
-        api, goal = APIS[self.api], Goal(self.goal)
         progress = Progress(
             APIS[self.api], self.aws_conn_id, self.gcp_conn_id, self.progress_interval, self.task_instance
         )
-        status = ""
         async with Looker(self.sentinelhub_conn_id) as looker:
             while True:
+                if self.is_handed_over:
+                    self.is_handed_over = not await take_over(self.sentinelhub_conn_id, self.batch_task_id)
                 look_for_owed(self.sentinelhub_conn_id)
-                try:
-                    async with asyncio.timeout(watch.patience()):
-                        task = await looker.look(api, self.batch_task_id, goal)
-                except Refused as e:
-                    return self._event(EventKind.REFUSED, status, str(e.error), type(e.error).__name__)
-                except Exception as e:  # noqa: BLE001 - no failed look may end the wait while the remote task goes on
-                    self._say(watch.missed(e), logging.WARNING)
-                    if watch.is_lost:
-                        return self._event(EventKind.LOST, status, str(e))
-                else:
-                    status = task.status
-                    self._say(watch.saw(task), logging.INFO)
-                    await progress.tell(task)
-                    if api.next_step(task, goal) is Step.FINISH:
-                        return self._event(EventKind.READY, status)
-                    if watch.is_over_budget(task):
-                        return await self._end(EventKind.OVER_BUDGET, status, "It has spent more than it may")
+                if (event := await self._look(looker, watch, progress)) is not None:
+                    return event
                 # After the look, so that a task which ended in time is never called late.
                 if watch.is_late:
-                    return await self._end(EventKind.LATE, status, "The deadline has passed")
+                    return self._event(EventKind.LATE)
                 await asyncio.sleep(watch.pause())
 
-    async def _end(self, kind: EventKind, status: str, why: str) -> BatchEvent:
+    async def _look(self, looker: Looker, watch: Watch, progress: Progress) -> BatchEvent | None:
+        from airflow_provider_sentinelhub.client.batch import APIS, Goal, Step
+        from airflow_provider_sentinelhub.triggers.looker import Refused
+
+        api, goal = APIS[self.api], Goal(self.goal)
+        try:
+            async with asyncio.timeout(watch.patience()):
+                task = await looker.look(api, self.batch_task_id, goal)
+        except Refused as e:
+            return self._event(EventKind.REFUSED, str(e.error), type(e.error).__name__)
+        except Exception as e:  # noqa: BLE001 - no failed look may end the wait while the remote task goes on
+            self._say(watch.missed(e), logging.WARNING)
+            return self._event(EventKind.LOST, str(e)) if watch.is_lost else None
+        self._status, self._runs = task.status, api.is_running(task)
+        self._say(watch.saw(task), logging.INFO)
+        await progress.tell(task)
+        if api.next_step(task, goal) is Step.FINISH:
+            return self._event(EventKind.READY)
+        return self._event(EventKind.OVER_BUDGET) if watch.is_over_budget(task) else None
+
+    async def _see_to_the_task(self, event: BatchEvent) -> BatchEvent:
         # Here and not only in the woken task: that one may be killed before it runs.
-        owed = ""
-        if self.stop_on_kill or kind is EventKind.OVER_BUDGET:
+        why = _STOPS_BECAUSE.get(event.kind)
+        if why is not None and (self.stop_on_kill or event.kind is EventKind.OVER_BUDGET):
             self.log.info("%s: stopping task %s", why, self.batch_task_id)
-            owed = await uninterrupted(stop_or_owe(self._stop(why), patience_s=_LATE_STOP_S))
-        return self._event(kind, status, owed)
+            return replace(event, message=await stop_or_owe(self._stop(why), patience_s=_LATE_STOP_S))
+        if why is None and self.stop_on_kill and self._runs and event.kind is not EventKind.REFUSED:
+            await hand_over(self._stop("The Airflow task has ended"))
+        return event
 
     def _stop(self, why: str) -> OwedStop:
         return OwedStop.of(self.api, self.batch_task_id, self.sentinelhub_conn_id, self.task_instance, why)
@@ -159,34 +189,13 @@ class SentinelHubBatchTrigger(BaseTrigger):
         if line is not None:
             self.log.log(level, line)
 
-    def _event(self, kind: EventKind, status: str, message: str = "", error: str = "") -> BatchEvent:
-        return BatchEvent(kind, self.batch_task_id, status, self.deadline, message, error)
+    def _event(self, kind: EventKind, message: str = "", error: str = "") -> BatchEvent:
+        return BatchEvent(kind, self.batch_task_id, self._status, self.deadline, message, error)
 
     async def on_kill(self) -> None:
         """Stop the remote task, if this is a kill and not a triggerer that lost its triggers to another."""
         if self.stop_on_kill:
-            await uninterrupted(self._stop_if_killed())
-
-    async def _stop_if_killed(self) -> None:
-        # Airflow 3.3 also calls on_kill when a triggerer that had stalled wakes up and finds its triggers taken over
-        # by another one, where nobody wants the remote task stopped (apache/airflow#73454).
-        why = "The Airflow task was killed"
-        try:
-            claim = await claim_on(self.task_instance, self.batch_task_id)
-        except TimeoutError:
-            # One stopped by mistake is lost work.
-            self.log.error(  # noqa: TRY400 - the trace says nothing more
-                "Cannot tell whether task %s is still waited for, for Airflow does not answer. It is asked again until "
-                "it does, and the task is stopped if it is not",
-                self.batch_task_id,
-            )
-            owe(self._stop(why))
-            return
-        if claim is Claim.WANTED:
-            self.log.info("Task %s is still waited for: left running", self.batch_task_id)
-            return
-        self.log.info("%s: stopping task %s", why, self.batch_task_id)
-        await stop_or_owe(self._stop(why))
+            await uninterrupted(stop_if_unwanted(self._stop("The Airflow task was killed")))
 
 
 def _settling_time() -> float:

@@ -6,14 +6,21 @@ import asyncio
 import contextvars
 import logging
 import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from http import HTTPStatus
 from typing import Any
 
 from airflow_provider_sentinelhub.hooks.owed_stops import (
     DESCRIPTION,
+    IS_AT_IT,
     TASK_ID_XCOM,
     Claim,
     OwedStop,
     claim_of,
+    key_of,
     prefix_of,
     sentence,
 )
@@ -33,21 +40,55 @@ _payers: dict[tuple[int, str], asyncio.Task[None]] = {}
 _looked_at: dict[tuple[int, str], float] = {}
 # Those that could not be written down.
 _unwritten: dict[str, OwedStop] = {}
+# Ids of remote tasks, and how many triggers of this process wait for them.
+_awaited: Counter[str] = Counter()
 
 
-async def stop_or_owe(stop: OwedStop, *, patience_s: float | None = None) -> str:
+@contextmanager
+def awaited(batch_task_id: str) -> Iterator[None]:
+    """
+    Say, for as long as a trigger waits for it, that a remote task is wanted.
+
+    :param batch_task_id: Id of the remote task.
+    """
+    _awaited[batch_task_id] += 1
+    try:
+        yield
+    finally:
+        _awaited[batch_task_id] -= 1
+        if not _awaited[batch_task_id]:
+            del _awaited[batch_task_id]
+
+
+async def stop_if_unwanted(stop: OwedStop) -> None:
+    """
+    Stop a remote task whose trigger was cancelled, unless somebody waits for it again.
+
+    Airflow 3.3 also calls ``on_kill`` when a triggerer that had stalled wakes up and finds its triggers taken over by
+    another one (apache/airflow#73454); and after a clear the new attempt may go on with the same remote task.
+
+    :param stop: What is to be stopped.
+    """
+    # Before anything is asked, for the triggerer may be killed meanwhile.
+    await _write(stop)
+    if not await _is_settled(stop):
+        log.error("%s", sentence(stop.text))
+        _start_payer(stop.sentinelhub_conn_id)
+
+
+async def stop_or_owe(stop: OwedStop, *, patience_s: float) -> str:
     """
     Stop a remote task; what cannot be stopped now is tried again for as long as it takes, and by others.
 
     :param stop: What is to be stopped.
-    :param patience_s: Seconds after which the caller is told that it is owed. Default: 900, for many may be killed at
-        once, and the service may be slow to take up a start that has to be stopped.
+    :param patience_s: Seconds after which the caller is told that it is owed.
     :returns: Nothing where it is stopped; otherwise that it is owed.
     """
-    # Before it is tried, for the triggerer may be killed meanwhile.
+    # The Airflow task waits for it until it is told, and fails then.
+    stop = replace(stop, once_ended=True)
     await _write(stop)
     try:
-        async with asyncio.timeout(patience_s or _STOP_S):
+        async with asyncio.timeout(patience_s):
             await _stop(stop)
     except Exception as error:  # noqa: BLE001 - whatever it is, the remote task runs on
         log.error("Could not stop task %s: %s", stop.batch_task_id, str(error) or type(error).__name__)  # noqa: TRY400 - the trace says nothing more
@@ -58,35 +99,32 @@ async def stop_or_owe(stop: OwedStop, *, patience_s: float | None = None) -> str
     return ""
 
 
-def owe(stop: OwedStop) -> None:
+async def hand_over(stop: OwedStop) -> None:
     """
-    Owe a stop of which Airflow cannot be asked whether it is wanted: it is asked again, and then it is carried out.
+    See to it that a remote task which runs is stopped if the task that is woken never comes to it.
 
-    :param stop: What is to be stopped, if nobody waits for it.
+    :param stop: What is to be stopped then.
     """
-    _unwritten[stop.key] = stop
+    await _write(replace(stop, once_ended=True))
     _start_payer(stop.sentinelhub_conn_id)
 
 
-async def claim_on(task_instance: Any, batch_task_id: str) -> Claim:
+async def take_over(sentinelhub_conn_id: str, batch_task_id: str) -> bool:
     """
-    Say whether an Airflow task still wants a remote task; wait a little for an attempt that is about to say so.
+    Cross out what is owed of a remote task that a trigger now waits for.
 
-    :param task_instance: The task instance.
+    :param sentinelhub_conn_id: The connection.
     :param batch_task_id: Id of the remote task.
-    :raises TimeoutError: Airflow does not answer.
+    :returns: Whether that could be done.
     """
-    give_up_at = time.monotonic() + _COMES_WITHIN_S
-    async with asyncio.timeout(_ASK_S):
-        while True:
-            try:
-                claim = claim_of(*(await _said_by(task_instance)), batch_task_id)
-            except Exception as e:  # noqa: BLE001 - without an answer nothing may be stopped, so it is asked again
-                log.warning("Could not read the Airflow task's state; asking again: %s", e)
-            else:
-                if claim is not Claim.OPEN or time.monotonic() > give_up_at:
-                    return claim
-            await asyncio.sleep(1.0)
+    from airflow.sdk.execution_time.comms import DeleteVariable
+
+    try:
+        await _asked(DeleteVariable(key=key_of(sentinelhub_conn_id, batch_task_id)))
+    except Exception as error:  # noqa: BLE001 - it is tried again at the next look
+        log.warning("Could not delete the Variable of task %s: %s", batch_task_id, error)
+        return False
+    return True
 
 
 def look_for_owed(sentinelhub_conn_id: str) -> None:
@@ -116,28 +154,56 @@ async def _pay(sentinelhub_conn_id: str) -> None:
             owed = await _owed_to(sentinelhub_conn_id)
             if not owed:
                 return
-            is_paid = await asyncio.gather(*(_is_paid(stop) for stop in owed))
+            settled = await asyncio.gather(*(_is_settled(stop) for stop in owed))
         except Exception as error:  # noqa: BLE001 - what is owed stays owed
             log.warning("Could not look for stops that are owed: %s", str(error) or type(error).__name__)
-            is_paid = [False]
-        if not all(is_paid):
+            settled = [False]
+        if not all(settled):
             await asyncio.sleep(pause)
             pause = min(pause * 2, _LONGEST_PAUSE_S)
 
 
-async def _is_paid(stop: OwedStop) -> bool:
+async def _is_settled(stop: OwedStop) -> bool:
+    """Stop what nobody wants, and cross out what is stopped or wanted again; return whether that is done."""
     try:
-        if await claim_on(stop, stop.batch_task_id) is Claim.WANTED:
-            log.info("Task %s is waited for again: it is not stopped", stop.batch_task_id)
+        claim = await _claim_on(stop)
+        if claim is Claim.OPEN and (stop.once_ended or not await _is_owed(stop)):
+            return not stop.once_ended
+        if claim is Claim.WANTED:
+            if stop.once_ended:
+                # For whoever takes it over to cross out.
+                return False
+            log.info("Task %s is still waited for: left running", stop.batch_task_id)
         else:
+            log.info("%s: stopping task %s", stop.why, stop.batch_task_id)
             async with asyncio.timeout(_STOP_S):
                 await _stop(stop)
-            log.warning("Stopped task %s, which was owed since %s: %s", stop.batch_task_id, stop.since, stop.why)
         await _cross_out(stop)
     except Exception as error:  # noqa: BLE001 - it is tried again
-        log.warning("Could not stop task %s yet: %s", stop.batch_task_id, str(error) or type(error).__name__)
+        log.error("Could not stop task %s: %s", stop.batch_task_id, str(error) or type(error).__name__)  # noqa: TRY400 - the trace says nothing more
         return False
     return True
+
+
+async def _claim_on(stop: OwedStop) -> Claim:
+    """
+    Say whether a remote task is still wanted; wait a little for an attempt that is about to say so.
+
+    :raises TimeoutError: Airflow does not answer.
+    """
+    give_up_at = time.monotonic() + (0.0 if stop.once_ended else _COMES_WITHIN_S)
+    async with asyncio.timeout(_ASK_S):
+        while True:
+            if _awaited[stop.batch_task_id]:
+                return Claim.WANTED
+            try:
+                claim = claim_of(*(await _said_by(stop)), stop.batch_task_id)
+            except Exception as e:  # noqa: BLE001 - without an answer nothing may be stopped, so it is asked again
+                log.warning("Could not read the Airflow task's state; asking again: %s", e)
+            else:
+                if claim is not Claim.OPEN or time.monotonic() > give_up_at:
+                    return claim
+            await asyncio.sleep(1.0)
 
 
 async def _stop(stop: OwedStop) -> None:
@@ -169,26 +235,39 @@ async def _asked(message: Any) -> Any:
     return answer
 
 
-async def _said_by(task_instance: Any) -> tuple[str | None, object]:
-    """Return the state of a task instance, and what its attempt says it works on."""
+async def _said_by(stop: OwedStop) -> tuple[str | None, object]:
+    """Return the state of a task instance, and what its attempt says it works on, as far as that can be read."""
+    from airflow.sdk.exceptions import AirflowRuntimeError
     from airflow.sdk.execution_time.comms import GetTaskStates
     from airflow.sdk.execution_time.xcom import XCom
 
-    ti = task_instance
-    mapped = ti.map_index is not None and ti.map_index >= 0
+    mapped = stop.map_index >= 0
     answer = await _asked(
         GetTaskStates(
-            dag_id=ti.dag_id,
-            task_ids=[ti.task_id],
-            run_ids=[ti.run_id],
-            map_index=ti.map_index if mapped else None,
+            dag_id=stop.dag_id,
+            task_ids=[stop.task_id],
+            run_ids=[stop.run_id],
+            map_index=stop.map_index if mapped else None,
         )
     )
-    state = answer.task_states.get(ti.run_id, {}).get(f"{ti.task_id}_{ti.map_index}" if mapped else ti.task_id)
-    works_on = await XCom.aget_one(
-        key=TASK_ID_XCOM, dag_id=ti.dag_id, task_id=ti.task_id, run_id=ti.run_id, map_index=ti.map_index
-    )
+    state = answer.task_states.get(stop.run_id, {}).get(f"{stop.task_id}_{stop.map_index}" if mapped else stop.task_id)
+    if state not in IS_AT_IT:
+        return state, None
+    try:
+        works_on = await XCom.aget_one(
+            key=TASK_ID_XCOM, dag_id=stop.dag_id, task_id=stop.task_id, run_id=stop.run_id, map_index=stop.map_index
+        )
+    except AirflowRuntimeError as error:
+        # Airflow 3.4 lets no trigger read XComs any more once its task was cleared.
+        if (error.error.detail or {}).get("status_code") != HTTPStatus.FORBIDDEN:
+            raise
+        works_on = None
     return state, works_on
+
+
+async def _is_owed(stop: OwedStop) -> bool:
+    """Whether nobody has crossed it out meanwhile."""
+    return any(other.key == stop.key for other in await _owed_to(stop.sentinelhub_conn_id))
 
 
 async def _owed_to(sentinelhub_conn_id: str) -> list[OwedStop]:

@@ -81,7 +81,7 @@ def remote(sim: Simulator) -> Remote:
     return Remote(sim)
 
 
-@pytest.mark.parametrize("state", ["failed", "success", "restarting"])
+@pytest.mark.parametrize("state", ["failed", "success"])
 def test_a_user_ends_it_while_it_is_waited_for(
     sim: Simulator, run_task: RunTask, comms: Comms, remote: Remote, state: str
 ) -> None:
@@ -90,6 +90,18 @@ def test_a_user_ends_it_while_it_is_waited_for(
     run = killed(lambda: run_task(operator(sim), max_tries=3), remote.is_processed)
     assert "killed" in str(run.error)
     assert remote.actions() == ["user START", "user STOP"]
+
+
+@pytest.mark.parametrize("max_tries", [0, 3])
+@pytest.mark.parametrize(("on_clear", "is_stopped"), [("resume", False), ("adopt", False), ("new", True)])
+def test_a_user_clears_it_while_it_is_waited_for(
+    sim: Simulator, run_task: RunTask, comms: Comms, remote: Remote, on_clear: str, is_stopped: bool, max_tries: int
+) -> None:
+    sim.set_script(NEVER_ENDS)
+    comms.ti_states["t"] = "restarting"
+    run = killed(lambda: run_task(operator(sim, on_clear=on_clear), max_tries=max_tries), remote.is_processed)
+    assert "killed" in str(run.error)
+    assert remote.actions() == ["user START", *["user STOP"] * is_stopped]
 
 
 def test_a_user_ends_it_while_the_start_is_on_its_way(

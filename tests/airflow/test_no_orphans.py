@@ -294,9 +294,27 @@ class TestWhose:
 
         killed(lambda: run_task(operator(sim, request=body, deferrable=False), max_tries=2), is_processed)
         old = comms.xcoms["sentinelhub_task_id"]
-        assert action(sim, old) == "STOP"
+        # It is left running for the attempt that the clear has ordered, and stopped if that one never comes to it.
+        assert action(sim, old) == "START"
+        assert f"sentinelhub_owed_stop:sentinelhub_default:{old}" in comms.variables
         trigger = run_task(operator(sim, request=body), try_number=2, max_tries=2).trigger
-        assert (trigger.batch_task_id, trigger.goal) == (old, "resume")
+        assert (trigger.batch_task_id, trigger.goal) == (old, "run")
+
+    def test_cleared_by_a_user_who_wants_a_new_one(
+        self, sim: Simulator, run_task: RunTask, comms: Comms, hook: SentinelHubBatchHook
+    ) -> None:
+        sim.set_script(NEVER_ENDS)
+        options: dict[str, Any] = {"request": request(sim.ready), "on_clear": "new"}
+        comms.ti_states["t"] = "restarting"
+
+        def is_processed() -> bool:
+            found = comms.xcoms.get("sentinelhub_task_id")
+            return found is not None and hook.get(str(found)).status == "PROCESSING"
+
+        killed(lambda: run_task(operator(sim, deferrable=False, **options), max_tries=2), is_processed)
+        old = comms.xcoms["sentinelhub_task_id"]
+        assert action(sim, old) == "STOP"
+        assert run_task(operator(sim, **options), try_number=2, max_tries=2).trigger.batch_task_id != old
 
 
 class TestRestartFailed:

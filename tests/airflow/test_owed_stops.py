@@ -6,6 +6,7 @@ import asyncio
 import json
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -109,6 +110,116 @@ async def test_the_next_trigger_of_the_connection_pays_what_a_lost_triggerer_owe
     waiting.cancel()
 
 
+async def test_what_was_handed_over_is_stopped_only_where_the_airflow_task_ends(
+    sim: Simulator, comms: Comms, processed: Any
+) -> None:
+    trigger = processed()
+    comms.state.clear()
+    other = processed(task_id="next")
+    comms.ti_states = {"t": "queued", "next": "deferred"}
+    comms.xcoms.clear()
+    owed_stop = replace(trigger._stop("The Airflow task has ended"), once_ended=True)
+    comms.variables[owed_stop.key] = owed_stop.value
+    waiting = asyncio.ensure_future(first_event(other, comms, other.task_instance))
+    # Much longer than an attempt after a kill is waited for.
+    await asyncio.sleep(1.0)
+    assert owed(comms) == [trigger.batch_task_id]
+    assert action(sim, trigger.batch_task_id) == "START PROCESSING"
+    comms.ti_states["t"] = "failed"
+    await becomes(lambda: action(sim, trigger.batch_task_id).startswith("STOP") and not owed(comms))
+    waiting.cancel()
+
+
+def test_a_wait_for_what_runs_already_is_handed_over_to_the_trigger(
+    sim: Simulator, run_task: RunTask, comms: Comms, processed: Any
+) -> None:
+    body = request(sim.ready)
+    task_id = processed(request=body).batch_task_id
+    assert owed(comms) == []  # what was not started costs nothing
+    again = run_task(operator(sim, request=body), try_number=2, max_tries=2)
+    assert owed(comms) == [task_id]
+    assert json.loads(comms.variables[f"{OWED}{task_id}"])["once_ended"] is True
+    trigger = again.trigger
+
+    async def until_it_is_taken() -> None:
+        waiting = asyncio.ensure_future(first_event(trigger, comms))
+        await becomes(lambda: not owed(comms))
+        waiting.cancel()
+
+    asyncio.run(until_it_is_taken())
+    assert action(sim, task_id) == "START PROCESSING"
+
+
+async def test_a_task_that_runs_when_its_trigger_ends_is_handed_over_to_the_worker(
+    sim: Simulator, comms: Comms, processed: Any
+) -> None:
+    trigger = processed()
+    trigger.goal = "resume"
+    event = await first_event(trigger, comms, trigger.task_instance)
+    assert (event["kind"], event["status"]) == (EventKind.READY, "PROCESSING")
+    assert owed(comms) == [trigger.batch_task_id]
+    comms.ti_states = {"t": "failed"}
+    await becomes(lambda: action(sim, trigger.batch_task_id).startswith("STOP") and not owed(comms))
+
+
+def test_a_retry_takes_over_what_the_attempt_before_handed_over(
+    sim: Simulator, run_task: RunTask, comms: Comms, processed: Any
+) -> None:
+    body = request(sim.ready)
+    trigger = processed(request=body)
+    sim.set_script({**LONG, "endpoints": [{"method": "GET", "status": 403}]})
+    lost = {"kind": "lost", "batch_task_id": trigger.batch_task_id, "message": "refused"}
+    run = run_task(operator(sim), next_method="execute_complete", next_kwargs={"event": lost}, max_tries=2)
+    assert run.state in {"up_for_retry", "failed"}
+    assert owed(comms) == [trigger.batch_task_id]
+    sim.set_script(LONG)
+    run_task(operator(sim, request=body, deferrable=True), try_number=2, max_tries=2)
+    assert action(sim, trigger.batch_task_id) == "START PROCESSING"
+
+
+async def test_a_trigger_that_may_read_no_xcom_waits_for_its_stop_to_be_crossed_out(
+    sim: Simulator, comms: Comms, processed: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from airflow.sdk.exceptions import AirflowRuntimeError, ErrorType
+    from airflow.sdk.execution_time.comms import ErrorResponse, GetXCom
+
+    monkeypatch.setattr("airflow_provider_sentinelhub.triggers.owed_stops._COMES_WITHIN_S", 3.0)
+    trigger = processed()
+    comms.ti_states = {"t": "deferred"}
+    answer = comms.asend
+
+    async def as_on_3_4(message: Any) -> Any:
+        if isinstance(message, GetXCom):
+            detail = {"status_code": 403, "message": "Task instance is not a live attempt"}
+            raise AirflowRuntimeError(ErrorResponse(error=ErrorType.API_SERVER_ERROR, detail=detail))
+        return await answer(message)
+
+    monkeypatch.setattr(comms, "asend", as_on_3_4)
+    killing = asyncio.ensure_future(trigger.on_kill())
+    await becomes(lambda: owed(comms) == [trigger.batch_task_id])
+    # The trigger of the attempt after the clear, here or in another triggerer.
+    comms.variables.pop(f"{OWED}{trigger.batch_task_id}")
+    await killing
+    assert action(sim, trigger.batch_task_id) == "START PROCESSING"
+    await trigger.on_kill()
+    assert action(sim, trigger.batch_task_id).startswith("STOP")
+
+
+async def test_a_task_that_another_trigger_waits_for_is_not_stopped(
+    sim: Simulator, comms: Comms, processed: Any
+) -> None:
+    trigger = processed()
+    comms.xcoms.clear()
+    comms.ti_states = {"t": "deferred"}
+    again = type(trigger)(**trigger.serialize()[1])
+    waiting = asyncio.ensure_future(first_event(again, comms, trigger.task_instance))
+    await asyncio.sleep(0.2)
+    await trigger.on_kill()
+    assert action(sim, trigger.batch_task_id) == "START PROCESSING"
+    assert owed(comms) == []
+    waiting.cancel()
+
+
 async def test_a_task_that_is_wanted_again_is_not_stopped(sim: Simulator, comms: Comms, processed: Any) -> None:
     trigger = processed()
     comms.ti_states = {"t": "deferred"}
@@ -128,7 +239,8 @@ def test_the_attempt_after_a_clear_takes_up_what_was_to_be_stopped(
     comms.xcoms.clear()
     again = run_task(operator(sim, request=body), try_number=2, max_tries=1)
     assert again.trigger.batch_task_id == trigger.batch_task_id
-    assert owed(comms) == []
+    # Until its trigger is taken, and only for the case that nobody waits for it any more.
+    assert json.loads(comms.variables[f"{OWED}{trigger.batch_task_id}"])["once_ended"] is True
     assert action(sim, trigger.batch_task_id) == "START PROCESSING"
 
 

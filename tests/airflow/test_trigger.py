@@ -360,7 +360,7 @@ class TestOnKill:
         sim: Simulator,
         running: Any,
         comms: Comms,
-        capfd: pytest.CaptureFixture[str],
+        caplog: pytest.LogCaptureFixture,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         trigger = self.ready(running(SLOW))
@@ -374,7 +374,7 @@ class TestOnKill:
             outage.setattr(comms, "asend", unreachable)
             await trigger.on_kill()
             assert user_action(sim, trigger) == "START"
-        assert f"Cannot tell whether task {trigger.batch_task_id} is still waited for" in capfd.readouterr().out
+        assert f"The stop of task {trigger.batch_task_id} is owed" in caplog.text
         comms.ti_states = {"t": "failed"}
         await becomes(lambda: user_action(sim, trigger) == "STOP")
 
