@@ -80,6 +80,10 @@ class CreatesBatchTask(RequestTemplating, BatchTaskOperator):
         ours = record is not None and (record.digest, record.max_tries) == (intent.digest, intent.generation)
         before = Before(record.ids, record.digest == intent.digest) if record and not ours else None
         since = created_since(context)
+        # What a first attempt asks for in vain is told before the account is searched.
+        is_first = record is None and context["ti"].try_number == 1
+        if is_first:
+            self._check(body)
         found = self.hook.search(
             intent,
             recorded=record.id if record and ours else None,
@@ -88,11 +92,8 @@ class CreatesBatchTask(RequestTemplating, BatchTaskOperator):
             goes_on_with=lambda task: self._goes_on_with(task, record),
             adopt_ended=context["ti"].try_number > 1,
         )
-        if found.task is None:
-            if self.check_bucket:
-                self.hook.check_buckets(body)
-            if self.check_features:
-                self.hook.check_features(body)
+        if found.task is None and not is_first:
+            self._check(body)
         task = found.task or self.hook.create(intent, body, since=since, others=found.others)
         if record and ours and task.id == record.id:
             self.log.info("Going on with task %s, which an earlier attempt created", task.id)
@@ -117,6 +118,12 @@ class CreatesBatchTask(RequestTemplating, BatchTaskOperator):
             # Its old trigger may have written down that it is to be stopped.
             take_over(self.sentinelhub_conn_id, task.id)
         return task, deadline
+
+    def _check(self, body: Mapping[str, Any]) -> None:
+        if self.check_bucket:
+            self.hook.check_buckets(body)
+        if self.check_features:
+            self.hook.check_features(body)
 
     def taken_over(self, context: Context, task: BatchTask, record: TaskRecord) -> TaskRecord:  # noqa: ARG002 - others use it
         """

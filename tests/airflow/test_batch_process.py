@@ -122,9 +122,11 @@ def test_retry_finds_its_task_by_the_tag_where_the_record_is_gone(
     assert sim.requests()["counts"]["POST /batch/v2/process"] == 1
 
 
-def test_clear_makes_a_new_task_and_stops_the_old_one(sim: Simulator, run_task: RunTask, comms: Comms) -> None:
+def test_clear_makes_a_new_task_and_stops_the_old_one_where_that_is_asked_for(
+    sim: Simulator, run_task: RunTask, comms: Comms
+) -> None:
     sim.set_script({"timing": {"feature_seconds": 100_000}})
-    op = operator(sim, deferrable=True)
+    op = operator(sim, deferrable=True, on_clear="new")
     run_task(op, max_tries=0)
     old = start(sim, comms)
     run_task(op, try_number=2, max_tries=1)
@@ -266,7 +268,7 @@ def test_execution_database_that_does_not_come_fails_an_attempt_and_the_next_one
 
 def test_timeout_stops_the_remote_task(sim: Simulator, run_task: RunTask, comms: Comms) -> None:
     sim.set_script({"timing": {"feature_seconds": 100_000}})
-    run = run_task(operator(sim, deferrable=False, timeout=0.5))
+    run = run_task(operator(sim, deferrable=False, timeout=3))
     assert run.state == "failed"
     assert type(cause_of(run)).__name__ == "TaskTimedOut"
     assert seen(sim, comms.xcoms["sentinelhub_task_id"])["userAction"] == "STOP"
