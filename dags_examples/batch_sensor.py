@@ -1,4 +1,4 @@
-"""Wait for a batch that somebody else started, and go on with its table of features."""
+"""Wait for a batch that somebody else started, and continue with its table of features."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The smallest useful DAG: one batch, and a task that goes on with what came out of it."""
+"""The smallest useful DAG: one batch, and a task that continues with what came out of it."""
 
 # [START readme_dag]
 from typing import Any

@@ -60,7 +60,7 @@ class Search:
 
 
 def nothing_older(_: BatchTask) -> bool:
-    """Go on with no task from before a clear."""
+    """Continue with no task from before a clear."""
     return False
 
 
@@ -71,7 +71,7 @@ def search(
     recorded: str | None,
     before: Before = Before(),
     since: datetime,
-    goes_on_with: Callable[[BatchTask], bool] = nothing_older,
+    resumes: Callable[[BatchTask], bool] = nothing_older,
     adopt_ended: bool = True,
 ) -> Procedure[Search]:
     """
@@ -85,7 +85,7 @@ def search(
     :param recorded: Id of the task an earlier attempt recorded for this intent.
     :param before: What is on record of what this task instance wanted before.
     :param since: Moment before which no task of this task instance can have been created.
-    :param goes_on_with: Asked, where only an older task for the same request is found, whether to go on with that one.
+    :param resumes: Asked, where only an older task for the same request is found, whether to continue with that one.
     :param adopt_ended: Whether a task that has ended can be that of this intent: not where nobody has asked for it
         before, for then it is of a run that was deleted, and has been made again under the same name.
     """
@@ -97,14 +97,14 @@ def search(
     possible = [task for task in family if adopt_ended or not api.is_over(task)]
     own = _of(api, possible, intent)
     if before.ids:
-        # What a request was stopped for, and what it was before, is nothing to go on with.
+        # What a request was stopped for, and what it was before, is nothing to continue with.
         own = [task for task in own if task.id not in before.ids and task.user_action != "STOP"]
     if found := _best(api, own):
         for old in before.ids:
             yield from stop(api, old)
         return Search(found)
     older = _older(api, possible, intent, before)
-    if older is not None and goes_on_with(older):
+    if older is not None and resumes(older):
         return Search(older, is_older=True)
     for task in family:
         if not api.is_over(task):
@@ -146,7 +146,7 @@ def obtain(
     recorded: str | None,
     before: Before = Before(),
     since: datetime,
-    goes_on_with: Callable[[BatchTask], bool] = nothing_older,
+    resumes: Callable[[BatchTask], bool] = nothing_older,
     adopt_ended: bool = True,
 ) -> Procedure[BatchTask]:
     """
@@ -159,7 +159,7 @@ def obtain(
     :param recorded: See :func:`search`, as for the next four.
     :param before: What is on record of what this task instance wanted before.
     :param since: Moment before which no task of this task instance can have been created.
-    :param goes_on_with: Asked whether to go on with an older task.
+    :param resumes: Asked whether to continue with an older task.
     :param adopt_ended: Whether a task that has ended can be that of this intent.
     """
     found: Search = yield from search(
@@ -168,7 +168,7 @@ def obtain(
         recorded=recorded,
         before=before,
         since=since,
-        goes_on_with=goes_on_with,
+        resumes=resumes,
         adopt_ended=adopt_ended,
     )
     if found.task is not None:

@@ -129,7 +129,7 @@ class SentinelHubBatchHook(SentinelHubHook):
         recorded: str | None,
         before: Before | None = None,
         since: datetime,
-        goes_on_with: Callable[[BatchTask], bool] | None = None,
+        resumes: Callable[[BatchTask], bool] | None = None,
         adopt_ended: bool = True,
     ) -> Search:
         """
@@ -139,7 +139,7 @@ class SentinelHubBatchHook(SentinelHubHook):
         :param recorded: Id of the task an earlier attempt recorded for this intent.
         :param before: What is on record of what this task instance wanted before it was cleared or its request changed.
         :param since: Moment before which no task of this task instance can have been created.
-        :param goes_on_with: Asked, where only an older task for the same request is found, whether to go on with that
+        :param resumes: Asked, where only an older task for the same request is found, whether to continue with that
             one. Default: never.
         :param adopt_ended: Whether a task that has ended can be that of this intent: not of one that is new.
         """
@@ -152,7 +152,7 @@ class SentinelHubBatchHook(SentinelHubHook):
                 recorded=recorded,
                 before=before or Before(),
                 since=since,
-                goes_on_with=goes_on_with or nothing_older,
+                resumes=resumes or nothing_older,
                 adopt_ended=adopt_ended,
             )
         )

@@ -74,7 +74,7 @@ class Advice:
 
 
 LOOKING = Advice(
-    failed="An operator that restarts runs them again, and on_partial='warn' goes on with what was delivered."
+    failed="An operator that restarts runs them again, and on_partial='warn' continues with what was delivered."
 )
 """What those say who only look."""
 

@@ -293,7 +293,7 @@ def hand_over(stop: OwedStop) -> bool:
 
 def take_over(sentinelhub_conn_id: str, batch_task_id: str) -> None:
     """
-    Cross out, in a task, what may be owed of a remote task that it goes on with.
+    Cross out, in a task, what may be owed of a remote task that it continues with.
 
     :param sentinelhub_conn_id: The connection.
     :param batch_task_id: Id of the remote task.

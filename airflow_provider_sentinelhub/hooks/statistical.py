@@ -169,13 +169,13 @@ class SentinelHubStatisticalHook(SentinelHubHook):
 
 def choose_run(of: Callable[[int], StatisticalRun], generation: int, on_clear: str) -> StatisticalRun:
     """
-    Return the run that an attempt goes on with: its own, or that of a generation before it.
+    Return the run that an attempt continues with: its own, or that of a generation before it.
 
     The bucket is asked, for Airflow may keep nothing across a clear.
 
     :param of: Returns the run of a generation.
     :param generation: ``max_tries`` of the task instance: a user's clear raises it, an automatic retry does not.
-    :param on_clear: ``resume`` to go on with a run that has not succeeded, ``adopt`` with one that has, too, ``new``
+    :param on_clear: ``resume`` to continue with a run that has not succeeded, ``adopt`` with one that has, too, ``new``
         for neither.
     :raises StorageUnavailable: The bucket cannot be read.
     """
@@ -188,7 +188,7 @@ def choose_run(of: Callable[[int], StatisticalRun], generation: int, on_clear: s
     ended = older.succeeded_in()
     if ended is None:
         log.info(
-            "Run %s has not succeeded: going on with it. For everything anew clear with on_clear='new'", older.run_id
+            "Run %s has not succeeded: continuing with it. For everything anew clear with on_clear='new'", older.run_id
         )
         return older
     # A retry of the attempt that ended it is no clear.

@@ -49,8 +49,8 @@ class BatchTaskOperator(BaseOperator):
     # Whether it starts the remote task, which costs something from then on.
     starts: ClassVar[bool] = False
     stop_on_kill: bool = False
-    # Whether an attempt after a clear goes on with the same remote task.
-    goes_on_after_clear: bool = False
+    # Whether an attempt after a clear continues with the same remote task.
+    resumes_after_clear: bool = False
 
     def __init__(
         self,
@@ -120,7 +120,7 @@ class BatchTaskOperator(BaseOperator):
                     raise
         except Killed:
             if self.stops and self._remote_id:
-                if an_attempt_follows(context["ti"], goes_on_after_clear=self.goes_on_after_clear):
+                if an_attempt_follows(context["ti"], resumes_after_clear=self.resumes_after_clear):
                     self.log.warning("Killed: task %s goes on for the attempt that follows", self._remote_id)
                     self._hand_over(self._remote_id)
                 else:

@@ -24,9 +24,9 @@ class CreatesBatchTask(RequestTemplating, BatchTaskOperator):
     """
     Base of the operators that create a task.
 
-    :param on_clear: What a clear by a user means for the remote task of the attempts before it. ``resume``: go on with
-        it, unless they succeeded or the request has changed: a task that runs is waited for, one that was stopped is
-        started again when the service's lock is over, only what failed in a task that is DONE is run again, and one
+    :param on_clear: What a clear by a user means for the remote task of the attempts before it. ``resume``: continue
+        with it, unless they succeeded or the request has changed: a task that runs is waited for, one that was stopped
+        is started again when the service's lock is over, only what failed in a task that is DONE is run again, and one
         that is FAILED is replaced by a new one. ``new``: stop it and create a new one. ``adopt``: as ``resume``, also
         after a success.
     :param check_bucket: Whether to ask the bucket, before a task is created, if it takes results (a small object is
@@ -56,7 +56,7 @@ class CreatesBatchTask(RequestTemplating, BatchTaskOperator):
         flags(check_bucket=check_bucket, check_features=check_features)
         self.request = request
         self.on_clear = on_clear
-        self.goes_on_after_clear = on_clear != "new"
+        self.resumes_after_clear = on_clear != "new"
         self.check_bucket = check_bucket
         self.check_features = check_features
 
@@ -89,14 +89,14 @@ class CreatesBatchTask(RequestTemplating, BatchTaskOperator):
             recorded=record.id if record and ours else None,
             before=before,
             since=since,
-            goes_on_with=lambda task: self._goes_on_with(task, record),
+            resumes=lambda task: self._resumes(task, record),
             adopt_ended=context["ti"].try_number > 1,
         )
         if found.task is None and not is_first:
             self._check(body)
         task = found.task or self.hook.create(intent, body, since=since, others=found.others)
         if record and ours and task.id == record.id:
-            self.log.info("Going on with task %s, which an earlier attempt created", task.id)
+            self.log.info("Continuing with task %s, which an earlier attempt created", task.id)
             return task, record.deadline
         self.log.info("Task %s for %s", task.id, intent.tag)
         # One that was stopped had been started, and so recorded: where the record is gone, a clear has discarded it.
@@ -107,7 +107,7 @@ class CreatesBatchTask(RequestTemplating, BatchTaskOperator):
             task = self.hook.get(new.id)
             new = replace(new, found_stopped=task.status == "STOPPED" or task.user_action == "STOP")
             self.log.warning(
-                "Cleared: going on with task %s, which is %s after %.1f PU. What it delivered is not paid for again. "
+                "Cleared: continuing with task %s, which is %s after %.1f PU. What it delivered is not paid for again. "
                 "For a new task, trigger a new DAG run, or set on_clear='new' and clear again",
                 task.id,
                 task.status,
@@ -143,8 +143,8 @@ class CreatesBatchTask(RequestTemplating, BatchTaskOperator):
         """
         return task.status != "CREATED" or task.user_action != "NONE"
 
-    def _goes_on_with(self, task: BatchTask, record: TaskRecord | None) -> bool:
-        """Decide whether to go on with a task from before a clear, and say what is done instead."""
+    def _resumes(self, task: BatchTask, record: TaskRecord | None) -> bool:
+        """Decide whether to continue with a task from before a clear, and say what is done instead."""
         if self.on_clear == "new":
             self.log.warning("Cleared: a new task replaces task %s, because on_clear is 'new'", task.id)
             return False

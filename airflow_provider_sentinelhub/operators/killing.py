@@ -30,15 +30,15 @@ def is_last_attempt(ti: RuntimeTaskInstanceProtocol) -> bool:
     return ti.try_number > ti.max_tries
 
 
-def an_attempt_follows(ti: RuntimeTaskInstanceProtocol, *, goes_on_after_clear: bool) -> bool:
+def an_attempt_follows(ti: RuntimeTaskInstanceProtocol, *, resumes_after_clear: bool) -> bool:
     """
-    Whether a killed attempt is followed by another one, which then goes on with the remote task.
+    Whether a killed attempt is followed by another one, which then continues with the remote task.
 
     So it is where the machine is taken away, Airflow has lost sight of the attempt, or a user clears it. Where a user
     marks the task, its state says so.
 
     :param ti: The task instance of the killed attempt.
-    :param goes_on_after_clear: Whether an attempt after a clear goes on with the same remote task.
+    :param resumes_after_clear: Whether an attempt after a clear continues with the same remote task.
     """
     mapped = ti.map_index is not None and ti.map_index >= 0
     try:
@@ -54,5 +54,5 @@ def an_attempt_follows(ti: RuntimeTaskInstanceProtocol, *, goes_on_after_clear: 
         return not is_last_attempt(ti)
     state = states.get(ti.run_id, {}).get(f"{ti.task_id}_{ti.map_index}" if mapped else ti.task_id)
     if state == "restarting":
-        return goes_on_after_clear
+        return resumes_after_clear
     return state in _GOES_ON and not is_last_attempt(ti)

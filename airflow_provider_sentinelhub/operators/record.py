@@ -61,7 +61,7 @@ class TaskRecord:
         ``None`` where none was.
     :param is_own: Whether it runs for this task instance; otherwise somebody else has begun it, and may end it.
     :param deadline: Moment at which the wait for it is over, in seconds since the epoch; ``None`` for never.
-    :param after_clear: Whether an attempt after a user's clear goes on with it: what failed is run again, whatever
+    :param after_clear: Whether an attempt after a user's clear continues with it: what failed is run again, whatever
         ``on_partial`` says.
     :param found_stopped: Whether it had been stopped by then: it is started again.
     :param succeeded: Whether the Airflow task succeeded with it.

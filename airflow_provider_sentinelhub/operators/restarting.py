@@ -48,7 +48,7 @@ class RestartsFailedFeatures(WaitsForBatchTask):
 
     template_fields: Sequence[str] = (*WaitsForBatchTask.template_fields, "on_partial", "max_restarts", "max_pu")
     starts = True
-    goes_on_after_clear = True
+    resumes_after_clear = True
     owns_original = True
     choices: ClassVar[tuple[str, ...]] = checks.ON_PARTIAL_WITH_RESTART
     fewest_restarts: ClassVar[int] = 0
@@ -115,7 +115,7 @@ class RestartsFailedFeatures(WaitsForBatchTask):
 
     def woken(self, context: Context, happened: BatchEvent | None) -> Any:
         """
-        Look at the task, and go on with it.
+        Look at the task, and continue with it.
 
         :param context: The task's context.
         :param happened: What the trigger said, if it said anything.
@@ -210,7 +210,7 @@ class RestartsFailedFeatures(WaitsForBatchTask):
         if (task.cost_pu or 0.0) >= left:
             raise BudgetExceeded(
                 f"Task {task.id} is STOPPED and has spent {task.cost_pu or 0.0:.1f} PU, all of {self.limit()}. It was "
-                "not started again. Raise max_pu, and clear the Airflow task to go on with it."
+                "not started again. Raise max_pu, and clear the Airflow task to continue with it."
             )
         check_budget(self.hook, task, self.max_pu, self.spent_pu)
 
@@ -326,18 +326,18 @@ class RestartsFailedFeatures(WaitsForBatchTask):
         runs = [*(self.hook.get(each) for each in record.earlier), task]
         return self.hook.request_for_failed(runs, self.body, only_after_progress=len(record.earlier) > record.inherited)
 
-    def _goes_on_with_restart(self, task: BatchTask) -> bool:
+    def _resumes_restart(self, task: BatchTask) -> bool:
         return self.on_clear != "new" and task.status not in {"FAILED", "STOPPED"}
 
     def _restart(self, context: Context, task: BatchTask, body: dict[str, Any], record: TaskRecord) -> Any:
         earlier = (*record.earlier, task.id)
         intent = replace(intent_of(context, body), round=len(earlier), original=earlier[0])
         since = created_since(context)
-        found = self.hook.search(intent, recorded=None, since=since, goes_on_with=self._goes_on_with_restart)
+        found = self.hook.search(intent, recorded=None, since=since, resumes=self._resumes_restart)
         restarted = found.task or self.hook.create(intent, body, since=since, others=found.others)
         first = rivals.first(self.hook.api, self.hook.restarts_of(self.hook.get(intent.original)), restarted)
         if first.id != restarted.id:
-            self.log.warning("Somebody else has begun restart %d: going on with theirs", intent.round)
+            self.log.warning("Somebody else has begun restart %d: continuing with theirs", intent.round)
         restarted = first
         self.log.info("Restart %d of task %s: task %s", len(earlier), earlier[0], restarted.id)
         is_own = self._is_own(context, restarted)

@@ -107,7 +107,7 @@ class RunsBatchTask(CreatesBatchTask, RestartsFailedFeatures):
         anew = "A new DAG run, or a clear with on_clear='new', pays for everything again."
         if why_not := self.cannot_restart():
             return Advice(f"{why_not} {anew}", stopped)
-        warn = " on_partial='warn' goes on with what was delivered." if self.on_partial == "fail" else ""
+        warn = " on_partial='warn' continues with what was delivered." if self.on_partial == "fail" else ""
         return Advice(
             f"{first}Clear this Airflow task to run only them again, for {MINIMUM_PU:g} PU or more; "
             f"on_partial='restart' does so by itself.{warn} {anew}",

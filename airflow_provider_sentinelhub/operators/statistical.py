@@ -64,8 +64,9 @@ class SentinelHubStatisticalOperator(RequestTemplating):
     :param layer: Layer to read of a source that has several. All of them where absent. Templated.
     :param max_pu: Processing units that all requests may cost at most, by the estimate made before the first one.
         Default: that of the connection; where that has none either, 10,000 PU and 1,000,000 km2. Templated.
-    :param on_clear: What a user's clear means: ``resume`` goes on with a run that failed, and asks for everything anew
-        after one that succeeded; ``new`` always asks for everything anew; ``adopt`` always goes on with what there is.
+    :param on_clear: What a user's clear means: ``resume`` continues with a run that failed, and asks for everything
+        anew after one that succeeded; ``new`` always asks for everything anew; ``adopt`` always continues with what
+        there is.
         Other geometries or another request are another run in any case.
     :param on_partial: When statistics are missing for good: ``fail``, or ``warn`` and go on. If there are none at all,
         the Airflow task fails in any case.
@@ -246,7 +247,7 @@ class SentinelHubStatisticalOperator(RequestTemplating):
             run_id = uuid.uuid5(uuid.NAMESPACE_URL, replace(intent, generation=generation).tag)
             return StatisticalRun(storage, self.output_url, str(run_id))
 
-        # A first attempt has nothing to go on with.
+        # A first attempt has nothing to continue with.
         is_first = context["ti"].try_number == 1
         run = of(intent.generation) if is_first else choose_run(of, intent.generation, self.on_clear)
         self.log.info("Run %s for %s: %d geometries", run.run_id, intent.tag, len(places))
@@ -285,7 +286,7 @@ class SentinelHubStatisticalOperator(RequestTemplating):
                 f"Statistics are missing for {report.total - report.delivered - report.no_data} of {report.total} "
                 f"geometries.\n{groups}\nAll of them: {report.report_url}. Clear the task to ask again for what is "
                 "missing, and for nothing else; raise max_restarts where errors may pass, or set on_partial='warn' to "
-                "go on with what there is. For everything anew set on_clear='new' first."
+                "continue with what there is. For everything anew set on_clear='new' first."
             )
             if self.on_partial == "fail" or outcome is Outcome.FAILED:
                 raise FeaturesFailed(message)

@@ -219,7 +219,7 @@ class WaitsForBatchTask(BatchTaskOperator):
 
     def woken(self, context: Context, happened: BatchEvent | None) -> Any:
         """
-        Look at the task, and go on with it.
+        Look at the task, and continue with it.
 
         :param context: The task's context.
         :param happened: What the trigger said, if it said anything.

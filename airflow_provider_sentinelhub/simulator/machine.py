@@ -46,7 +46,7 @@ LEGAL: dict[tuple[str, str], frozenset[str]] = {
 @dataclass
 class Task:
     """
-    One batch task and everything needed to go on with it after a restart. Times are simulated POSIX seconds.
+    One batch task and everything needed to continue with it after a restart. Times are simulated POSIX seconds.
 
     :param id: UUID.
     :param request: The request with defaults filled in, secrets included.

@@ -59,7 +59,7 @@ class Simulator:
         """
         Start a simulator and wait until it is up.
 
-        :param home: Folder of the state, to go on with it later; a temporary one when ``None``.
+        :param home: Folder of the state, to continue with it later; a temporary one when ``None``.
         :param speed: Simulated seconds per real second.
         :param script: Durations and failures, see ``docs/simulator.md``.
         :param options: More words for its command line, e.g. ``("--port", "8080")``.

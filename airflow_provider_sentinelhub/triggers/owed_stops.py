@@ -65,7 +65,7 @@ async def stop_if_unwanted(stop: OwedStop) -> None:
     Stop a remote task whose trigger was cancelled, unless somebody waits for it again.
 
     Airflow 3.3 also calls ``on_kill`` when a triggerer that had stalled wakes up and finds its triggers taken over by
-    another one (apache/airflow#73454); and after a clear the new attempt may go on with the same remote task.
+    another one (apache/airflow#73454); and after a clear the new attempt may continue with the same remote task.
 
     :param stop: What is to be stopped.
     """

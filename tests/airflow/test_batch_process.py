@@ -100,9 +100,7 @@ def test_a_task_that_nobody_waits_for_was_not_started(sim: Simulator, run_task: 
 
 
 @pytest.mark.parametrize("deferrable", [True, False])
-def test_retry_goes_on_with_the_recorded_task(
-    sim: Simulator, run_task: RunTask, comms: Comms, deferrable: bool
-) -> None:
+def test_retry_resumes_the_recorded_task(sim: Simulator, run_task: RunTask, comms: Comms, deferrable: bool) -> None:
     op = operator(sim, deferrable=True)
     run_task(op, max_tries=2)
     again = run_task(operator(sim, deferrable=deferrable, request=op.request), try_number=2, max_tries=2)

@@ -1,4 +1,4 @@
-"""A clear goes on with what failed, and buys nothing twice; with the task state store, and without: 3.4 empties it."""
+"""A clear runs again what failed, and buys nothing twice; with the task state store, and without: 3.4 empties it."""
 
 from __future__ import annotations
 

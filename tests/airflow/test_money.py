@@ -203,7 +203,7 @@ def test_clear(sim: Simulator, run_task: RunTask, comms: Comms, on_clear: str, f
     new = comms.xcoms["sentinelhub_task_id"]
     action = sim.call("GET", f"/batch/v2/process/{old}").body["userAction"]
     assert (new == old, action) == ((False, "STOP") if on_clear == "new" else (True, "START"))
-    # A retry of the cleared task goes on with what it has.
+    # A retry of the cleared task continues with what it has.
     run_task(op, try_number=3, max_tries=1)
     assert comms.xcoms["sentinelhub_task_id"] == new
 

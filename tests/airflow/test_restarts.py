@@ -498,7 +498,7 @@ class TestRestartFailedOperator:
         assert self.restart(run_task, task_id).state == "success"
         assert calls(sim) == calls(sim, "start") == 0
 
-    def test_clear_goes_on_with_what_was_begun(
+    def test_clear_resumes_what_was_begun(
         self, sim: Simulator, run_task: RunTask, comms: Comms, names: list[str]
     ) -> None:
         task_id = self.partial(sim, run_task, comms, [fatal(names[:2], 2), fatal(names[2:3], 3)])

@@ -273,7 +273,7 @@ def test_a_clear_after_a_failure_goes_on(
     result = comms.xcoms["return_value"]
     assert (result["delivered"], answered(result)) == (5, 5 * WEEKS)
     assert "3 of 5 geometries were answered before, which saves about 0.08 PU" in caplog.text
-    assert f"Run {result['run_id']} has not succeeded: going on with it. For everything anew clear with" in caplog.text
+    assert f"Run {result['run_id']} has not succeeded: continuing with it. For everything anew" in caplog.text
     # A retry of the attempt that ended well is no clear; a clear is.
     assert ask({"try_number": 4, "max_tries": 2}, output_url=f"{output}{name}").state == "success"
     assert calls(sim) - again == 2

@@ -255,7 +255,7 @@ async def test_many_triggers_share_few_connections_to_the_bucket(sim: Simulator,
     assert opened <= 8
 
 
-async def test_progress_goes_on_with_new_keys_in_the_connection(
+async def test_progress_continues_with_new_keys_in_the_connection(
     sim: Simulator, running: Any, comms: Comms, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     right = os.environ["AIRFLOW_CONN_AWS_DEFAULT"]
@@ -331,7 +331,7 @@ class TestOnKill:
         assert user_action(sim, trigger) == "STOP"
 
     @pytest.mark.parametrize("state", [None, "scheduled", "queued", "running"])
-    async def test_clear_whose_new_attempt_goes_on_with_it_does_not(
+    async def test_clear_whose_new_attempt_resumes_it_does_not(
         self, sim: Simulator, running: Any, comms: Comms, state: str | None
     ) -> None:
         trigger = self.ready(running(SLOW))

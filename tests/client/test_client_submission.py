@@ -2,7 +2,7 @@
 One started task for one intent, whatever is lost, late, repeated or killed: a state machine tries to show otherwise.
 
 What is counted is tasks, over all there ever were: those whose tag is that of an intent, and those that an attempt with
-this intent went on with, as far as the service ever accepted a start of them. The count is never reset.
+this intent continued with, as far as the service ever accepted a start of them. The count is never reset.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Instance:
             recorded=task_id if is_of_it else None,
             before=before,
             since=SINCE,
-            goes_on_with=lambda task: self.adopts and task.status != "FAILED",
+            resumes=lambda task: self.adopts and task.status != "FAILED",
             adopt_ended=self.tries > 1,
         )
 
@@ -86,7 +86,7 @@ class StartedTwice(AssertionError):
 
 class Submission(RuleBasedStateMachine):
     """
-    Attempts of two Airflow task instances; the second one goes on with the old task after a clear.
+    Attempts of two Airflow task instances; the second one continues with the old task after a clear.
 
     Anything may happen to a call: it is lost, its answer is lost, it arrives twice, it arrives up to two minutes late,
     after its sender has given up or is dead. Replicas contradict each other. Attempts are killed between and during any
@@ -349,7 +349,7 @@ def test_a_create_of_an_attempt_that_was_killed_arrives_after_the_next_one_has_s
     assert started(machine) == before
 
 
-def test_adopting_goes_on_with_the_task_that_was_begun() -> None:
+def test_adopting_resumes_the_task_that_was_begun() -> None:
     machine = a_machine()
     machine.attempt(1, ["none", "twice"], Goal.RUN, None)
     before = started(machine)

@@ -125,7 +125,7 @@ def test_marking_a_deferred_task_stops_the_remote_task(airflow: AirflowStack, si
     assert len(remote(sim, mark)) == 1
 
 
-def test_clearing_a_deferred_task_goes_on_with_the_remote_task(airflow: AirflowStack, sim: Simulator) -> None:
+def test_clearing_a_deferred_task_resumes_the_remote_task(airflow: AirflowStack, sim: Simulator) -> None:
     sim.set_script(SLOW)
     run, mark = trigger(airflow, "batch_deferred")
     wait_until_processing(airflow, sim, run.task("batch"), mark)
@@ -161,7 +161,7 @@ def test_marking_a_blocking_task_failed_stops_the_remote_task(airflow: AirflowSt
     assert wait_until_stopped(sim, mark) == "STOPPED"
 
 
-def test_killed_worker_goes_on_with_the_same_task(airflow: AirflowStack, sim: Simulator) -> None:
+def test_killed_worker_resumes_the_same_task(airflow: AirflowStack, sim: Simulator) -> None:
     sim.set_script({"timing": {"feature_seconds": 6000}})
     run, mark = trigger(airflow, "batch_blocking")
     wait_until_processing(airflow, sim, run.task("batch"), mark)

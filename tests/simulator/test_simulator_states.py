@@ -117,7 +117,7 @@ def test_analyse_then_start(sim: Simulator, request_for: Request, wait: Wait) ->
     assert sim.call("POST", f"/batch/v2/process/{task_id}/start").status == 400
 
 
-def test_stop_and_start_again_goes_on_with_what_is_left(sim: Simulator, request_for: Request, wait: Wait) -> None:
+def test_stop_and_start_again_resumes_what_is_left(sim: Simulator, request_for: Request, wait: Wait) -> None:
     sim.set_script({"timing": {"feature_seconds": 300, "parallel": 1}})
     task_id = create(sim, request_for())
     sim.call("POST", f"/batch/v2/process/{task_id}/start")
