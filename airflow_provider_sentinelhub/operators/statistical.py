@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from airflow_provider_sentinelhub.client.errors import FeaturesFailed, InvalidParameter
 from airflow_provider_sentinelhub.hooks.checks import ON_PARTIAL, number, one_of, rendered, url
 from airflow_provider_sentinelhub.hooks.failures import airflow_failures
+from airflow_provider_sentinelhub.hooks.outcome import published
 from airflow_provider_sentinelhub.hooks.sentinel_hub import SentinelHubHook
 from airflow_provider_sentinelhub.operators.record import intent_of
 from airflow_provider_sentinelhub.operators.templating import RequestTemplating
@@ -159,7 +160,7 @@ class SentinelHubStatisticalOperator(RequestTemplating):
         from airflow_provider_sentinelhub.artifacts.statistics.run import check_output_url
         from airflow_provider_sentinelhub.hooks.preflight import check_writable
 
-        with airflow_failures():
+        with airflow_failures(), published(context):
             rendered(**{name: getattr(self, name) for name in self.template_fields if name != "request"})
             number("max_pu", self.max_pu, at_least=0)
             url("output_url", self.output_url)
@@ -277,6 +278,7 @@ class SentinelHubStatisticalOperator(RequestTemplating):
 
         self.log.info("%s", report.text())
         outcome = outcome_of("DONE", report)
+        result = {"run_id": run.run_id, "outcome": str(outcome), **report.to_dict()}
         if outcome is not Outcome.DONE:
             groups = "\n".join(
                 f"  {group.count} x {group.message} (e.g. {', '.join(group.examples)}). {group.hint}".rstrip()
@@ -289,6 +291,8 @@ class SentinelHubStatisticalOperator(RequestTemplating):
                 "continue with what there is. For everything anew set on_clear='new' first."
             )
             if self.on_partial == "fail" or outcome is Outcome.FAILED:
-                raise FeaturesFailed(message)
+                failed = FeaturesFailed(message)
+                failed.result = result
+                raise failed
             self.log.warning("%s", message)
-        return {"run_id": run.run_id, "outcome": str(outcome), **report.to_dict()}
+        return result

@@ -185,6 +185,7 @@ def test_200_with_failed_intervals_is_no_success(ask: Callable[..., Run], sim: S
     run = ask(max_restarts=1)
     assert run.state == "failed"
     assert "Statistics are missing for 5 of 5 geometries" in str(run.error)
+    assert (comms.xcoms["return_value"]["failed"], comms.xcoms["return_value"]["outcome"]) == (5, "FAILED")
     assert "1 of 4 intervals failed: EXECUTION_ERROR" in str(run.error)
     assert comms.xcoms == {}
 
