@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from airflow.sdk import BaseHook
 
 from airflow_provider_sentinelhub.client.errors import NotFound, SentinelHubError
-from airflow_provider_sentinelhub.client.policy import RetryLimits
 
 if TYPE_CHECKING:
     import aiohttp
@@ -23,7 +22,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_HURRIED = RetryLimits(attempts=4, max_elapsed=15.0)
+_ATTEMPTS_IN_A_HURRY = 4
+_SECONDS_IN_A_HURRY = 15.0
 
 
 class SentinelHubHook(BaseHook):
@@ -70,13 +70,17 @@ class SentinelHubHook(BaseHook):
     def sender(self) -> Sender:
         """Sends Calls, blocking."""
         from airflow_provider_sentinelhub.client.auth import TokenSource, token_source
+        from airflow_provider_sentinelhub.client.policy import RetryLimits
         from airflow_provider_sentinelhub.client.transport import Sender
         from airflow_provider_sentinelhub.hooks.connections import client_credentials
 
         tokens = token_source(client_credentials(self.facts, self.address))
-        if self._is_in_a_hurry and tokens.live() is None:
-            tokens = TokenSource(tokens.credentials, _HURRIED)
-        return Sender(self.address, tokens, _HURRIED if self._is_in_a_hurry else None)
+        if not self._is_in_a_hurry:
+            return Sender(self.address, tokens)
+        limits = RetryLimits(attempts=_ATTEMPTS_IN_A_HURRY, max_elapsed=_SECONDS_IN_A_HURRY)
+        if tokens.live() is None:
+            tokens = TokenSource(tokens.credentials, limits)
+        return Sender(self.address, tokens, limits)
 
     def hurry(self) -> None:
         """From now on, give up after seconds where the service does not answer: somebody is about to be killed."""
@@ -100,6 +104,7 @@ class SentinelHubHook(BaseHook):
         """Get a token, make one harmless call, and say which step failed and what to do."""
         from airflow_provider_sentinelhub.client.api import batch_v2
         from airflow_provider_sentinelhub.client.auth import TokenSource
+        from airflow_provider_sentinelhub.client.policy import RetryLimits
         from airflow_provider_sentinelhub.client.transport import Sender
         from airflow_provider_sentinelhub.hooks.connections import client_credentials
 

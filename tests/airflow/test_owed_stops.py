@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 
 from airflow_provider_sentinelhub.client.batch import Goal
-from airflow_provider_sentinelhub.client.policy import RetryLimits
 from airflow_provider_sentinelhub.hooks.batch import SentinelHubBatchHook
 from airflow_provider_sentinelhub.operators.batch_process import SentinelHubBatchProcessOperator
 from airflow_provider_sentinelhub.simulator.process import Simulator
@@ -35,7 +34,7 @@ def operator(sim: Simulator, **kwargs: Any) -> SentinelHubBatchProcessOperator:
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("airflow_provider_sentinelhub.hooks.sentinel_hub._HURRIED", RetryLimits(attempts=1))
+    monkeypatch.setattr("airflow_provider_sentinelhub.hooks.sentinel_hub._ATTEMPTS_IN_A_HURRY", 1)
     monkeypatch.setattr("airflow_provider_sentinelhub.triggers.batch._LATE_STOP_S", 1.0)
     owed_stops = "airflow_provider_sentinelhub.triggers.owed_stops"
     for name, seconds in {"_STOP_S": 1.0, "_PAUSE_S": 0.1, "_LOOK_EVERY_S": 0.0, "_COMES_WITHIN_S": 0.2}.items():
