@@ -105,7 +105,7 @@ class OwedStop:
         :param why: Why it is to be stopped.
         """
         since = datetime.now(UTC).isoformat(timespec="seconds")
-        return cls(api, batch_task_id, sentinelhub_conn_id, *_names_of(task_instance), why, since)
+        return cls(api, batch_task_id, sentinelhub_conn_id, *names_of(task_instance), why, since)
 
     @property
     def key(self) -> str:
@@ -221,11 +221,11 @@ def pay(hook: SentinelHubBatchHook, context: Context) -> tuple[OwedStop, ...]:
     :param context: The task's context.
     :returns: Those of the task instance itself.
     """
-    itself = _names_of(context["ti"])
+    itself = names_of(context["ti"])
     own = []
     try:
         for stop in owed_to(hook.sentinelhub_conn_id):
-            if _names_of(stop) == itself:
+            if names_of(stop) == itself:
                 own.append(stop)
             elif not _is_paid(hook, context, stop):
                 break
@@ -235,7 +235,12 @@ def pay(hook: SentinelHubBatchHook, context: Context) -> tuple[OwedStop, ...]:
     return tuple(own)
 
 
-def _names_of(task_instance: Any) -> tuple[str, str, str, int]:
+def names_of(task_instance: Any) -> tuple[str, str, str, int]:
+    """
+    Return DAG, run, task and map index of a task instance, or of one that a stop is owed for.
+
+    :param task_instance: Anything that has these attributes.
+    """
     ti = task_instance
     return ti.dag_id, ti.run_id, ti.task_id, -1 if ti.map_index is None else int(ti.map_index)
 
@@ -271,6 +276,8 @@ def _claim(context: Context, stop: OwedStop) -> Claim:
         map_index=stop.map_index if mapped else None,
     )
     state = states.get(stop.run_id, {}).get(f"{stop.task_id}_{stop.map_index}" if mapped else stop.task_id)
+    if state not in IS_AT_IT:
+        return claim_of(state, None, stop.batch_task_id)
     works_on = XCom.get_one(
         key=TASK_ID_XCOM,
         dag_id=stop.dag_id,

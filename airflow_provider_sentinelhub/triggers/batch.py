@@ -11,6 +11,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -124,7 +125,7 @@ class SentinelHubBatchTrigger(BaseTrigger):
         from airflow_provider_sentinelhub.client.watch import Watch
 
         not_before = time.monotonic() + _settling_time()
-        with awaited(self.batch_task_id):
+        with awaited(self.batch_task_id, self.task_instance) if self.stop_on_kill else nullcontext():
             event = await self._wait(
                 Watch(self.poll_interval, self.deadline, max_pu=self.max_pu, lost_after=self.lost_after)
             )

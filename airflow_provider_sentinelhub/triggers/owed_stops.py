@@ -21,6 +21,7 @@ from airflow_provider_sentinelhub.hooks.owed_stops import (
     OwedStop,
     claim_of,
     key_of,
+    names_of,
     prefix_of,
     sentence,
 )
@@ -40,24 +41,26 @@ _payers: dict[tuple[int, str], asyncio.Task[None]] = {}
 _looked_at: dict[tuple[int, str], float] = {}
 # Those that could not be written down.
 _unwritten: dict[str, OwedStop] = {}
-# Ids of remote tasks, and how many triggers of this process wait for them.
-_awaited: Counter[str] = Counter()
+# Remote tasks and the task instances whose triggers, in this process, wait for them.
+_awaited: Counter[tuple[object, ...]] = Counter()
 
 
 @contextmanager
-def awaited(batch_task_id: str) -> Iterator[None]:
+def awaited(batch_task_id: str, task_instance: Any) -> Iterator[None]:
     """
-    Say, for as long as a trigger waits for it, that a remote task is wanted.
+    Say, for as long as its trigger waits for it, that a task instance wants a remote task.
 
     :param batch_task_id: Id of the remote task.
+    :param task_instance: The task instance.
     """
-    _awaited[batch_task_id] += 1
+    key = (batch_task_id, *names_of(task_instance))
+    _awaited[key] += 1
     try:
         yield
     finally:
-        _awaited[batch_task_id] -= 1
-        if not _awaited[batch_task_id]:
-            del _awaited[batch_task_id]
+        _awaited[key] -= 1
+        if not _awaited[key]:
+            del _awaited[key]
 
 
 async def stop_if_unwanted(stop: OwedStop) -> None:
@@ -194,7 +197,7 @@ async def _claim_on(stop: OwedStop) -> Claim:
     give_up_at = time.monotonic() + (0.0 if stop.once_ended else _COMES_WITHIN_S)
     async with asyncio.timeout(_ASK_S):
         while True:
-            if _awaited[stop.batch_task_id]:
+            if _awaited[stop.batch_task_id, *names_of(stop)]:
                 return Claim.WANTED
             try:
                 claim = claim_of(*(await _said_by(stop)), stop.batch_task_id)

@@ -219,6 +219,20 @@ async def test_a_task_that_another_trigger_waits_for_is_not_stopped(
     waiting.cancel()
 
 
+async def test_a_sensor_that_waits_for_it_does_not_keep_a_task_running(
+    sim: Simulator, comms: Comms, processed: Any
+) -> None:
+    trigger = processed()
+    comms.ti_states = {"t": "failed", "sensor": "deferred"}
+    sensor = type(trigger)(**{**trigger.serialize()[1], "goal": "observe", "stop_on_kill": False})
+    ti = SimpleNamespace(dag_id="unit", task_id="sensor", run_id=trigger.task_instance.run_id, map_index=-1)
+    waiting = asyncio.ensure_future(first_event(sensor, comms, ti))
+    await asyncio.sleep(0.2)
+    await trigger.on_kill()
+    assert action(sim, trigger.batch_task_id).startswith("STOP")
+    waiting.cancel()
+
+
 async def test_a_task_that_is_wanted_again_is_not_stopped(sim: Simulator, comms: Comms, processed: Any) -> None:
     trigger = processed()
     comms.ti_states = {"t": "deferred"}
