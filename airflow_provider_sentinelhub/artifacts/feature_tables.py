@@ -60,7 +60,7 @@ def feature_tables(connection: sqlite3.Connection, layer: str | None = None) -> 
     """
     Find the feature tables of an open GeoPackage, in order of name; empty where it is none, or has none.
 
-    :param connection: The open file, in the block of :func:`open_sqlite`: that ends with an error where one is a view.
+    :param connection: The open file, in the block of :func:`open_sqlite`.
     :param layer: The only one that is looked at. Default: all.
     """
     if not all(table_columns(connection, name) for name in ("gpkg_geometry_columns", "gpkg_spatial_ref_sys")):
@@ -74,7 +74,8 @@ def feature_tables(connection: sqlite3.Connection, layer: str | None = None) -> 
     for name, geometry, organization, code in rows:
         if layer not in {None, name}:
             continue
-        columns = table_columns(connection, str(name))
+        # Users register views as layers; the service takes them, or says so itself.
+        columns = table_columns(connection, str(name), may_be_view=True)
         key = _key(connection, str(name), columns)
         tables.append(FeatureTable(str(name), columns, str(geometry), str(organization), int(code), key))
     return tuple(tables)

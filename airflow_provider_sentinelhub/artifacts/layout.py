@@ -138,6 +138,16 @@ def report_url(root: str, task_id: str) -> str:
     return f"{root}/report-{task_id}.parquet"
 
 
+def success_url(root: str, task_id: str) -> str:
+    """
+    Name the mark of a task or run that an Airflow task has succeeded with.
+
+    :param root: Root folder of the task.
+    :param task_id: Id of the task, or of the run.
+    """
+    return f"{root}/success-{task_id}.txt"
+
+
 def retry_features_url(root: str, task_id: str, number: int) -> str:
     """
     Name the GeoPackage of the features of a task that are run again.

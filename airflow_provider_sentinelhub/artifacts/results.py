@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from airflow_provider_sentinelhub.artifacts.layout import report_url
+from airflow_provider_sentinelhub.artifacts.layout import success_url
 
 if TYPE_CHECKING:
     from airflow_provider_sentinelhub.artifacts.report import FeatureReport
@@ -43,14 +43,24 @@ class BatchResults(ABC):
         :param task: The task.
         """
 
-    def was_reported(self, original: BatchTask) -> bool:
+    def has_succeeded(self, original: BatchTask) -> bool:
         """
-        Whether there is a report on a task and its restarts, of whatever age.
+        Whether the Airflow task that created a task has succeeded with it.
 
         :param original: The original task.
         :raises StorageUnavailable: The bucket cannot be read.
         """
-        return self.storage.exists(report_url(self.root(original), original.id))
+        return self.storage.exists(success_url(self.root(original), original.id))
+
+    def mark_success(self, original: BatchTask) -> None:
+        """
+        Leave a mark in the bucket: Airflow 3.4 discards what it knows of a task that is cleared.
+
+        :param original: The original task.
+        :raises StorageUnavailable: The bucket cannot be written.
+        """
+        text = b"The Airflow task that created this task has succeeded: a clear makes a new one."
+        self.storage.upload(text, success_url(self.root(original), original.id))
 
     @abstractmethod
     def delivered_url(self, original: BatchTask) -> str:

@@ -235,7 +235,7 @@ def check_header(path: Path, what: str) -> None:
         raise corrupt(path, what, f"it has {size} bytes where its header promises {promised}")
 
 
-def table_columns(connection: sqlite3.Connection, table: str) -> dict[str, str]:
+def table_columns(connection: sqlite3.Connection, table: str, *, may_be_view: bool = False) -> dict[str, str]:
     """
     List the columns of a table: lower-case name to real name; empty if there is no such table.
 
@@ -244,13 +244,15 @@ def table_columns(connection: sqlite3.Connection, table: str) -> dict[str, str]:
     :param connection: A file in the block of :func:`open_sqlite`, which ends with an error where ``table`` is a view or
         a virtual table, or a column is not one that a row of the file holds.
     :param table: Name of the table.
+    :param may_be_view: Whether a view is read as well: what it costs is bounded, as all work is. Default: an error.
     """
     defined = "SELECT sql FROM sqlite_master WHERE type IN ('table', 'view') AND name = ? COLLATE NOCASE"
     definition = connection.execute(defined, (table,)).fetchone()
     if definition is None:
         return {}
     # SQLite itself holds kind and name of a table against its definition.
-    if not str(definition[0]).upper().startswith("CREATE TABLE"):
+    is_view = str(definition[0]).upper().startswith("CREATE VIEW")
+    if not str(definition[0]).upper().startswith("CREATE TABLE") and not (may_be_view and is_view):
         raise _Refused(f"its table {table!r} is a view or a virtual table, which are not read")
     columns = connection.execute("SELECT name, hidden, dflt_value FROM pragma_table_xinfo(?)", (table,)).fetchall()
     for name, _, default in columns:

@@ -104,6 +104,8 @@ def search(
             yield from stop(api, old)
         return Search(found)
     older = _older(api, possible, intent, before)
+    if older is None:
+        _tell_of_another_request(api, possible, intent)
     if older is not None and resumes(older):
         return Search(older, is_older=True)
     for task in family:
@@ -120,8 +122,27 @@ def _older(api: BatchApi, family: list[BatchTask], intent: Intent, before: Befor
         if original is not None:
             # Also where its description was replaced since, and the tag is lost.
             return original
-    found = {task.id: api.intent_of(task) for task in family}
-    return _best(api, [task for task in family if (other := found[task.id]) is not None and other.is_older_of(intent)])
+    found = [(task, other) for task in family if (other := api.intent_of(task)) is not None]
+    if not intent.round:
+        # What came before another request that was begun is not the last that was wanted.
+        originals = [other for task, other in found if not other.round and _is_begun(task)]
+        if (before.ids and not before.same_request) or (originals and originals[0].digest != intent.digest):
+            return None
+    return _best(api, [task for task, other in found if other.is_older_of(intent)])
+
+
+def _tell_of_another_request(api: BatchApi, family: list[BatchTask], intent: Intent) -> None:
+    for task in family:
+        other = api.intent_of(task)
+        if not intent.round and other is not None and not other.round and other.digest != intent.digest:
+            log.warning(
+                "The request is another one than that of task %s (%s, %.1f PU), which this Airflow task ran before: a "
+                "new task is created, and everything in it is paid for",
+                task.id,
+                task.status,
+                task.cost_pu or 0.0,
+            )
+            return
 
 
 def _tell_of_the_stop(task: BatchTask, before: Before) -> None:
@@ -180,13 +201,17 @@ def _of(api: BatchApi, tasks: list[BatchTask], intent: Intent) -> list[BatchTask
     return [task for task in tasks if api.intent_of(task) == intent]
 
 
+def _is_begun(task: BatchTask) -> bool:
+    return task.status != "CREATED" or task.user_action != "NONE"
+
+
 def _best(api: BatchApi, tasks: list[BatchTask]) -> BatchTask | None:
     """
     Return the one of several tasks for the same, the newest first, that counts.
 
     There are several where the first create arrived only after all searches for it: then the one that was begun.
     """
-    begun = [task for task in tasks if task.status != "CREATED" or task.user_action != "NONE"]
+    begun = [task for task in tasks if _is_begun(task)]
     going_on = [task for task in begun if not api.is_over(task)]
     return next(iter([*going_on, *begun, *reversed(tasks)]), None)
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from airflow_provider_sentinelhub.client.errors import BudgetExceeded, SentinelHubError
+from airflow_provider_sentinelhub.hooks.outcome import result_so_far
 from airflow_provider_sentinelhub.hooks.scripts import with_script
 
 if TYPE_CHECKING:
@@ -186,14 +187,17 @@ def check_budget(
         return
     left = limit - spent_pu
     if found.pu > left:
-        advice = "Raise max_pu, or ask for less: a smaller area, a coarser resolution, fewer bands."
+        less = "a smaller area, a coarser resolution, fewer bands"
+        advice = f"Raise max_pu and clear the Airflow task, or ask for less: {less}."
         if left < MINIMUM_PU:
             advice = f"Raise max_pu: no task costs less than {MINIMUM_PU:g} PU."
         said = describe_limit(hook, max_pu) + (f" less the {spent_pu:.1f} PU spent before" if spent_pu else "")
-        raise BudgetExceeded(
+        error = BudgetExceeded(
             f"Task {task.id} would cost about {found.pu:.1f} PU for {found.features} features, more than {said}. "
             f"{state}{where}\n{found.text()}\n{advice}"
         )
+        error.result = result_so_far(task)
+        raise error
     _tell(found, extent)
     if found.high_pu is None or found.high_pu > left:
         log.warning("It may cost more than the %.1f PU left of max_pu; it is stopped when it has spent that", left)
@@ -257,7 +261,7 @@ def _refuse_large(found: Estimate, extent: Extent | None, subject: str, state: s
         f"{subject} about {found.pu:,.0f} PU for {found.features:,} features{where}; {_LARGE}. {state}\n"
         f"{found.text()}\n"
         f"If this is what you want, write max_pu={_rounded_up(found.pu):.0f}, or set max_pu in the connection for all "
-        "tasks; otherwise correct the area, the resolution or the period."
+        "tasks, and clear the Airflow task; otherwise correct the area, the resolution or the period."
     )
 
 

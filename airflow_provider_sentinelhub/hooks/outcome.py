@@ -36,24 +36,24 @@ _STARTS_AGAIN = {
 _STOPPED_BECAUSE = {
     "USER_ACTION": (
         "by a user",
-        "It can be started again after 30 minutes: {operator} does so, all others leave it stopped.",
+        "It can be started again after 30 minutes.",
     ),
     "OUT_OF_PU": (
         "by the service, because the account ran out of processing units",
         (
-            "It can be started again after 60 minutes, when units are back: {operator} waits for both, and so do "
-            "on_out_of_pu='wait' and, up to max_restarts times, on_partial='restart'."
+            "It can be started again after 60 minutes, when units are back; on_out_of_pu='wait' and, up to "
+            "max_restarts times, on_partial='restart' wait for both."
         ),
     ),
     "UNHEALTHY": (
         "by the service, because too many features failed",
         (
-            "It can be started again when the service's lock is over: {operator} does so, and so does "
-            "on_partial='restart', up to max_restarts times."
+            "It can be started again when the service's lock is over; on_partial='restart' does so, up to "
+            "max_restarts times."
         ),
     ),
 }
-_LOCKED = "It can be started again when the service's lock is over: {operator} does so."
+_LOCKED = "It can be started again when the service's lock is over."
 _NAMED = 10
 
 COUNTS = ("total", "delivered", "no_data", "undelivered", "failed", "pending", "unknown")
@@ -67,14 +67,18 @@ class Advice:
 
     :param failed: About features that were not delivered.
     :param stopped: About a task that was stopped.
+    :param accepted: About features that were not delivered, where the Airflow task succeeds without them.
     """
 
     failed: str = ""
     stopped: str = ""
+    accepted: str = ""
 
 
 LOOKING = Advice(
-    failed="An operator that restarts runs them again, and on_partial='warn' continues with what was delivered."
+    failed="{operator} runs them again, and on_partial='warn' accepts what was delivered.",
+    stopped="{operator} starts it again.",
+    accepted="{operator} runs them again.",
 )
 """What those say who only look."""
 
@@ -169,8 +173,10 @@ def conclude(
         return _result(tasks, task.status, report)
     outcome = outcome_of(task.status, report)
     if report is not None and outcome is not Outcome.DONE:
-        message = _features_message(tasks, report, given_up, advice)
-        if on_partial in {"fail", "restart"} or outcome is Outcome.FAILED:
+        fails = on_partial in {"fail", "restart"} or outcome is Outcome.FAILED
+        said = _naming(hook, advice.failed if fails else advice.accepted)
+        message = _features_message(tasks, report, given_up, said)
+        if fails:
             failed = FeaturesFailed(message)
             failed.result = _result(tasks, outcome, report)
             raise failed
@@ -201,11 +207,10 @@ def check_not_failed(
         moment = task.user_action_updated or task.last_updated
         unknown = (f"({task.stopped_status_reason})", _LOCKED)
         because, then = _STOPPED_BECAUSE.get(task.stopped_status_reason or "", unknown)
-        then = then.format(operator=_STARTS_AGAIN[hook.api.key])
         when = f" at {moment:%Y-%m-%d %H:%M:%S %Z}" if moment is not None else ""
         spent = f", after {task.cost_pu:.1f} PU" if task.cost_pu is not None else ""
         groups = f"\n{_groups(report)}" if report is not None and report.error_groups else ""
-        more = f" {advice.stopped}" if advice.stopped else ""
+        more = f" {_naming(hook, advice.stopped)}".rstrip()
         raise TaskStopped(f"Task {task.id} was STOPPED {because}{when}{spent}. {then}{more}{groups}")
 
 
@@ -221,7 +226,11 @@ def _report(hook: SentinelHubBatchHook, tasks: list[BatchTask], *, is_answered: 
         return None
 
 
-def _features_message(tasks: list[BatchTask], report: FeatureReport, given_up: GivenUp | None, advice: Advice) -> str:
+def _naming(hook: SentinelHubBatchHook, advice: str) -> str:
+    return advice.replace("{operator}", _STARTS_AGAIN[hook.api.key])
+
+
+def _features_message(tasks: list[BatchTask], report: FeatureReport, given_up: GivenUp | None, advice: str) -> str:
     from airflow_provider_sentinelhub.artifacts.causes import CauseKind
 
     lost = report.total - report.delivered - report.no_data
@@ -230,7 +239,7 @@ def _features_message(tasks: list[BatchTask], report: FeatureReport, given_up: G
     count = len(tasks) - 1
     restarts = f" after {count} restart{'s' * (count > 1)}" if count else ""
     fails_again = report.failed == lost and all(group.kind is CauseKind.PERMANENT for group in report.error_groups)
-    said = _FAIL_AGAIN if fails_again else advice.failed
+    said = _FAIL_AGAIN if fails_again else advice
     fix = f" {said}" if said else ""
     if given_up is not None:
         fix = f"\nThe last restart was given up: {given_up.why}\nAn operator that restarts goes on from there."

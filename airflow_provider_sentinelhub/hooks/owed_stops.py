@@ -7,16 +7,18 @@ whoever wanted it: triggers and tasks of the same connection try it again, and u
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from airflow.sdk import Variable
 
-from airflow_provider_sentinelhub.client.errors import SentinelHubError
+from airflow_provider_sentinelhub.client.errors import SentinelHubError, ServiceUnavailable
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -32,7 +34,8 @@ TASK_ID_XCOM = "sentinelhub_task_id"
 DESCRIPTION = "A Sentinel Hub task that is still to be stopped; see docs/what_happens_when.md."
 
 _PREFIX = "sentinelhub_owed_stop:"
-_MOST = 100
+_MOST = 1000
+_LONGEST_NAME = 150
 _HAS_ENDED = frozenset({"success", "failed", "skipped", "upstream_failed", "removed"})
 IS_AT_IT = frozenset({"deferred", "running"})
 """States of an Airflow task in which an attempt may say what it works on."""
@@ -47,6 +50,10 @@ class Claim(StrEnum):
     """An attempt is to come, or has begun, and it is not known yet which remote task it works on."""
 
 
+GONE = "gone"
+"""In place of a state: there is no such task instance, for its run or its DAG was deleted."""
+
+
 def claim_of(state: str | None, works_on: object, batch_task_id: str) -> Claim:
     """
     Say whether an Airflow task still wants a remote task.
@@ -57,7 +64,7 @@ def claim_of(state: str | None, works_on: object, batch_task_id: str) -> Claim:
     :param works_on: What its attempt says it works on, in :data:`TASK_ID_XCOM`.
     :param batch_task_id: Id of the remote task.
     """
-    if state in _HAS_ENDED:
+    if state in _HAS_ENDED or state is GONE:
         return Claim.UNWANTED
     if state in IS_AT_IT and works_on is not None:
         return Claim.WANTED if works_on == batch_task_id else Claim.UNWANTED
@@ -124,10 +131,19 @@ class OwedStop:
 
         :param value: Value of the Variable.
         """
+        from airflow_provider_sentinelhub.client.batch import APIS
+
         try:
-            return cls(**json.loads(str(value)))
+            found = cls(**json.loads(str(value)))
         except (ValueError, TypeError):
             return None
+        is_readable = found.api in APIS and isinstance(found.map_index, int)
+        return found if is_readable and all(isinstance(text, str) for text in found.names) else None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What it is about: the remote task, its connection, DAG, run and task."""
+        return self.batch_task_id, self.sentinelhub_conn_id, self.dag_id, self.run_id, self.task_id
 
     @property
     def text(self) -> str:
@@ -153,7 +169,11 @@ def prefix_of(sentinelhub_conn_id: str) -> str:
 
     :param sentinelhub_conn_id: The connection.
     """
-    return f"{_PREFIX}{sentinelhub_conn_id}:"
+    # A colon may stand in the id as well, and a key has 250 characters at most.
+    name = quote(sentinelhub_conn_id, safe="")
+    if len(name) > _LONGEST_NAME:
+        name = hashlib.sha256(name.encode()).hexdigest()
+    return f"{_PREFIX}{name}:"
 
 
 def key_of(sentinelhub_conn_id: str, batch_task_id: str) -> str:
@@ -174,7 +194,7 @@ def owed_to(sentinelhub_conn_id: str) -> list[OwedStop]:
     """
     keys = list(Variable.keys(prefix_of(sentinelhub_conn_id)))[:_MOST]
     found = [OwedStop.read(Variable.get(key, default=None)) for key in keys]
-    return [stop for stop in found if stop is not None]
+    return [stop for stop in found if stop is not None and stop.sentinelhub_conn_id == sentinelhub_conn_id]
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,13 +242,15 @@ def pay(hook: SentinelHubBatchHook, context: Context) -> tuple[OwedStop, ...]:
     :returns: Those of the task instance itself.
     """
     itself = names_of(context["ti"])
-    own = []
+    own: list[OwedStop] = []
     try:
-        for stop in owed_to(hook.sentinelhub_conn_id):
-            if names_of(stop) == itself:
-                own.append(stop)
-            elif not _is_paid(hook, context, stop):
-                break
+        owed = owed_to(hook.sentinelhub_conn_id)
+        own = [stop for stop in owed if names_of(stop) == itself]
+        for stop in owed:
+            if stop not in own:
+                _try(context, stop)
+    except ServiceUnavailable as error:
+        log.warning("Stops that are owed wait until the service answers: %s", error)
     except Exception:
         # Somebody else's debt is no reason to fail.
         log.exception("Could not look for stops that are owed")
@@ -245,24 +267,29 @@ def names_of(task_instance: Any) -> tuple[str, str, str, int]:
     return ti.dag_id, ti.run_id, ti.task_id, -1 if ti.map_index is None else int(ti.map_index)
 
 
-def _is_paid(hook: SentinelHubBatchHook, context: Context, stop: OwedStop) -> bool:
-    """Try an owed stop; return whether the service answers."""
+def _try(context: Context, stop: OwedStop) -> None:
+    """
+    Try an owed stop.
+
+    :raises ServiceUnavailable: The service does not answer, so the others need not be tried.
+    """
     from airflow_provider_sentinelhub.hooks.batch import SentinelHubBatchHook
 
     claim = _claim(context, stop)
     if claim is Claim.OPEN or (claim is Claim.WANTED and stop.once_ended):
-        return True
+        return
     if claim is Claim.UNWANTED:
-        in_a_hurry = SentinelHubBatchHook(stop.api, hook.sentinelhub_conn_id)
+        in_a_hurry = SentinelHubBatchHook(stop.api, stop.sentinelhub_conn_id)
         in_a_hurry.hurry()
         try:
             in_a_hurry.stop(stop.batch_task_id)
+        except ServiceUnavailable:
+            raise
         except SentinelHubError as error:
             log.warning("Could not stop task %s, which is owed since %s: %s", stop.batch_task_id, stop.since, error)
-            return False
+            return
         log.info("Stopped task %s, which was owed since %s: %s", stop.batch_task_id, stop.since, stop.why)
     _forget(stop)
-    return True
 
 
 def _claim(context: Context, stop: OwedStop) -> Claim:
@@ -275,7 +302,7 @@ def _claim(context: Context, stop: OwedStop) -> Claim:
         run_ids=[stop.run_id],
         map_index=stop.map_index if mapped else None,
     )
-    state = states.get(stop.run_id, {}).get(f"{stop.task_id}_{stop.map_index}" if mapped else stop.task_id)
+    state = states.get(stop.run_id, {}).get(f"{stop.task_id}_{stop.map_index}" if mapped else stop.task_id, GONE)
     if state not in IS_AT_IT:
         return claim_of(state, None, stop.batch_task_id)
     works_on = XCom.get_one(

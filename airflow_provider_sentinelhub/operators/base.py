@@ -49,6 +49,8 @@ class BatchTaskOperator(BaseOperator):
     # Whether it starts the remote task, which costs something from then on.
     starts: ClassVar[bool] = False
     stop_on_kill: bool = False
+    # Whether it waits for the end of the remote task: that of others runs on where the Airflow task has succeeded.
+    waits: ClassVar[bool] = True
     # Whether an attempt after a clear continues with the same remote task.
     resumes_after_clear: bool = False
 
@@ -205,6 +207,8 @@ class BatchTaskOperator(BaseOperator):
         return self.stops and self.hook.api.is_running(task) and self._hand_over(task.id)
 
     def _hand_over(self, task_id: str) -> bool:
+        if not self.waits:
+            return False
         why = "The Airflow task has ended"
         return hand_over(OwedStop.of(self.api, task_id, self.sentinelhub_conn_id, self._ti, why))
 

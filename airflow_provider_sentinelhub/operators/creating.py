@@ -89,7 +89,7 @@ class CreatesBatchTask(RequestTemplating, BatchTaskOperator):
             recorded=record.id if record and ours else None,
             before=before,
             since=since,
-            resumes=lambda task: self._resumes(task, record),
+            resumes=self._resumes,
             adopt_ended=context["ti"].try_number > 1,
         )
         if found.task is None and not is_first:
@@ -137,13 +137,13 @@ class CreatesBatchTask(RequestTemplating, BatchTaskOperator):
 
     def has_succeeded(self, task: BatchTask) -> bool:
         """
-        Whether the attempts before a clear succeeded, where there is no record of them: Airflow 3.4 discards it.
+        Whether the attempts before a clear succeeded.
 
         :param task: The remote task they had.
         """
         return task.status != "CREATED" or task.user_action != "NONE"
 
-    def _resumes(self, task: BatchTask, record: TaskRecord | None) -> bool:
+    def _resumes(self, task: BatchTask) -> bool:
         """Decide whether to continue with a task from before a clear, and say what is done instead."""
         if self.on_clear == "new":
             self.log.warning("Cleared: a new task replaces task %s, because on_clear is 'new'", task.id)
@@ -153,8 +153,7 @@ class CreatesBatchTask(RequestTemplating, BatchTaskOperator):
             return False
         if self.on_clear == "adopt":
             return True
-        known = record is not None and task.id in record.ids
-        if not (record.succeeded if record is not None and known else self.has_succeeded(task)):
+        if not self.has_succeeded(task):
             return True
         self.log.warning(
             "Cleared after a success: a new task replaces task %s (%.1f PU), and everything is paid for again. To go "

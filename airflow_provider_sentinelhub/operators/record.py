@@ -64,7 +64,6 @@ class TaskRecord:
     :param after_clear: Whether an attempt after a user's clear continues with it: what failed is run again, whatever
         ``on_partial`` says.
     :param found_stopped: Whether it had been stopped by then: it is started again.
-    :param succeeded: Whether the Airflow task succeeded with it.
     """
 
     id: str
@@ -78,7 +77,6 @@ class TaskRecord:
     deadline: float | None = None
     after_clear: bool = False
     found_stopped: bool = False
-    succeeded: bool = False
 
     @property
     def ids(self) -> tuple[str, ...]:

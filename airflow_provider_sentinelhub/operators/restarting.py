@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from airflow_provider_sentinelhub.client.errors import TaskError
+from airflow_provider_sentinelhub.client.errors import ArtifactMissing, TaskError
 from airflow_provider_sentinelhub.hooks import checks
 from airflow_provider_sentinelhub.hooks.budget import check_budget, describe_limit, limit_of, needs_analysis
 from airflow_provider_sentinelhub.hooks.outcome import Advice, GivenUp, conclude
@@ -49,6 +49,7 @@ class RestartsFailedFeatures(WaitsForBatchTask):
     template_fields: Sequence[str] = (*WaitsForBatchTask.template_fields, "on_partial", "max_restarts", "max_pu")
     starts = True
     resumes_after_clear = True
+    more_time = "Raise the limit and clear this Airflow task to continue with the same task"
     owns_original = True
     choices: ClassVar[tuple[str, ...]] = checks.ON_PARTIAL_WITH_RESTART
     fewest_restarts: ClassVar[int] = 0
@@ -80,6 +81,9 @@ class RestartsFailedFeatures(WaitsForBatchTask):
         checks.one_of("on_partial", self.on_partial, self.choices, parsing=parsing)
         checks.number("max_restarts", self.max_restarts, at_least=self.fewest_restarts, whole=True, parsing=parsing)
         checks.number("max_pu", self.max_pu, at_least=1, parsing=parsing)
+        if not parsing:
+            # A wrong limit in the connection is told before anything is created.
+            limit_of(self.hook, self.max_pu)
 
     @property
     def body(self) -> Mapping[str, Any]:
@@ -221,15 +225,17 @@ class RestartsFailedFeatures(WaitsForBatchTask):
         except TaskError as error:
             self.show(context, task, error.result)
             raise
+        except ArtifactMissing as error:
+            if not record.after_clear:
+                raise
+            raise ArtifactMissing(f"{error} To run everything again, set on_clear='new' and clear.") from error
         self.show(context, task, result)
         announce(context, self.hook, self.outlets, task, result)
-        # The record of the task that was given up names the others as well.
-        replace(TaskRecord.read(context) or record, succeeded=True).write(context)
         return result
 
     def advice(self) -> Advice:
         """Say what can still be done about a task that was stopped, and about features that were not delivered."""
-        return Advice(failed=self.no_restart)
+        return Advice(failed=self.no_restart or "Clear this Airflow task to try once more.")
 
     def cannot_restart(self) -> str:
         """Say why features of the request cannot be run again alone; nothing where they can."""
@@ -244,15 +250,17 @@ class RestartsFailedFeatures(WaitsForBatchTask):
     def _may_restart(self, task: BatchTask, record: TaskRecord) -> bool:
         from airflow_provider_sentinelhub.client.estimate import MINIMUM_PU
 
-        most = int(self.max_restarts) if self.restarts() else 0
-        if len(record.earlier) - record.inherited >= max(most, record.after_clear) or self.cannot_restart():
+        asked_for = self.restarts() or (record.after_clear and self.on_partial == "fail")
+        most = int(self.max_restarts) if self.restarts() else min(1, int(self.max_restarts))
+        if not asked_for or len(record.earlier) - record.inherited >= most or self.cannot_restart():
             return False
         spent = self.spent_pu + (task.cost_pu or 0.0 if record.is_own else 0.0)
         limit = limit_of(self.hook, self.max_pu)
         if limit is not None and limit - spent < MINIMUM_PU:
             self.no_restart = (
-                f"There was no restart: it costs {MINIMUM_PU:g} PU at least, and of "
-                f"{describe_limit(self.hook, self.max_pu)} {spent:.1f} are spent."
+                f"They were not run again: that costs {MINIMUM_PU:g} PU or more, and {spent:.1f} PU are spent already, "
+                f"of {describe_limit(self.hook, self.max_pu)}. Raise max_pu and clear this Airflow task to run only "
+                "them again."
             )
             self.log.warning("%s", self.no_restart)
             return False
@@ -312,6 +320,9 @@ class RestartsFailedFeatures(WaitsForBatchTask):
         known = [original.id, *(restart.id for restart in rivals.begun(self.hook.api, self.hook.restarts_of(original)))]
         # One that was created a moment ago may not be listed yet.
         *earlier, last = known if task.id in known else [*known, task.id]
+        # A restart that is FAILED is replaced by a new one, as any task is.
+        while earlier and self.hook.get(last).status == "FAILED":
+            last = earlier.pop()
         wanted = intent_of(context, self.body)
         return TaskRecord(
             last,

@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from airflow_provider_sentinelhub.client.errors import ArtifactMissing
+from airflow_provider_sentinelhub.client.errors import StorageUnavailable
 from airflow_provider_sentinelhub.hooks.checks import flags, one_of
-from airflow_provider_sentinelhub.hooks.outcome import Advice
-from airflow_provider_sentinelhub.operators import rivals
+from airflow_provider_sentinelhub.hooks.outcome import Advice, GivenUp
 from airflow_provider_sentinelhub.operators.creating import CreatesBatchTask
 from airflow_provider_sentinelhub.operators.restarting import RestartsFailedFeatures
 
@@ -67,51 +66,47 @@ class RunsBatchTask(CreatesBatchTask, RestartsFailedFeatures):
         :param record: What is known of it here.
         """
         *earlier, last = self.found(context, task).ids
-        # A restart that is FAILED is replaced by a new one, as any task is.
-        while earlier and self.hook.get(last).status == "FAILED":
-            last = earlier.pop()
         return replace(record, id=last, earlier=tuple(earlier), inherited=len(earlier))
 
     def has_succeeded(self, task: BatchTask) -> bool:
         """
-        Whether the attempts before a clear succeeded: everything there is to deliver is there, and was reported.
+        Whether the attempts before a clear succeeded: they leave a mark in the bucket.
 
         :param task: The remote task they had.
         """
-        from airflow_provider_sentinelhub.artifacts.report import Outcome, outcome_of
+        return self.hook.results.has_succeeded(task)
 
-        tasks = (task, *rivals.begun(self.hook.api, self.hook.restarts_of(task)))
-        if tasks[-1].status not in self.hook.api.answered:
-            return False
-        if task.was_skipped:
-            return True
+    def _conclude(self, context: Context, task: BatchTask, record: TaskRecord, given_up: GivenUp | None = None) -> Any:
+        result = super()._conclude(context, task, record, given_up)
         try:
-            if not self.hook.results.was_reported(task):
-                return False
-            outcome = outcome_of(tasks[-1].status, self.hook.report(tasks[0], tasks[1:]))
-        except ArtifactMissing:
-            return False
-        return outcome is Outcome.DONE or (outcome is Outcome.PARTIAL and self.on_partial.endswith("warn"))
+            self.hook.results.mark_success(self.hook.get(result["task_id"]))
+        except StorageUnavailable as error:
+            # A clear then continues with what there is, and costs nothing.
+            self.log.warning("Could not mark the success in the bucket: %s", error)
+        return result
 
     def advice(self) -> Advice:
         """Say what can still be done about a task that was stopped, and about features that were not delivered."""
         from airflow_provider_sentinelhub.client.estimate import MINIMUM_PU
 
-        first = f"{self.no_restart} " if self.no_restart else ""
+        anew = "A new DAG run, or a clear with on_clear='new', pays for everything again."
         if self.on_clear == "new":
-            return Advice(f"{first}Set on_clear='resume' and clear this Airflow task to run only them again.")
+            said = "With on_clear='new' a clear pays for everything. Set on_clear='adopt' and clear this Airflow task"
+            only_them = f"{said} to run only them again."
+            return Advice(only_them, f"{said} to have it started again.", only_them)
         stopped = (
             "Clear this Airflow task to have it started again when that lock is over: what it delivered is not paid "
             "for again."
         )
-        anew = "A new DAG run, or a clear with on_clear='new', pays for everything again."
-        if why_not := self.cannot_restart():
-            return Advice(f"{why_not} {anew}", stopped)
-        warn = " on_partial='warn' continues with what was delivered." if self.on_partial == "fail" else ""
+        succeeded = "This Airflow task succeeds all the same, and a clear then pays for everything again"
+        if why_not := self.cannot_restart() or self.no_restart:
+            return Advice(f"{why_not} {anew}", stopped, f"{why_not} {succeeded}.")
+        by_itself = "" if self.restarts() else " on_partial='restart' does so by itself."
+        warn = " on_partial='warn' accepts what was delivered." if self.on_partial == "fail" else ""
         return Advice(
-            f"{first}Clear this Airflow task to run only them again, for {MINIMUM_PU:g} PU or more; "
-            f"on_partial='restart' does so by itself.{warn} {anew}",
+            f"Clear this Airflow task to run only them again, for {MINIMUM_PU:g} PU or more.{by_itself}{warn} {anew}",
             stopped,
+            f"{succeeded}; with on_partial='restart_then_warn' and on_clear='adopt' a clear runs only them again.",
         )
 
     def plan(self, task: BatchTask) -> str:

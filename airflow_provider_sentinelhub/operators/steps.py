@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_provider_sentinelhub.hooks.budget import check_start
 from airflow_provider_sentinelhub.hooks.checks import ON_PARTIAL, number, one_of
 from airflow_provider_sentinelhub.hooks.outcome import check_not_failed, conclude, with_restarts
 from airflow_provider_sentinelhub.operators.base import BatchTaskOperator
 from airflow_provider_sentinelhub.operators.creating import CreatesBatchTask
-from airflow_provider_sentinelhub.operators.record import TaskRecord
 from airflow_provider_sentinelhub.operators.waiting import WaitsForBatchTask
 
 if TYPE_CHECKING:
@@ -22,7 +20,16 @@ if TYPE_CHECKING:
 
 
 class CreatesOneBatchTask(CreatesBatchTask):
-    """Base of the operators that create a task, and return its id."""
+    """
+    Base of the operators that create a task, and return its id.
+
+    :param on_clear: What a clear by a user means for the task there is. ``adopt``: return it again, unless it is FAILED
+        or the request has changed, so that clearing a whole run buys nothing again. ``resume``: the same, unless it was
+        analysed or started. ``new``: stop it and create a new one.
+    """
+
+    def __init__(self, *, on_clear: Literal["resume", "new", "adopt"] = "adopt", **kwargs: Any) -> None:
+        super().__init__(on_clear=on_clear, **kwargs)
 
     def execute(self, context: Context) -> str:
         """
@@ -33,8 +40,6 @@ class CreatesOneBatchTask(CreatesBatchTask):
         with self.at_work(context):
             task, _ = self.obtain(context)
             self.remember(context, task.id)
-            if record := TaskRecord.read(context):
-                replace(record, succeeded=True).write(context)
             return task.id
 
 
@@ -116,6 +121,7 @@ class StartsBatchTask(WorksOnBatchTask):
 
     template_fields: Sequence[str] = (*WorksOnBatchTask.template_fields, "max_pu")
     starts = True
+    waits = False
     stop_on_kill = True
 
     def __init__(self, *, max_pu: float | str | None = None, **kwargs: Any) -> None:

@@ -51,6 +51,7 @@ class WaitsForBatchTask(BatchTaskOperator):
 
     template_fields: Sequence[str] = (*BatchTaskOperator.template_fields, "poll_interval", "progress_interval")
     goal: ClassVar[str] = "run"
+    more_time: ClassVar[str] = "Raise the limit"
 
     def __init__(
         self,
@@ -351,7 +352,7 @@ class WaitsForBatchTask(BatchTaskOperator):
         from airflow_provider_sentinelhub.client.errors import TaskTimedOut
 
         error = TaskTimedOut(
-            f"Task {task_id} did not finish within {limits.said(self._limits)}; {state}. Raise the limit, or ask for "
+            f"Task {task_id} did not finish within {limits.said(self._limits)}; {state}. {self.more_time}, or ask for "
             "less at once."
         )
         error.result = {"task_id": task_id} if task is None else result_so_far(task)

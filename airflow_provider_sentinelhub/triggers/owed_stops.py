@@ -15,6 +15,7 @@ from typing import Any
 
 from airflow_provider_sentinelhub.hooks.owed_stops import (
     DESCRIPTION,
+    GONE,
     IS_AT_IT,
     TASK_ID_XCOM,
     Claim,
@@ -35,7 +36,7 @@ _COMES_WITHIN_S = 120.0
 _LOOK_EVERY_S = 60.0
 _PAUSE_S = 5.0
 _LONGEST_PAUSE_S = 60.0
-_MOST = 100
+_MOST = 1000
 
 _payers: dict[tuple[int, str], asyncio.Task[None]] = {}
 _looked_at: dict[tuple[int, str], float] = {}
@@ -253,7 +254,8 @@ async def _said_by(stop: OwedStop) -> tuple[str | None, object]:
             map_index=stop.map_index if mapped else None,
         )
     )
-    state = answer.task_states.get(stop.run_id, {}).get(f"{stop.task_id}_{stop.map_index}" if mapped else stop.task_id)
+    key = f"{stop.task_id}_{stop.map_index}" if mapped else stop.task_id
+    state = answer.task_states.get(stop.run_id, {}).get(key, GONE)
     if state not in IS_AT_IT:
         return state, None
     try:
@@ -280,7 +282,7 @@ async def _owed_to(sentinelhub_conn_id: str) -> list[OwedStop]:
     listed = await _asked(GetVariableKeys(prefix=prefix_of(sentinelhub_conn_id), limit=_MOST, offset=0))
     for key in listed.keys:
         stop = OwedStop.read((await _asked(GetVariable(key=key))).value)
-        if stop is not None:
+        if stop is not None and stop.sentinelhub_conn_id == sentinelhub_conn_id:
             found.append(stop)
     return found
 

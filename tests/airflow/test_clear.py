@@ -179,18 +179,85 @@ def test_a_failed_restart_is_replaced_by_a_new_one(sim: Simulator, user: User, c
     assert (calls(sim), calls(sim, "start")) == (3, 3)
 
 
-def test_a_changed_request_is_a_new_task(sim: Simulator, user: User, names: list[str]) -> None:
+def test_a_changed_request_is_a_new_task(
+    sim: Simulator, user: User, names: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
     sim.set_script({"features": [fatal(names[:2], 1)]})
     assert user.runs(operator(sim)).state == "failed"
     assert user.clears(operator(sim, on_partial="warn")).state == "success"
     assert (calls(sim), calls(sim, "start")) == (2, 2)
+    assert "The request is another one than that of task" in caplog.text
+
+
+@pytest.mark.parametrize("option", [{"on_partial": "warn"}, {"on_partial": "restart_then_warn", "max_restarts": 0}])
+def test_accepting_what_was_delivered_costs_nothing(
+    sim: Simulator, user: User, comms: Comms, names: list[str], option: dict[str, Any]
+) -> None:
+    sim.set_script({"features": [fatal(names[:1], 1)]})
+    body = request(sim.ready)
+    assert user.runs(operator(sim, request=body)).state == "failed"
+    run = user.clears(operator(sim, request=body, **option))
+    assert run.state == "success", run.error
+    assert (comms.xcoms["return_value"]["delivered"], calls(sim, "start")) == (3, 1)
+
+
+def test_a_success_with_a_warning_says_that_a_clear_buys_everything(
+    sim: Simulator, user: User, names: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    sim.set_script({"features": [fatal(names[:1], 1)]})
+    op = operator(sim, on_partial="warn")
+    assert user.runs(op).state == "success"
+    assert "This Airflow task succeeds all the same, and a clear then pays for everything again" in caplog.text
+    assert "Clear this Airflow task to run only them again" not in caplog.text
+    user.clears(op)
+    assert calls(sim, "start") == 2
+
+
+def test_a_spent_limit_is_told_with_what_to_do(sim: Simulator, user: User, names: list[str]) -> None:
+    sim.set_script({"features": [fatal(names[:1], 1)]})
+    body = request(sim.ready)
+    user.runs(operator(sim, request=body, max_pu=150))
+    said = str(user.clears(operator(sim, request=body, max_pu=150)).error)
+    assert "100.0 PU are spent already, of max_pu = 150. Raise max_pu and clear this Airflow task" in said
+    assert "Clear this Airflow task to run only them again" not in said
+    assert user.clears(operator(sim, request=body, max_pu=200)).state == "success"
+
+
+def test_what_came_before_another_request_is_not_taken_up(sim: Simulator, user: User, names: list[str]) -> None:
+    sim.set_script({"features": [fatal(names[:1], 1)]})
+    body = request(sim.ready)
+    other = request(sim.ready)
+    assert user.runs(operator(sim, request=body)).state == "failed"
+    assert user.clears(operator(sim, request=other)).state == "failed"
+    user.clears(operator(sim, request=body))
+    assert (calls(sim), calls(sim, "start")) == (3, 3)
+
+
+def test_a_restart_operator_replaces_a_restart_that_is_failed(
+    sim: Simulator, user: User, run_task: RunTask, comms: Comms, names: list[str], forgets: bool
+) -> None:
+    from airflow_provider_sentinelhub.operators.restart_failed import SentinelHubRestartFailedOperator
+
+    broken = {"analysis_error": "No access", "match": r"\^1:\S+$", "count": 1}
+    sim.set_script({"features": [fatal(names[:1], 1)], "tasks": [broken]})
+    assert user.runs(operator(sim, on_partial="warn")).state == "success"
+    original = comms.xcoms["return_value"]["task_id"]
+    again = SentinelHubRestartFailedOperator(
+        task_id="again", batch_task_id=original, poll_interval=0.05, progress_interval=0, deferrable=False
+    )
+    comms.state.clear()
+    assert "No access" in str(run_task(again).error)
+    if forgets:
+        comms.state.clear()
+    cleared = run_task(again, try_number=2, max_tries=1)
+    assert cleared.state == "success", cleared.error
 
 
 def test_a_new_one_where_that_is_asked_for(sim: Simulator, user: User, comms: Comms, names: list[str]) -> None:
     sim.set_script({"features": [fatal(names[:2], 1)]})
     op = operator(sim, on_clear="new")
     assert user.runs(op).state == "failed"
-    assert "Set on_clear='resume' and clear this Airflow task" in str(user.clears(op).error)
+    assert "Set on_clear='adopt' and clear this Airflow task" in str(user.clears(op).error)
     assert (calls(sim), calls(sim, "start")) == (2, 2)
 
 

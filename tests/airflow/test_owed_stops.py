@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -271,6 +272,52 @@ def test_another_task_of_the_connection_pays(
     assert action(sim, trigger.batch_task_id).startswith("STOP" if is_stopped else "START")
     # Where an attempt is to come, it is for that one to say.
     assert owed(comms) == ([trigger.batch_task_id] if state == "queued" else [])
+
+
+def test_a_connection_whose_id_goes_further_is_another_one(
+    sim: Simulator, run_task: RunTask, comms: Comms, processed: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trigger = processed()
+    monkeypatch.setenv("AIRFLOW_CONN_OTHER", os.environ["AIRFLOW_CONN_SENTINELHUB_DEFAULT"])
+    for conn_id in ("sentinelhub_default:eu", "sentinelhub_default", "x" * 250):
+        stop = replace(trigger._stop("killed"), sentinelhub_conn_id=conn_id)
+        assert len(stop.key) <= 250
+        comms.variables[stop.key] = stop.value
+    comms.ti_states = {"t": "failed"}
+    comms.state.clear()
+    assert run_task(operator(sim, task_id="another", sentinelhub_conn_id="other")).state == "deferred"
+    assert len([key for key in comms.variables if "owed" in key]) == 3
+    assert run_task(operator(sim, task_id="yet_another")).state == "deferred"
+    assert len([key for key in comms.variables if "owed" in key]) == 2
+
+
+def test_one_that_cannot_be_paid_keeps_none_of_the_others_waiting(
+    sim: Simulator, run_task: RunTask, comms: Comms, processed: Any
+) -> None:
+    trigger = processed()
+    good, refused = trigger._stop("killed"), replace(trigger._stop("killed"), batch_task_id="0-refused")
+    odd = replace(trigger._stop("killed"), batch_task_id="0-odd", api="batch-v9")
+    comms.variables |= {stop.key: stop.value for stop in (odd, refused, good)}
+    comms.ti_states = {"t": "failed"}
+    comms.state.clear()
+    refusal = {"path": "/process/0-refused", "status": 403}
+    sim.set_script({**LONG, "endpoints": [refusal]})
+    assert run_task(operator(sim, task_id="another")).state == "deferred"
+    assert action(sim, trigger.batch_task_id).startswith("STOP")
+    assert owed(comms) == ["0-odd", "0-refused"]
+
+
+def test_what_a_deleted_run_has_handed_over_is_stopped(
+    sim: Simulator, run_task: RunTask, comms: Comms, processed: Any
+) -> None:
+    trigger = processed()
+    stop = replace(trigger._stop("The Airflow task has ended"), once_ended=True)
+    comms.variables[stop.key] = stop.value
+    comms.ti_states = {}
+    comms.state.clear()
+    assert run_task(operator(sim, task_id="another")).state == "deferred"
+    assert action(sim, trigger.batch_task_id).startswith("STOP")
+    assert owed(comms) == []
 
 
 @pytest.mark.parametrize("deferrable", [True, False])

@@ -384,7 +384,7 @@ class TestStopped:
         sim.set_script({"tasks": [{"stop": {"reason": "UNHEALTHY", "after_fraction": 0.5}}]})
         error = str(run_task(operator(sim, on_partial="fail")).error)
         assert "too many features failed" in error
-        assert "SentinelHubRestartFailedOperator does so, and so does on_partial='restart'" in error
+        assert "on_partial='restart' does so, up to max_restarts times. Clear this Airflow task" in error
         assert calls(sim, "start") == 1
 
     def test_what_a_user_stopped_is_started_again_by_the_operator_the_message_names(
@@ -399,7 +399,7 @@ class TestStopped:
         event = asyncio.run(first_event(trigger, comms))
         run = run_task(op, next_method="execute_complete", next_kwargs={"event": event})
         assert "was STOPPED by a user" in str(run.error)
-        assert "SentinelHubRestartFailedOperator does so, all others leave it stopped" in str(run.error)
+        assert "Clear this Airflow task to have it started again when that lock is over" in str(run.error)
         assert calls(sim, "start") == 1
         sim.set_script({"timing": {"restart_lock_seconds": 0}})
         comms.state.clear()

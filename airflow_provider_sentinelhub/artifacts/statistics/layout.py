@@ -214,16 +214,6 @@ def statistics_url(root: str, task_id: str) -> str:
     return f"{root}/statistics-{task_id}.parquet"
 
 
-def success_url(root: str, run_id: str) -> str:
-    """
-    Name the object that says that a run ended well.
-
-    :param root: Root folder of the run, see :func:`statistics_root`.
-    :param run_id: Id of the run.
-    """
-    return f"{root}/success-{run_id}.txt"
-
-
 def parts_url(root: str, task_id: str) -> str:
     """
     Name the folder of what was read so far, with which a second read takes only what is new.

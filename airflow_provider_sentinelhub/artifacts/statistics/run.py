@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_sentinelhub.artifacts.execution_db import read_execution_db
-from airflow_provider_sentinelhub.artifacts.layout import report_url
+from airflow_provider_sentinelhub.artifacts.layout import report_url, success_url
 from airflow_provider_sentinelhub.artifacts.location import Location
 from airflow_provider_sentinelhub.artifacts.report import FeatureReport, StatisticsTable
 from airflow_provider_sentinelhub.artifacts.sqlite_file import open_sqlite
@@ -26,7 +26,6 @@ from airflow_provider_sentinelhub.artifacts.statistics.layout import (
     result_url,
     settled_output_url,
     statistics_root,
-    success_url,
 )
 from airflow_provider_sentinelhub.artifacts.statistics.read import (
     StatisticsRead,

@@ -46,9 +46,7 @@ _OWN = ("byoc-", "batch-")
 # For clocks that differ.
 _SLACK = timedelta(hours=1)
 _FUTURE = "lies in the future, and with it the whole period: there are no images of it, and the run costs all the same"
-_CHOOSE = (
-    "Choose a period that has begun; that of a scheduled run is {{ data_interval_start }} to {{ data_interval_end }}."
-)
+_CHOOSE = "Choose a period that has begun, e.g. one that ends at {{ dag_run.run_after.isoformat() }}."
 
 
 def period_rule(sent_at: datetime | None) -> Rule:
