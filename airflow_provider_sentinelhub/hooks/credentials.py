@@ -99,7 +99,7 @@ def needed(conn_id: str | None, parameter: str) -> str:
     :raises InvalidConfiguration: It was not given.
     """
     if conn_id is None:
-        raise InvalidConfiguration(f"{parameter} is needed to reach the bucket. Name a connection there.")
+        raise InvalidConfiguration(f"{parameter} is needed to reach the bucket. Set it to the id of a connection.")
     return conn_id
 
 

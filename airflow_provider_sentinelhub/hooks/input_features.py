@@ -62,7 +62,7 @@ class Buckets:
             return Storage()
         conn_id, name = (self.aws_conn_id, "aws_conn_id") if scheme == "s3" else (self.gcp_conn_id, "gcp_conn_id")
         if conn_id is None:
-            raise InvalidConfiguration(f"{name} is needed to reach the bucket. Name a connection there.")
+            raise InvalidConfiguration(f"{name} is needed to reach the bucket. Set it to the id of a connection.")
         facts = connections.ConnectionFacts.read(conn_id)
         options = connections.aws_storage_options if scheme == "s3" else connections.gcs_storage_options
         return Storage(options(facts))

@@ -262,7 +262,7 @@ def test_rings_are_closed_only_by_a_repair(
         ),
         (
             {"source": "gs://bucket/x.parquet"},
-            "gcp_conn_id is needed to reach the bucket. Name a connection there.",
+            "gcp_conn_id is needed to reach the bucket. Set it to the id of a connection.",
         ),
     ],
 )
