@@ -77,7 +77,8 @@ def _ask(hook: SentinelHubBatchHook, body: Mapping[str, Any]) -> Iterator[Findin
             parameter = "aws_conn_id" if kind == "s3" else "gcp_conn_id"
             conn_id = getattr(hook, parameter)
             if conn_id is None:
-                yield InvalidParameter(parameter, None, f"is needed for {field} = {url!r}", "Set it to the id of a connection.")
+                rule = f"is needed for {field} = {url!r}"
+                yield InvalidParameter(parameter, None, rule, "Set it to the id of a connection.")
                 continue
             try:
                 if path[0] == "output":

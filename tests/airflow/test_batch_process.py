@@ -631,7 +631,7 @@ def test_bucket_that_says_no_is_found_before_the_create(sim: Simulator, run_task
 
 def test_a_connection_that_is_not_named_is_asked_for_before_anything_is_sent(sim: Simulator, run_task: RunTask) -> None:
     run = run_task(operator(sim, request=request(sim.ready, output__delivery={"gs": {"url": "gs://bucket/results"}})))
-    said = "gcp_conn_id = None: is needed for output.delivery.gs.url = 'gs://bucket/results'. Set it to the id of a connection."
+    said = "gcp_conn_id = None: is needed for output.delivery.gs.url = 'gs://bucket/results'. Set it to the id of"
     assert said in str(run.error)
     assert sim.requests()["counts"] == {}
 

@@ -166,17 +166,6 @@ FILES: list[BadInput] = [
         no_tables,
     ),
     BadInput(
-        "a layer that is a view",
-        "fields.gpkg, file = [\"its table 'features_32632' is a view or a virtual table, which are not read\"]: "
-        "cannot be read as a GeoPackage. Write it again, or choose another file.",
-        checked(
-            change=sql(
-                "DROP TABLE features_32632",
-                "CREATE VIEW features_32632 AS SELECT 1 AS id, 'a' AS identifier, NULL AS geometry",
-            )
-        ),
-    ),
-    BadInput(
         "a layer without features",
         "fields.gpkg, features = 0: there are none. Check what the file was made from.",
         checked(),

@@ -130,7 +130,7 @@ REQUESTS = (
         "A period that has not begun",
         "processRequest.input.data.0.dataFilter.timeRange.from = '2026-07-01T00:00:00Z': lies in the future, and with "
         "it the whole period: there are no images of it, and the run costs all the same. Choose a period that has "
-        "begun; that of a scheduled run is {{ data_interval_start }} to {{ data_interval_end }}.",
+        "begun, e.g. one that ends at {{ dag_run.run_after.isoformat() }}.",
         {"processRequest__input__data": source("2026-07-01T00:00:00Z", "2026-08-01T00:00:00Z")},
     ),
     _bad(

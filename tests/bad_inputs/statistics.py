@@ -33,9 +33,8 @@ STATISTICS = (
     _bad(
         "Statistics of a period that has not begun",
         "aggregation.timeRange.from = '2026-07-01T00:00:00Z': lies in the future, and with it the whole period: there "
-        "are no images of it, and the run costs all the same. Choose a period that has begun; that of a scheduled "
-        "run is "
-        "{{ data_interval_start }} to {{ data_interval_end }}.",
+        "are no images of it, and the run costs all the same. Choose a period that has begun, e.g. one that ends at "
+        "{{ dag_run.run_after.isoformat() }}.",
         {"aggregation__timeRange": {"from": "2026-07-01T00:00:00Z", "to": "2026-08-01T00:00:00Z"}},
     ),
     _bad(
