@@ -120,7 +120,7 @@ SETTINGS: dict[str, Any] = {
     "sentinelhub_conn_id": "lane{{ params.lane }}",
     "aws_conn_id": "bucket{{ params.lane }}",
     "poll_interval": 0.5,
-    "retries": 90,
+    "retries": 30,
     "retry_delay": timedelta(0),
 }
 WAYS: dict[str, dict[str, Any]] = {

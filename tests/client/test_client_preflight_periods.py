@@ -75,7 +75,7 @@ def test_a_period_in_the_future_is_refused(start: str | None, end: str | None, r
     (error,) = errors
     assert error.startswith(f"{RASTER}.from = ")
     assert "lies in the future, and with it the whole period: there are no images of it" in error
-    assert "{{ data_interval_start }}" in error
+    assert "{{ dag_run.run_after.isoformat() }}" in error
 
 
 def test_one_of_several_sources_is_enough() -> None:
