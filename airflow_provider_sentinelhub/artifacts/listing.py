@@ -236,9 +236,10 @@ def _signed(url: str, region: str, options: StorageOptions) -> dict[str, str]:
     )
     if credentials is None:
         raise StorageAnswer("No credentials: a token request would be next")
-    request = AWSRequest("GET", url, {"Accept-Encoding": "identity"})
+    request = AWSRequest("GET", url)
     S3SigV4Auth(credentials, "s3", region).add_auth(request)
-    return dict(request.headers.items())
+    # Not signed: proxies change it.
+    return {**dict(request.headers.items()), "Accept-Encoding": "identity"}
 
 
 def _environment(*names: str) -> str | None:
