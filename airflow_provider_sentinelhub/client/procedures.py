@@ -6,6 +6,7 @@ The procedures do no I/O; a sender carries them out, the blocking one for hooks 
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 from airflow_provider_sentinelhub.client.batch import BatchApi, Goal, Step
@@ -21,6 +22,8 @@ from airflow_provider_sentinelhub.client.errors import (
 
 if TYPE_CHECKING:
     from airflow_provider_sentinelhub.client.models.answers import BatchTask
+
+log = logging.getLogger(__name__)
 
 _LOOKS = 6
 _STOP_LOOKS = 120
@@ -50,7 +53,9 @@ def act(api: BatchApi, task: BatchTask, goal: Goal) -> Procedure[BatchTask]:
             yield (api.start if step is Step.START else api.analyse)(task.id).when_fresh()
         except (InvalidRequest, PermissionDenied, Conflict) as refusal:
             if api.is_over(task) and isinstance(refusal, (InvalidRequest, InsufficientProcessingUnits)):
-                return task  # stopped, and still locked or without units: it is asked again at the next look
+                # Stopped, and still locked or without units: it is asked again at the next look.
+                log.info("Task %s is not started again yet: %s", task.id, refusal)
+                return task
             if not isinstance(refusal, IllegalAction):
                 refusal.refuses_action = True
                 raise
