@@ -170,7 +170,8 @@ def test_a_kill_stops_the_restart(
     comms.sent.clear()
 
     def waits() -> bool:
-        return any(type(message).__name__ == "SetXCom" for message in list(comms.sent))
+        said = [message.value for message in list(comms.sent) if type(message).__name__ == "SetXCom"]
+        return trigger.batch_task_id in said
 
     run = killed(lambda: woken(run_task, op, event(EventKind.READY, trigger)), waits, later=0.3)
     assert "was killed" in str(run.error)
