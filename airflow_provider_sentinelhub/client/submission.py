@@ -51,7 +51,7 @@ class Search:
 
     :param task: The task; ``None`` where one has to be created.
     :param is_older: Whether it was created for what the task instance wanted before it was cleared.
-    :param others: Ids of the task instance's other tasks, which are none of the intent.
+    :param others: Ids of the task instance's other tasks, which were created for something else.
     """
 
     task: BatchTask | None
@@ -60,7 +60,7 @@ class Search:
 
 
 def nothing_older(_: BatchTask) -> bool:
-    """Continue with no task from before a clear."""
+    """Resume no task from before a clear."""
     return False
 
 
@@ -97,7 +97,7 @@ def search(
     possible = [task for task in family if adopt_ended or not api.is_over(task)]
     own = _of(api, possible, intent)
     if before.ids:
-        # What a request was stopped for, and what it was before, is nothing to continue with.
+        # A task that was stopped because the request changed is not resumed, even if the request changes back.
         own = [task for task in own if task.id not in before.ids and task.user_action != "STOP"]
     if found := _best(api, own):
         for old in before.ids:
@@ -312,7 +312,7 @@ def find(api: BatchApi, intent: Intent, since: datetime) -> Procedure[list[Batch
 
 def _search(api: BatchApi, since: datetime | None, wanted: Callable[[Intent], bool]) -> Procedure[list[BatchTask]]:
     """
-    Return what is wanted of the account's list, each task once, newest first.
+    Return the matching tasks of the account's list, each task once, newest first.
 
     Nobody promises what the list does while it is read. Where a task is deleted, those after it move up, and one that
     stood on the next page is on a page that has been read. So a list of several pages is read again, until all that was
