@@ -9,9 +9,10 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from airflow_provider_sentinelhub.hooks.owed_stops import (
     DESCRIPTION,
@@ -38,12 +39,24 @@ _PAUSE_S = 5.0
 _LONGEST_PAUSE_S = 60.0
 _MOST = 1000
 
-_payers: dict[tuple[int, str], asyncio.Task[None]] = {}
-_looked_at: dict[tuple[int, str], float] = {}
-# Those that could not be written down.
-_unwritten: dict[str, OwedStop] = {}
-# Remote tasks and the task instances whose triggers, in this process, wait for them.
-_awaited: Counter[tuple[object, ...]] = Counter()
+
+@dataclass(slots=True)
+class _Kept:
+    """What one event loop remembers: a triggerer has one."""
+
+    payers: dict[str, asyncio.Task[None]] = field(default_factory=dict)
+    looked_at: dict[str, float] = field(default_factory=dict)
+    # Those that could not be written down.
+    unwritten: dict[str, OwedStop] = field(default_factory=dict)
+    # Remote tasks and the task instances whose triggers wait for them.
+    awaited: Counter[tuple[object, ...]] = field(default_factory=Counter)
+
+
+_kept_by: WeakKeyDictionary[asyncio.AbstractEventLoop, _Kept] = WeakKeyDictionary()
+
+
+def _kept() -> _Kept:
+    return _kept_by.setdefault(asyncio.get_running_loop(), _Kept())
 
 
 @contextmanager
@@ -55,13 +68,14 @@ def awaited(batch_task_id: str, task_instance: Any) -> Iterator[None]:
     :param task_instance: The task instance.
     """
     key = (batch_task_id, *names_of(task_instance))
-    _awaited[key] += 1
+    waiting = _kept().awaited
+    waiting[key] += 1
     try:
         yield
     finally:
-        _awaited[key] -= 1
-        if not _awaited[key]:
-            del _awaited[key]
+        waiting[key] -= 1
+        if not waiting[key]:
+            del waiting[key]
 
 
 async def stop_if_unwanted(stop: OwedStop) -> None:
@@ -137,18 +151,19 @@ def look_for_owed(sentinelhub_conn_id: str) -> None:
 
     :param sentinelhub_conn_id: The connection.
     """
-    key = (id(asyncio.get_running_loop()), sentinelhub_conn_id)
-    if time.monotonic() - _looked_at.get(key, -_LOOK_EVERY_S) >= _LOOK_EVERY_S:
-        _looked_at[key] = time.monotonic()
+    looked_at = _kept().looked_at
+    if time.monotonic() - looked_at.get(sentinelhub_conn_id, -_LOOK_EVERY_S) >= _LOOK_EVERY_S:
+        looked_at[sentinelhub_conn_id] = time.monotonic()
         _start_payer(sentinelhub_conn_id)
 
 
 def _start_payer(sentinelhub_conn_id: str) -> None:
-    key = (id(asyncio.get_running_loop()), sentinelhub_conn_id)
-    if key not in _payers:
+    payers = _kept().payers
+    if sentinelhub_conn_id not in payers:
         # Part of no trigger, neither its life nor its log: those end, and what is owed stays owed.
-        _payers[key] = asyncio.create_task(_pay(sentinelhub_conn_id), context=contextvars.Context())
-        _payers[key].add_done_callback(lambda _: _payers.pop(key, None))
+        payer = asyncio.create_task(_pay(sentinelhub_conn_id), context=contextvars.Context())
+        payers[sentinelhub_conn_id] = payer
+        payer.add_done_callback(lambda _: payers.pop(sentinelhub_conn_id, None))
 
 
 async def _pay(sentinelhub_conn_id: str) -> None:
@@ -198,7 +213,7 @@ async def _claim_on(stop: OwedStop) -> Claim:
     give_up_at = time.monotonic() + (0.0 if stop.once_ended else _COMES_WITHIN_S)
     async with asyncio.timeout(_ASK_S):
         while True:
-            if _awaited[stop.batch_task_id, *names_of(stop)]:
+            if _kept().awaited[stop.batch_task_id, *names_of(stop)]:
                 return Claim.WANTED
             try:
                 claim = claim_of(*(await _said_by(stop)), stop.batch_task_id)
@@ -278,7 +293,7 @@ async def _is_owed(stop: OwedStop) -> bool:
 async def _owed_to(sentinelhub_conn_id: str) -> list[OwedStop]:
     from airflow.sdk.execution_time.comms import GetVariable, GetVariableKeys
 
-    found = [stop for stop in _unwritten.values() if stop.sentinelhub_conn_id == sentinelhub_conn_id]
+    found = [stop for stop in _kept().unwritten.values() if stop.sentinelhub_conn_id == sentinelhub_conn_id]
     listed = await _asked(GetVariableKeys(prefix=prefix_of(sentinelhub_conn_id), limit=_MOST, offset=0))
     for key in listed.keys:
         stop = OwedStop.read((await _asked(GetVariable(key=key))).value)
@@ -294,11 +309,11 @@ async def _write(stop: OwedStop) -> None:
         await _asked(PutVariable(key=stop.key, value=stop.value, description=DESCRIPTION))
     except Exception as error:  # noqa: BLE001 - then this process remembers it
         log.warning("Could not write down that task %s is to be stopped: %s", stop.batch_task_id, error)
-        _unwritten[stop.key] = stop
+        _kept().unwritten[stop.key] = stop
 
 
 async def _cross_out(stop: OwedStop) -> None:
     from airflow.sdk.execution_time.comms import DeleteVariable
 
-    _unwritten.pop(stop.key, None)
+    _kept().unwritten.pop(stop.key, None)
     await _asked(DeleteVariable(key=stop.key))

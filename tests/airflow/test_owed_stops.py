@@ -48,6 +48,7 @@ def processed(sim: Simulator, run_task: RunTask, comms: Comms) -> Callable[..., 
 
     def make(**kwargs: Any) -> SentinelHubBatchTrigger:
         sim.set_script(LONG)
+        comms.state.clear()  # a task instance of its own has a state of its own
         run = run_task(operator(sim, **kwargs))
         trigger: SentinelHubBatchTrigger = run.trigger
         trigger.task_instance = SimpleNamespace(  # type: ignore[assignment]  # its names are enough
@@ -352,3 +353,26 @@ async def test_the_deadline_of_a_trigger_holds_while_a_look_hangs(
     assert event["kind"] == EventKind.LATE
     assert owed(comms) == [trigger.batch_task_id]
     sim.set_script(LONG)
+
+
+def test_what_could_not_be_written_down_ends_with_its_triggerer(
+    sim: Simulator, comms: Comms, processed: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def unreachable(msg: Any) -> None:
+        raise ConnectionError("the API server is down")
+
+    trigger = processed()
+    with monkeypatch.context() as outage:
+        outage.setattr(comms, "asend", unreachable)
+        outage.setattr("airflow_provider_sentinelhub.triggers.owed_stops._ASK_S", 0.2)
+        asyncio.run(trigger.on_kill())
+    comms.ti_states = {"t": "failed", "next": "deferred"}
+    other = processed(task_id="next")
+
+    async def wait() -> None:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(1.0):
+                await first_event(other, comms, other.task_instance)
+
+    asyncio.run(wait())
+    assert action(sim, trigger.batch_task_id) == "START PROCESSING"
