@@ -37,7 +37,7 @@ def get_provider_info() -> dict[str, Any]:
                         "batch_process",
                         "batch_statistical",
                         "input_features",
-                        "restart_failed",
+                        "rerun_failed",
                         "statistical",
                         "statistics_table",
                     )

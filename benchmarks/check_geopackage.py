@@ -33,8 +33,8 @@ def write(path: Path, count: int) -> None:
     import numpy as np
     import shapely
 
-    from airflow_provider_sentinelhub.artifacts.feature_writer import write_geopackages
-    from airflow_provider_sentinelhub.artifacts.features import Batch
+    from airflow_provider_sentinelhub.artifacts.features.features import Batch
+    from airflow_provider_sentinelhub.artifacts.features.writer import write_geopackages
 
     names, polygons = parcels(count)
     corners = shapely.get_coordinates(polygons).reshape(count, -1, 2)
@@ -50,7 +50,7 @@ def imports(folder: Path, count: int) -> Any:  # noqa: ARG001 - as the others ar
     """Import what checks."""
     import shapely  # noqa: F401
 
-    import airflow_provider_sentinelhub.artifacts.feature_check  # noqa: F401
+    import airflow_provider_sentinelhub.artifacts.features.check  # noqa: F401
 
 
 def imports_of_geopandas(folder: Path, count: int) -> Any:  # noqa: ARG001 - as the others are called
@@ -61,7 +61,7 @@ def imports_of_geopandas(folder: Path, count: int) -> Any:  # noqa: ARG001 - as 
 
 def ours(nothing: Any, folder: Path) -> None:  # noqa: ARG001 - as the others are called
     """Check every rule."""
-    from airflow_provider_sentinelhub.artifacts.feature_check import check_geopackage
+    from airflow_provider_sentinelhub.artifacts.features.check import check_geopackage
 
     found = {str(problem.rule): problem.count for problem in check_geopackage(folder / "fields.gpkg")}
     (folder / "ours.json").write_text(json.dumps(found))
@@ -69,7 +69,7 @@ def ours(nothing: Any, folder: Path) -> None:  # noqa: ARG001 - as the others ar
 
 def ours_by_sql(nothing: Any, folder: Path) -> None:  # noqa: ARG001 - as the others are called
     """Check what can be checked without reading geometries."""
-    from airflow_provider_sentinelhub.artifacts.feature_check import check_geopackage
+    from airflow_provider_sentinelhub.artifacts.features.check import check_geopackage
 
     check_geopackage(folder / "fields.gpkg", validity=False)
 

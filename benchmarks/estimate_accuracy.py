@@ -14,14 +14,16 @@ import time
 from contextlib import closing
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from airflow_provider_sentinelhub.artifacts.manifest import pixel_counts
-from airflow_provider_sentinelhub.client.estimate import Estimate, estimate_cost
+from airflow_provider_sentinelhub.artifacts.report.manifest import pixel_counts
+from airflow_provider_sentinelhub.client.apis.batch_v2.spec import BATCH_V2
 from airflow_provider_sentinelhub.simulator import geopackage
 from airflow_provider_sentinelhub.simulator.process import Simulator
 from airflow_provider_sentinelhub.simulator.sample import sample_request
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from airflow_provider_sentinelhub.client.costs.estimate import Estimate
 
 CORSICA = [8.5, 41.4, 9.6, 43.1]
 AROUND_CORSICA = [7.0, 40.3, 10.0, 43.2]
@@ -157,7 +159,7 @@ def measure(simulator: Simulator, name: str, request: dict[str, Any], *, simple:
     simulator.call("POST", f"{path}/analyse")
     wait(simulator, path, "ANALYSIS_DONE")
     root = simulator.bucket_folder / request["description"] / created["id"]
-    estimate = estimate_cost(request, pixel_counts(root / f"featureManifest-{created['id']}.gpkg"))
+    estimate = BATCH_V2.estimate(request, pixel_counts(root / f"featureManifest-{created['id']}.gpkg"))
     simulator.call("POST", f"{path}/start")
     return Row(name, simple, estimate, wait(simulator, path, "DONE")["costPU"])
 

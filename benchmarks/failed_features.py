@@ -8,7 +8,7 @@ measurement in a process of its own, median of three. Where geopandas is install
 same from the two files, and all must name the same features with the same messages, sizes, systems and bounds.
 
 * *failed features, listed*: from the report's Parquet table, as a follow-up task would.
-* *lost features, joined and written*: execution database and manifest joined to a GeoPackage, as before a restart.
+* *lost features, joined and written*: execution database and manifest joined to a GeoPackage, as before a rerun.
 """
 
 from __future__ import annotations
@@ -76,8 +76,8 @@ def scan(folder: Path) -> None:
 
 def listed(folder: Path) -> list[dict[str, Any]]:
     """List from the table of all features."""
-    from airflow_provider_sentinelhub.artifacts.failed import failed_features
-    from airflow_provider_sentinelhub.artifacts.storage import Storage
+    from airflow_provider_sentinelhub.artifacts.report.failed import failed_features
+    from airflow_provider_sentinelhub.artifacts.storage.storage import Storage
 
     return failed_features(Storage(), (folder / "report.parquet").as_uri(), limit=sys.maxsize)
 
@@ -90,9 +90,9 @@ def comparable(features: list[dict[str, Any]]) -> Found:
 
 def retried(folder: Path) -> None:
     """Join what was lost with the manifest, and write it as a GeoPackage."""
-    from airflow_provider_sentinelhub.artifacts.retry import write_retry_geopackage
+    from airflow_provider_sentinelhub.artifacts.rerun.geopackage import write_rerun_geopackage
 
-    write_retry_geopackage(
+    write_rerun_geopackage(
         folder / "execution.sqlite", folder / "manifest.gpkg", folder / "retry.gpkg", is_permanent=lambda _: False
     )
 
@@ -114,12 +114,12 @@ def with_geopandas(folder: Path) -> Found:
 
 
 def written(folder: Path) -> Found:
-    """Read back what a restart would be given."""
+    """Read back what a rerun would be given."""
     with closing(sqlite3.connect(folder / "execution.sqlite")) as database:
         errors = dict(database.execute("SELECT name, error FROM features WHERE status = 'FATAL'"))
     import shapely
 
-    from airflow_provider_sentinelhub.artifacts.manifest import geometry_wkb
+    from airflow_provider_sentinelhub.artifacts.geopackage.blobs import geometry_wkb
 
     with closing(sqlite3.connect(folder / "retry.gpkg")) as database:
         ((layer, epsg),) = database.execute("SELECT table_name, srs_id FROM gpkg_geometry_columns")
@@ -133,7 +133,7 @@ def written(folder: Path) -> Found:
 
 def main() -> None:
     """Print the figures."""
-    from airflow_provider_sentinelhub.artifacts.parquet import write_parquet
+    from airflow_provider_sentinelhub.artifacts.report.table import write_parquet
 
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 700_000
     results = {}
@@ -145,7 +145,7 @@ def main() -> None:
         floor, _ = measured(scan, folder)
         # Arrow imports pandas at the first comparison, where it is installed.
         arrow = ("pyarrow.parquet", "pyarrow.compute", "pandas")
-        imports: tuple[str, ...] = (*arrow, "shapely", "airflow_provider_sentinelhub.artifacts.failed")
+        imports: tuple[str, ...] = (*arrow, "shapely", "airflow_provider_sentinelhub.artifacts.report.failed")
         jobs: list[tuple[str, Callable[[Path], Any]]] = [
             ("failed features, listed from the table", listed),
             ("lost features, joined and written", retried),
@@ -153,7 +153,7 @@ def main() -> None:
         found = comparable(listed(folder))
         retried(folder)
         if written(folder) != found:
-            raise SystemExit("The table and the GeoPackage for a restart do not agree")
+            raise SystemExit("The table and the GeoPackage for a rerun do not agree")
         try:
             import geopandas  # noqa: F401
         except ImportError:

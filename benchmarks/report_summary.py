@@ -93,43 +93,43 @@ def scan(path: Path) -> None:
 
 def summary(path: Path) -> None:
     """Summarise as at the end of a task."""
-    from airflow_provider_sentinelhub.artifacts.execution_db import read_execution_db
+    from airflow_provider_sentinelhub.artifacts.report.execution_db import read_execution_db
 
     read_execution_db(path)
 
 
 def progress(path: Path) -> None:
     """Count as while a task runs."""
-    from airflow_provider_sentinelhub.artifacts.execution_db import read_execution_db
+    from airflow_provider_sentinelhub.artifacts.report.execution_db import read_execution_db
 
     read_execution_db(path, counts_only=True)
 
 
 def table(path: Path) -> None:
     """Write the Parquet table."""
-    from airflow_provider_sentinelhub.artifacts.parquet import write_parquet
+    from airflow_provider_sentinelhub.artifacts.report.table import write_parquet
 
     write_parquet(path, path.with_suffix(".gpkg"), path.with_suffix(".parquet"))
 
 
 def merged(path: Path) -> None:
-    """Merge with two restarts of what failed, each of which delivers a half, and summarise."""
-    from airflow_provider_sentinelhub.artifacts.execution_db import read_execution_db
-    from airflow_provider_sentinelhub.artifacts.rounds import merge
+    """Merge with two reruns of what failed, each of which delivers a half, and summarise."""
+    from airflow_provider_sentinelhub.artifacts.report.execution_db import read_execution_db
+    from airflow_provider_sentinelhub.artifacts.report.rounds import merge
 
     target = path.with_name("merged.sqlite")
     target.unlink(missing_ok=True)
-    merge({0: path, 1: path.with_name("restart1.sqlite"), 2: path.with_name("restart2.sqlite")}, target)
+    merge({0: path, 1: path.with_name("rerun1.sqlite"), 2: path.with_name("rerun2.sqlite")}, target)
     read_execution_db(target)
 
 
-def write_restarts(path: Path) -> None:
-    """Write the execution databases of two restarts of what failed."""
+def write_reruns(path: Path) -> None:
+    """Write the execution databases of two reruns of what failed."""
     with closing(sqlite3.connect(path)) as database:
         failed = database.execute("SELECT * FROM features WHERE status = 'FATAL'").fetchall()
     for number in (1, 2):
         kept, failed = failed[::2], failed[1::2]
-        with closing(sqlite3.connect(path.with_name(f"restart{number}.sqlite"))) as database:
+        with closing(sqlite3.connect(path.with_name(f"rerun{number}.sqlite"))) as database:
             database.execute("CREATE TABLE features (id INTEGER PRIMARY KEY, name, status, error, delivered)")
             insert = "INSERT INTO features VALUES (?, ?, ?, ?, ?)"
             database.executemany(insert, ((row[0], row[1], "DONE", None, 1) for row in kept))
@@ -161,7 +161,7 @@ def pandas_summary(path: Path) -> dict[str, Any]:
 
 def our_summary(path: Path) -> dict[str, Any]:
     """Return what this package says, in the same form."""
-    from airflow_provider_sentinelhub.artifacts.execution_db import read_execution_db
+    from airflow_provider_sentinelhub.artifacts.report.execution_db import read_execution_db
 
     report = read_execution_db(path)
     return {
@@ -208,7 +208,7 @@ def measured(
     # A fresh interpreter, not a copy of this one: a forked child would start with its parent's memory.
     context = multiprocessing.get_context("spawn")
     answer: Any = context.Queue()
-    modules = ("airflow_provider_sentinelhub.artifacts.manifest", *imports)
+    modules = ("airflow_provider_sentinelhub.artifacts.report.manifest", *imports)
     process = context.Process(target=child, args=(action, path, repeats, modules, answer))
     process.start()
     process.join()
@@ -228,7 +228,7 @@ def main() -> None:
         write_execution_db(unique, count, unique=True)
         write_execution_db(failed, count, all_failed=True)
         write_manifest(plain.with_suffix(".gpkg"), count)
-        write_restarts(plain)
+        write_reruns(plain)
         floor, _ = measured(scan, plain)
         jobs: list[tuple[str, Callable[[Path], Any], Path, int]] = [
             ("summary", summary, plain, 5),

@@ -46,8 +46,7 @@ def serve(folder: Path) -> tuple[subprocess.Popen[bytes], str]:
 
 def for_ours(folder: Path, count: int) -> tuple[Any, list[str]]:
     """Make a client, and name the files."""
-    from airflow_provider_sentinelhub.artifacts import parallel_read  # noqa: F401
-    from airflow_provider_sentinelhub.artifacts.storage import Storage, StorageOptions
+    from airflow_provider_sentinelhub.artifacts.storage.storage import Storage, StorageOptions
 
     endpoint = (folder / "endpoint").read_text()
     storage = Storage(StorageOptions(KEY, SECRET, region=REGION, endpoint_url=endpoint))
@@ -56,7 +55,7 @@ def for_ours(folder: Path, count: int) -> tuple[Any, list[str]]:
 
 def ours(prepared: tuple[Any, list[str]], folder: Path) -> None:
     """Fetch all as this package does."""
-    from airflow_provider_sentinelhub.artifacts.parallel_read import read_many
+    from airflow_provider_sentinelhub.artifacts.storage.parallel_read import read_many
 
     digest = hashlib.sha256()
     storage, urls = prepared

@@ -15,12 +15,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from statistics_data import TASK, results
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 MB = 1_000_000
 CASES = {
@@ -79,7 +81,7 @@ def read(folder: Path) -> None:
         StatisticsTarget,
         read_statistics,
     )
-    from airflow_provider_sentinelhub.artifacts.storage import Storage
+    from airflow_provider_sentinelhub.artifacts.storage.storage import Storage
 
     began = time.process_time()
     rounds = [StatisticsRound(folder.as_uri(), TASK)]

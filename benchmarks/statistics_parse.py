@@ -96,7 +96,7 @@ def whole(url: str, folder: Path) -> None:
         StatisticsTarget,
         read_statistics,
     )
-    from airflow_provider_sentinelhub.artifacts.storage import Storage
+    from airflow_provider_sentinelhub.artifacts.storage.storage import Storage
 
     target = StatisticsTarget(f"{url}/own", TASK)
     read_statistics(Storage(), [StatisticsRound(url, TASK)], target, features=None, workdir=folder)

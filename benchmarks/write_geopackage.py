@@ -27,15 +27,15 @@ BATCH = 2_000
 
 def in_memory(folder: Path, count: int) -> Any:  # noqa: ARG001 - as the others are called
     """Make up the features, and import what writes them."""
-    import airflow_provider_sentinelhub.artifacts.feature_writer  # noqa: F401
+    import airflow_provider_sentinelhub.artifacts.features.writer  # noqa: F401
 
     return parcels(count)
 
 
 def ours(features: Any, folder: Path) -> None:
     """Write them as the operator does."""
-    from airflow_provider_sentinelhub.artifacts.feature_writer import Size, write_geopackages
-    from airflow_provider_sentinelhub.artifacts.features import Batch
+    from airflow_provider_sentinelhub.artifacts.features.features import Batch
+    from airflow_provider_sentinelhub.artifacts.features.writer import Size, write_geopackages
 
     names, polygons = features
     batches = (
@@ -79,7 +79,7 @@ def copy(nothing_at_all: Any, folder: Path) -> None:  # noqa: ARG001 - as the ot
 
 def compared(folder: Path) -> str:
     """Compare what both wrote, row by row."""
-    from airflow_provider_sentinelhub.artifacts.manifest import geometry_wkb
+    from airflow_provider_sentinelhub.artifacts.geopackage.blobs import geometry_wkb
 
     found = []
     for name, geometry in (("ours", "geometry"), ("theirs", "geom")):

@@ -24,7 +24,7 @@ with DAG(
         "time_from": Param("2019-04-01T00:00:00Z", type="string"),
         "time_to": Param("2019-06-30T23:59:59Z", type="string"),
         "delivery_url": Param("s3://my-bucket/corsica", type="string", description="Where the results go"),
-        "on_partial": Param("warn", enum=["fail", "warn", "restart", "restart_then_warn"]),
+        "on_partial": Param("warn", enum=["fail", "warn", "rerun", "rerun_then_warn"]),
         "poll_interval": Param(60, type="number", minimum=0.2),
     },
     tags=["sentinelhub"],

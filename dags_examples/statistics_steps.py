@@ -17,7 +17,7 @@ from airflow_provider_sentinelhub.operators.batch_statistical import (
     SentinelHubBatchStatisticalReportOperator,
     SentinelHubCreateBatchStatisticalOperator,
     SentinelHubEstimateBatchStatisticalOperator,
-    SentinelHubRestartFailedBatchStatisticalOperator,
+    SentinelHubRerunFailedBatchStatisticalOperator,
     SentinelHubStartBatchStatisticalOperator,
     SentinelHubStopBatchStatisticalOperator,
 )
@@ -140,13 +140,13 @@ with DAG(
     },
     tags=["sentinelhub"],
 ):
-    # [START howto_operator_restart_failed_batch_statistical]
-    again = SentinelHubRestartFailedBatchStatisticalOperator(
+    # [START howto_operator_rerun_failed_batch_statistical]
+    again = SentinelHubRerunFailedBatchStatisticalOperator(
         task_id="again",
         batch_task_id="{{ params.batch_task_id }}",
-        max_restarts=2,
+        max_reruns=2,
         deferrable=True,
         poll_interval="{{ params.poll_interval }}",
         retries=2,
     )
-    # [END howto_operator_restart_failed_batch_statistical]
+    # [END howto_operator_rerun_failed_batch_statistical]

@@ -20,7 +20,6 @@ import tempfile
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,6 +36,8 @@ from devtools.chaos_variants import Variant
 from devtools.state_folder import state_folder
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
     from devtools.chaos_actions import Scene
     from devtools.chaos_judge import Ride
     from devtools.chaos_stack import Lane

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from devtools.chaos_gate import Manner
 from devtools.chaos_outages import LASTS_S, LONGER_S, Outage, Place
 from devtools.chaos_steps import STEPS
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 PROCESSING = 0
 # How the DAGs that need more than the way of running them are called.

@@ -29,7 +29,7 @@ class Ride:
     :param state: The run's state in the end.
     :param seconds: How long it took.
     :param created: Tasks the service has created for it.
-    :param starts: How often the service was made to start a task, for each map index and restart.
+    :param starts: How often the service was made to start a task, for each map index and rerun.
     :param orphans: Started tasks that had not ended when the run had.
     :param faults: What is wrong.
     """
@@ -64,7 +64,7 @@ def judge(stack: ChaosStack, ride: Ride) -> None:
         starts = sum(started(task) for intent, task in tasks if (intent.map_index, intent.round) == intended)
         ride.starts[intended] = starts
         if starts != 1:
-            ride.faults.append(f"started {starts} times, map index {intended[0]}, restart {intended[1]}")
+            ride.faults.append(f"started {starts} times, map index {intended[0]}, rerun {intended[1]}")
     ride.orphans = sum(is_running(task) for _, task in tasks)
     if ride.orphans:
         ride.faults.append(f"{ride.orphans} orphans")

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
 import itertools
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from devtools.chaos_actions import (
     Scene,
@@ -19,6 +17,10 @@ from devtools.chaos_actions import (
     of_two_airflows,
 )
 from devtools.chaos_stack import ENDING, ENDLESS
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator, Sequence
 
 _SHORT_OUTAGES = 6
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_sentinelhub.client.batch import APIS
-from airflow_provider_sentinelhub.client.intent import Intent
+from airflow_provider_sentinelhub.client.apis.registry import TASK_APIS
+from airflow_provider_sentinelhub.client.lifecycle.intent import Intent
 from devtools.airflow_http import AirflowApiError
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def is_running(task: dict[str, Any]) -> bool:
 
     :param task: The task with its history.
     """
-    return started(task) > 0 and task["status"] not in APIS[task["api"]].terminal
+    return started(task) > 0 and task["status"] not in TASK_APIS[task["api"]].terminal
 
 
 def tasks_of(stack: ChaosStack, run: Run) -> list[tuple[Intent, dict[str, Any]]]:
@@ -59,7 +59,7 @@ def _intent_of(task: dict[str, Any]) -> Intent | None:
     # The records hold a user's words alone; where in a request they stood is for the API to say.
     words = task["description"]
     script = {"evalscript": words, "evalscriptReference": {"s3": {"url": words}}}
-    return Intent.found_in(APIS[task["api"]].tag_of({"description": words, "aggregation": script}))
+    return Intent.found_in(TASK_APIS[task["api"]].tag_of({"description": words, "aggregation": script}))
 
 
 def evidence(stack: ChaosStack, run: Run) -> str:

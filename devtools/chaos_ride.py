@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from devtools.airflow_http import AirflowApiError
@@ -15,6 +14,8 @@ from devtools.chaos_judge import Ride, judge
 from devtools.chaos_steps import Harm
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from devtools.airflow_names import Run
     from devtools.chaos_plans import Plan, Strike
     from devtools.chaos_stack import ChaosStack, Lane

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from devtools.airflow_http import AirflowApiError
@@ -16,6 +15,8 @@ from devtools.chaos_records import is_running, started, stopped, tasks_of
 from devtools.chaos_steps import STEPS
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from devtools.airflow_api import AirflowApi
     from devtools.airflow_names import Run, Task, TaskInstance
     from devtools.chaos_airflow import ChaosAirflow

@@ -9,21 +9,24 @@ from enum import StrEnum
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
-from airflow_provider_sentinelhub.client.batch import APIS, BATCH_STATISTICAL, BATCH_V2, BatchApi
-from airflow_provider_sentinelhub.client.deployments import PathLayout
+from airflow_provider_sentinelhub.client.apis.batch_statistical.spec import BATCH_STATISTICAL
+from airflow_provider_sentinelhub.client.apis.batch_v2.spec import BATCH_V2
+from airflow_provider_sentinelhub.client.apis.registry import TASK_APIS
+from airflow_provider_sentinelhub.client.http.deployments import PathLayout
 
 if TYPE_CHECKING:
+    from airflow_provider_sentinelhub.client.lifecycle.spec import TaskApiSpec
     from devtools.chaos_gate import Call
     from devtools.chaos_variants import Variant
 
 
-def _tasks_path(api: BatchApi) -> str:
-    page = api.page(None)
+def _tasks_path(api: TaskApiSpec) -> str:
+    page = api.calls.page(None)
     return f"{page.service.prefix(PathLayout.NEW)}{page.path}"
 
 
 _ID = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
-_TASKS = "|".join(_tasks_path(api) for api in APIS.values())
+_TASKS = "|".join(_tasks_path(api) for api in TASK_APIS.values())
 _LIST = re.compile(rf"^({_TASKS})$")
 _ONE = re.compile(rf"^({_TASKS})/{_ID}$")
 _ANALYSE = re.compile(rf"^({_TASKS})/{_ID}/analyse$")
@@ -32,11 +35,11 @@ _STORE = re.compile(r"/store/ti/[^/]+/sentinelhub_batch$")
 _STATE = re.compile(rf"/task-instances/{_ID}/state$")
 _RUN = re.compile(rf"/task-instances/{_ID}/run$")
 _DATABASE = re.compile(r"/execution-[^/]+\.sqlite$")
-_FEATURES = re.compile(r"/retry-[^/]+\.gpkg$")
+_FEATURES = re.compile(r"/rerun-[^/]+\.gpkg$")
 _REPORT = re.compile(r"/report-[^/]+\.parquet$")
 _SCRIPT = re.compile(r"/evalscripts/[^/]+\.js$")
 _ANSWER = re.compile(r"/\d+\.json$")
-_ANSWER_AGAIN = re.compile(rf"\.retries/{_ID}/\d+\.json$")
+_ANSWER_AGAIN = re.compile(rf"\.reruns/{_ID}/\d+\.json$")
 _PART = re.compile(rf"/statistics-{_ID}\.parts/[^/]+\.parquet$")
 _LEDGER = re.compile(rf"/statistics-{_ID}\.parts/[^/]+\.arrow$")
 _NOTE = re.compile(rf"/statistics-{_ID}\.parts/published$")
@@ -99,8 +102,8 @@ def _of_another_task(call: Call) -> bool:
 
 
 _ANYTHING = _words()
-# The tag of a restart names its number and its original.
-_RESTART = "^1:"
+# The tag of a rerun names its number and its original.
+_RERUN = "^1:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +123,7 @@ class Step:
     :param deferred: Whether it occurs when the wait is deferred.
     :param blocking: Whether it occurs when it is not.
     :param analyse: Whether it occurs only (True), or never (False), when the analysis comes first.
-    :param restart: Whether it occurs only when failed features are run again.
+    :param rerun: Whether it occurs only when failed features are run again.
     :param in_trigger: Whether the trigger makes the call, where there is one.
     :param fresh: Whether the service may not know the task's id yet.
     """
@@ -132,12 +135,12 @@ class Step:
     path: re.Pattern[str]
     held: Held
     says: Says = _ANYTHING
-    only: BatchApi | None = None
+    only: TaskApiSpec | None = None
     long: bool = False
     deferred: bool = True
     blocking: bool = True
     analyse: bool | None = None
-    restart: bool = False
+    rerun: bool = False
     in_trigger: bool = False
     fresh: bool = False
 
@@ -151,7 +154,7 @@ class Step:
             return False
         if self.only not in {None, variant.api} or (self.long and not variant.is_long):
             return False
-        if self.restart and len(variant.rounds) == 1:
+        if self.rerun and len(variant.rounds) == 1:
             return False
         return self.deferred if variant.deferred else self.blocking
 
@@ -196,11 +199,11 @@ class Step:
 
 
 _NEW = _status("CREATED", '"userAction":"NONE"')
-_RESTART_CREATED = _words('["')
-_REPROCESSING, _REDONE = _status("PROCESSING", _RESTART), _status("DONE", _RESTART)
+_RERUN_CREATED = _words('["')
+_REPROCESSING, _REDONE = _status("PROCESSING", _RERUN), _status("DONE", _RERUN)
 
 _of_statistics = partial(Step, only=BATCH_STATISTICAL)
-_of_restart = partial(_of_statistics, restart=True)
+_of_rerun = partial(_of_statistics, rerun=True)
 
 STEPS = (
     Step(1, "looking for an earlier task", "service", "GET", _LIST, "before"),
@@ -227,18 +230,16 @@ STEPS = (
     _of_statistics(22, "ledger kept, before the table", "bucket", "PUT", _LEDGER, "after"),
     _of_statistics(23, "statistics on their way", "bucket", "PUT", _STATISTICS, "before"),
     _of_statistics(24, "statistics published, before the note", "bucket", "PUT", _NOTE, "before"),
-    Step(25, "lost features on their way", "bucket", "PUT", _FEATURES, "before", restart=True),
-    Step(26, "restart: create on its way", "service", "POST", _LIST, "before", _words(_RESTART), restart=True),
-    Step(27, "restart: created, answer on its way", "service", "POST", _LIST, "after", _words(_RESTART), restart=True),
-    Step(28, "restart: created, before the record", "airflow", "PUT", _STORE, "before", _RESTART_CREATED, restart=True),
-    Step(29, "restart: processing", "service", "GET", _ONE, "after", _REPROCESSING, restart=True, in_trigger=True),
-    Step(
-        30, "restart: ended, before the event", "service", "GET", _ONE, "after", _REDONE, restart=True, in_trigger=True
-    ),
-    _of_restart(31, "restart: reading the results", "bucket", "GET", _ANSWER_AGAIN, "before"),
-    _of_restart(32, "restart: results kept, before their ledger", "bucket", "PUT", _LEDGER, "before", _of_another_task),
-    _of_restart(33, "restart: statistics on their way", "bucket", "PUT", _STATISTICS, "before", _of_another_task),
-    _of_restart(34, "restart: statistics published", "bucket", "PUT", _STATISTICS, "after", _of_another_task),
+    Step(25, "lost features on their way", "bucket", "PUT", _FEATURES, "before", rerun=True),
+    Step(26, "rerun: create on its way", "service", "POST", _LIST, "before", _words(_RERUN), rerun=True),
+    Step(27, "rerun: created, answer on its way", "service", "POST", _LIST, "after", _words(_RERUN), rerun=True),
+    Step(28, "rerun: created, before the record", "airflow", "PUT", _STORE, "before", _RERUN_CREATED, rerun=True),
+    Step(29, "rerun: processing", "service", "GET", _ONE, "after", _REPROCESSING, rerun=True, in_trigger=True),
+    Step(30, "rerun: ended, before the event", "service", "GET", _ONE, "after", _REDONE, rerun=True, in_trigger=True),
+    _of_rerun(31, "rerun: reading the results", "bucket", "GET", _ANSWER_AGAIN, "before"),
+    _of_rerun(32, "rerun: results kept, before their ledger", "bucket", "PUT", _LEDGER, "before", _of_another_task),
+    _of_rerun(33, "rerun: statistics on their way", "bucket", "PUT", _STATISTICS, "before", _of_another_task),
+    _of_rerun(34, "rerun: statistics published", "bucket", "PUT", _STATISTICS, "after", _of_another_task),
     Step(35, "report written", "bucket", "PUT", _REPORT, "after"),
     Step(36, "success on its way", "airflow", "PATCH", _STATE, "before", _words('"success"')),
     Step(37, "success, answer on its way", "airflow", "PATCH", _STATE, "after", _words('"success"')),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from devtools.chaos_records import started
@@ -11,6 +10,8 @@ from devtools.chaos_steps import KILLS, STEPS, Harm
 from devtools.chaos_variants import Variant
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
     from devtools.chaos_actions import Scene
     from devtools.chaos_judge import Ride
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from airflow_provider_sentinelhub.client.batch import BATCH_STATISTICAL, BATCH_V2
+from airflow_provider_sentinelhub.client.apis.batch_statistical.spec import BATCH_STATISTICAL
+from airflow_provider_sentinelhub.client.apis.batch_v2.spec import BATCH_V2
 
 if TYPE_CHECKING:
-    from airflow_provider_sentinelhub.client.batch import BatchApi
+    from airflow_provider_sentinelhub.client.lifecycle.spec import TaskApiSpec
 
 
 class Variant(StrEnum):
@@ -20,13 +21,13 @@ class Variant(StrEnum):
     BLOCKING_MAPPED = "blocking_mapped"
     DEFERRED_ANALYSE = "deferred_analyse"
     BLOCKING_ANALYSE = "blocking_analyse"
-    DEFERRED_RESTART = "deferred_restart"
-    BLOCKING_RESTART = "blocking_restart"
+    DEFERRED_RERUN = "deferred_rerun"
+    BLOCKING_RERUN = "blocking_rerun"
     DEFERRED_STATISTICAL = "deferred_statistical"
     BLOCKING_STATISTICAL = "blocking_statistical"
     DEFERRED_STATISTICAL_LONG = "deferred_statistical_long"
-    DEFERRED_STATISTICAL_RESTART = "deferred_statistical_restart"
-    BLOCKING_STATISTICAL_RESTART = "blocking_statistical_restart"
+    DEFERRED_STATISTICAL_RERUN = "deferred_statistical_rerun"
+    BLOCKING_STATISTICAL_RERUN = "blocking_statistical_rerun"
 
     @property
     def dag_id(self) -> str:
@@ -39,7 +40,7 @@ class Variant(StrEnum):
         return "_statistical" in self.value
 
     @property
-    def api(self) -> BatchApi:
+    def api(self) -> TaskApiSpec:
         """The API."""
         return BATCH_STATISTICAL if self.is_statistical else BATCH_V2
 
@@ -60,8 +61,8 @@ class Variant(StrEnum):
 
     @property
     def rounds(self) -> tuple[int, ...]:
-        """The task itself, and each restart of what failed in it."""
-        return (0, 1) if self.value.endswith("restart") else (0,)
+        """The task itself, and each rerun of what failed in it."""
+        return (0, 1) if self.value.endswith("rerun") else (0,)
 
     @property
     def map_indexes(self) -> tuple[int, ...]:

@@ -66,8 +66,8 @@ def arguments(given: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--ui", action="store_true", help="leave the Airflow UI up afterwards, until Ctrl-C")
     parser.add_argument(
         "--on-partial",
-        choices=["fail", "warn", "restart", "restart_then_warn"],
-        help="if only some features fail (default: warn, or restart_then_warn for statistics)",
+        choices=["fail", "warn", "rerun", "rerun_then_warn"],
+        help="if only some features fail (default: warn, or rerun_then_warn for statistics)",
     )
     simulator = parser.add_argument_group("simulated service only")
     simulator.add_argument("--fatal", metavar="N|NAMES", help="how many features fail, or which (a,b,c)")
@@ -224,7 +224,7 @@ def _stop(screen: Screen, airflow: AirflowStack, task: Task, run: Run) -> None:
 
 
 def _report(screen: Screen, result: dict[str, Any], service: Service) -> None:
-    from airflow_provider_sentinelhub.artifacts.report import FeatureReport
+    from airflow_provider_sentinelhub.artifacts.report.report import FeatureReport
 
     screen.say()
     for line in FeatureReport.from_dict(result).text().splitlines():

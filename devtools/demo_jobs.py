@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
 
 # The area of the example DAG.
 _CORSICA = (8.44, 41.31, 9.66, 43.1)
@@ -67,7 +69,8 @@ def write_parcels(path: Path) -> Path:
     """
     import shapely
 
-    from airflow_provider_sentinelhub.artifacts.geopackage import add_layer, finish_layer, geometry_blob, new_geopackage
+    from airflow_provider_sentinelhub.artifacts.geopackage.blobs import geometry_blob
+    from airflow_provider_sentinelhub.artifacts.geopackage.geopackage import add_layer, finish_layer, new_geopackage
 
     chance = random.Random(1)
     with new_geopackage(path) as connection:
@@ -110,7 +113,7 @@ JOBS = {
         broken_intervals=False,
         hints=(
             'To see features fail: make demo ARGS="--fatal 3 --no-data 2"',
-            'To see them mended: make demo ARGS="--fatal 1 --fatal-once 12 --on-partial restart_then_warn"',
+            'To see them mended: make demo ARGS="--fatal 1 --fatal-once 12 --on-partial rerun_then_warn"',
             "To see statistics of parcels: make demo-statistics",
         ),
     ),
@@ -121,7 +124,7 @@ JOBS = {
         "parcels",
         300,
         300.0,
-        "restart_then_warn",
+        "rerun_then_warn",
         {"fatal": "1", "fatal_once": "7"},
         _parcel_names,
         _with_parcels,

@@ -71,7 +71,7 @@ def complaints(environ: Mapping[str, str]) -> list[str]:
 
     :param environ: The environment.
     """
-    from airflow_provider_sentinelhub.client.deployments import DEPLOYMENTS
+    from airflow_provider_sentinelhub.client.http.deployments import DEPLOYMENTS
 
     found = [f"{name} is not set: {what}." for name, what in _NEEDED.items() if not environ.get(name)]
     url = environ.get("SENTINELHUB_S3_URL")

@@ -7,7 +7,7 @@ Markdown cannot include, so what stands between such a comment and ``<!-- end --
     The lines between ``[START region]`` and ``[END region]``, after the file's imports of this package they need.
 ``<!-- parameters of SentinelHubBatchProcessOperator -->``
     A table of the parameters of a class and of those it inherits from.
-``<!-- table of airflow_provider_sentinelhub/artifacts/parquet.py -->``
+``<!-- table of airflow_provider_sentinelhub/artifacts/report/table.py -->``
     The table in a module's docstring.
 ``<!-- listing of airflow_provider_sentinelhub/client/errors.py -->``
     The literal block in a module's docstring.

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from airflow_provider_sentinelhub.simulator.process import Simulator
     from airflow_provider_sentinelhub.simulator.ready import Ready
 

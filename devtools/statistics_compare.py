@@ -16,7 +16,6 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +25,8 @@ from devtools.public_client import Json, PublicClient, StillWaitingError, Task, 
 from devtools.statistics_difference import NAN, Difference, compare
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import pyarrow as pa
 
     from airflow_provider_sentinelhub.simulator.ready import Ready
@@ -107,8 +108,8 @@ def table_of(ready: Ready, task: Task) -> pa.Table:
         StatisticsTarget,
         read_statistics,
     )
-    from airflow_provider_sentinelhub.artifacts.storage import Storage, StorageOptions
-    from airflow_provider_sentinelhub.artifacts.tables import load_table
+    from airflow_provider_sentinelhub.artifacts.statistics.tables import load_table
+    from airflow_provider_sentinelhub.artifacts.storage.storage import Storage, StorageOptions
 
     options = StorageOptions(
         ready.access_key_id, ready.secret_access_key, region=ready.region, endpoint_url=ready.s3_endpoint

@@ -6,12 +6,15 @@ import ast
 import json
 import re
 from functools import cache
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-from airflow_provider_sentinelhub.artifacts.report import FeatureReport
+from airflow_provider_sentinelhub.artifacts.report.report import FeatureReport
 from devtools.docs import PACKAGE, REPOSITORY, DocsError, pages, refreshed
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 PAGES = [str(page.relative_to(REPOSITORY)) for page in pages()]
 FENCE = re.compile(r"^( *)```(\w+)\n(.*?)^ *```", re.DOTALL | re.MULTILINE)

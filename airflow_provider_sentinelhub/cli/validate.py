@@ -9,21 +9,21 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_sentinelhub.artifacts.preflight import examine
-from airflow_provider_sentinelhub.client.deployments import DEPLOYMENTS, Deployment
+from airflow_provider_sentinelhub.artifacts.results.preflight import examine
+from airflow_provider_sentinelhub.client.apis.registry import APIS, request_type
 from airflow_provider_sentinelhub.client.errors import InvalidParameter
-from airflow_provider_sentinelhub.client.kinds import KINDS, kind_of
-from airflow_provider_sentinelhub.client.preflight.findings import part
+from airflow_provider_sentinelhub.client.http.deployments import DEPLOYMENTS, Deployment
+from airflow_provider_sentinelhub.client.requests.findings import part
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Iterator
 
-    from airflow_provider_sentinelhub.client.kinds import RequestKind
+    from airflow_provider_sentinelhub.client.lifecycle.spec import ApiSpec
 
 _JINJA = ("{{", "{%")
 
@@ -60,7 +60,7 @@ def validate(args: argparse.Namespace) -> None:
     :param args: ``requests``, ``deployment``, ``api`` and ``json``.
     """
     deployment = DEPLOYMENTS[args.deployment] if args.deployment else None
-    kind = KINDS[args.api] if args.api else None
+    kind = APIS[args.api] if args.api else None
     problems = [problem for name in args.requests for problem in problems_in(name, deployment, kind)]
     for problem in problems:
         sys.stdout.write(f"{problem.json() if args.json else problem.text()}\n")
@@ -72,7 +72,7 @@ def validate(args: argparse.Namespace) -> None:
     sys.exit(1 if errors else 0)
 
 
-def problems_in(name: str, deployment: Deployment | None = None, kind: RequestKind | None = None) -> Iterator[Problem]:
+def problems_in(name: str, deployment: Deployment | None = None, kind: ApiSpec | None = None) -> Iterator[Problem]:
     """
     Find what is wrong with the request in a file.
 
@@ -87,7 +87,7 @@ def problems_in(name: str, deployment: Deployment | None = None, kind: RequestKi
         return
     if unread:
         yield Problem(name, "error", unread.field, _line(str(unread)))
-    findings = examine(kind or kind_of(request), request, deployment).findings
+    findings = examine(kind or request_type(request), request, deployment).findings
     for error in findings.errors:
         if unread and error.field == unread.field:
             continue
@@ -112,7 +112,7 @@ def _read(path: Path) -> tuple[Any, InvalidParameter | None]:
         raise InvalidParameter("request", str(path), f"cannot be read ({e})", "Give the path of a file.") from None
     except (ValueError, RecursionError) as e:
         raise InvalidParameter("request", str(path), f"is not JSON ({e})", "Correct it.") from None
-    holder = "aggregation" if part(request, "aggregation") else "processRequest"
+    holder = request_type(request).script_holder
     script = part(request, holder, "evalscript")
     if not isinstance(script, str) or not script.endswith(".js") or "\n" in script or _is_template(script):
         return request, None

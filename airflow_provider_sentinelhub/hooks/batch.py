@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -14,18 +12,21 @@ from airflow_provider_sentinelhub.hooks.scripts import with_script_placed
 from airflow_provider_sentinelhub.hooks.sentinel_hub import SentinelHubHook
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from datetime import datetime
+
     import pyarrow as pa
 
-    from airflow_provider_sentinelhub.artifacts.input_size import InputSize
-    from airflow_provider_sentinelhub.artifacts.report import FeatureReport
-    from airflow_provider_sentinelhub.artifacts.results import BatchResults
-    from airflow_provider_sentinelhub.artifacts.storage import Storage
-    from airflow_provider_sentinelhub.client.batch import BatchApi, Goal
-    from airflow_provider_sentinelhub.client.estimate import Estimate
-    from airflow_provider_sentinelhub.client.intent import Intent
-    from airflow_provider_sentinelhub.client.models.answers import BatchTask
-    from airflow_provider_sentinelhub.client.submission import Before, Search
-    from airflow_provider_sentinelhub.client.watch import Watch
+    from airflow_provider_sentinelhub.artifacts.features.size import InputSize
+    from airflow_provider_sentinelhub.artifacts.report.report import FeatureReport
+    from airflow_provider_sentinelhub.artifacts.results.base import BatchResults
+    from airflow_provider_sentinelhub.artifacts.storage.storage import Storage
+    from airflow_provider_sentinelhub.client.costs.estimate import Estimate
+    from airflow_provider_sentinelhub.client.lifecycle.answers import BatchTask
+    from airflow_provider_sentinelhub.client.lifecycle.intent import Intent
+    from airflow_provider_sentinelhub.client.lifecycle.spec import Goal, TaskApiSpec
+    from airflow_provider_sentinelhub.client.lifecycle.submission import Before, Search
+    from airflow_provider_sentinelhub.client.lifecycle.watch import Watch
 
 
 class SentinelHubBatchHook(SentinelHubHook):
@@ -48,11 +49,11 @@ class SentinelHubBatchHook(SentinelHubHook):
         gcp_conn_id: str | None = None,
         **kwargs: Any,
     ) -> None:
-        from airflow_provider_sentinelhub.client.batch import APIS
+        from airflow_provider_sentinelhub.client.apis.registry import TASK_APIS
 
         super().__init__(sentinelhub_conn_id, **kwargs)
-        checks.one_of("api", api, tuple(APIS))
-        self.api: BatchApi = APIS[api]
+        checks.one_of("api", api, tuple(TASK_APIS))
+        self.api: TaskApiSpec = TASK_APIS[api]
         """The API."""
         self.aws_conn_id = aws_conn_id
         self.gcp_conn_id = gcp_conn_id
@@ -68,7 +69,7 @@ class SentinelHubBatchHook(SentinelHubHook):
         :raises NotFound: There is none.
         """
         checks.id_of("batch_task_id", task_id, "batch task")
-        return self.send(self.api.get(task_id))
+        return self.send(self.api.calls.get(task_id))
 
     def prepare(self, request: Any) -> dict[str, Any]:
         """
@@ -143,7 +144,7 @@ class SentinelHubBatchHook(SentinelHubHook):
             one. Default: never.
         :param adopt_ended: Whether a task that has ended can be that of this intent: not of one that is new.
         """
-        from airflow_provider_sentinelhub.client.submission import Before, nothing_older, search
+        from airflow_provider_sentinelhub.client.lifecycle.submission import Before, nothing_older, search
 
         return self.sender.run(
             search(
@@ -168,7 +169,7 @@ class SentinelHubBatchHook(SentinelHubHook):
         :param since: Moment before which no task of this task instance can have been created.
         :param others: What the search found that is not it.
         """
-        from airflow_provider_sentinelhub.client.submission import create
+        from airflow_provider_sentinelhub.client.lifecycle.submission import create
 
         body = with_script_placed(self, body, intent)
         complete, secrets = self.with_credentials(body)
@@ -177,15 +178,15 @@ class SentinelHubBatchHook(SentinelHubHook):
         except InvalidRequest as e:
             raise credentials.explained(e, self.aws_conn_id, self.gcp_conn_id) from None
 
-    def restarts_of(self, original: BatchTask) -> list[BatchTask]:
+    def reruns_of(self, original: BatchTask) -> list[BatchTask]:
         """
         Return the tasks that ran failed features of a task again, in the order in which they were created.
 
         :param original: The task.
         """
-        from airflow_provider_sentinelhub.client.submission import restarts_of
+        from airflow_provider_sentinelhub.client.lifecycle.submission import reruns_of
 
-        return self.sender.run(restarts_of(self.api, original))
+        return self.sender.run(reruns_of(self.api, original))
 
     def act(self, task: BatchTask, goal: Goal) -> BatchTask:
         """
@@ -194,7 +195,7 @@ class SentinelHubBatchHook(SentinelHubHook):
         :param task: The task as last seen.
         :param goal: What is wanted of it.
         """
-        from airflow_provider_sentinelhub.client.procedures import act
+        from airflow_provider_sentinelhub.client.lifecycle.procedures import act
 
         self._is_acting = True
         task = self.sender.run(act(self.api, task, goal))
@@ -208,7 +209,7 @@ class SentinelHubBatchHook(SentinelHubHook):
 
         :param task_id: Its id.
         """
-        from airflow_provider_sentinelhub.client.procedures import stop
+        from airflow_provider_sentinelhub.client.lifecycle.procedures import stop
 
         checks.id_of("batch_task_id", task_id, "batch task")
         return self.sender.run(stop(self.api, task_id, action_on_its_way=self._is_acting))
@@ -222,8 +223,8 @@ class SentinelHubBatchHook(SentinelHubHook):
         :param watch: How often to look, how long, and what it may cost.
         :raises ApiError: A step was refused, or looking failed for so long that waiting on makes no sense.
         """
-        from airflow_provider_sentinelhub.client.batch import Step
         from airflow_provider_sentinelhub.client.errors import ApiError
+        from airflow_provider_sentinelhub.client.lifecycle.spec import NextStep
 
         just_read: BatchTask | None = task
         while True:
@@ -237,7 +238,7 @@ class SentinelHubBatchHook(SentinelHubHook):
             else:
                 if line := watch.saw(task):
                     self.log.info(line)
-                if self.api.next_step(task, goal) is Step.FINISH or watch.is_over_budget(task):
+                if self.api.next_step(task, goal) is NextStep.FINISH or watch.is_over_budget(task):
                     return task
             # After the look, so that a task which ended in time is never called late.
             if watch.is_late:
@@ -248,7 +249,7 @@ class SentinelHubBatchHook(SentinelHubHook):
     @cached_property
     def storage(self) -> Storage:
         """The bucket, with the credentials of the connections."""
-        from airflow_provider_sentinelhub.artifacts.storage import Storage
+        from airflow_provider_sentinelhub.artifacts.storage.storage import Storage
         from airflow_provider_sentinelhub.hooks import connections
 
         if self.gcp_conn_id is not None:
@@ -260,21 +261,21 @@ class SentinelHubBatchHook(SentinelHubHook):
     @cached_property
     def results(self) -> BatchResults:
         """What the API's tasks leave in the bucket."""
-        from airflow_provider_sentinelhub.artifacts.results import results_of
+        from airflow_provider_sentinelhub.artifacts.results.registry import results_of
 
         return results_of(self.api, self.storage)
 
-    def report(self, task: BatchTask, restarts: Sequence[BatchTask] = ()) -> FeatureReport:
+    def report(self, task: BatchTask, reruns: Sequence[BatchTask] = ()) -> FeatureReport:
         """
         Read what became of every feature, and write the full table as Parquet beside the results.
 
         :param task: The task.
-        :param restarts: The tasks that ran again what it lost, in the order in which they ran: the report is that of
+        :param reruns: The tasks that ran again what it lost, in the order in which they ran: the report is that of
             all of them.
         :raises ArtifactMissing: There is nothing to report on.
         :raises ArtifactCorrupt: It cannot be read.
         """
-        return self.results.report((task, *restarts))
+        return self.results.report((task, *reruns))
 
     def request_for_failed(
         self, tasks: Sequence[BatchTask], body: Mapping[str, Any], *, only_after_progress: bool
@@ -290,18 +291,18 @@ class SentinelHubBatchHook(SentinelHubHook):
         :raises ArtifactMissing: What lies in the bucket is older than the task's end.
         :raises StorageUnavailable: The bucket cannot be read or written.
         """
-        from airflow_provider_sentinelhub.client.estimate import MINIMUM_PU
+        from airflow_provider_sentinelhub.client.costs.estimate import MINIMUM_PU
 
-        retry = self.results.prepare_retry(tasks, only_after_progress=only_after_progress)
-        if retry is None:
+        rerun = self.results.prepare_rerun(tasks, only_after_progress=only_after_progress)
+        if rerun is None:
             return None
         self.log.info(
             "Features that are run again, alone: %d, for %g PU or more. The tasks before cost %.1f PU",
-            retry.features,
+            rerun.features,
             MINIMUM_PU,
             sum(task.cost_pu or 0.0 for task in tasks),
         )
-        return self.api.retry(body, retry)
+        return self.api.rerun(body, rerun)
 
     def failed_features(self, report_url: str, *, limit: int = 1000) -> list[dict[str, Any]]:
         """
@@ -311,7 +312,7 @@ class SentinelHubBatchHook(SentinelHubHook):
         :param limit: How many at most: what is returned may go through an XCom.
         :raises ArtifactMissing: There is no such table.
         """
-        from airflow_provider_sentinelhub.artifacts.failed import failed_features
+        from airflow_provider_sentinelhub.artifacts.report.failed import failed_features
 
         return failed_features(self.storage, report_url, limit=limit)
 
@@ -324,7 +325,7 @@ class SentinelHubBatchHook(SentinelHubHook):
         :raises ArtifactMissing: There is no such table.
         :raises InvalidParameter: It is another table, such as the report's.
         """
-        from airflow_provider_sentinelhub.artifacts.tables import load_table
+        from airflow_provider_sentinelhub.artifacts.statistics.tables import load_table
 
         return load_table(self.storage, statistics_url, columns)
 

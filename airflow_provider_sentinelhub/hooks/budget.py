@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from airflow_provider_sentinelhub.client.errors import BudgetExceeded, SentinelHubError
@@ -12,11 +11,13 @@ from airflow_provider_sentinelhub.hooks.outcome import result_so_far
 from airflow_provider_sentinelhub.hooks.scripts import with_script
 
 if TYPE_CHECKING:
-    from airflow_provider_sentinelhub.artifacts.input_size import InputSize
-    from airflow_provider_sentinelhub.artifacts.statistics.places import Place
-    from airflow_provider_sentinelhub.client.estimate import Estimate
-    from airflow_provider_sentinelhub.client.extent import Extent
-    from airflow_provider_sentinelhub.client.models.answers import BatchTask
+    from collections.abc import Mapping, Sequence
+
+    from airflow_provider_sentinelhub.artifacts.features.size import InputSize
+    from airflow_provider_sentinelhub.artifacts.statistics.geometries import Place
+    from airflow_provider_sentinelhub.client.costs.estimate import Estimate
+    from airflow_provider_sentinelhub.client.lifecycle.answers import BatchTask
+    from airflow_provider_sentinelhub.client.requests.extent import Extent
     from airflow_provider_sentinelhub.hooks.batch import SentinelHubBatchHook
     from airflow_provider_sentinelhub.hooks.sentinel_hub import SentinelHubHook
     from airflow_provider_sentinelhub.hooks.statistical import SentinelHubStatisticalHook
@@ -63,9 +64,7 @@ def estimate(hook: SentinelHubBatchHook, task: BatchTask) -> Estimate:
     :param hook: Reads the bucket.
     :param task: The task.
     """
-    from airflow_provider_sentinelhub.client.estimate import estimate_cost
-
-    return estimate_cost(with_script(hook, task.request), hook.results.pixel_counts(task))
+    return hook.api.estimate(with_script(hook, task.request), hook.results.pixel_counts(task))
 
 
 def tell_size(body: Mapping[str, Any], measured: InputSize | None = None) -> None:
@@ -122,8 +121,6 @@ def check_start(hook: SentinelHubBatchHook, task: BatchTask, max_pu: float | str
 
 def _is_large(hook: SentinelHubBatchHook, task: BatchTask) -> bool | None:
     """Say whether a task may be too large to be started by mistake; ``None`` where nobody has read its features."""
-    from airflow_provider_sentinelhub.client.estimate import estimate_cost
-
     intent = hook.api.intent_of(task)
     if intent is not None and intent.round:
         # A part of a task that was let through.
@@ -133,16 +130,16 @@ def _is_large(hook: SentinelHubBatchHook, task: BatchTask) -> bool | None:
     if features is None:
         return None
     side = math.ceil(math.sqrt(features.pixels / max(features.features, 1)))
-    pu = estimate_cost(task.request, [(side, side, features.features)]).pu
+    pu = hook.api.estimate(task.request, [(side, side, features.features)]).pu
     km2 = 0.0 if features.extent is None else features.extent.km2
     return pu * _MARGIN > LARGE_PU or km2 > LARGE_KM2
 
 
 def _tiles(request: Mapping[str, Any]) -> InputSize | None:
     """Estimate the tiles of a request; ``None`` where it cannot be read."""
-    from airflow_provider_sentinelhub.artifacts.input_size import InputSize
+    from airflow_provider_sentinelhub.artifacts.features.size import InputSize
     from airflow_provider_sentinelhub.client.preflight.area import Area, grid_of
-    from airflow_provider_sentinelhub.client.preflight.findings import is_number, part
+    from airflow_provider_sentinelhub.client.requests.findings import is_number, part
 
     grid, extent = grid_of(request), Area.of(request, *_BATCH_BOUNDS).extent
     resolution = part(request, "input", "resolution")
@@ -163,10 +160,10 @@ def check_budget(
     :param task: The task.
     :param max_pu: Processing units it may cost at most, as the operator says; ``None`` for the connection's, and where
         that has none, for anything that is not unusually large.
-    :param spent_pu: How many of them were spent already, by the tasks it is a restart of.
+    :param spent_pu: How many of them were spent already, by the tasks it is a rerun of.
     :raises BudgetExceeded: It would; it was not started.
     """
-    from airflow_provider_sentinelhub.client.estimate import MINIMUM_PU
+    from airflow_provider_sentinelhub.client.costs.estimate import MINIMUM_PU
 
     limit, extent = limit_of(hook, max_pu), _extent(hook, task)
     try:
@@ -216,14 +213,13 @@ def check_budget_of_places(
         where that has none, for anything that is not unusually large.
     :raises BudgetExceeded: They would; nothing was asked.
     """
-    from airflow_provider_sentinelhub.artifacts.statistics.places import BOUNDS, pixel_counts
-    from airflow_provider_sentinelhub.client.estimate import estimate_cost
-    from airflow_provider_sentinelhub.client.extent import Extent
+    from airflow_provider_sentinelhub.artifacts.statistics.geometries import BOUNDS, pixel_counts
     from airflow_provider_sentinelhub.client.preflight.area import Area
+    from airflow_provider_sentinelhub.client.requests.extent import Extent
 
     areas = (Area.of(place.request(body), *BOUNDS).extent for place in places)
     extent = Extent.of_all(area for area in areas if area is not None)
-    found = estimate_cost(body, pixel_counts(body, places))
+    found = hook.api.estimate(body, pixel_counts(body, places))
     limit = limit_of(hook, max_pu)
     where = "" if extent is None else f" Area: {extent.text()}."
     them = "1 geometry" if len(places) == 1 else f"{len(places)} geometries"

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 from airflow_provider_sentinelhub.client.errors import InvalidParameter
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 ON_PARTIAL = ("fail", "warn")
-ON_PARTIAL_WITH_RESTART = (*ON_PARTIAL, "restart", "restart_then_warn")
+ON_PARTIAL_WITH_RERUN = (*ON_PARTIAL, "rerun", "rerun_then_warn")
 
 
 def is_literal(value: object) -> bool:
@@ -103,8 +106,8 @@ def rendered(**given: object) -> None:
     :param given: What was given, by name.
     :raises InvalidParameter: Some are; names each.
     """
-    from airflow_provider_sentinelhub.client.preflight.findings import Findings
     from airflow_provider_sentinelhub.client.preflight.templates import unrendered
+    from airflow_provider_sentinelhub.client.requests.findings import Findings
 
     Findings.of(found for name, value in given.items() for found in unrendered(value, name)).raise_errors()
 

@@ -5,24 +5,25 @@ from __future__ import annotations
 import base64
 import json
 import threading
-from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_sentinelhub.client.auth import ClientCredentials
-from airflow_provider_sentinelhub.client.deployments import ServiceAddress
 from airflow_provider_sentinelhub.client.errors import InvalidConfiguration, InvalidParameter
+from airflow_provider_sentinelhub.client.http.auth import ClientCredentials
+from airflow_provider_sentinelhub.client.http.deployments import ServiceAddress
 from airflow_provider_sentinelhub.hooks import checks
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from airflow.sdk import Connection
     from boto3.session import Session  # type: ignore[import-untyped]
     from botocore.credentials import RefreshableCredentials
 
-    from airflow_provider_sentinelhub.artifacts.storage import StorageKeys, StorageOptions
-    from airflow_provider_sentinelhub.client.deployments import Deployment
+    from airflow_provider_sentinelhub.artifacts.storage.storage import StorageKeys, StorageOptions
+    from airflow_provider_sentinelhub.client.http.deployments import Deployment
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +181,7 @@ def aws_storage_options(facts: ConnectionFacts) -> StorageOptions:
     from airflow.providers.amazon.aws.utils.connection_wrapper import AwsConnectionWrapper
     from botocore.credentials import RefreshableCredentials
 
-    from airflow_provider_sentinelhub.artifacts.storage import StorageOptions
+    from airflow_provider_sentinelhub.artifacts.storage.storage import StorageOptions
 
     connection = AwsConnectionWrapper.from_connection_metadata(
         facts.conn_id, facts.login or None, facts.password or None, facts.extra
@@ -228,7 +229,7 @@ class _RenewedKeys:
     credentials: RefreshableCredentials = field(repr=False)
 
     def __call__(self) -> StorageKeys:
-        from airflow_provider_sentinelhub.artifacts.storage import StorageKeys
+        from airflow_provider_sentinelhub.artifacts.storage.storage import StorageKeys
 
         frozen = self.credentials.get_frozen_credentials()
         return StorageKeys(frozen.access_key, frozen.secret_key, frozen.token)
@@ -286,7 +287,7 @@ def gcs_storage_options(facts: ConnectionFacts) -> StorageOptions:
 
     :param facts: A ``google_cloud_platform`` connection.
     """
-    from airflow_provider_sentinelhub.artifacts.storage import StorageOptions
+    from airflow_provider_sentinelhub.artifacts.storage.storage import StorageOptions
 
     return StorageOptions(service_account_key=json.dumps(gcs_key(facts)))
 

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_sentinelhub.client.errors import InvalidConfiguration, InvalidRequest
 
 if TYPE_CHECKING:
-    from airflow_provider_sentinelhub.client.batch import BatchApi
-    from airflow_provider_sentinelhub.client.deployments import Deployment
+    from airflow_provider_sentinelhub.client.http.deployments import Deployment
+    from airflow_provider_sentinelhub.client.lifecycle.spec import TaskApiSpec
 
 
 def with_credentials(
-    api: BatchApi,
+    api: TaskApiSpec,
     body: Mapping[str, Any],
     aws_conn_id: str | None,
     gcp_conn_id: str | None,
@@ -47,14 +47,14 @@ def with_credentials(
     return complete, tuple(secrets)
 
 
-def without_credentials(api: BatchApi, request: Mapping[str, Any]) -> dict[str, Any]:
+def without_credentials(api: TaskApiSpec, request: Mapping[str, Any]) -> dict[str, Any]:
     """
     Return a copy of a request as the service describes it, without masked credentials and without its tag.
 
     :param api: The API.
     :param request: ``request`` of a task.
     """
-    from airflow_provider_sentinelhub.artifacts.preflight import SECRET_FIELDS
+    from airflow_provider_sentinelhub.artifacts.results.preflight import SECRET_FIELDS
 
     body = copy.deepcopy(api.untagged(request))
     for path in api.storages:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from airflow_provider_sentinelhub.client.errors import NotFound
 
 if TYPE_CHECKING:
-    from airflow_provider_sentinelhub.client.models.answers import BatchTask
+    from airflow_provider_sentinelhub.client.lifecycle.answers import BatchTask
     from airflow_provider_sentinelhub.hooks.batch import SentinelHubBatchHook
 
 log = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ def get_even_deleted(
     :returns: The task; one that was deleted has the status DELETED.
     :raises NotFound: It was deleted, or never was, and nobody said where its results lie.
     """
-    from airflow_provider_sentinelhub.client.models.answers import BatchTask
+    from airflow_provider_sentinelhub.client.lifecycle.answers import BatchTask
 
     try:
         return hook.get(task_id)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from airflow.sdk.exceptions import AirflowFailException
 
@@ -17,6 +17,9 @@ from airflow_provider_sentinelhub.client.errors import (
     TaskError,
     UnexpectedAnswer,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 UNSEEN = (AuthenticationError, PermissionDenied, UnexpectedAnswer, InvalidConfiguration)
 """Errors that keep us from looking at a remote task, and that somebody may be mending."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,11 +16,13 @@ from airflow_provider_sentinelhub.client.errors import (
 )
 
 if TYPE_CHECKING:
-    from airflow_provider_sentinelhub.artifacts.feature_writer import Size, WrittenGeoPackage
-    from airflow_provider_sentinelhub.artifacts.features import Batch, Columns
-    from airflow_provider_sentinelhub.artifacts.input_size import InputSize
-    from airflow_provider_sentinelhub.artifacts.storage import Storage
-    from airflow_provider_sentinelhub.client.batch import BatchApi
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from airflow_provider_sentinelhub.artifacts.features.features import Batch, Columns
+    from airflow_provider_sentinelhub.artifacts.features.size import InputSize
+    from airflow_provider_sentinelhub.artifacts.features.writer import Size, WrittenGeoPackage
+    from airflow_provider_sentinelhub.artifacts.storage.storage import Storage
+    from airflow_provider_sentinelhub.client.lifecycle.spec import TaskApiSpec
 
 _OPT_OUT = "If the service takes the file as it is, switch this check off with check_features=False."
 # A Shapefile is several files; without the others it can be read, but names and places may be lost.
@@ -55,7 +56,7 @@ class Buckets:
         return self._open[scheme]
 
     def _opened(self, scheme: str) -> Storage:
-        from airflow_provider_sentinelhub.artifacts.storage import Storage
+        from airflow_provider_sentinelhub.artifacts.storage.storage import Storage
         from airflow_provider_sentinelhub.hooks import connections
 
         if scheme not in {"s3", "gs"}:
@@ -83,7 +84,7 @@ class MadeGeoPackage:
     layers: tuple[int, ...]
 
 
-def check_input(api: BatchApi, buckets: Buckets, body: Mapping[str, Any]) -> InputSize | None:
+def check_input(api: TaskApiSpec, buckets: Buckets, body: Mapping[str, Any]) -> InputSize | None:
     """
     Check the GeoPackage a request names, before anything is sent; a request without one passes.
 
@@ -96,9 +97,9 @@ def check_input(api: BatchApi, buckets: Buckets, body: Mapping[str, Any]) -> Inp
     :raises InvalidParameter: Everything that is wrong with it, with the names of features.
     :raises StorageUnavailable: The bucket cannot be read.
     """
-    from airflow_provider_sentinelhub.artifacts.feature_problems import error_of
-    from airflow_provider_sentinelhub.artifacts.geopackage import MAX_BYTES
-    from airflow_provider_sentinelhub.artifacts.input_check import check_input_features, measure_input_features
+    from airflow_provider_sentinelhub.artifacts.features.problems import error_of
+    from airflow_provider_sentinelhub.artifacts.geopackage.geopackage import MAX_BYTES
+    from airflow_provider_sentinelhub.artifacts.results.registry import RESULTS
 
     url = api.features_url(body)
     if url is None:
@@ -107,9 +108,9 @@ def check_input(api: BatchApi, buckets: Buckets, body: Mapping[str, Any]) -> Inp
         path = Path(folder) / url.rpartition("/")[2]
         with _naming(f"input.features.{url.partition(':')[0]}.url", url):
             buckets.of(url).download(url, path, max_bytes=MAX_BYTES)
-        if problems := check_input_features(api, path, body):
+        if problems := RESULTS[api.key].check_features(path, body):
             raise error_of(path, problems, last=_OPT_OUT)
-        return measure_input_features(api, path, body)
+        return RESULTS[api.key].measure_features(path, body)
 
 
 def make_input(
@@ -137,8 +138,8 @@ def make_input(
     :raises InvalidParameter: Everything that is wrong with the features, with their names; nothing is uploaded then.
     :raises StorageUnavailable: The bucket cannot be written, or this machine has no room.
     """
-    from airflow_provider_sentinelhub.artifacts.feature_writer import write_geopackages
-    from airflow_provider_sentinelhub.artifacts.location import Location
+    from airflow_provider_sentinelhub.artifacts.features.writer import write_geopackages
+    from airflow_provider_sentinelhub.artifacts.storage.location import Location
 
     location = Location.parse(url)
     name = location.key.rpartition("/")[2]
@@ -166,7 +167,7 @@ def make_input(
 @contextmanager
 def _naming(name: str, url: str) -> Iterator[None]:
     """Say which parameter names an object or a bucket that does not exist, which no retry mends."""
-    from airflow_provider_sentinelhub.artifacts.storage_errors import is_missing_bucket
+    from airflow_provider_sentinelhub.artifacts.storage.errors import is_missing_bucket
 
     try:
         yield
@@ -183,8 +184,8 @@ def _naming(name: str, url: str) -> Iterator[None]:
 
 
 def _problem(written: tuple[WrittenGeoPackage, ...]) -> InvalidParameter | None:
-    from airflow_provider_sentinelhub.artifacts.feature_check import check_geopackage, check_names_across
-    from airflow_provider_sentinelhub.artifacts.feature_problems import error_of
+    from airflow_provider_sentinelhub.artifacts.features.check import check_geopackage, check_names_across
+    from airflow_provider_sentinelhub.artifacts.features.problems import error_of
 
     for file in written:
         if problems := check_geopackage(file.path):
@@ -197,7 +198,7 @@ def _problem(written: tuple[WrittenGeoPackage, ...]) -> InvalidParameter | None:
 def _repaired(
     written: tuple[WrittenGeoPackage, ...], folder: Path, name: str, size: Size | None
 ) -> tuple[WrittenGeoPackage, ...]:
-    from airflow_provider_sentinelhub.artifacts.feature_repair import repair_geopackages
+    from airflow_provider_sentinelhub.artifacts.features.repair import repair_geopackages
 
     mended = folder / "mended"
     mended.mkdir()
@@ -224,7 +225,7 @@ def from_urls(
     :param close_rings: Close rings that do not end where they begin. Default: they are an error.
     :raises InvalidParameter: There is no such file, or it cannot be read.
     """
-    from airflow_provider_sentinelhub.artifacts.feature_sources import from_file
+    from airflow_provider_sentinelhub.artifacts.features.sources import from_file
 
     for given in urls:
         url = _file_url(given)
@@ -239,7 +240,7 @@ def from_urls(
 
 
 def _file_url(given: str) -> str:
-    from airflow_provider_sentinelhub.artifacts.location import Location
+    from airflow_provider_sentinelhub.artifacts.storage.location import Location
 
     if "://" not in given and not given.startswith("/"):
         rule = "must be a URL (s3://, gs:// or file:///) or an absolute path"

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_sentinelhub.client.errors import InvalidParameter
 
 if TYPE_CHECKING:
-    from airflow_provider_sentinelhub.artifacts.features import Batch, Columns
+    from collections.abc import Iterator
+
+    from airflow_provider_sentinelhub.artifacts.features.features import Batch, Columns
 
 _ROWS = 2_000
 
@@ -35,7 +36,7 @@ def from_sql(
     :param close_rings: Close rings that do not end where they begin. Default: they are an error.
     :raises InvalidParameter: There is no such connection, it is not that of a database, or the query is wrong.
     """
-    from airflow_provider_sentinelhub.artifacts.feature_sources import from_rows
+    from airflow_provider_sentinelhub.artifacts.features.sources import from_rows
 
     with closing(_database(conn_id)) as connection, _naming_query(sql), _cursor(connection) as cursor:
         cursor.arraysize = _ROWS

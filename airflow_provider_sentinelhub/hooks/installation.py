@@ -14,7 +14,7 @@ import uuid
 
 from airflow.sdk import Variable
 
-from airflow_provider_sentinelhub.client.intent import INSTALLATION_CHARS
+from airflow_provider_sentinelhub.client.lifecycle.intent import INSTALLATION_CHARS
 
 PREFIX = "sentinelhub_installation:"
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -19,19 +18,16 @@ from airflow_provider_sentinelhub.client.errors import (
 from airflow_provider_sentinelhub.hooks.deleted import DELETED
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from airflow.sdk import Context
 
-    from airflow_provider_sentinelhub.artifacts.report import FeatureReport
-    from airflow_provider_sentinelhub.client.models.answers import BatchTask
+    from airflow_provider_sentinelhub.artifacts.report.report import FeatureReport
+    from airflow_provider_sentinelhub.client.lifecycle.answers import BatchTask
     from airflow_provider_sentinelhub.hooks.batch import SentinelHubBatchHook
 
 log = logging.getLogger(__name__)
 
-# What starts a task again that was stopped, by whomever.
-_STARTS_AGAIN = {
-    "batch-v2": "SentinelHubRestartFailedOperator",
-    "batch-statistical": "SentinelHubRestartFailedBatchStatisticalOperator",
-}
 # Why a task was stopped, and what to do then.
 _STOPPED_BECAUSE = {
     "USER_ACTION": (
@@ -42,14 +38,14 @@ _STOPPED_BECAUSE = {
         "by the service, because the account ran out of processing units",
         (
             "It can be started again after 60 minutes, when units are back; on_out_of_pu='wait' and, up to "
-            "max_restarts times, on_partial='restart' wait for both."
+            "max_reruns times, on_partial='rerun' wait for both."
         ),
     ),
     "UNHEALTHY": (
         "by the service, because too many features failed",
         (
-            "It can be started again when the service's lock is over; on_partial='restart' does so, up to "
-            "max_restarts times."
+            "It can be started again when the service's lock is over; on_partial='rerun' does so, up to "
+            "max_reruns times."
         ),
     ),
 }
@@ -106,7 +102,7 @@ def published(context: Context) -> Iterator[None]:
 @dataclass(frozen=True, slots=True)
 class GivenUp:
     """
-    A restart that was not carried through.
+    A rerun that was not carried through.
 
     :param task_id: Its id.
     :param why: What stood in its way.
@@ -116,7 +112,7 @@ class GivenUp:
     why: str
 
 
-def with_restarts(hook: SentinelHubBatchHook, task: BatchTask) -> tuple[BatchTask, ...]:
+def with_reruns(hook: SentinelHubBatchHook, task: BatchTask) -> tuple[BatchTask, ...]:
     """
     Return a task and those that have run again what it lost, in order: what is reported on a task is true of all.
 
@@ -125,7 +121,7 @@ def with_restarts(hook: SentinelHubBatchHook, task: BatchTask) -> tuple[BatchTas
     """
     if task.status not in hook.api.answered or task.status == DELETED:
         return (task,)
-    return (task, *(each for each in hook.restarts_of(task) if each.status in hook.api.answered))
+    return (task, *(each for each in hook.reruns_of(task) if each.status in hook.api.answered))
 
 
 def conclude(
@@ -141,18 +137,18 @@ def conclude(
 
     :param hook: Reads the bucket.
     :param tasks: The original task, then the others in order.
-    :param on_partial: ``fail`` or ``warn`` when the task is DONE but some features failed; ``restart`` is ``fail``
-        here, and ``restart_then_warn`` is ``warn``: it is asked for when restarts are over.
-    :param given_up: A restart after them that was not carried through; what it delivered counts.
+    :param on_partial: ``fail`` or ``warn`` when the task is DONE but some features failed; ``rerun`` is ``fail``
+        here, and ``rerun_then_warn`` is ``warn``: it is asked for when reruns are over.
+    :param given_up: A rerun after them that was not carried through; what it delivered counts.
     :param advice: What can still be done.
     :returns: ``task_id`` of the original, ``task_ids`` of all, ``outcome``, ``status``, ``cost_pu`` and what
-        :meth:`~airflow_provider_sentinelhub.artifacts.report.FeatureReport.to_dict` says.
+        :meth:`~airflow_provider_sentinelhub.artifacts.report.report.FeatureReport.to_dict` says.
     :raises TaskFailed: The service gave the task up. This error and the next two hold in ``result`` what would have
         been returned.
     :raises TaskStopped: It was stopped.
     :raises FeaturesFailed: Some features failed, and ``on_partial`` is ``fail``; or all did.
     """
-    from airflow_provider_sentinelhub.artifacts.report import Outcome, outcome_of
+    from airflow_provider_sentinelhub.artifacts.report.report import Outcome, outcome_of
 
     tasks, task = list(tasks), tasks[-1]
     if task.was_skipped:
@@ -173,7 +169,7 @@ def conclude(
         return _result(tasks, task.status, report)
     outcome = outcome_of(task.status, report)
     if report is not None and outcome is not Outcome.DONE:
-        fails = on_partial in {"fail", "restart"} or outcome is Outcome.FAILED
+        fails = on_partial in {"fail", "rerun"} or outcome is Outcome.FAILED
         said = _naming(hook, advice.failed if fails else advice.accepted)
         message = _features_message(tasks, report, given_up, said)
         if fails:
@@ -227,24 +223,24 @@ def _report(hook: SentinelHubBatchHook, tasks: list[BatchTask], *, is_answered: 
 
 
 def _naming(hook: SentinelHubBatchHook, advice: str) -> str:
-    return advice.replace("{operator}", _STARTS_AGAIN[hook.api.key])
+    return advice.replace("{operator}", hook.api.start_operator)
 
 
 def _features_message(tasks: list[BatchTask], report: FeatureReport, given_up: GivenUp | None, advice: str) -> str:
-    from airflow_provider_sentinelhub.artifacts.causes import CauseKind
+    from airflow_provider_sentinelhub.artifacts.report.causes import CauseKind
 
     lost = report.total - report.delivered - report.no_data
     names = ", ".join(report.failed_names[:_NAMED])
     more = f" and {report.failed - _NAMED} more" if report.failed > _NAMED else ""
     count = len(tasks) - 1
-    restarts = f" after {count} restart{'s' * (count > 1)}" if count else ""
+    reruns = f" after {count} rerun{'s' * (count > 1)}" if count else ""
     fails_again = report.failed == lost and all(group.kind is CauseKind.PERMANENT for group in report.error_groups)
     said = _FAIL_AGAIN if fails_again else advice
     fix = f" {said}" if said else ""
     if given_up is not None:
-        fix = f"\nThe last restart was given up: {given_up.why}\nAn operator that restarts goes on from there."
+        fix = f"\nThe last rerun was given up: {given_up.why}\nAn operator that reruns goes on from there."
     return (
-        f"Task {tasks[0].id} is {tasks[0].status}, but{restarts} {lost} of {report.total} features were not delivered "
+        f"Task {tasks[0].id} is {tasks[0].status}, but{reruns} {lost} of {report.total} features were not delivered "
         f"({report.failed} failed, {report.undelivered} undelivered, {report.pending} pending, "
         f"{report.unknown} unknown){': ' + names + more if names else ''}.\n{_groups(report)}\n"
         f"All features: {report.report_url}.{fix}"

@@ -23,7 +23,7 @@ from airflow_provider_sentinelhub.client.errors import SentinelHubError, Service
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from airflow_provider_sentinelhub.client.models.answers import BatchTask
+    from airflow_provider_sentinelhub.client.lifecycle.answers import BatchTask
     from airflow_provider_sentinelhub.hooks.batch import SentinelHubBatchHook
 
 log = logging.getLogger(__name__)
@@ -131,13 +131,13 @@ class OwedStop:
 
         :param value: Value of the Variable.
         """
-        from airflow_provider_sentinelhub.client.batch import APIS
+        from airflow_provider_sentinelhub.client.apis.registry import TASK_APIS
 
         try:
             found = cls(**json.loads(str(value)))
         except (ValueError, TypeError):
             return None
-        is_readable = found.api in APIS and isinstance(found.map_index, int)
+        is_readable = found.api in TASK_APIS and isinstance(found.map_index, int)
         return found if is_readable and all(isinstance(text, str) for text in found.names) else None
 
     @property

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -17,8 +16,10 @@ from airflow_provider_sentinelhub.client.text import one_line
 from airflow_provider_sentinelhub.hooks.budget import tell_size
 
 if TYPE_CHECKING:
-    from airflow_provider_sentinelhub.artifacts.storage import Storage
-    from airflow_provider_sentinelhub.client.preflight.findings import Finding
+    from collections.abc import Iterator, Mapping
+
+    from airflow_provider_sentinelhub.artifacts.storage.storage import Storage
+    from airflow_provider_sentinelhub.client.requests.findings import Finding
     from airflow_provider_sentinelhub.hooks.batch import SentinelHubBatchHook
 
 log = logging.getLogger(__name__)
@@ -35,7 +36,7 @@ def check_request(hook: SentinelHubBatchHook, request: Any) -> dict[str, Any]:
     :returns: The JSON to send, without credentials.
     :raises InvalidParameter: Names each field that is wrong, its value, its rule and its fix.
     """
-    from airflow_provider_sentinelhub.artifacts.preflight import examine
+    from airflow_provider_sentinelhub.artifacts.results.preflight import examine
 
     examined = examine(hook.api, request, hook.address.deployment, datetime.now(UTC))
     for warning in examined.findings.warnings:
@@ -58,7 +59,7 @@ def check_buckets(hook: SentinelHubBatchHook, body: Mapping[str, Any]) -> None:
     :raises InvalidConfiguration: Airflow itself may not use the connection.
     :raises StorageUnavailable: A bucket could not be asked; that may pass.
     """
-    from airflow_provider_sentinelhub.client.preflight.findings import Findings
+    from airflow_provider_sentinelhub.client.requests.findings import Findings
 
     found = Findings.of(_ask(hook, body))
     for warning in found.warnings:
@@ -67,8 +68,8 @@ def check_buckets(hook: SentinelHubBatchHook, body: Mapping[str, Any]) -> None:
 
 
 def _ask(hook: SentinelHubBatchHook, body: Mapping[str, Any]) -> Iterator[Finding]:
-    from airflow_provider_sentinelhub.artifacts.bucket_probe import probe_write
-    from airflow_provider_sentinelhub.client.preflight.findings import mapping
+    from airflow_provider_sentinelhub.artifacts.storage.probe import probe_write
+    from airflow_provider_sentinelhub.client.requests.findings import mapping
 
     storage = _storage(hook)
     for path in hook.api.storages:
@@ -125,7 +126,7 @@ def check_writable(storage: Storage, field: str, url: str, conn_id: str | None) 
     :raises InvalidParameter: It said no.
     :raises StorageUnavailable: It could not be asked; that may pass.
     """
-    from airflow_provider_sentinelhub.artifacts.bucket_probe import probe_write
+    from airflow_provider_sentinelhub.artifacts.storage.probe import probe_write
 
     try:
         probe_write(storage, url)
@@ -141,7 +142,7 @@ def _refusal(
 
     :raises StorageUnavailable: It was none: the bucket could not be asked.
     """
-    from airflow_provider_sentinelhub.artifacts.storage_errors import is_refusal
+    from airflow_provider_sentinelhub.artifacts.storage.errors import is_refusal
 
     if isinstance(error, ArtifactMissing):
         return InvalidParameter(field, url, "does not exist", "Write the GeoPackage first, or correct the URL.")
@@ -154,8 +155,8 @@ def _refusal(
 def _check_region(
     hook: SentinelHubBatchHook, body: Mapping[str, Any], path: tuple[str, ...], bucket: Mapping[str, Any]
 ) -> Iterator[Finding]:
-    from airflow_provider_sentinelhub.artifacts.bucket_probe import bucket_region
-    from airflow_provider_sentinelhub.client.preflight.places import region_findings
+    from airflow_provider_sentinelhub.artifacts.storage.probe import bucket_region
+    from airflow_provider_sentinelhub.client.preflight.regions import region_findings
 
     deployment = hook.address.deployment
     if not deployment.region:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from airflow_provider_sentinelhub.client.intent import Intent
+    from collections.abc import Mapping
+
+    from airflow_provider_sentinelhub.client.lifecycle.intent import Intent
     from airflow_provider_sentinelhub.hooks.batch import SentinelHubBatchHook
 
 
@@ -19,11 +20,10 @@ def with_script(hook: SentinelHubBatchHook, request: Any) -> Any:
     :raises InvalidParameter: The script is not there.
     :raises StorageUnavailable: The bucket cannot be read.
     """
-    from airflow_provider_sentinelhub.artifacts import scripts
+    from airflow_provider_sentinelhub.artifacts.storage import evalscripts as scripts
 
-    rule = hook.api.long_script
-    url = None if rule is None else scripts.referred_script(rule, request)
-    return request if rule is None or url is None else scripts.with_script(rule, hook.storage, request, url)
+    url = scripts.referred_script(hook.api, request)
+    return request if url is None else scripts.with_script(hook.api, hook.storage, request, url)
 
 
 def with_script_placed(hook: SentinelHubBatchHook, body: Mapping[str, Any], intent: Intent) -> Mapping[str, Any]:
@@ -35,10 +35,9 @@ def with_script_placed(hook: SentinelHubBatchHook, body: Mapping[str, Any], inte
     :param intent: What it is wanted for.
     :raises StorageUnavailable: The bucket cannot be written.
     """
-    from airflow_provider_sentinelhub.artifacts.scripts import placed_script
+    from airflow_provider_sentinelhub.artifacts.storage.evalscripts import placed_script
 
-    rule = hook.api.long_script
-    placed = None if rule is None else placed_script(rule, body, intent.tag, hook.api.delivery_url(body))
+    placed = placed_script(hook.api, body, intent.tag, hook.api.delivery_url(body))
     if placed is None:
         return body
     hook.storage.upload(placed.text, placed.url)

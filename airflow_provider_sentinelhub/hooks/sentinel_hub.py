@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,11 +12,13 @@ from airflow.sdk import BaseHook
 from airflow_provider_sentinelhub.client.errors import NotFound, SentinelHubError
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     import aiohttp
 
-    from airflow_provider_sentinelhub.client.call import Call
-    from airflow_provider_sentinelhub.client.deployments import ServiceAddress
-    from airflow_provider_sentinelhub.client.transport import AsyncSender, Sender
+    from airflow_provider_sentinelhub.client.http.call import Call
+    from airflow_provider_sentinelhub.client.http.deployments import ServiceAddress
+    from airflow_provider_sentinelhub.client.http.transport import AsyncSender, Sender
     from airflow_provider_sentinelhub.hooks.connections import ConnectionFacts
 
 T = TypeVar("T")
@@ -69,9 +70,9 @@ class SentinelHubHook(BaseHook):
     @cached_property
     def sender(self) -> Sender:
         """Sends Calls, blocking."""
-        from airflow_provider_sentinelhub.client.auth import TokenSource, token_source
-        from airflow_provider_sentinelhub.client.policy import RetryLimits
-        from airflow_provider_sentinelhub.client.transport import Sender
+        from airflow_provider_sentinelhub.client.http.auth import TokenSource, token_source
+        from airflow_provider_sentinelhub.client.http.policy import RetryLimits
+        from airflow_provider_sentinelhub.client.http.transport import Sender
         from airflow_provider_sentinelhub.hooks.connections import client_credentials
 
         tokens = token_source(client_credentials(self.facts, self.address))
@@ -95,17 +96,17 @@ class SentinelHubHook(BaseHook):
         """
         Carry a Call out, e.g. ``hook.send(batch_v2.get(task_id))``.
 
-        :param call: One of the functions in :mod:`airflow_provider_sentinelhub.client.api` builds it.
+        :param call: One of the functions in :mod:`airflow_provider_sentinelhub.client.apis` builds it.
         :raises SentinelHubError: The connection is wrong, or the service said no.
         """
         return self.sender.send(call)
 
     def test_connection(self) -> tuple[bool, str]:
         """Get a token, make one harmless call, and say which step failed and what to do."""
-        from airflow_provider_sentinelhub.client.api import batch_v2
-        from airflow_provider_sentinelhub.client.auth import TokenSource
-        from airflow_provider_sentinelhub.client.policy import RetryLimits
-        from airflow_provider_sentinelhub.client.transport import Sender
+        from airflow_provider_sentinelhub.client.apis.batch_v2 import calls as batch_v2
+        from airflow_provider_sentinelhub.client.http.auth import TokenSource
+        from airflow_provider_sentinelhub.client.http.policy import RetryLimits
+        from airflow_provider_sentinelhub.client.http.transport import Sender
         from airflow_provider_sentinelhub.hooks.connections import client_credentials
 
         # Somebody is looking at a spinner: one quick second try, no more.
@@ -173,9 +174,9 @@ async def _open(sentinelhub_conn_id: str) -> _Shared:
     import asyncio
     import importlib
 
-    from airflow_provider_sentinelhub.client.auth import token_source
-    from airflow_provider_sentinelhub.client.exchanges import open_async_session
-    from airflow_provider_sentinelhub.client.transport import AsyncSender
+    from airflow_provider_sentinelhub.client.http.auth import token_source
+    from airflow_provider_sentinelhub.client.http.exchanges import open_async_session
+    from airflow_provider_sentinelhub.client.http.transport import AsyncSender
     from airflow_provider_sentinelhub.hooks.connections import ConnectionFacts, client_credentials, service_address
 
     # The first import takes so long that other triggers would notice.

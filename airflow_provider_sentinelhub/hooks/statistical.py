@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Container, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -15,10 +14,13 @@ from airflow_provider_sentinelhub.client.errors import InvalidParameter, Invalid
 from airflow_provider_sentinelhub.hooks.sentinel_hub import SentinelHubHook
 
 if TYPE_CHECKING:
-    from airflow_provider_sentinelhub.artifacts.statistics.places import Place
-    from airflow_provider_sentinelhub.artifacts.statistics.run import StatisticalRun
-    from airflow_provider_sentinelhub.client.models.statistical_answers import StatisticalAnswer
-    from airflow_provider_sentinelhub.client.transport import Sender
+    from collections.abc import Callable, Container, Mapping, Sequence
+
+    from airflow_provider_sentinelhub.artifacts.results.statistical import StatisticalRun
+    from airflow_provider_sentinelhub.artifacts.statistics.geometries import Place
+    from airflow_provider_sentinelhub.client.apis.statistical.answers import StatisticalAnswer
+    from airflow_provider_sentinelhub.client.http.transport import Sender
+    from airflow_provider_sentinelhub.client.lifecycle.spec import ApiSpec
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +31,7 @@ _NEWS = 100
 
 
 @dataclass(frozen=True, slots=True)
-class Restarts:
+class Reruns:
     """
     How failed intervals are asked for again.
 
@@ -48,22 +50,29 @@ class SentinelHubStatisticalHook(SentinelHubHook):
     :param sentinelhub_conn_id: The connection.
     """
 
-    def statistics(self, request: Any, *, max_restarts: int = 3, restart_delay: float = 10.0) -> StatisticalAnswer:
+    @property
+    def api(self) -> ApiSpec:
+        """The API."""
+        from airflow_provider_sentinelhub.client.apis.statistical.spec import STATISTICAL
+
+        return STATISTICAL
+
+    def statistics(self, request: Any, *, max_reruns: int = 3, rerun_delay: float = 10.0) -> StatisticalAnswer:
         """
         Return the statistics of one geometry; failed intervals are asked for again.
 
         What failed for good is in :attr:`StatisticalAnswer.failed`: look there before you use the rest.
 
         :param request: The service's own request as a dict, or as JSON text.
-        :param max_restarts: How often a failed interval is asked for again at most.
-        :param restart_delay: Seconds before the first time; doubles each time.
+        :param max_reruns: How often a failed interval is asked for again at most.
+        :param rerun_delay: Seconds before the first time; doubles each time.
         :raises InvalidParameter: Names each field that is wrong, its value, its rule and its fix.
         :raises ApiError: The service said no.
         """
-        from airflow_provider_sentinelhub.client.statistical import ask
+        from airflow_provider_sentinelhub.client.apis.statistical.ask import ask
 
         body = self.prepare(request)
-        return self.sender.run(ask(body, max_restarts=max_restarts, restart_delay=restart_delay))
+        return self.sender.run(ask(body, max_reruns=max_reruns, rerun_delay=rerun_delay))
 
     def prepare(self, request: Any) -> dict[str, Any]:
         """
@@ -74,10 +83,9 @@ class SentinelHubStatisticalHook(SentinelHubHook):
         :param request: The service's own request as a dict, or as JSON text.
         :raises InvalidParameter: Names each field that is wrong, its value, its rule and its fix.
         """
-        from airflow_provider_sentinelhub.artifacts.preflight import examine
-        from airflow_provider_sentinelhub.client.kinds import STATISTICAL
+        from airflow_provider_sentinelhub.artifacts.results.preflight import examine
 
-        examined = examine(STATISTICAL, request, self.address.deployment, datetime.now(UTC))
+        examined = examine(self.api, request, self.address.deployment, datetime.now(UTC))
         for warning in examined.findings.warnings:
             log.warning("%s", warning)
         return examined.accepted()
@@ -104,11 +112,10 @@ class SentinelHubStatisticalHook(SentinelHubHook):
         :param places: The geometries.
         :param finished: Ids of those that were answered.
         """
-        from airflow_provider_sentinelhub.artifacts.statistics.places import pixel_counts
-        from airflow_provider_sentinelhub.client.estimate import estimate_cost
+        from airflow_provider_sentinelhub.artifacts.statistics.geometries import pixel_counts
 
         kept = [place for place in places if place.feature_id in finished]
-        pu = estimate_cost(body, pixel_counts(body, kept)).pu if kept else 0.0
+        pu = self.api.estimate(body, pixel_counts(body, kept)).pu if kept else 0.0
         log.info("%d of %d geometries were answered before, which saves about %.4g PU", len(kept), len(places), pu)
 
     def ask_for_all(
@@ -118,7 +125,7 @@ class SentinelHubStatisticalHook(SentinelHubHook):
         places: Sequence[Place],
         *,
         concurrency: int,
-        restarts: Restarts,
+        reruns: Reruns,
         has_answers: bool,
         stop: threading.Event,
     ) -> None:
@@ -131,13 +138,13 @@ class SentinelHubStatisticalHook(SentinelHubHook):
         :param body: The request, for any geometry.
         :param places: The geometries.
         :param concurrency: How many requests are on their way at a time at most.
-        :param restarts: How failed intervals are asked for again.
+        :param reruns: How failed intervals are asked for again.
         :param has_answers: Whether an earlier attempt may have kept answers with failed intervals.
         :param stop: Set by whoever wants no further request sent.
         :raises ApiError: The service said no to all.
         :raises StorageUnavailable: An answer could not be kept.
         """
-        workers = _Workers(run, body, restarts, self._new_sender(), has_answers=has_answers)
+        workers = _Workers(run, body, reruns, self._new_sender(), has_answers=has_answers)
         waiting, done = iter(places), 0
         running: set[Future[None]] = set()
         pool = ThreadPoolExecutor(concurrency, thread_name_prefix="statistics")
@@ -158,8 +165,8 @@ class SentinelHubStatisticalHook(SentinelHubHook):
 
     def _new_sender(self) -> Callable[[], Sender]:
         """Read the connection here, where Airflow can be asked, and return what makes senders in threads."""
-        from airflow_provider_sentinelhub.client.auth import token_source
-        from airflow_provider_sentinelhub.client.transport import Sender
+        from airflow_provider_sentinelhub.client.http.auth import token_source
+        from airflow_provider_sentinelhub.client.http.transport import Sender
         from airflow_provider_sentinelhub.hooks.connections import client_credentials
 
         address = self.address
@@ -211,10 +218,10 @@ def check_places(body: Mapping[str, Any], places: Sequence[Place]) -> None:
     :param places: The geometries.
     :raises InvalidParameter: Names each that is wrong, its value, its rule and its fix.
     """
-    from airflow_provider_sentinelhub.client.models.common import validated
-    from airflow_provider_sentinelhub.client.models.process import Bounds
-    from airflow_provider_sentinelhub.client.preflight.findings import Findings, each_of
+    from airflow_provider_sentinelhub.client.models import validated
     from airflow_provider_sentinelhub.client.preflight.sampling import check_geometry
+    from airflow_provider_sentinelhub.client.requests.findings import Findings, each_of
+    from airflow_provider_sentinelhub.client.requests.process import Bounds
 
     problems: list[InvalidParameter] = []
     for place in places:
@@ -239,7 +246,7 @@ class _Workers:
 
     run: StatisticalRun
     body: Mapping[str, Any]
-    restarts: Restarts
+    reruns: Reruns
     new_sender: Callable[[], Sender]
     has_answers: bool = field(kw_only=True)
     answered: int = 0
@@ -249,11 +256,11 @@ class _Workers:
 
     def work(self, place: Place) -> None:
         """Ask for one geometry and keep the answer."""
-        from airflow_provider_sentinelhub.client.statistical import ask
+        from airflow_provider_sentinelhub.client.apis.statistical.ask import ask
 
         known = self.run.known(place) if self.has_answers else None
         body = place.request(self.body)
-        question = ask(body, max_restarts=self.restarts.most, restart_delay=self.restarts.delay, known=known)
+        question = ask(body, max_reruns=self.reruns.most, rerun_delay=self.reruns.delay, known=known)
         try:
             answer = self._sender().run(question)
         except InvalidRequest as e:

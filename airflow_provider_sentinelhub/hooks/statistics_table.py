@@ -26,10 +26,10 @@ def reshape_statistics(buckets: Buckets, statistics_url: str, url: str, *, wide:
     :raises InvalidParameter: There is nothing to do, a URL cannot be used, or what lies there is something else.
     :raises StorageUnavailable: A bucket cannot be read or written.
     """
-    from airflow_provider_sentinelhub.artifacts.geopackage import MAX_BYTES
+    from airflow_provider_sentinelhub.artifacts.geopackage.geopackage import MAX_BYTES
     from airflow_provider_sentinelhub.artifacts.statistics.geo import write_geoparquet
+    from airflow_provider_sentinelhub.artifacts.statistics.tables import check_table_url, check_tidy
     from airflow_provider_sentinelhub.artifacts.statistics.wide import write_wide
-    from airflow_provider_sentinelhub.artifacts.tables import check_table_url, check_tidy
 
     check_table_url(statistics_url)
     if not str(url).endswith(".parquet"):

@@ -21,7 +21,7 @@ class SentinelHubBatchProcessOperator(RunsBatchTask):
     """
     Create a batch task, start it, wait until it ends, run again what failed, and answer for every feature.
 
-    Returns a small dict: ``task_id``, ``task_ids`` (with those of restarts), ``outcome`` (DONE or PARTIAL),
+    Returns a small dict: ``task_id``, ``task_ids`` (with those of reruns), ``outcome`` (DONE or PARTIAL),
     ``status``, ``cost_pu`` of all of them, the number of features in ``total`` and by outcome (``delivered``,
     ``no_data``, ``undelivered``, ``failed``, ``pending``, ``unknown``), ``error_groups``, ``failed_names`` (some of
     them) and ``report_url`` (the full table, Parquet).

@@ -6,10 +6,9 @@ Source: https://docs.planet.com/develop/apis/batch-statistical/
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_sentinelhub.operators.restart_failed import RestartsFailedOfTask
+from airflow_provider_sentinelhub.operators.rerun_failed import RerunsFailedOfTask
 from airflow_provider_sentinelhub.operators.running import RunsBatchTask
 from airflow_provider_sentinelhub.operators.steps import (
     AnalysesBatchTask,
@@ -21,7 +20,9 @@ from airflow_provider_sentinelhub.operators.steps import (
 )
 
 if TYPE_CHECKING:
-    from airflow_provider_sentinelhub.client.models.answers import BatchTask
+    from collections.abc import Sequence
+
+    from airflow_provider_sentinelhub.client.lifecycle.answers import BatchTask
 
 
 class SentinelHubBatchStatisticalOperator(RunsBatchTask):
@@ -29,7 +30,7 @@ class SentinelHubBatchStatisticalOperator(RunsBatchTask):
     Create a task, start it, wait until it ends, run again what failed, and put all statistics into one table.
 
     Returns a small dict: ``statistics_url`` (the table of statistics, Parquet), ``task_id``, ``task_ids`` (with those
-    of restarts), ``outcome`` (DONE or PARTIAL), ``status``, ``cost_pu`` of all of them, the number of features in
+    of reruns), ``outcome`` (DONE or PARTIAL), ``status``, ``cost_pu`` of all of them, the number of features in
     ``total`` and by outcome (``delivered``, ``no_data``, ``failed``, ``pending``), ``error_groups``, ``failed_names``
     (some of them) and ``report_url`` (one row for every feature, Parquet).
 
@@ -120,12 +121,12 @@ class SentinelHubBatchStatisticalReportOperator(ReportsOnBatchTask):
         return get_even_deleted(self.hook, self.batch_task_id, self.delivery_url, self.features_url)
 
 
-class SentinelHubRestartFailedBatchStatisticalOperator(RestartsFailedOfTask):
+class SentinelHubRerunFailedBatchStatisticalOperator(RerunsFailedOfTask):
     """
     Run again, alone, the features that failed in a task; start a stopped task again.
 
     The statistics of all tasks go into the table of the first one. Returns what
-    :class:`SentinelHubBatchStatisticalOperator` returns, for the task and all its restarts together.
+    :class:`SentinelHubBatchStatisticalOperator` returns, for the task and all its reruns together.
 
     .. seealso:: ``docs/howto/batch_statistical.md``
     """

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
@@ -15,9 +14,11 @@ from airflow_provider_sentinelhub.operators.record import TaskRecord, created_si
 from airflow_provider_sentinelhub.operators.templating import RequestTemplating
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from airflow.sdk import Context
 
-    from airflow_provider_sentinelhub.client.models.answers import BatchTask
+    from airflow_provider_sentinelhub.client.lifecycle.answers import BatchTask
 
 
 class CreatesBatchTask(RequestTemplating, BatchTaskOperator):
@@ -72,7 +73,7 @@ class CreatesBatchTask(RequestTemplating, BatchTaskOperator):
         :param context: The task's context.
         :param deadline: The deadline of a new one, in seconds since the epoch; ``None`` for none.
         """
-        from airflow_provider_sentinelhub.client.submission import Before
+        from airflow_provider_sentinelhub.client.lifecycle.submission import Before
 
         body = self.body
         intent = intent_of(context, body)

@@ -14,8 +14,8 @@ from airflow_provider_sentinelhub.hooks.failures import airflow_failures
 if TYPE_CHECKING:
     from airflow.sdk import Context, XComArg
 
-    from airflow_provider_sentinelhub.artifacts.feature_writer import Size
-    from airflow_provider_sentinelhub.artifacts.features import Batch, Columns
+    from airflow_provider_sentinelhub.artifacts.features.features import Batch, Columns
+    from airflow_provider_sentinelhub.artifacts.features.writer import Size
     from airflow_provider_sentinelhub.hooks.input_features import Buckets
 
 _COLUMNS = ("identifier", "geometry", "width", "height", "resolution", "epsg")
@@ -151,7 +151,7 @@ class SentinelHubInputFeaturesOperator(BaseOperator):
         return named[0]
 
     def _batches(self, given: str, buckets: Buckets) -> Iterator[Batch]:
-        from airflow_provider_sentinelhub.artifacts.feature_sources import from_geometries
+        from airflow_provider_sentinelhub.artifacts.features.sources import from_geometries
         from airflow_provider_sentinelhub.hooks.input_features import from_urls
         from airflow_provider_sentinelhub.hooks.input_query import from_sql
 
@@ -191,7 +191,7 @@ class SentinelHubInputFeaturesOperator(BaseOperator):
         return given
 
     def _columns(self) -> Columns:
-        from airflow_provider_sentinelhub.artifacts.features import Columns
+        from airflow_provider_sentinelhub.artifacts.features.features import Columns
 
         given = _rendered(self.columns) or {}
         if not isinstance(given, Mapping) or not all(isinstance(name, str) and name for name in given.values()):
@@ -203,7 +203,7 @@ class SentinelHubInputFeaturesOperator(BaseOperator):
         return Columns(**given)
 
     def _size(self) -> Size:
-        from airflow_provider_sentinelhub.artifacts.feature_writer import Size
+        from airflow_provider_sentinelhub.artifacts.features.writer import Size
 
         return Size(
             _number("width", self.width, int),
@@ -215,7 +215,7 @@ class SentinelHubInputFeaturesOperator(BaseOperator):
 
 def _rendered(value: Any) -> Any:
     """Return a list or dict that a template has made text of."""
-    from airflow_provider_sentinelhub.client.models.common import from_text
+    from airflow_provider_sentinelhub.client.models import from_text
 
     return from_text(value)
 

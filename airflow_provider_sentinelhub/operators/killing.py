@@ -53,6 +53,6 @@ def an_attempt_follows(ti: RuntimeTaskInstanceProtocol, *, resumes_after_clear: 
         log.exception("Cannot read the task's state")
         return not is_last_attempt(ti)
     state = states.get(ti.run_id, {}).get(f"{ti.task_id}_{ti.map_index}" if mapped else ti.task_id)
-    if state == "restarting":
+    if state == "rerunning":
         return resumes_after_clear
     return state in _GOES_ON and not is_last_attempt(ti)

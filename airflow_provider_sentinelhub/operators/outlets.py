@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_sentinelhub.hooks.outcome import COUNTS
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
     from airflow.sdk import Context
 
-    from airflow_provider_sentinelhub.client.models.answers import BatchTask
+    from airflow_provider_sentinelhub.client.lifecycle.answers import BatchTask
     from airflow_provider_sentinelhub.hooks.batch import SentinelHubBatchHook
 
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from airflow.sdk import Context
 
-    from airflow_provider_sentinelhub.client.intent import Intent
+    from airflow_provider_sentinelhub.client.lifecycle.intent import Intent
 
 _KEY = "sentinelhub_batch"
 _CREATED_SLACK = timedelta(minutes=10)
@@ -26,7 +26,7 @@ def intent_of(context: Context, body: Mapping[str, Any]) -> Intent:
     :param context: The task's context.
     :param body: The request; credentials in it do not count.
     """
-    from airflow_provider_sentinelhub.client.intent import Intent, digest
+    from airflow_provider_sentinelhub.client.lifecycle.intent import Intent, digest
     from airflow_provider_sentinelhub.hooks.installation import installation_id
 
     ti = context["ti"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -10,16 +9,18 @@ from airflow_provider_sentinelhub.client.errors import StorageUnavailable
 from airflow_provider_sentinelhub.hooks.checks import flags, one_of
 from airflow_provider_sentinelhub.hooks.outcome import Advice, GivenUp
 from airflow_provider_sentinelhub.operators.creating import CreatesBatchTask
-from airflow_provider_sentinelhub.operators.restarting import RestartsFailedFeatures
+from airflow_provider_sentinelhub.operators.rerunning import RerunsFailedFeatures
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from airflow.sdk import Context
 
-    from airflow_provider_sentinelhub.client.models.answers import BatchTask
+    from airflow_provider_sentinelhub.client.lifecycle.answers import BatchTask
     from airflow_provider_sentinelhub.operators.record import TaskRecord
 
 
-class RunsBatchTask(CreatesBatchTask, RestartsFailedFeatures):
+class RunsBatchTask(CreatesBatchTask, RerunsFailedFeatures):
     """
     Base of the operators that take a task the whole way.
 
@@ -28,7 +29,7 @@ class RunsBatchTask(CreatesBatchTask, RestartsFailedFeatures):
         ``fail``, or ``wait`` and start it again when the service's lock of 60 minutes is over and units are back.
     """
 
-    template_fields: Sequence[str] = ("request", *RestartsFailedFeatures.template_fields)
+    template_fields: Sequence[str] = ("request", *RerunsFailedFeatures.template_fields)
 
     def __init__(
         self,
@@ -51,15 +52,15 @@ class RunsBatchTask(CreatesBatchTask, RestartsFailedFeatures):
         """
         with self.at_work(context):
             self.check_parameters(parsing=False)
-            if self.restarts():
-                self.hook.api.check_retry(self.body)
+            if self.reruns():
+                self.hook.api.check_rerun(self.body)
             task, deadline = self.obtain(context, self.new_deadline())
             result: dict[str, Any] = self.carry_on(context, task, deadline)
             return result
 
     def taken_over(self, context: Context, task: BatchTask, record: TaskRecord) -> TaskRecord:
         """
-        Return the record of a task from before a clear, with the restarts it has had.
+        Return the record of a task from before a clear, with the reruns it has had.
 
         :param context: The task's context.
         :param task: The remote task.
@@ -87,7 +88,7 @@ class RunsBatchTask(CreatesBatchTask, RestartsFailedFeatures):
 
     def advice(self) -> Advice:
         """Say what can still be done about a task that was stopped, and about features that were not delivered."""
-        from airflow_provider_sentinelhub.client.estimate import MINIMUM_PU
+        from airflow_provider_sentinelhub.client.costs.estimate import MINIMUM_PU
 
         anew = "A new DAG run, or a clear with on_clear='new', pays for everything again."
         if self.on_clear == "new":
@@ -99,14 +100,14 @@ class RunsBatchTask(CreatesBatchTask, RestartsFailedFeatures):
             "for again."
         )
         succeeded = "This Airflow task succeeds all the same, and a clear then pays for everything again"
-        if why_not := self.cannot_restart() or self.no_restart:
+        if why_not := self.cannot_rerun() or self.no_rerun:
             return Advice(f"{why_not} {anew}", stopped, f"{why_not} {succeeded}.")
-        by_itself = "" if self.restarts() else " on_partial='restart' does so by itself."
+        by_itself = "" if self.reruns() else " on_partial='rerun' does so by itself."
         warn = " on_partial='warn' accepts what was delivered." if self.on_partial == "fail" else ""
         return Advice(
             f"Clear this Airflow task to run only them again, for {MINIMUM_PU:g} PU or more.{by_itself}{warn} {anew}",
             stopped,
-            f"{succeeded}; with on_partial='restart_then_warn' and on_clear='adopt' a clear runs only them again.",
+            f"{succeeded}; with on_partial='rerun_then_warn' and on_clear='adopt' a clear runs only them again.",
         )
 
     def plan(self, task: BatchTask) -> str:

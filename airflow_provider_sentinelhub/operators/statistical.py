@@ -24,10 +24,10 @@ from airflow_provider_sentinelhub.operators.templating import RequestTemplating
 if TYPE_CHECKING:
     from airflow.sdk import Context, XComArg
 
-    from airflow_provider_sentinelhub.artifacts.features import Batch
-    from airflow_provider_sentinelhub.artifacts.report import FeatureReport
-    from airflow_provider_sentinelhub.artifacts.statistics.places import Place
-    from airflow_provider_sentinelhub.artifacts.statistics.run import StatisticalRun
+    from airflow_provider_sentinelhub.artifacts.features.features import Batch
+    from airflow_provider_sentinelhub.artifacts.report.report import FeatureReport
+    from airflow_provider_sentinelhub.artifacts.results.statistical import StatisticalRun
+    from airflow_provider_sentinelhub.artifacts.statistics.geometries import Place
     from airflow_provider_sentinelhub.hooks.input_features import Buckets
     from airflow_provider_sentinelhub.hooks.statistical import SentinelHubStatisticalHook
 
@@ -71,8 +71,8 @@ class SentinelHubStatisticalOperator(RequestTemplating):
         Other geometries or another request are another run in any case.
     :param on_partial: When statistics are missing for good: ``fail``, or ``warn`` and go on. If there are none at all,
         the Airflow task fails in any case.
-    :param max_restarts: How often an interval that failed is asked for again, at most.
-    :param restart_delay: Seconds before the first time; doubles each time.
+    :param max_reruns: How often an interval that failed is asked for again, at most.
+    :param rerun_delay: Seconds before the first time; doubles each time.
     :param concurrency: How many requests are on their way at a time, at most.
     :param sentinelhub_conn_id: The Sentinel Hub connection. Templated.
     :param aws_conn_id: The AWS connection of ``s3://`` URLs. Templated.
@@ -108,8 +108,8 @@ class SentinelHubStatisticalOperator(RequestTemplating):
         max_pu: float | str | None = None,
         on_clear: Literal["resume", "new", "adopt"] = "resume",
         on_partial: Literal["fail", "warn"] = "fail",
-        max_restarts: int = 3,
-        restart_delay: float = 10.0,
+        max_reruns: int = 3,
+        rerun_delay: float = 10.0,
         concurrency: int = 4,
         sentinelhub_conn_id: str = SentinelHubHook.default_conn_name,
         aws_conn_id: str | None = "aws_default",
@@ -119,8 +119,8 @@ class SentinelHubStatisticalOperator(RequestTemplating):
         super().__init__(**kwargs)
         one_of("on_clear", on_clear, ("resume", "new", "adopt"))
         one_of("on_partial", on_partial, ON_PARTIAL)
-        number("max_restarts", max_restarts, at_least=0, whole=True)
-        number("restart_delay", restart_delay, at_least=0)
+        number("max_reruns", max_reruns, at_least=0, whole=True)
+        number("rerun_delay", rerun_delay, at_least=0)
         number("concurrency", concurrency, at_least=1, whole=True)
         self.request = request
         self.output_url = output_url
@@ -132,8 +132,8 @@ class SentinelHubStatisticalOperator(RequestTemplating):
         self.max_pu = max_pu
         self.on_clear = on_clear
         self.on_partial = on_partial
-        self.max_restarts = max_restarts
-        self.restart_delay = restart_delay
+        self.max_reruns = max_reruns
+        self.rerun_delay = rerun_delay
         self.concurrency = concurrency
         self.sentinelhub_conn_id = sentinelhub_conn_id
         self.aws_conn_id = aws_conn_id
@@ -157,7 +157,7 @@ class SentinelHubStatisticalOperator(RequestTemplating):
 
         :param context: The task's context.
         """
-        from airflow_provider_sentinelhub.artifacts.statistics.run import check_output_url
+        from airflow_provider_sentinelhub.artifacts.results.statistical import check_output_url
         from airflow_provider_sentinelhub.hooks.preflight import check_writable
 
         with airflow_failures(), published(context):
@@ -185,11 +185,11 @@ class SentinelHubStatisticalOperator(RequestTemplating):
 
     def _question(self) -> tuple[list[Place], dict[str, Any]]:
         """Return the geometries, and the request for the first of them, which is that for all."""
-        from airflow_provider_sentinelhub.artifacts.preflight import mistaken_request
-        from airflow_provider_sentinelhub.artifacts.statistics.places import BOUNDS, Place, places_of
-        from airflow_provider_sentinelhub.client.kinds import STATISTICAL
-        from airflow_provider_sentinelhub.client.models.common import from_text
-        from airflow_provider_sentinelhub.client.preflight.findings import part
+        from airflow_provider_sentinelhub.artifacts.results.preflight import mistaken_request
+        from airflow_provider_sentinelhub.artifacts.statistics.geometries import BOUNDS, Place, places_of
+        from airflow_provider_sentinelhub.client.apis.statistical.spec import STATISTICAL
+        from airflow_provider_sentinelhub.client.models import from_text
+        from airflow_provider_sentinelhub.client.requests.findings import part
         from airflow_provider_sentinelhub.hooks.input_features import Buckets
         from airflow_provider_sentinelhub.hooks.statistical import check_places
 
@@ -216,10 +216,10 @@ class SentinelHubStatisticalOperator(RequestTemplating):
         return places, self.hook.prepare(request)
 
     def _batches(self, buckets: Buckets) -> Iterator[Batch]:
-        from airflow_provider_sentinelhub.artifacts.feature_sources import from_geometries
-        from airflow_provider_sentinelhub.artifacts.features import Columns
-        from airflow_provider_sentinelhub.artifacts.statistics.places import boxes_as_polygons
-        from airflow_provider_sentinelhub.client.models.common import from_text
+        from airflow_provider_sentinelhub.artifacts.features.features import Columns
+        from airflow_provider_sentinelhub.artifacts.features.sources import from_geometries
+        from airflow_provider_sentinelhub.artifacts.statistics.geometries import boxes_as_polygons
+        from airflow_provider_sentinelhub.client.models import from_text
         from airflow_provider_sentinelhub.hooks.input_features import from_urls
 
         number("epsg", self.epsg or None, at_least=1)
@@ -235,8 +235,8 @@ class SentinelHubStatisticalOperator(RequestTemplating):
         return from_urls([self.source], buckets=buckets, columns=Columns(**columns), epsg=epsg, layer=self.layer)
 
     def _run(self, context: Context, places: Sequence[Place], body: Mapping[str, Any]) -> StatisticalRun:
-        from airflow_provider_sentinelhub.artifacts.statistics.places import digest_of
-        from airflow_provider_sentinelhub.artifacts.statistics.run import StatisticalRun
+        from airflow_provider_sentinelhub.artifacts.results.statistical import StatisticalRun
+        from airflow_provider_sentinelhub.artifacts.statistics.geometries import digest_of
         from airflow_provider_sentinelhub.hooks.input_features import Buckets
         from airflow_provider_sentinelhub.hooks.statistical import choose_run
 
@@ -257,7 +257,7 @@ class SentinelHubStatisticalOperator(RequestTemplating):
     def _ask(self, run: StatisticalRun, body: Mapping[str, Any], places: Sequence[Place], *, has_answers: bool) -> None:
         from airflow.sdk.exceptions import AirflowException
 
-        from airflow_provider_sentinelhub.hooks.statistical import Restarts
+        from airflow_provider_sentinelhub.hooks.statistical import Reruns
 
         if places:
             self.hook.check_budget(body, places, self.max_pu)
@@ -266,7 +266,7 @@ class SentinelHubStatisticalOperator(RequestTemplating):
             body,
             places,
             concurrency=int(self.concurrency),
-            restarts=Restarts(int(self.max_restarts), float(self.restart_delay)),
+            reruns=Reruns(int(self.max_reruns), float(self.rerun_delay)),
             has_answers=has_answers,
             stop=self._stop,
         )
@@ -274,7 +274,7 @@ class SentinelHubStatisticalOperator(RequestTemplating):
             raise AirflowException("The Airflow task was killed")
 
     def _conclude(self, run: StatisticalRun, report: FeatureReport) -> dict[str, Any]:
-        from airflow_provider_sentinelhub.artifacts.report import Outcome, outcome_of
+        from airflow_provider_sentinelhub.artifacts.report.report import Outcome, outcome_of
 
         self.log.info("%s", report.text())
         outcome = outcome_of("DONE", report)
@@ -287,7 +287,7 @@ class SentinelHubStatisticalOperator(RequestTemplating):
             message = (
                 f"Statistics are missing for {report.total - report.delivered - report.no_data} of {report.total} "
                 f"geometries.\n{groups}\nAll of them: {report.report_url}. Clear the task to ask again for what is "
-                "missing, and for nothing else; raise max_restarts where errors may pass, or set on_partial='warn' to "
+                "missing, and for nothing else; raise max_reruns where errors may pass, or set on_partial='warn' to "
                 "continue with what there is. For everything anew set on_clear='new' first."
             )
             if self.on_partial == "fail" or outcome is Outcome.FAILED:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
@@ -11,6 +10,8 @@ from airflow_provider_sentinelhub.hooks.checks import flags, rendered
 from airflow_provider_sentinelhub.hooks.failures import airflow_failures
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from airflow.sdk import Context
     from airflow.sdk.definitions.xcom_arg import XComArg
 

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_provider_sentinelhub.hooks.budget import check_start
 from airflow_provider_sentinelhub.hooks.checks import ON_PARTIAL, number, one_of
-from airflow_provider_sentinelhub.hooks.outcome import check_not_failed, conclude, with_restarts
+from airflow_provider_sentinelhub.hooks.outcome import check_not_failed, conclude, with_reruns
 from airflow_provider_sentinelhub.operators.base import BatchTaskOperator
 from airflow_provider_sentinelhub.operators.creating import CreatesBatchTask
 from airflow_provider_sentinelhub.operators.waiting import WaitsForBatchTask
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from airflow.sdk import Context
     from airflow.sdk.definitions.xcom_arg import XComArg
 
-    from airflow_provider_sentinelhub.client.models.answers import BatchTask
+    from airflow_provider_sentinelhub.client.lifecycle.answers import BatchTask
 
 
 class CreatesOneBatchTask(CreatesBatchTask):
@@ -135,7 +136,7 @@ class StartsBatchTask(WorksOnBatchTask):
 
         :param context: The task's context.
         """
-        from airflow_provider_sentinelhub.client.batch import Goal
+        from airflow_provider_sentinelhub.client.lifecycle.spec import Goal
 
         with self.at_work(context):
             number("max_pu", self.max_pu, at_least=1)
@@ -196,5 +197,5 @@ class ReportsOnBatchTask(WorksOnBatchTask):
         """
         with self.at_work(context):
             one_of("on_partial", self.on_partial, ON_PARTIAL)
-            tasks = with_restarts(self.hook, self.look())
+            tasks = with_reruns(self.hook, self.look())
             return conclude(self.hook, tasks, on_partial=self.on_partial)

@@ -8,8 +8,6 @@ the steps it needs, wait for the rest. So it does not matter where anything died
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from airflow.sdk.configuration import conf
@@ -22,10 +20,13 @@ from airflow_provider_sentinelhub.operators.base import BatchTaskOperator
 from airflow_provider_sentinelhub.operators.record import TaskRecord
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import timedelta
+
     from airflow.sdk import Context
 
     from airflow_provider_sentinelhub.client.errors import TaskTimedOut
-    from airflow_provider_sentinelhub.client.models.answers import BatchTask
+    from airflow_provider_sentinelhub.client.lifecycle.answers import BatchTask
     from airflow_provider_sentinelhub.triggers.events import BatchEvent
 
 _TRIGGER_MARGIN_S = 300.0
@@ -112,14 +113,14 @@ class WaitsForBatchTask(BatchTaskOperator):
         :param task: The remote task as last seen.
         :param deadline: Moment at which the wait is over, in seconds since the epoch; ``None`` for never.
         """
-        from airflow_provider_sentinelhub.client.batch import Goal, Step
-        from airflow_provider_sentinelhub.client.watch import Watch
+        from airflow_provider_sentinelhub.client.lifecycle.spec import Goal, NextStep
+        from airflow_provider_sentinelhub.client.lifecycle.watch import Watch
 
         self.remember(context, task.id)
         watch = Watch(float(self.poll_interval), deadline, max_pu=self.budget())
         while True:
             goal = Goal(self.plan(task))
-            if self.hook.api.next_step(task, goal) is Step.FINISH:
+            if self.hook.api.next_step(task, goal) is NextStep.FINISH:
                 return self.finish(context, task)
             if watch.is_late:
                 self.give_up(task.id)
@@ -146,7 +147,7 @@ class WaitsForBatchTask(BatchTaskOperator):
 
     def plan(self, task: BatchTask) -> str:  # noqa: ARG002 - operators that decide by the task override this
         """
-        Return what is wanted of the remote task now, a :class:`~airflow_provider_sentinelhub.client.batch.Goal`.
+        Return what is wanted of the remote task now.
 
         :param task: The remote task as last seen.
         """

@@ -6,13 +6,14 @@ Source: https://docs.planet.com/develop/apis/batch-statistical/
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_sentinelhub.sensors.waiting import BatchTaskSensor
 
 if TYPE_CHECKING:
-    from airflow_provider_sentinelhub.client.models.answers import BatchTask
+    from collections.abc import Sequence
+
+    from airflow_provider_sentinelhub.client.lifecycle.answers import BatchTask
 
 
 class SentinelHubBatchStatisticalSensor(BatchTaskSensor):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -12,14 +11,16 @@ from airflow.sdk.configuration import conf
 
 from airflow_provider_sentinelhub.hooks.checks import ON_PARTIAL, flags, number, one_of, rendered
 from airflow_provider_sentinelhub.hooks.failures import airflow_failures
-from airflow_provider_sentinelhub.hooks.outcome import conclude, published, with_restarts
+from airflow_provider_sentinelhub.hooks.outcome import conclude, published, with_reruns
 from airflow_provider_sentinelhub.hooks.sentinel_hub import SentinelHubHook
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from airflow.sdk import Context
     from airflow.sdk.definitions.xcom_arg import XComArg
 
-    from airflow_provider_sentinelhub.client.models.answers import BatchTask
+    from airflow_provider_sentinelhub.client.lifecycle.answers import BatchTask
     from airflow_provider_sentinelhub.hooks.batch import SentinelHubBatchHook
 
 _TRIGGER_MARGIN_S = 120.0
@@ -123,7 +124,7 @@ class BatchTaskSensor(BaseSensorOperator):
             if not self.hook.api.is_over(task):
                 self.log.info("Task %s is %s (%s %%)", task.id, task.status, task.completion_percentage or 0)
                 return PokeReturnValue(is_done=False)
-            tasks = with_restarts(self.hook, task)
+            tasks = with_reruns(self.hook, task)
             result = conclude(self.hook, tasks, on_partial=self.on_partial)
             return PokeReturnValue(is_done=True, xcom_value=result)
 
@@ -157,7 +158,7 @@ class BatchTaskSensor(BaseSensorOperator):
             number(name, getattr(self, name), at_least=0, parsing=parsing)
 
     def _wait_in_triggerer(self, deadline: float | None) -> None:
-        from airflow_provider_sentinelhub.client.batch import Goal
+        from airflow_provider_sentinelhub.client.lifecycle.spec import Goal
         from airflow_provider_sentinelhub.triggers.batch import SentinelHubBatchTrigger
 
         trigger = SentinelHubBatchTrigger(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +13,8 @@ from airflow_provider_sentinelhub.simulator.kind import Analysis
 from airflow_provider_sentinelhub.simulator.problems import AnalysisFailed
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from airflow_provider_sentinelhub.simulator.delivery import Bucket
     from airflow_provider_sentinelhub.simulator.evalscript import Setup
     from airflow_provider_sentinelhub.simulator.features import Feature

@@ -9,7 +9,6 @@ from __future__ import annotations
 import copy
 import json
 import re
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_sentinelhub.simulator import parcels
@@ -29,6 +28,8 @@ from airflow_provider_sentinelhub.simulator.statistics_validation import (
 from airflow_provider_sentinelhub.simulator.store import FeatureRow
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from airflow_provider_sentinelhub.simulator.delivery import Bucket
     from airflow_provider_sentinelhub.simulator.features import Feature
     from airflow_provider_sentinelhub.simulator.kind import Work

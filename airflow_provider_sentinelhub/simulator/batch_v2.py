@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_sentinelhub.simulator import analysis, processing, validation
 from airflow_provider_sentinelhub.simulator.masking import masked
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from airflow_provider_sentinelhub.simulator.delivery import Bucket
     from airflow_provider_sentinelhub.simulator.kind import Analysis, Work
     from airflow_provider_sentinelhub.simulator.machine import Task

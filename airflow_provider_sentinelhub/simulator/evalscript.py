@@ -10,14 +10,16 @@ Source: https://documentation.dataspace.copernicus.eu/APIs/SentinelHub/Evalscrip
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import json5
 
 from airflow_provider_sentinelhub.simulator.problems import AnalysisFailed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 SAMPLE_TYPES = {
     "AUTO": "uint8",

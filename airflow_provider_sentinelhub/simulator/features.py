@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import shapely
@@ -17,6 +16,8 @@ from airflow_provider_sentinelhub.simulator.grids import GRIDS, WGS84, project, 
 from airflow_provider_sentinelhub.simulator.problems import AnalysisFailed
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from shapely.geometry.base import BaseGeometry
 
 MAX_FEATURES = 700_000

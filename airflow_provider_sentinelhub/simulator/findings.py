@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_sentinelhub.simulator.problems import bad_payload, violations
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 S3_URL = re.compile(r"s3://[A-Za-z0-9][\w\-.:]{2,62}(/[<>A-Za-z0-9/\-_.(): ]*)?")
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import sqlite3
 import struct
-from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import shapely
 from pyproj import CRS
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
     from shapely.geometry.base import BaseGeometry
 
 APPLICATION_ID = 0x47504B47

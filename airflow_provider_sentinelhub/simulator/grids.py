@@ -11,7 +11,6 @@ Source: https://documentation.dataspace.copernicus.eu/APIs/SentinelHub/Batch.htm
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -21,6 +20,8 @@ from pyproj import Transformer
 from shapely.geometry import box
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from shapely.geometry.base import BaseGeometry
 
 WGS84 = 4326

@@ -8,7 +8,6 @@ A script is a JSON document of five parts, all optional; ``docs/simulator.md`` d
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
@@ -16,6 +15,8 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, Pos
 from airflow_provider_sentinelhub.simulator.rules import FeatureRule, IntervalRule, Part, Subject
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from airflow_provider_sentinelhub.simulator.intervals import Interval
 
 

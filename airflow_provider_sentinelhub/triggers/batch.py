@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator
 from contextlib import nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -30,8 +29,10 @@ from airflow_provider_sentinelhub.triggers.owed_stops import (
 )
 
 if TYPE_CHECKING:
-    from airflow_provider_sentinelhub.client.watch import Watch
-    from airflow_provider_sentinelhub.triggers.looker import Looker
+    from collections.abc import AsyncIterator
+
+    from airflow_provider_sentinelhub.client.lifecycle.watch import Watch
+    from airflow_provider_sentinelhub.triggers.poller import Looker
     from airflow_provider_sentinelhub.triggers.progress import Progress
 
 # A deadline that has passed is told soon, whether or not the service answers.
@@ -51,7 +52,7 @@ class SentinelHubBatchTrigger(BaseTrigger):
 
     :param api: Key of the API, e.g. ``batch-v2``.
     :param batch_task_id: Id of the remote task.
-    :param goal: What is wanted of it, a :class:`~airflow_provider_sentinelhub.client.batch.Goal`.
+    :param goal: What is wanted of it, a :class:`~airflow_provider_sentinelhub.client.lifecycle.spec.Goal`.
     :param sentinelhub_conn_id: The Sentinel Hub connection.
     :param aws_conn_id: The AWS connection, to count features while the task runs; ``None`` to leave that.
     :param gcp_conn_id: The Google Cloud connection, for buckets on Google Cloud Storage.
@@ -122,7 +123,7 @@ class SentinelHubBatchTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait, then yield one event."""
-        from airflow_provider_sentinelhub.client.watch import Watch
+        from airflow_provider_sentinelhub.client.lifecycle.watch import Watch
 
         not_before = time.monotonic() + _settling_time()
         with awaited(self.batch_task_id, self.task_instance) if self.stop_on_kill else nullcontext():
@@ -134,12 +135,12 @@ class SentinelHubBatchTrigger(BaseTrigger):
         yield TriggerEvent(event.to_payload())  # type: ignore[no-untyped-call]  # Airflow's own is untyped
 
     async def _wait(self, watch: Watch) -> BatchEvent:
-        from airflow_provider_sentinelhub.client.batch import APIS
-        from airflow_provider_sentinelhub.triggers.looker import Looker
+        from airflow_provider_sentinelhub.client.apis.registry import TASK_APIS
+        from airflow_provider_sentinelhub.triggers.poller import Looker
         from airflow_provider_sentinelhub.triggers.progress import Progress
 
         progress = Progress(
-            APIS[self.api], self.aws_conn_id, self.gcp_conn_id, self.progress_interval, self.task_instance
+            TASK_APIS[self.api], self.aws_conn_id, self.gcp_conn_id, self.progress_interval, self.task_instance
         )
         async with Looker(self.sentinelhub_conn_id) as looker:
             while True:
@@ -154,10 +155,11 @@ class SentinelHubBatchTrigger(BaseTrigger):
                 await asyncio.sleep(watch.pause())
 
     async def _look(self, looker: Looker, watch: Watch, progress: Progress) -> BatchEvent | None:
-        from airflow_provider_sentinelhub.client.batch import APIS, Goal, Step
-        from airflow_provider_sentinelhub.triggers.looker import Refused
+        from airflow_provider_sentinelhub.client.apis.registry import TASK_APIS
+        from airflow_provider_sentinelhub.client.lifecycle.spec import Goal, NextStep
+        from airflow_provider_sentinelhub.triggers.poller import Refused
 
-        api, goal = APIS[self.api], Goal(self.goal)
+        api, goal = TASK_APIS[self.api], Goal(self.goal)
         try:
             async with asyncio.timeout(watch.patience()):
                 task = await looker.look(api, self.batch_task_id, goal)
@@ -169,7 +171,7 @@ class SentinelHubBatchTrigger(BaseTrigger):
         self._status, self._runs = task.status, api.is_running(task)
         self._say(watch.saw(task), logging.INFO)
         await progress.tell(task)
-        if api.next_step(task, goal) is Step.FINISH:
+        if api.next_step(task, goal) is NextStep.FINISH:
             return self._event(EventKind.READY)
         return self._event(EventKind.OVER_BUDGET) if watch.is_over_budget(task) else None
 

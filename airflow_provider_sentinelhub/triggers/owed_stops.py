@@ -7,11 +7,10 @@ import contextvars
 import logging
 import time
 from collections import Counter
-from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from airflow_provider_sentinelhub.hooks.owed_stops import (
@@ -27,6 +26,9 @@ from airflow_provider_sentinelhub.hooks.owed_stops import (
     prefix_of,
     sentence,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 log = logging.getLogger(__name__)
 
@@ -226,14 +228,14 @@ async def _claim_on(stop: OwedStop) -> Claim:
 
 
 async def _stop(stop: OwedStop) -> None:
-    from airflow_provider_sentinelhub.client.batch import APIS
+    from airflow_provider_sentinelhub.client.apis.registry import TASK_APIS
     from airflow_provider_sentinelhub.client.errors import AuthenticationError
-    from airflow_provider_sentinelhub.client.procedures import stop as stopping
+    from airflow_provider_sentinelhub.client.lifecycle.procedures import stop as stopping
     from airflow_provider_sentinelhub.hooks.sentinel_hub import forget_shared_sender, shared_async_sender
 
     try:
         async with shared_async_sender(stop.sentinelhub_conn_id) as sender:
-            await sender.run(stopping(APIS[stop.api], stop.batch_task_id))
+            await sender.run(stopping(TASK_APIS[stop.api], stop.batch_task_id))
     except AuthenticationError:
         # Somebody may be entering a new secret in the connection just now.
         forget_shared_sender(stop.sentinelhub_conn_id)

@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
-    from airflow_provider_sentinelhub.artifacts.results import Counter
-    from airflow_provider_sentinelhub.client.batch import BatchApi
-    from airflow_provider_sentinelhub.client.models.answers import BatchTask
+    from collections.abc import Callable, Mapping
+
+    from airflow_provider_sentinelhub.artifacts.results.base import Counter
+    from airflow_provider_sentinelhub.client.lifecycle.answers import BatchTask
+    from airflow_provider_sentinelhub.client.lifecycle.spec import TaskApiSpec
 
 T = TypeVar("T")
 
@@ -56,7 +57,7 @@ class Progress:
     """
 
     def __init__(
-        self, api: BatchApi, aws_conn_id: str | None, gcp_conn_id: str | None, interval: float, task_instance: Any
+        self, api: TaskApiSpec, aws_conn_id: str | None, gcp_conn_id: str | None, interval: float, task_instance: Any
     ) -> None:
         self._api = api
         self._aws_conn_id = aws_conn_id
@@ -103,8 +104,8 @@ class Progress:
         return {"total": report.total, **{outcome.lower(): count for outcome, count in report.counts().items()}}
 
     async def _open(self, task: BatchTask, conn_id: str) -> Counter | None:
-        from airflow_provider_sentinelhub.artifacts.results import results_of
-        from airflow_provider_sentinelhub.artifacts.storage import Storage
+        from airflow_provider_sentinelhub.artifacts.results.registry import results_of
+        from airflow_provider_sentinelhub.artifacts.storage.storage import Storage
         from airflow_provider_sentinelhub.hooks.connections import (
             ConnectionFacts,
             aws_storage_options,

@@ -23,7 +23,7 @@ from airflow_provider_sentinelhub.operators.running import RunsBatchTask
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from airflow_provider_sentinelhub.client.models.answers import BatchTask
+    from airflow_provider_sentinelhub.client.lifecycle.answers import BatchTask
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 EVALSCRIPT = """//VERSION=3
@@ -56,8 +56,8 @@ class Naive(RunsBatchTask):
         intent = intent_of(context, body)
         placed = with_script_placed(self.hook, body, intent)
         complete, secrets = self.hook.with_credentials(self.hook.api.tagged(placed, intent.tag))
-        task: BatchTask = self.hook.send(self.hook.api.create(complete, secrets))
-        self.hook.send(self.hook.api.start(task.id).when_fresh())
+        task: BatchTask = self.hook.send(self.hook.api.calls.create(complete, secrets))
+        self.hook.send(self.hook.api.calls.start(task.id).when_fresh())
         return task, deadline
 
 
@@ -128,8 +128,8 @@ WAYS: dict[str, dict[str, Any]] = {
     "blocking": {"deferrable": False},
     "deferred_analyse": {"deferrable": True, "analyse_first": True},
     "blocking_analyse": {"deferrable": False, "analyse_first": True},
-    "deferred_restart": {"deferrable": True, "on_partial": "restart"},
-    "blocking_restart": {"deferrable": False, "on_partial": "restart"},
+    "deferred_rerun": {"deferrable": True, "on_partial": "rerun"},
+    "blocking_rerun": {"deferrable": False, "on_partial": "rerun"},
     "deferred_timeout": {"deferrable": True, "timeout": 8},
     "blocking_timeout": {"deferrable": False, "timeout": 8},
     "deferred_deadline": {"deferrable": True, "timeout": 90, "progress_interval": 1},
@@ -149,8 +149,8 @@ STATISTICAL_WAYS: dict[str, dict[str, Any]] = {
     "deferred_statistical": {**WAYS["deferred"], "request": statistics(BY_TASK)},
     "blocking_statistical": {**WAYS["blocking"], "request": statistics(BY_TASK)},
     "deferred_statistical_long": {**WAYS["deferred"], "request": statistics(BY_TASK, LONG_EVALSCRIPT)},
-    "deferred_statistical_restart": {**WAYS["deferred_restart"], "request": statistics(BY_RUN)},
-    "blocking_statistical_restart": {**WAYS["blocking_restart"], "request": statistics(BY_RUN)},
+    "deferred_statistical_rerun": {**WAYS["deferred_rerun"], "request": statistics(BY_RUN)},
+    "blocking_statistical_rerun": {**WAYS["blocking_rerun"], "request": statistics(BY_RUN)},
     "deferred_statistical_timeout": {**WAYS["deferred_timeout"], "request": statistics(BY_TASK)},
     "blocking_statistical_timeout": {**WAYS["blocking_timeout"], "request": statistics(BY_TASK)},
 }

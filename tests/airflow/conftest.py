@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 import tempfile
 import uuid
-from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 # Airflow reads these when it is first imported.
 os.environ.setdefault("AIRFLOW_HOME", tempfile.mkdtemp(prefix="airflow-unit-"))
@@ -19,6 +18,9 @@ import pytest
 
 from airflow_provider_sentinelhub.simulator.process import Simulator
 from tests.airflow.airflow_harness import Comms, Run, RunTask
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,8 @@ from typing import Any
 
 import shapely
 
-from airflow_provider_sentinelhub.artifacts.geopackage import add_layer, finish_layer, geometry_blob, new_geopackage
+from airflow_provider_sentinelhub.artifacts.geopackage.blobs import geometry_blob
+from airflow_provider_sentinelhub.artifacts.geopackage.geopackage import add_layer, finish_layer, new_geopackage
 from airflow_provider_sentinelhub.hooks.batch import SentinelHubBatchHook
 from airflow_provider_sentinelhub.simulator.process import Simulator
 

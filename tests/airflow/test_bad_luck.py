@@ -57,7 +57,7 @@ def test_bucket_gone_when_the_report_is_read(
     connection = json.loads(good)
     connection["extra"]["endpoint_url"] = "http://127.0.0.1:9"
     monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", json.dumps(connection))
-    monkeypatch.setattr("airflow_provider_sentinelhub.artifacts.final_database.PATIENCE_S", 0.0)
+    monkeypatch.setattr("airflow_provider_sentinelhub.artifacts.report.final_database.PATIENCE_S", 0.0)
     first = run_task(op, next_method="execute_complete", next_kwargs={"event": event}, max_tries=1)
     assert type(first.error).__name__ == "StorageUnavailable"  # which Airflow retries
 

@@ -6,14 +6,14 @@ import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import shapely
 from airflow.sdk.definitions._internal.mixins import ResolveMixin
 
-from airflow_provider_sentinelhub.artifacts.geopackage import add_layer, finish_layer, geometry_blob, new_geopackage
+from airflow_provider_sentinelhub.artifacts.geopackage.blobs import geometry_blob
+from airflow_provider_sentinelhub.artifacts.geopackage.geopackage import add_layer, finish_layer, new_geopackage
 from airflow_provider_sentinelhub.hooks.batch import SentinelHubBatchHook
 from airflow_provider_sentinelhub.operators.batch_process import (
     SentinelHubAnalyseBatchProcessOperator,
@@ -25,6 +25,9 @@ from airflow_provider_sentinelhub.operators.batch_process import (
 )
 from airflow_provider_sentinelhub.simulator.process import Simulator
 from tests.airflow.airflow_harness import EVALSCRIPT, Comms, Run, RunTask, first_event, request
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 FAST: dict[str, Any] = {"poll_interval": 0.2, "progress_interval": 0}
 
@@ -247,7 +250,7 @@ def test_execution_database_that_does_not_come_fails_an_attempt_and_the_next_one
     storage.download(url, tmp_path / "kept.sqlite")
     storage.delete(url)
     with monkeypatch.context() as impatient:
-        impatient.setattr("airflow_provider_sentinelhub.artifacts.final_database.PATIENCE_S", 1.0)
+        impatient.setattr("airflow_provider_sentinelhub.artifacts.report.final_database.PATIENCE_S", 1.0)
         began = time.monotonic()
         first = run_task(op, next_method="execute_complete", next_kwargs={"event": event}, max_tries=1)
         assert time.monotonic() - began > 0.5  # it was looked for again
@@ -669,7 +672,7 @@ def test_features_the_service_would_refuse_are_found_before_the_create(
 def test_half_written_execution_database_fails_an_attempt_that_is_retried(
     sim: Simulator, run_task: RunTask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("airflow_provider_sentinelhub.artifacts.final_database.PATIENCE_S", 0.0)
+    monkeypatch.setattr("airflow_provider_sentinelhub.artifacts.report.final_database.PATIENCE_S", 0.0)
     sim.set_script({"tasks": [{"execution_database": {"mode": "truncated"}}]})
     run = run_task(operator(sim, deferrable=False), max_tries=1)
     assert type(run.error).__name__ == "ArtifactMissing", run.error

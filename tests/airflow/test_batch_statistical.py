@@ -6,14 +6,13 @@ import asyncio
 import threading
 import time
 import uuid
-from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow.parquet as pq
 import pytest
 
-from airflow_provider_sentinelhub.artifacts import batch_statistical_results
+from airflow_provider_sentinelhub.artifacts.results import batch_statistical as batch_statistical_results
 from airflow_provider_sentinelhub.hooks.batch import SentinelHubBatchHook
 from airflow_provider_sentinelhub.operators.batch_statistical import (
     SentinelHubAnalyseBatchStatisticalOperator,
@@ -21,7 +20,7 @@ from airflow_provider_sentinelhub.operators.batch_statistical import (
     SentinelHubBatchStatisticalReportOperator,
     SentinelHubCreateBatchStatisticalOperator,
     SentinelHubEstimateBatchStatisticalOperator,
-    SentinelHubRestartFailedBatchStatisticalOperator,
+    SentinelHubRerunFailedBatchStatisticalOperator,
     SentinelHubStartBatchStatisticalOperator,
     SentinelHubStopBatchStatisticalOperator,
 )
@@ -29,10 +28,13 @@ from airflow_provider_sentinelhub.sensors.batch_statistical import SentinelHubBa
 from airflow_provider_sentinelhub.simulator.process import Simulator
 from tests.airflow.airflow_harness import Comms, RunTask, first_event
 from tests.airflow.statistical_harness import NDVI, parcels, statistical_request
-from tests.airflow.test_restarts import two_layers
+from tests.airflow.test_reruns import two_layers
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 PATH = "/statistics/batch/v1"
-# The original task, and the first restart of it, by the end of their tags.
+# The original task, and the first rerun of it, by the end of their tags.
 ONCE, TWICE = r"~\d+$", r"~\d+(\^1:\S+)?$"
 
 
@@ -168,7 +170,7 @@ def test_what_failed_is_run_again_and_each_interval_stands_once(
             "intervals": [{"ids": [4], "dates": ["2025-05-14"], "task": ONCE}],
         }
     )
-    run = run_task(operator(sim, request=statistical_request(sim, url), on_partial="restart_then_warn"))
+    run = run_task(operator(sim, request=statistical_request(sim, url), on_partial="rerun_then_warn"))
     assert run.state == "success", run.error
     result = comms.xcoms["return_value"]
     assert (result["outcome"], result["delivered"], result["failed"]) == ("PARTIAL", 7, 1)
@@ -203,7 +205,7 @@ def test_a_late_result_is_not_paid_for_again(
 
     late = threading.Thread(target=deliver_late)
     late.start()
-    run = run_task(operator(sim, request=body, on_partial="restart"))
+    run = run_task(operator(sim, request=body, on_partial="rerun"))
     late.join()
     assert run.state == "success", run.error
     assert (comms.xcoms["return_value"]["delivered"], calls(sim, "start")) == (4, 1)
@@ -213,17 +215,17 @@ def test_only_the_weeks_that_failed_are_asked_for_again(sim: Simulator, run_task
     sim.set_script(
         {"intervals": [{"ids": [1, 2], "dates": ["2025-05-14", "2025-05-21"], "task": ONCE, "outcome": "TIMEOUT"}]}
     )
-    run = run_task(operator(sim, on_partial="restart"))
+    run = run_task(operator(sim, on_partial="rerun"))
     assert run.state == "success", run.error
     result = comms.xcoms["return_value"]
     assert (result["outcome"], result["intervals_failed"]) == ("DONE", 0)
-    original, restart = (sent(sim, task_id) for task_id in result["task_ids"])
-    assert restart["aggregation"]["timeRange"] == {"from": "2025-05-12T00:00:00Z", "to": "2025-05-26T00:00:00Z"}
+    original, rerun = (sent(sim, task_id) for task_id in result["task_ids"])
+    assert rerun["aggregation"]["timeRange"] == {"from": "2025-05-12T00:00:00Z", "to": "2025-05-26T00:00:00Z"}
     assert len(keys(table(sim, result))) == len(set(keys(table(sim, result)))) == 4 * 4
     assert {row["round"] for row in table(sim, result)} == {0, 1}
     assert (
         original["aggregation"]["evalscript"].split("\n// airflow:")[0]
-        == (restart["aggregation"]["evalscript"].split("\n// airflow:")[0])
+        == (rerun["aggregation"]["evalscript"].split("\n// airflow:")[0])
     )
 
 
@@ -236,14 +238,14 @@ def test_a_mended_week_is_progress(sim: Simulator, run_task: RunTask, comms: Com
             ]
         }
     )
-    run = run_task(operator(sim, on_partial="restart"))
+    run = run_task(operator(sim, on_partial="rerun"))
     assert run.state == "success", run.error
     assert (comms.xcoms["return_value"]["outcome"], calls(sim, "start")) == ("DONE", 3)
 
 
 def test_what_would_fail_again_is_left_out(sim: Simulator, run_task: RunTask, comms: Comms) -> None:
     sim.set_script({"intervals": [{"ids": [1], "dates": ["2025-05-14"], "outcome": "BAD_REQUEST"}]})
-    run = run_task(operator(sim, on_partial="restart"))
+    run = run_task(operator(sim, on_partial="rerun"))
     assert run.state == "failed"
     assert "1 of 4 features were not delivered" in str(run.error)
     assert "BAD_REQUEST" in str(run.error)
@@ -254,7 +256,7 @@ def test_results_in_a_template(sim: Simulator, run_task: RunTask, comms: Comms) 
     sim.set_script({"features": [{"outcome": "fatal", "ids": [2], "task": ONCE}]})
     url = f"s3://{sim.ready.bucket}/{uuid.uuid4()}"
     body = statistical_request(sim, parcels(sim), output__s3__url=f"{url}/<REQUEST_ID>/of-<IDENTIFIER>.json")
-    run = run_task(operator(sim, request=body, on_partial="restart"))
+    run = run_task(operator(sim, request=body, on_partial="rerun"))
     assert run.state == "success", run.error
     result = comms.xcoms["return_value"]
     assert result["statistics_url"] == f"{url}/{result['task_id']}/statistics-{result['task_id']}.parquet"
@@ -272,12 +274,12 @@ def test_results_that_another_task_would_be_given_are_refused(sim: Simulator, ru
 def test_who_only_looks_loses_nothing_that_was_mended(sim: Simulator, run_task: RunTask, comms: Comms) -> None:
     sim.set_script({"features": [{"outcome": "fatal", "ids": [2], "task": ONCE}]})
     body = statistical_request(sim, parcels(sim))
-    assert run_task(operator(sim, request=body, on_partial="restart")).state == "success"
+    assert run_task(operator(sim, request=body, on_partial="rerun")).state == "success"
     mended, rows = comms.xcoms["return_value"], table(sim, comms.xcoms["return_value"])
     which: dict[str, Any] = {"batch_task_id": mended["task_id"]}
     places = {"delivery_url": body["output"]["s3"]["url"], "features_url": body["input"]["features"]["s3"]["url"]}
     for days in (0, 31):
-        # Thirty-one days later the service has deleted the task and its restart.
+        # Thirty-one days later the service has deleted the task and its rerun.
         sim.admin("POST", "/clock", {"advance_seconds": days * 24 * 3600})
         for looking in (
             SentinelHubBatchStatisticalReportOperator(task_id="r", **which, **places),
@@ -303,19 +305,19 @@ def test_where_nothing_lies_nothing_is_written(sim: Simulator, run_task: RunTask
     assert list(SentinelHubBatchHook().storage.list(elsewhere)) == []
 
 
-def test_worker_lost_while_a_restart_goes_on(sim: Simulator, run_task: RunTask, comms: Comms) -> None:
+def test_worker_lost_while_a_rerun_goes_on(sim: Simulator, run_task: RunTask, comms: Comms) -> None:
     sim.set_script({"features": [{"outcome": "fatal", "ids": [2], "task": ONCE}]})
-    op = operator(sim, on_partial="restart", deferrable=True)
+    op = operator(sim, on_partial="rerun", deferrable=True)
     run = run_task(op)
     event = asyncio.run(first_event(run.trigger, comms))
     again = run_task(op, next_method="execute_complete", next_kwargs={"event": event})
     assert again.state == "deferred"
-    restart = comms.xcoms["sentinelhub_task_id"]
-    # The worker died after it had created the restart, and the store was emptied by hand.
+    rerun = comms.xcoms["sentinelhub_task_id"]
+    # The worker died after it had created the rerun, and the store was emptied by hand.
     comms.state.clear()
     comms.xcoms.clear()
     assert run_task(op, try_number=2).state == "deferred"
-    assert comms.xcoms["sentinelhub_task_id"] == restart
+    assert comms.xcoms["sentinelhub_task_id"] == rerun
     assert calls(sim) == 2
 
 
@@ -379,7 +381,7 @@ def test_steps(sim: Simulator, run_task: RunTask, comms: Comms) -> None:
     report = done(SentinelHubBatchStatisticalReportOperator(task_id="r", on_partial="warn", **which))
     assert waited == report
     assert (report["outcome"], report["delivered"], report["failed"]) == ("PARTIAL", 3, 1)
-    mended = done(SentinelHubRestartFailedBatchStatisticalOperator(task_id="m", poll_interval=0.1, **which))
+    mended = done(SentinelHubRerunFailedBatchStatisticalOperator(task_id="m", poll_interval=0.1, **which))
     assert (mended["outcome"], mended["delivered"], len(mended["task_ids"])) == ("DONE", 4, 2)
     assert mended["statistics_url"] == report["statistics_url"]
     assert done(SentinelHubStopBatchStatisticalOperator(task_id="x", **which)) == task_id

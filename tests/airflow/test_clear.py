@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_sentinelhub.client.batch import Goal
+from airflow_provider_sentinelhub.client.lifecycle.spec import Goal
 from airflow_provider_sentinelhub.hooks.batch import SentinelHubBatchHook
 from airflow_provider_sentinelhub.operators.batch_process import SentinelHubBatchProcessOperator
 from airflow_provider_sentinelhub.simulator.process import Simulator
 from tests.airflow.airflow_harness import Comms, Run, RunTask, first_event, request
-from tests.airflow.test_restarts import calls, fatal, names
+from tests.airflow.test_reruns import calls, fatal, names
 
 __all__ = ["names"]  # a fixture
 
@@ -79,7 +79,7 @@ def test_each_clear_runs_again_what_is_still_missing(
     sim.set_script({"features": [fatal(names[:3], 1), fatal(names[:2], 2)]})
     op = operator(sim)
     assert user.runs(op).state == "failed"
-    assert "after 1 restart 2 of 4 features" in str(user.clears(op).error)
+    assert "after 1 rerun 2 of 4 features" in str(user.clears(op).error)
     last = user.clears(op)
     assert last.state == "success", last.error
     result = comms.xcoms["return_value"]
@@ -167,7 +167,7 @@ def test_a_failed_task_is_replaced_by_a_new_one(sim: Simulator, user: User) -> N
     assert calls(sim) == 2
 
 
-def test_a_failed_restart_is_replaced_by_a_new_one(sim: Simulator, user: User, comms: Comms, names: list[str]) -> None:
+def test_a_failed_rerun_is_replaced_by_a_new_one(sim: Simulator, user: User, comms: Comms, names: list[str]) -> None:
     broken = {"analysis_error": "No access", "match": r"\^1:\S+$", "count": 1}
     sim.set_script({"features": [fatal(names[:2], 1)], "tasks": [broken]})
     op = operator(sim)
@@ -189,7 +189,7 @@ def test_a_changed_request_is_a_new_task(
     assert "The request is another one than that of task" in caplog.text
 
 
-@pytest.mark.parametrize("option", [{"on_partial": "warn"}, {"on_partial": "restart_then_warn", "max_restarts": 0}])
+@pytest.mark.parametrize("option", [{"on_partial": "warn"}, {"on_partial": "rerun_then_warn", "max_reruns": 0}])
 def test_accepting_what_was_delivered_costs_nothing(
     sim: Simulator, user: User, comms: Comms, names: list[str], option: dict[str, Any]
 ) -> None:
@@ -233,16 +233,16 @@ def test_what_came_before_another_request_is_not_taken_up(sim: Simulator, user: 
     assert (calls(sim), calls(sim, "start")) == (3, 3)
 
 
-def test_a_restart_operator_replaces_a_restart_that_is_failed(
+def test_a_rerun_operator_replaces_a_rerun_that_is_failed(
     sim: Simulator, user: User, run_task: RunTask, comms: Comms, names: list[str], forgets: bool
 ) -> None:
-    from airflow_provider_sentinelhub.operators.restart_failed import SentinelHubRestartFailedOperator
+    from airflow_provider_sentinelhub.operators.rerun_failed import SentinelHubRerunFailedOperator
 
     broken = {"analysis_error": "No access", "match": r"\^1:\S+$", "count": 1}
     sim.set_script({"features": [fatal(names[:1], 1)], "tasks": [broken]})
     assert user.runs(operator(sim, on_partial="warn")).state == "success"
     original = comms.xcoms["return_value"]["task_id"]
-    again = SentinelHubRestartFailedOperator(
+    again = SentinelHubRerunFailedOperator(
         task_id="again", batch_task_id=original, poll_interval=0.05, progress_interval=0, deferrable=False
     )
     comms.state.clear()
@@ -269,7 +269,7 @@ def test_a_report_that_could_not_be_read_is_read_again(
     connection["extra"]["endpoint_url"] = "http://127.0.0.1:9"
     with monkeypatch.context() as patch:
         patch.setenv("AIRFLOW_CONN_AWS_DEFAULT", json.dumps(connection))
-        patch.setattr("airflow_provider_sentinelhub.artifacts.final_database.PATIENCE_S", 0.0)
+        patch.setattr("airflow_provider_sentinelhub.artifacts.report.final_database.PATIENCE_S", 0.0)
         failed = user.runs(operator(sim, request=body, check_bucket=False, check_features=False))
     assert failed.state == "failed"
     cleared = user.clears(operator(sim, request=body))
@@ -281,15 +281,15 @@ def test_a_report_that_could_not_be_read_is_read_again(
 def test_a_lost_description_does_not_lose_what_is_on_record(
     sim: Simulator, user: User, names: list[str], forgets: bool
 ) -> None:
-    from airflow_provider_sentinelhub.client.api import batch_v2
+    from airflow_provider_sentinelhub.client.apis.batch_v2 import calls as batch_v2
 
     sim.set_script({"features": [fatal(names[:1], 1)]})
     op = operator(sim)
     assert user.runs(op).state == "failed"
     hook = SentinelHubBatchHook()
-    (task,) = hook.send(batch_v2.page(None)).data[:1]
+    (task,) = hook.send(batch_v2.TASKS.page(None)).data[:1]
     hook.send(batch_v2.update_description(task.id, "Somebody's own words"))
     user.clears(op)
     # Where Airflow discards the record as well, nothing is left to find it by.
     assert calls(sim, "start") == 2
-    assert (hook.restarts_of(hook.get(task.id)) == []) is forgets
+    assert (hook.reruns_of(hook.get(task.id)) == []) is forgets

@@ -241,7 +241,7 @@ def test_known_deployments_need_no_addresses(deployment: str, base_url: str) -> 
 
 class TestAwsConnection:
     def credentials(self, deployment: str = "aws-eu-central-1", login: str = "", **extra: str) -> dict[str, str]:
-        from airflow_provider_sentinelhub.client.deployments import DEPLOYMENTS
+        from airflow_provider_sentinelhub.client.http.deployments import DEPLOYMENTS
 
         facts = ConnectionFacts("aws", login, "secret" if login else "", "", extra)
         return s3_delivery_credentials(facts, DEPLOYMENTS[deployment])

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from airflow_provider_sentinelhub.client.deployments import DEPLOYMENTS
+from airflow_provider_sentinelhub.client.http.deployments import DEPLOYMENTS
 from airflow_provider_sentinelhub.hooks.connections import (
     ConnectionFacts,
     client_credentials,

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import shapely
 
-from airflow_provider_sentinelhub.artifacts.feature_sources import from_geometries
-from airflow_provider_sentinelhub.artifacts.feature_writer import Size
-from airflow_provider_sentinelhub.artifacts.features import Columns
-from airflow_provider_sentinelhub.client.batch import BATCH_V2
+from airflow_provider_sentinelhub.artifacts.features.features import Columns
+from airflow_provider_sentinelhub.artifacts.features.sources import from_geometries
+from airflow_provider_sentinelhub.artifacts.features.writer import Size
+from airflow_provider_sentinelhub.client.apis.batch_v2.spec import BATCH_V2
 from airflow_provider_sentinelhub.client.errors import InvalidParameter
 from airflow_provider_sentinelhub.hooks.input_features import Buckets, check_input, from_urls, make_input
 from airflow_provider_sentinelhub.hooks.input_query import from_sql

@@ -6,14 +6,16 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from airflow_provider_sentinelhub.operators.batch_process import SentinelHubBatchProcessOperator
 from airflow_provider_sentinelhub.simulator.process import Simulator
 from tests.airflow.airflow_harness import Comms, Run, RunTask, request
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 NEVER_ENDS = {"timing": {"feature_seconds": 1_000_000}}
 
@@ -98,7 +100,7 @@ def test_a_user_clears_it_while_it_is_waited_for(
     sim: Simulator, run_task: RunTask, comms: Comms, remote: Remote, on_clear: str, is_stopped: bool, max_tries: int
 ) -> None:
     sim.set_script(NEVER_ENDS)
-    comms.ti_states["t"] = "restarting"
+    comms.ti_states["t"] = "rerunning"
     run = killed(lambda: run_task(operator(sim, on_clear=on_clear), max_tries=max_tries), remote.is_processed)
     assert "killed" in str(run.error)
     assert remote.actions() == ["user START", *["user STOP"] * is_stopped]

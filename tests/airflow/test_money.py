@@ -176,7 +176,7 @@ def test_bad_option_is_refused_when_the_dag_is_parsed(sim: Simulator, option: di
     [
         ({"on_partial": "explode"}, "on_partial = 'explode': must be one of fail, warn"),
         ({"max_pu": "lots"}, "max_pu = 'lots': must be a number"),
-        ({"max_restarts": -1}, "max_restarts = '-1': must be at least 0"),
+        ({"max_reruns": -1}, "max_reruns = '-1': must be at least 0"),
     ],
 )
 def test_bad_templated_option_is_refused_before_anything_is_sent(

@@ -5,26 +5,28 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import Callable
 from datetime import timedelta
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_provider_sentinelhub.client.batch import Goal
 from airflow_provider_sentinelhub.client.errors import PermissionDenied
-from airflow_provider_sentinelhub.client.watch import Watch
+from airflow_provider_sentinelhub.client.lifecycle.spec import Goal
+from airflow_provider_sentinelhub.client.lifecycle.watch import Watch
 from airflow_provider_sentinelhub.hooks.batch import SentinelHubBatchHook
 from airflow_provider_sentinelhub.operators.batch_process import SentinelHubBatchProcessOperator
-from airflow_provider_sentinelhub.operators.restart_failed import SentinelHubRestartFailedOperator
+from airflow_provider_sentinelhub.operators.rerun_failed import SentinelHubRerunFailedOperator
 from airflow_provider_sentinelhub.simulator.process import Simulator
 from airflow_provider_sentinelhub.triggers.batch import SentinelHubBatchTrigger
 from airflow_provider_sentinelhub.triggers.events import BatchEvent, EventKind
 from tests.airflow.airflow_harness import Comms, Run, RunTask, first_event, request
 from tests.airflow.test_kills import handler_of_the_test_run, killed
 from tests.airflow.test_money import expensive
-from tests.airflow.test_restarts import fatal, names
+from tests.airflow.test_reruns import fatal, names
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = ["handler_of_the_test_run", "names"]
 
@@ -286,7 +288,7 @@ class TestWhose:
     ) -> None:
         sim.set_script(NEVER_ENDS)
         body = request(sim.ready)
-        comms.ti_states["t"] = "restarting"
+        comms.ti_states["t"] = "rerunning"
 
         def is_processed() -> bool:
             found = comms.xcoms.get("sentinelhub_task_id")
@@ -305,7 +307,7 @@ class TestWhose:
     ) -> None:
         sim.set_script(NEVER_ENDS)
         options: dict[str, Any] = {"request": request(sim.ready), "on_clear": "new"}
-        comms.ti_states["t"] = "restarting"
+        comms.ti_states["t"] = "rerunning"
 
         def is_processed() -> bool:
             found = comms.xcoms.get("sentinelhub_task_id")
@@ -317,7 +319,7 @@ class TestWhose:
         assert run_task(operator(sim, **options), try_number=2, max_tries=2).trigger.batch_task_id != old
 
 
-class TestRestartFailed:
+class TestRerunFailed:
     @pytest.fixture
     def original(self, sim: Simulator, run_task: RunTask, comms: Comms, names: list[str]) -> Callable[[], str]:
         """Makes a task in which a feature has failed."""
@@ -334,30 +336,30 @@ class TestRestartFailed:
 
         return make
 
-    def restart(self, task_id: str, **kwargs: Any) -> SentinelHubRestartFailedOperator:
+    def rerun(self, task_id: str, **kwargs: Any) -> SentinelHubRerunFailedOperator:
         options = {"deferrable": True, **QUICK, **kwargs}
-        return SentinelHubRestartFailedOperator(task_id="again", batch_task_id=task_id, **options)
+        return SentinelHubRerunFailedOperator(task_id="again", batch_task_id=task_id, **options)
 
     def test_of_another_task_stops_what_it_ran_before(
         self, sim: Simulator, run_task: RunTask, hook: SentinelHubBatchHook, original: Callable[[], str]
     ) -> None:
         first, second = original(), original()
-        restart: str = run_task(self.restart(first), max_tries=2).trigger.batch_task_id
+        rerun: str = run_task(self.rerun(first), max_tries=2).trigger.batch_task_id
         sim.set_script(NEVER_ENDS)
-        hook.act(hook.get(restart), Goal.RUN)
-        again = run_task(self.restart(second), try_number=2, max_tries=2)
-        assert again.trigger.batch_task_id not in {first, second, restart}
-        assert action(sim, restart) == "STOP"
+        hook.act(hook.get(rerun), Goal.RUN)
+        again = run_task(self.rerun(second), try_number=2, max_tries=2)
+        assert again.trigger.batch_task_id not in {first, second, rerun}
+        assert action(sim, rerun) == "STOP"
 
-    def test_stops_no_restart_that_somebody_else_has_begun(
+    def test_stops_no_rerun_that_somebody_else_has_begun(
         self, sim: Simulator, run_task: RunTask, comms: Comms, hook: SentinelHubBatchHook, original: Callable[[], str]
     ) -> None:
         task_id = original()
-        theirs: str = run_task(self.restart(task_id)).trigger.batch_task_id
+        theirs: str = run_task(self.rerun(task_id)).trigger.batch_task_id
         sim.set_script(NEVER_ENDS)
         hook.act(hook.get(theirs), Goal.RUN)
         comms.state.clear()
-        other = SentinelHubRestartFailedOperator(
+        other = SentinelHubRerunFailedOperator(
             task_id="other", batch_task_id=task_id, deferrable=False, timeout=0.5, max_pu=1, **QUICK
         )
         run = run_task(other)
@@ -374,5 +376,5 @@ class TestRestartFailed:
         comms.state.clear()
         before = sim.call("GET", f"/batch/v2/process/{task_id}").body["costPU"]
         assert before > 600
-        enough = run_task(self.restart(task_id, deferrable=False, max_pu=2 * before))
+        enough = run_task(self.rerun(task_id, deferrable=False, max_pu=2 * before))
         assert enough.state == "success", enough.error

@@ -6,21 +6,23 @@ import asyncio
 import json
 import os
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_provider_sentinelhub.client.batch import Goal
+from airflow_provider_sentinelhub.client.lifecycle.spec import Goal
 from airflow_provider_sentinelhub.hooks.batch import SentinelHubBatchHook
 from airflow_provider_sentinelhub.operators.batch_process import SentinelHubBatchProcessOperator
 from airflow_provider_sentinelhub.simulator.process import Simulator
 from airflow_provider_sentinelhub.triggers.batch import SentinelHubBatchTrigger
 from airflow_provider_sentinelhub.triggers.events import EventKind
 from tests.airflow.airflow_harness import Comms, RunTask, first_event, request
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 LONG = {"timing": {"feature_seconds": 1_000_000}}
 # The service is there, but for stops.
@@ -344,7 +346,7 @@ def test_a_deadline_in_an_outage_is_told_with_the_task_and_the_limit(
 async def test_the_deadline_of_a_trigger_holds_while_a_look_hangs(
     sim: Simulator, comms: Comms, processed: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("airflow_provider_sentinelhub.client.watch._LOOK_S", 0.1)
+    monkeypatch.setattr("airflow_provider_sentinelhub.client.lifecycle.watch._LOOK_S", 0.1)
     trigger = processed()
     trigger.deadline = time.time() + 0.5
     sim.set_script({**LONG, "endpoints": [{"action": "delay", "delay_seconds": 30, "path": "/process"}]})

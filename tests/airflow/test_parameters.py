@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import importlib
 import inspect
-from collections.abc import Iterator
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from airflow.sdk import DAG
@@ -23,12 +22,15 @@ from airflow_provider_sentinelhub.operators.batch_process import (
     SentinelHubStopBatchProcessOperator,
 )
 from airflow_provider_sentinelhub.operators.batch_statistical import SentinelHubBatchStatisticalReportOperator
-from airflow_provider_sentinelhub.operators.restart_failed import SentinelHubRestartFailedOperator
+from airflow_provider_sentinelhub.operators.rerun_failed import SentinelHubRerunFailedOperator
 from airflow_provider_sentinelhub.operators.statistical import SentinelHubStatisticalOperator
 from airflow_provider_sentinelhub.sensors.batch_process import SentinelHubBatchProcessSensor
 from airflow_provider_sentinelhub.sensors.batch_statistical import SentinelHubBatchStatisticalSensor
 from airflow_provider_sentinelhub.simulator.process import Simulator
 from tests.airflow.airflow_harness import RunTask, request
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 def public_classes() -> list[Any]:
@@ -119,23 +121,23 @@ def test_mapped_flags_are_checked_where_airflow_knows_them() -> None:
         mapped.unmap({"stop_on_kill": "no"})
 
 
-RESTARTING = (SentinelHubBatchProcessOperator, SentinelHubRestartFailedOperator)
-WAITING = (*RESTARTING, SentinelHubAnalyseBatchProcessOperator)
+RERUNING = (SentinelHubBatchProcessOperator, SentinelHubRerunFailedOperator)
+WAITING = (*RERUNING, SentinelHubAnalyseBatchProcessOperator)
 
 
 @pytest.mark.parametrize(
     ("cls", "name", "value", "rule"),
     [
-        *((cls, "max_restarts", value, "whole number") for cls in RESTARTING for value in (1.5, "1.5", True, "many")),
-        *((cls, "max_restarts", -1, "must be at least") for cls in RESTARTING),
-        *((cls, "max_pu", 0, "must be at least 1") for cls in RESTARTING),
-        *((cls, "on_partial", "ignore", "must be one of fail, warn") for cls in RESTARTING),
-        (SentinelHubRestartFailedOperator, "on_partial", "restart", "must be one of fail, warn"),
+        *((cls, "max_reruns", value, "whole number") for cls in RERUNING for value in (1.5, "1.5", True, "many")),
+        *((cls, "max_reruns", -1, "must be at least") for cls in RERUNING),
+        *((cls, "max_pu", 0, "must be at least 1") for cls in RERUNING),
+        *((cls, "on_partial", "ignore", "must be one of fail, warn") for cls in RERUNING),
+        (SentinelHubRerunFailedOperator, "on_partial", "rerun", "must be one of fail, warn"),
         *((cls, "timeout", value, "above 0") for cls in WAITING for value in (timedelta(-1), -5, 0, "8", float("nan"))),
         *((cls, "execution_timeout", timedelta(0), "above 0") for cls in WAITING),
         *((cls, "poll_interval", "soon", "must be a number") for cls in (*WAITING, SentinelHubBatchProcessSensor)),
         *((cls, "progress_interval", -1, "at least 0") for cls in (*WAITING, SentinelHubBatchProcessSensor)),
-        (SentinelHubStatisticalOperator, "max_restarts", 1.5, "whole number"),
+        (SentinelHubStatisticalOperator, "max_reruns", 1.5, "whole number"),
         (SentinelHubStatisticalOperator, "concurrency", 2.5, "whole number"),
     ],
 )
@@ -153,22 +155,22 @@ def test_a_timeout_is_a_timedelta_or_seconds(cls: Any, timeout: Any) -> None:
 
 @pytest.mark.parametrize("value", ["{{ params.many }}", 3, "3", None])
 def test_what_may_be_meant_is_taken(value: Any) -> None:
-    number("max_restarts", value, at_least=0, whole=True, parsing=True)
+    number("max_reruns", value, at_least=0, whole=True, parsing=True)
     limit("timeout", None)
 
 
 def test_a_template_is_checked_before_anything_is_sent(sim: Simulator, run_task: RunTask) -> None:
-    op = SentinelHubBatchProcessOperator(task_id="t", request=request(sim.ready), max_restarts="{{ 3 / 2 }}")
+    op = SentinelHubBatchProcessOperator(task_id="t", request=request(sim.ready), max_reruns="{{ 3 / 2 }}")
     run = run_task(op)
     assert run.state == "failed"
-    assert "max_restarts = '1.5': must be a whole number" in str(run.error)
+    assert "max_reruns = '1.5': must be a whole number" in str(run.error)
     assert sum(sim.requests()["counts"].values()) == 0
 
 
 @pytest.mark.parametrize(
     "cls",
     [
-        *RESTARTING[1:],
+        *RERUNING[1:],
         SentinelHubAnalyseBatchProcessOperator,
         SentinelHubBatchReportOperator,
         SentinelHubBatchStatisticalReportOperator,

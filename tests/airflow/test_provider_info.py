@@ -10,7 +10,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from airflow_provider_sentinelhub.client.deployments import DEPLOYMENTS, PathLayout
+from airflow_provider_sentinelhub.client.http.deployments import DEPLOYMENTS, PathLayout
 from airflow_provider_sentinelhub.get_provider_info import get_provider_info
 
 

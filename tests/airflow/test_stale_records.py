@@ -2,7 +2,7 @@
 A record of the remote task that is lost, or that an older one has replaced.
 
 Airflow's client sends a write to the task state store again when no answer came within seconds, and the first copy may
-still arrive: after the record of a restart, which it then replaces.
+still arrive: after the record of a rerun, which it then replaces.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_sentinelhub.client.batch import Goal
+from airflow_provider_sentinelhub.client.lifecycle.spec import Goal
 from airflow_provider_sentinelhub.hooks.batch import SentinelHubBatchHook
 from airflow_provider_sentinelhub.operators.batch_process import SentinelHubBatchProcessOperator
-from airflow_provider_sentinelhub.operators.restart_failed import SentinelHubRestartFailedOperator
+from airflow_provider_sentinelhub.operators.rerun_failed import SentinelHubRerunFailedOperator
 from airflow_provider_sentinelhub.simulator.process import Simulator
 from airflow_provider_sentinelhub.triggers.events import BatchEvent, EventKind
 from tests.airflow.airflow_harness import Comms, Run, RunTask, first_event
 from tests.airflow.test_kills import handler_of_the_test_run, killed
-from tests.airflow.test_restarts import Looks, calls, fatal, names, operator
+from tests.airflow.test_reruns import Looks, calls, fatal, names, operator
 
 __all__ = ["handler_of_the_test_run", "names"]
 
@@ -55,8 +55,8 @@ def woken(run_task: RunTask, op: Any, event: dict[str, Any]) -> Run:
     return run_task(op, next_method="execute_complete", next_kwargs={"event": event})
 
 
-def restarted(run_task: RunTask, comms: Comms, op: SentinelHubBatchProcessOperator, lose: Lose) -> Run:
-    """Run a task whose features fail up to the wait for its restart, whose record is then lost."""
+def rerun(run_task: RunTask, comms: Comms, op: SentinelHubBatchProcessOperator, lose: Lose) -> Run:
+    """Run a task whose features fail up to the wait for its rerun, whose record is then lost."""
     run = run_task(op)
     original, older = run.trigger.batch_task_id, {}
     while run.trigger.batch_task_id == original:
@@ -84,7 +84,7 @@ def test_the_report_is_on_all_tasks(
 ) -> None:
     sim.set_script({"features": [fatal(names[:1], 1)]})
     op = operator(sim, deferrable=True)
-    run = restarted(run_task, comms, op, lose)
+    run = rerun(run_task, comms, op, lose)
     run = to_the_end(run_task, comms, op, run)
     assert run.state == "success", run.error
     result = comms.xcoms["return_value"]
@@ -98,8 +98,8 @@ def test_what_was_spent_is_still_known(
 ) -> None:
     sim.set_script({"features": [fatal(names[:1], 3), fatal(names[1:2], 1)]})
     # Two tasks at 100 PU each leave too little for a third one.
-    op = operator(sim, deferrable=True, max_pu=250, on_partial="restart_then_warn")
-    run = restarted(run_task, comms, op, lose)
+    op = operator(sim, deferrable=True, max_pu=250, on_partial="rerun_then_warn")
+    run = rerun(run_task, comms, op, lose)
     run = to_the_end(run_task, comms, op, run)
     assert run.state == "success", run.error
     assert len(comms.xcoms["return_value"]["task_ids"]) == calls(sim) == calls(sim, "start") == 2
@@ -111,7 +111,7 @@ def test_a_wait_that_begins_again_keeps_budget_and_deadline(
 ) -> None:
     sim.set_script({"features": [fatal(names[:2], 1)]})
     op = operator(sim, deferrable=True, max_pu=350, timeout=600)
-    before = restarted(run_task, comms, op, lose).trigger
+    before = rerun(run_task, comms, op, lose).trigger
     assert before.max_pu == 250
     after = woken(run_task, op, event(EventKind.READY, before)).trigger
     assert (after.batch_task_id, after.max_pu, after.deadline) == (before.batch_task_id, 250, before.deadline)
@@ -123,11 +123,11 @@ def test_out_of_time_leaves_what_there_is(
 ) -> None:
     sim.set_script({"features": [fatal(names[:2], 1)]})
     op = operator(sim, deferrable=True, timeout=600)
-    trigger = restarted(run_task, comms, op, lose).trigger
+    trigger = rerun(run_task, comms, op, lose).trigger
     run = woken(run_task, op, event(EventKind.LATE, trigger))
     assert run.state == "failed"
-    assert "after 1 restart 2 of 4 features were not delivered" in str(run.error)
-    assert "The last restart was given up" in str(run.error)
+    assert "after 1 rerun 2 of 4 features were not delivered" in str(run.error)
+    assert "The last rerun was given up" in str(run.error)
     assert (calls(sim), calls(sim, "start")) == (2, 1)
 
 
@@ -135,18 +135,18 @@ def test_out_of_time_leaves_what_there_is(
 def test_a_trigger_that_crashed(sim: Simulator, run_task: RunTask, comms: Comms, names: list[str], lose: Lose) -> None:
     sim.set_script({"features": [fatal(names[:2], 1)]})
     op = operator(sim, deferrable=True, max_pu=350)
-    before = restarted(run_task, comms, op, lose).trigger
+    before = rerun(run_task, comms, op, lose).trigger
     run = run_task(op, next_method="__fail__", next_kwargs={"error": "Trigger failure"})
     assert (run.trigger.batch_task_id, run.trigger.max_pu) == (before.batch_task_id, 250)
 
 
 @lost
-def test_the_next_attempt_comes_to_the_same_restart(
+def test_the_next_attempt_comes_to_the_same_rerun(
     sim: Simulator, run_task: RunTask, comms: Comms, names: list[str], lose: Lose
 ) -> None:
     sim.set_script({"features": [fatal(names[:2], 1)]})
     op = operator(sim, deferrable=True, max_pu=350)
-    before = restarted(run_task, comms, op, lose).trigger
+    before = rerun(run_task, comms, op, lose).trigger
     after = run_task(op, try_number=2).trigger
     assert (after.batch_task_id, after.max_pu) == (before.batch_task_id, 250)
     assert calls(sim) == 2
@@ -154,12 +154,10 @@ def test_the_next_attempt_comes_to_the_same_restart(
 
 @lost
 @pytest.mark.usefixtures("handler_of_the_test_run")
-def test_a_kill_stops_the_restart(
-    sim: Simulator, run_task: RunTask, comms: Comms, names: list[str], lose: Lose
-) -> None:
+def test_a_kill_stops_the_rerun(sim: Simulator, run_task: RunTask, comms: Comms, names: list[str], lose: Lose) -> None:
     sim.set_script({"features": [fatal(names[:2], 1)]})
     op = operator(sim, deferrable=True)
-    trigger = restarted(run_task, comms, op, lose).trigger
+    trigger = rerun(run_task, comms, op, lose).trigger
     hook = SentinelHubBatchHook()
     sim.set_script({"timing": {"feature_seconds": 1_000_000}})
     hook.act(hook.get(trigger.batch_task_id), Goal.RUN)
@@ -180,12 +178,12 @@ def test_a_kill_stops_the_restart(
 
 @lost
 @pytest.mark.parametrize("on_clear", ["resume", "new", "adopt"])
-def test_a_clear_means_the_restart(
+def test_a_clear_means_the_rerun(
     sim: Simulator, run_task: RunTask, comms: Comms, names: list[str], lose: Lose, on_clear: str
 ) -> None:
     sim.set_script({"features": [fatal(names[:2], 1)]})
     op = operator(sim, deferrable=True, on_clear=on_clear)
-    before = restarted(run_task, comms, op, lose).trigger.batch_task_id
+    before = rerun(run_task, comms, op, lose).trigger.batch_task_id
     hook = SentinelHubBatchHook()
     sim.set_script({"timing": {"feature_seconds": 1_000_000}})
     hook.act(hook.get(before), Goal.RUN)
@@ -199,15 +197,15 @@ def test_what_a_rival_left_behind_is_not_begun(
 ) -> None:
     sim.set_script({"features": [fatal(names[:1], 1)]})
     op = operator(sim, deferrable=True)
-    run = restarted(run_task, comms, op, emptied)
+    run = rerun(run_task, comms, op, emptied)
     state, xcoms = dict(comms.state), dict(comms.xcoms)
     hook = SentinelHubBatchHook()
     intent = hook.api.intent_of(hook.get(run.trigger.batch_task_id))
     assert intent is not None
     options: dict[str, Any] = {"poll_interval": 0.05, "progress_interval": 0, "deferrable": True}
-    rival = SentinelHubRestartFailedOperator(task_id="rival", batch_task_id=intent.original, **options)
+    rival = SentinelHubRerunFailedOperator(task_id="rival", batch_task_id=intent.original, **options)
     with monkeypatch.context() as patch:
-        patch.setattr(SentinelHubBatchHook, "restarts_of", Looks(SentinelHubBatchHook.restarts_of, blind=1))
+        patch.setattr(SentinelHubBatchHook, "reruns_of", Looks(SentinelHubBatchHook.reruns_of, blind=1))
         assert run_task(rival).trigger.batch_task_id == run.trigger.batch_task_id
     assert calls(sim) == 3
     comms.state, comms.xcoms = state, xcoms

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 import shapely
 
-from airflow_provider_sentinelhub.artifacts.storage import Storage
+from airflow_provider_sentinelhub.artifacts.storage.storage import Storage
 from airflow_provider_sentinelhub.client.errors import InvalidParameter
 from airflow_provider_sentinelhub.hooks.statistical import SentinelHubStatisticalHook
 from airflow_provider_sentinelhub.operators.statistical import SentinelHubStatisticalOperator
@@ -71,7 +71,7 @@ def output(sim: Simulator) -> str:
 @pytest.fixture
 def ask(run_task: RunTask, output: str, fields: dict[str, str]) -> Callable[..., Run]:
     def run(attempt: dict[str, Any] | None = None, **parameters: Any) -> Run:
-        given = {"task_id": "s", "request": request(), "output_url": output, "restart_delay": 0.01, **parameters}
+        given = {"task_id": "s", "request": request(), "output_url": output, "rerun_delay": 0.01, **parameters}
         if not {"source", "geometries"} & set(parameters) and "bounds" not in given["request"].get("input", {}):
             given |= {"geometries": fields, "epsg": 32632}
         return run_task(SentinelHubStatisticalOperator(**given), **(attempt or {}))
@@ -171,7 +171,7 @@ def test_failed_intervals_are_asked_for_again(
     ask: Callable[..., Run], sim: Simulator, comms: Comms, error: str
 ) -> None:
     spoil(sim, outcome=error, first_tasks=2, **SECOND_WEEK)
-    assert ask(max_restarts=2).state == "success"
+    assert ask(max_reruns=2).state == "success"
     result = comms.xcoms["return_value"]
     assert (result["outcome"], result["intervals_failed"]) == ("DONE", 0)
     # The whole once, and two times the interval alone.
@@ -182,7 +182,7 @@ def test_failed_intervals_are_asked_for_again(
 
 def test_200_with_failed_intervals_is_no_success(ask: Callable[..., Run], sim: Simulator, comms: Comms) -> None:
     spoil(sim, outcome="EXECUTION_ERROR", **SECOND_WEEK)
-    run = ask(max_restarts=1)
+    run = ask(max_reruns=1)
     assert run.state == "failed"
     assert "Statistics are missing for 5 of 5 geometries" in str(run.error)
     assert (comms.xcoms["return_value"]["failed"], comms.xcoms["return_value"]["outcome"]) == (5, "FAILED")
@@ -206,17 +206,17 @@ def test_one_may_go_on_with_what_there_is(ask: Callable[..., Run], sim: Simulato
 
 def test_nothing_at_all_is_a_failure_all_the_same(ask: Callable[..., Run], sim: Simulator) -> None:
     sim.set_script({"features": [{"outcome": "failed"}]})
-    run = ask(on_partial="warn", max_restarts=0)
+    run = ask(on_partial="warn", max_reruns=0)
     assert run.state == "failed"
     assert "Statistics are missing for 5 of 5 geometries" in str(run.error)
 
 
 def test_a_retry_asks_only_for_what_is_missing(ask: Callable[..., Run], sim: Simulator, comms: Comms) -> None:
     spoil(sim, outcome="EXECUTION_ERROR", first_tasks=1, **SECOND_WEEK)
-    assert ask(max_restarts=0).state == "failed"
+    assert ask(max_reruns=0).state == "failed"
     first = calls(sim)
     assert first == 5
-    assert ask({"try_number": 2}, max_restarts=1).state == "success"
+    assert ask({"try_number": 2}, max_reruns=1).state == "success"
     # Each geometry is asked for its one failed interval, and for nothing else.
     assert calls(sim) - first == 5
     result = comms.xcoms["return_value"]
@@ -285,11 +285,11 @@ def test_a_clear_after_statistics_were_missing_asks_for_those(
     ask: Callable[..., Run], sim: Simulator, comms: Comms
 ) -> None:
     spoil(sim, outcome="EXECUTION_ERROR", first_tasks=1, **SECOND_WEEK)
-    run = ask(max_restarts=0)
+    run = ask(max_reruns=0)
     assert run.state == "failed"
     assert "Clear the task to ask again for what is missing, and for nothing else" in str(run.error)
     first = calls(sim)
-    assert ask({"try_number": 2, "max_tries": 1}, max_restarts=1).state == "success"
+    assert ask({"try_number": 2, "max_tries": 1}, max_reruns=1).state == "success"
     assert calls(sim) - first == 5
     assert answered(comms.xcoms["return_value"]) == 5 * WEEKS
 
@@ -425,7 +425,7 @@ def test_a_bucket_that_takes_no_answers_is_found_before_one_is_paid_for(
 
 
 @pytest.mark.parametrize(
-    "parameters", [{"on_partial": "restart"}, {"max_restarts": -1}, {"concurrency": 0}, {"restart_delay": "soon"}]
+    "parameters", [{"on_partial": "rerun"}, {"max_reruns": -1}, {"concurrency": 0}, {"rerun_delay": "soon"}]
 )
 def test_parameters_are_checked_when_the_dag_is_parsed(parameters: dict[str, Any]) -> None:
     with pytest.raises(InvalidParameter):
@@ -451,7 +451,7 @@ def test_the_hook_answers_python_tasks(sim: Simulator) -> None:
     spoil(sim, outcome="TIMEOUT", first_tasks=1, **SECOND_WEEK)
     whole = request()
     whole["input"]["bounds"] = {"bbox": [500_000, 5_100_000, 500_100, 5_100_100], "properties": {"crs": UTM}}
-    answer = SentinelHubStatisticalHook().statistics(whole, restart_delay=0.01)
+    answer = SentinelHubStatisticalHook().statistics(whole, rerun_delay=0.01)
     assert (answer.failed, answer.status, len(answer.data or ())) == ((), "OK", WEEKS)
     stats = (answer.data or [])[1].outputs["ndvi"].bands["B0"].stats
     assert stats is not None
@@ -473,9 +473,9 @@ def test_the_snippet_of_the_page_runs_where_intervals_failed(
 
 
 def test_what_is_kept_is_what_was_answered(tmp_path: Path, sim: Simulator) -> None:
-    from airflow_provider_sentinelhub.artifacts.statistics.places import Place
-    from airflow_provider_sentinelhub.artifacts.statistics.run import StatisticalRun
-    from airflow_provider_sentinelhub.client.models.statistical_answers import StatisticalAnswer
+    from airflow_provider_sentinelhub.artifacts.results.statistical import StatisticalRun
+    from airflow_provider_sentinelhub.artifacts.statistics.geometries import Place
+    from airflow_provider_sentinelhub.client.apis.statistical.answers import StatisticalAnswer
 
     body = {
         "data": [
@@ -531,7 +531,7 @@ def test_the_example(sim: Simulator, run_task: RunTask, comms: Comms, output: st
 
     sim.set_script({"intervals": [{"outcome": "TIMEOUT", "first_tasks": 1, "dates": ["2025-05-13"]}]})
     operator = dag["weekly_ndvi"]
-    operator.restart_delay = 0.01
+    operator.rerun_delay = 0.01
     operator.params["delivery_url"] = output
     assert run_task(operator).state == "success"
     result = comms.xcoms["return_value"]

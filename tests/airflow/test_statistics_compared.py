@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pytest
@@ -38,6 +37,9 @@ from devtools.statistics_compare import (
 from devtools.statistics_difference import Dropped, compare
 from tests.airflow.airflow_harness import Comms, RunTask
 from tests.airflow.statistical_harness import parcels, statistical_request
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 WEEKS, BANDS = 12, 4
 

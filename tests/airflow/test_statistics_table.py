@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -17,6 +16,9 @@ from airflow_provider_sentinelhub.operators.statistics_table import SentinelHubS
 from airflow_provider_sentinelhub.simulator.process import Simulator
 from tests.airflow.airflow_harness import Comms, RunTask
 from tests.airflow.statistical_harness import parcels, statistical_request
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from airflow_provider_sentinelhub.operators.batch_process import (
     SentinelHubStartBatchProcessOperator,
     SentinelHubStopBatchProcessOperator,
 )
-from airflow_provider_sentinelhub.operators.restart_failed import SentinelHubRestartFailedOperator
+from airflow_provider_sentinelhub.operators.rerun_failed import SentinelHubRerunFailedOperator
 from airflow_provider_sentinelhub.simulator.process import Simulator
 from tests.airflow.airflow_harness import RunTask
 
@@ -20,7 +20,7 @@ from tests.airflow.airflow_harness import RunTask
 @pytest.mark.parametrize(
     "operator",
     [
-        SentinelHubRestartFailedOperator,
+        SentinelHubRerunFailedOperator,
         SentinelHubBatchReportOperator,
         SentinelHubStartBatchProcessOperator,
         SentinelHubStopBatchProcessOperator,

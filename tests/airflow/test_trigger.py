@@ -5,14 +5,14 @@ import json
 import os
 import time
 import uuid
-from collections.abc import Callable
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import pytest
 
-from airflow_provider_sentinelhub.client import auth, watch
+from airflow_provider_sentinelhub.client.http import auth
+from airflow_provider_sentinelhub.client.lifecycle import watch
 from airflow_provider_sentinelhub.operators.batch_process import SentinelHubBatchProcessOperator
 from airflow_provider_sentinelhub.simulator.process import Simulator
 from airflow_provider_sentinelhub.triggers.batch import SentinelHubBatchTrigger
@@ -20,6 +20,9 @@ from airflow_provider_sentinelhub.triggers.events import BatchEvent, EventKind
 from airflow_provider_sentinelhub.triggers.guards import uninterrupted
 from tests.airflow.airflow_harness import Comms, RunTask, first_event, request
 from tests.artifacts.artifact_s3 import sockets_to
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 SLOW = {"timing": {"feature_seconds": 100_000}}
 

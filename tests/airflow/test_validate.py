@@ -15,8 +15,8 @@ import pytest
 
 from airflow_provider_sentinelhub.cli.definition import APIS, DEPLOYMENTS, get_commands
 from airflow_provider_sentinelhub.cli.validate import validate
-from airflow_provider_sentinelhub.client import deployments
-from airflow_provider_sentinelhub.client.kinds import KINDS
+from airflow_provider_sentinelhub.client.apis import registry
+from airflow_provider_sentinelhub.client.http import deployments
 from airflow_provider_sentinelhub.get_provider_info import get_provider_info
 from tests.bad_inputs.requests import request, script
 
@@ -57,7 +57,7 @@ def test_what_the_request_is_for_can_be_said(tmp_path: Path, capsys: pytest.Capt
 
 
 def test_the_apis_are_those_there_are() -> None:
-    assert set(APIS) == set(KINDS)
+    assert set(APIS) == set(registry.APIS)
 
 
 def test_every_problem_has_a_line_of_its_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from airflow_provider_sentinelhub.cli.validate import Problem, problems_in
-from airflow_provider_sentinelhub.client.deployments import DEPLOYMENTS
+from airflow_provider_sentinelhub.client.http.deployments import DEPLOYMENTS
 from tests.client.client_harness import NDVI, batch_statistical_document, statistical_document
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 SCRIPT = "scripts/ndvi.js"
 

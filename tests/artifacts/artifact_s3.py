@@ -15,7 +15,7 @@ from urllib.parse import parse_qsl, quote_plus, urlsplit
 
 import psutil  # type: ignore[import-untyped]  # ships no types
 
-from airflow_provider_sentinelhub.artifacts.storage import Storage, StorageOptions
+from airflow_provider_sentinelhub.artifacts.storage.storage import Storage, StorageOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

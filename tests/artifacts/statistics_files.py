@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_sentinelhub.artifacts.geopackage import add_layer, finish_layer, geometry_blob, new_geopackage
+from airflow_provider_sentinelhub.artifacts.geopackage.blobs import geometry_blob
+from airflow_provider_sentinelhub.artifacts.geopackage.geopackage import add_layer, finish_layer, new_geopackage
 from airflow_provider_sentinelhub.artifacts.statistics.layout import result_url, statistics_root
 from airflow_provider_sentinelhub.artifacts.statistics.read import StatisticsRound, StatisticsTarget
 
@@ -13,10 +14,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from airflow_provider_sentinelhub.artifacts.storage import Storage
+    from airflow_provider_sentinelhub.artifacts.storage.storage import Storage
 
 TASK = "7f3b98f6-4a9e-4d5d-9d2b-1f6f7a110001"
-RETRY = "7f3b98f6-4a9e-4d5d-9d2b-1f6f7a110002"
+RERUN = "7f3b98f6-4a9e-4d5d-9d2b-1f6f7a110002"
 DAYS = ("2024-05-06", "2024-05-13", "2024-05-20")
 
 

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from airflow_provider_sentinelhub.artifacts.causes import CAUSES, CauseKind, cause_of, is_permanent
-from airflow_provider_sentinelhub.artifacts.messages import ErrorGroups, normalised
-from airflow_provider_sentinelhub.artifacts.report import FeatureOutcome
+from airflow_provider_sentinelhub.artifacts.report.causes import CAUSES, CauseKind, cause_of, is_permanent
+from airflow_provider_sentinelhub.artifacts.report.messages import ErrorGroups, normalised
+from airflow_provider_sentinelhub.artifacts.report.report import FeatureOutcome
 
 S1 = (
     "Requested band 'HH' is not present in Sentinel 1 tile "

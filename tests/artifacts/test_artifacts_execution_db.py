@@ -4,21 +4,21 @@ import sqlite3
 from collections import Counter
 from contextlib import closing
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_sentinelhub.artifacts.execution_db import NO_STATUS, read_execution_db
-from airflow_provider_sentinelhub.artifacts.messages import MAX_GROUPS, NO_MESSAGE, normalised
-from airflow_provider_sentinelhub.artifacts.report import FeatureOutcome, FeatureReport
+from airflow_provider_sentinelhub.artifacts.report.execution_db import NO_STATUS, read_execution_db
+from airflow_provider_sentinelhub.artifacts.report.messages import MAX_GROUPS, NO_MESSAGE, normalised
+from airflow_provider_sentinelhub.artifacts.report.report import FeatureOutcome, FeatureReport
 from airflow_provider_sentinelhub.client.errors import ArtifactCorrupt
 from tests.artifacts.artifact_files import Row, write_execution_db
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 DELIVERED, NO_DATA, UNDELIVERED, FAILED, PENDING, UNKNOWN = (
     FeatureOutcome(name) for name in ("DELIVERED", "NO_DATA", "UNDELIVERED", "FAILED", "PENDING", "UNKNOWN")

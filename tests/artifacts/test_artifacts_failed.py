@@ -2,20 +2,22 @@ from __future__ import annotations
 
 import json
 import struct
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import shapely
 
-from airflow_provider_sentinelhub.artifacts import parquet
-from airflow_provider_sentinelhub.artifacts.failed import failed_features
-from airflow_provider_sentinelhub.artifacts.parquet import write_parquet
-from airflow_provider_sentinelhub.artifacts.storage import Storage
+from airflow_provider_sentinelhub.artifacts.report import table as parquet
+from airflow_provider_sentinelhub.artifacts.report.failed import failed_features
+from airflow_provider_sentinelhub.artifacts.report.table import write_parquet
+from airflow_provider_sentinelhub.artifacts.storage.storage import Storage
 from airflow_provider_sentinelhub.client.errors import ArtifactCorrupt, ArtifactMissing, InvalidParameter
 from tests.artifacts.artifact_files import ManifestEntry, Row, gpkg_blob, write_execution_db, write_manifest
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def report(tmp_path: Path, rows: list[Row], entries: list[ManifestEntry] | None = None) -> str:

@@ -13,12 +13,12 @@ import shapely
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_sentinelhub.artifacts.feature_check import check_geopackage, check_names_across
-from airflow_provider_sentinelhub.artifacts.feature_problems import Problem, Rule
-from airflow_provider_sentinelhub.artifacts.feature_repair import repair_geopackages
-from airflow_provider_sentinelhub.artifacts.feature_sources import from_file, from_geometries
-from airflow_provider_sentinelhub.artifacts.feature_writer import Size, write_geopackages
-from airflow_provider_sentinelhub.artifacts.geopackage import add_layer, finish_layer, new_geopackage
+from airflow_provider_sentinelhub.artifacts.features.check import check_geopackage, check_names_across
+from airflow_provider_sentinelhub.artifacts.features.problems import Problem, Rule
+from airflow_provider_sentinelhub.artifacts.features.repair import repair_geopackages
+from airflow_provider_sentinelhub.artifacts.features.sources import from_file, from_geometries
+from airflow_provider_sentinelhub.artifacts.features.writer import Size, write_geopackages
+from airflow_provider_sentinelhub.artifacts.geopackage.geopackage import add_layer, finish_layer, new_geopackage
 from airflow_provider_sentinelhub.client.errors import InvalidParameter
 from airflow_provider_sentinelhub.simulator import features as simulated
 from airflow_provider_sentinelhub.simulator import geopackage as simulator

@@ -10,8 +10,8 @@ import pyogrio  # type: ignore[import-untyped,unused-ignore]
 import pytest
 import shapely
 
-from airflow_provider_sentinelhub.artifacts.feature_sources import from_file, from_geometries, from_rows
-from airflow_provider_sentinelhub.artifacts.features import Columns
+from airflow_provider_sentinelhub.artifacts.features.features import Columns
+from airflow_provider_sentinelhub.artifacts.features.sources import from_file, from_geometries, from_rows
 from airflow_provider_sentinelhub.client.errors import InvalidParameter
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import shapely
 
-from airflow_provider_sentinelhub.artifacts.feature_sources import from_geometries
+from airflow_provider_sentinelhub.artifacts.features.sources import from_geometries
 from airflow_provider_sentinelhub.client.errors import InvalidParameter
 
 BOX = shapely.box(500_000, 4_600_000, 500_500, 4_600_250)

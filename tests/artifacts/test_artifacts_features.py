@@ -18,11 +18,11 @@ import shapely
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_sentinelhub.artifacts.feature_check import check_geopackage
-from airflow_provider_sentinelhub.artifacts.feature_problems import Rule
-from airflow_provider_sentinelhub.artifacts.feature_sources import from_file, from_geometries, from_rows
-from airflow_provider_sentinelhub.artifacts.feature_writer import Size, WrittenGeoPackage, write_geopackages
-from airflow_provider_sentinelhub.artifacts.features import Columns
+from airflow_provider_sentinelhub.artifacts.features.check import check_geopackage
+from airflow_provider_sentinelhub.artifacts.features.features import Columns
+from airflow_provider_sentinelhub.artifacts.features.problems import Rule
+from airflow_provider_sentinelhub.artifacts.features.sources import from_file, from_geometries, from_rows
+from airflow_provider_sentinelhub.artifacts.features.writer import Size, WrittenGeoPackage, write_geopackages
 from airflow_provider_sentinelhub.client.errors import InvalidConfiguration, InvalidParameter
 from airflow_provider_sentinelhub.simulator import features as simulated
 from airflow_provider_sentinelhub.simulator import geopackage as simulator

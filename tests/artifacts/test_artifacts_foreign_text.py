@@ -9,9 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_sentinelhub.artifacts.execution_db import read_execution_db
-from airflow_provider_sentinelhub.artifacts.location import Location
-from airflow_provider_sentinelhub.artifacts.storage_errors import StorageAnswer, storage_unavailable
+from airflow_provider_sentinelhub.artifacts.report.execution_db import read_execution_db
+from airflow_provider_sentinelhub.artifacts.storage.errors import StorageAnswer, storage_unavailable
+from airflow_provider_sentinelhub.artifacts.storage.location import Location
 from tests.artifacts.artifact_files import write_execution_db
 from tests.artifacts.artifact_s3 import ScriptedS3
 

@@ -9,16 +9,10 @@ import pytest
 import shapely
 from pyproj import CRS
 
-from airflow_provider_sentinelhub.artifacts.crs import crs_name, crs_wkt
-from airflow_provider_sentinelhub.artifacts.feature_tables import feature_tables
-from airflow_provider_sentinelhub.artifacts.geopackage import (
-    add_layer,
-    blob_extent,
-    blob_of_crs,
-    finish_layer,
-    geometry_blob,
-    new_geopackage,
-)
+from airflow_provider_sentinelhub.artifacts.geopackage.blobs import blob_extent, blob_of_crs, geometry_blob
+from airflow_provider_sentinelhub.artifacts.geopackage.crs import crs_name, crs_wkt
+from airflow_provider_sentinelhub.artifacts.geopackage.geopackage import add_layer, finish_layer, new_geopackage
+from airflow_provider_sentinelhub.artifacts.geopackage.tables import feature_tables
 from airflow_provider_sentinelhub.client.errors import StorageUnavailable
 from airflow_provider_sentinelhub.simulator import geopackage as simulator
 from tests.artifacts.artifact_files import gpkg_blob

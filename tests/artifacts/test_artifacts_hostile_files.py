@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from airflow_provider_sentinelhub.artifacts.execution_db import MAX_BYTES, read_execution_db
-from airflow_provider_sentinelhub.artifacts.feature_check import check_geopackage
-from airflow_provider_sentinelhub.artifacts.feature_sources import from_file
-from airflow_provider_sentinelhub.artifacts.manifest import manifest_tables, pixel_counts
-from airflow_provider_sentinelhub.artifacts.parquet import MAX_OUTPUTS, write_parquet
-from airflow_provider_sentinelhub.artifacts.sqlite_file import attach, detach, open_sqlite
-from airflow_provider_sentinelhub.artifacts.storage import MAX_DOWNLOAD_BYTES, MAX_READ_BYTES, Storage
+from airflow_provider_sentinelhub.artifacts.features.check import check_geopackage
+from airflow_provider_sentinelhub.artifacts.features.sources import from_file
+from airflow_provider_sentinelhub.artifacts.geopackage.sqlite_file import attach, detach, open_sqlite
+from airflow_provider_sentinelhub.artifacts.report.execution_db import MAX_BYTES, read_execution_db
+from airflow_provider_sentinelhub.artifacts.report.manifest import manifest_tables, pixel_counts
+from airflow_provider_sentinelhub.artifacts.report.table import MAX_OUTPUTS, write_parquet
+from airflow_provider_sentinelhub.artifacts.storage.storage import MAX_DOWNLOAD_BYTES, MAX_READ_BYTES, Storage
 from airflow_provider_sentinelhub.client.errors import ArtifactCorrupt, StorageUnavailable
 from tests.artifacts.artifact_files import ManifestEntry, write_execution_db, write_manifest
 
@@ -198,7 +198,7 @@ def test_work_on_attached_files_is_bounded_until_they_are_detached(tmp_path: Pat
 MEASURE = """
 import resource, sys
 from pathlib import Path
-from airflow_provider_sentinelhub.artifacts.execution_db import read_execution_db
+from airflow_provider_sentinelhub.artifacts.report.execution_db import read_execution_db
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 try:
     read_execution_db(Path(sys.argv[1]))

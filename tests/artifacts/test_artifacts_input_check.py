@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import closing
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import shapely
 
-from airflow_provider_sentinelhub.artifacts.feature_problems import Rule
-from airflow_provider_sentinelhub.artifacts.geopackage import add_layer, finish_layer, geometry_blob, new_geopackage
-from airflow_provider_sentinelhub.artifacts.input_check import check_input_features
-from airflow_provider_sentinelhub.client.batch import BATCH_STATISTICAL, BATCH_V2
+from airflow_provider_sentinelhub.artifacts.features.problems import Rule
+from airflow_provider_sentinelhub.artifacts.geopackage.blobs import geometry_blob
+from airflow_provider_sentinelhub.artifacts.geopackage.geopackage import add_layer, finish_layer, new_geopackage
+from airflow_provider_sentinelhub.artifacts.results.registry import check_input_features
+from airflow_provider_sentinelhub.client.apis.batch_statistical.spec import BATCH_STATISTICAL
+from airflow_provider_sentinelhub.client.apis.batch_v2.spec import BATCH_V2
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 STATISTICS: dict[str, Any] = {"aggregation": {"resx": 10, "resy": 10}, "output": {"s3": {"url": "s3://b/f"}}}
 RASTERS: dict[str, Any] = {"input": {"type": "geopackage", "defaults": {"resolution": 10}}}

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import shapely
 
-from airflow_provider_sentinelhub.artifacts.feature_writer import Size
-from airflow_provider_sentinelhub.artifacts.geopackage import add_layer, finish_layer, geometry_blob, new_geopackage
-from airflow_provider_sentinelhub.artifacts.input_size import input_size
-from airflow_provider_sentinelhub.client.extent import Extent
+from airflow_provider_sentinelhub.artifacts.features.size import input_size
+from airflow_provider_sentinelhub.artifacts.features.writer import Size
+from airflow_provider_sentinelhub.artifacts.geopackage.blobs import geometry_blob
+from airflow_provider_sentinelhub.artifacts.geopackage.geopackage import add_layer, finish_layer, new_geopackage
+from airflow_provider_sentinelhub.client.requests.extent import Extent
 from tests.artifacts.artifact_files import gpkg_blob
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 Row = tuple[shapely.Polygon, int | None, int | None, float | None]
 

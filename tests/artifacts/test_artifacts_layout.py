@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_sentinelhub.artifacts import layout
-from airflow_provider_sentinelhub.artifacts.layout import DeliveryUrl, output_path, root_folder
+from airflow_provider_sentinelhub.artifacts.storage import layout
+from airflow_provider_sentinelhub.artifacts.storage.layout import DeliveryUrl, output_path, root_folder
 from airflow_provider_sentinelhub.client.errors import InvalidParameter
 from tests.artifacts.artifact_files import TASK
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_sentinelhub.artifacts.listing import list_s3
-from airflow_provider_sentinelhub.artifacts.location import Location
+from airflow_provider_sentinelhub.artifacts.storage.listing import list_s3
+from airflow_provider_sentinelhub.artifacts.storage.location import Location
 from airflow_provider_sentinelhub.client.errors import InvalidParameter, StorageUnavailable
 from tests.artifacts.artifact_s3 import SLOW_DOWN, ScriptedS3, page
 

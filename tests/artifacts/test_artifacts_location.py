@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_sentinelhub.artifacts.location import Location, without_secrets
+from airflow_provider_sentinelhub.artifacts.storage.location import Location, without_secrets
 from airflow_provider_sentinelhub.client.errors import InvalidParameter
 
 

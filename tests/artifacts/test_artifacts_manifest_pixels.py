@@ -4,16 +4,18 @@ import sqlite3
 import tracemalloc
 from collections import Counter
 from contextlib import closing
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_sentinelhub.artifacts.manifest import pixel_counts
+from airflow_provider_sentinelhub.artifacts.report.manifest import pixel_counts
 from airflow_provider_sentinelhub.client.errors import ArtifactCorrupt
 from tests.artifacts.artifact_files import ManifestEntry, write_manifest
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def test_a_feature_counts_once_however_many_outputs_it_has(tmp_path: Path) -> None:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import os
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-from airflow_provider_sentinelhub.artifacts.overwritten import Written
-from airflow_provider_sentinelhub.artifacts.reader import read_merged_report
-from airflow_provider_sentinelhub.artifacts.rounds import Round
-from airflow_provider_sentinelhub.artifacts.storage import ObjectMeta, Storage
+from airflow_provider_sentinelhub.artifacts.report.overwritten import Written
+from airflow_provider_sentinelhub.artifacts.report.reader import read_merged_report
+from airflow_provider_sentinelhub.artifacts.report.rounds import Round
+from airflow_provider_sentinelhub.artifacts.storage.storage import ObjectMeta, Storage
 from airflow_provider_sentinelhub.client.errors import StorageUnavailable
-from airflow_provider_sentinelhub.client.models.answers import BatchTask
+from airflow_provider_sentinelhub.client.lifecycle.answers import BatchTask
 from tests.artifacts.artifact_files import TASK, ManifestEntry, write_execution_db, write_manifest
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 CREATED = datetime(2026, 3, 1, 12, tzinfo=UTC)
 ENDED = CREATED + timedelta(hours=1)

@@ -3,8 +3,7 @@ from __future__ import annotations
 import sqlite3
 from collections import Counter
 from contextlib import closing
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -12,12 +11,15 @@ import shapely
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_sentinelhub.artifacts import parquet
-from airflow_provider_sentinelhub.artifacts.manifest import geometry_wkb
-from airflow_provider_sentinelhub.artifacts.parquet import write_parquet
-from airflow_provider_sentinelhub.artifacts.report import FeatureOutcome
+from airflow_provider_sentinelhub.artifacts.geopackage.blobs import geometry_wkb
+from airflow_provider_sentinelhub.artifacts.report import table as parquet
+from airflow_provider_sentinelhub.artifacts.report.report import FeatureOutcome
+from airflow_provider_sentinelhub.artifacts.report.table import write_parquet
 from airflow_provider_sentinelhub.client.errors import ArtifactCorrupt
 from tests.artifacts.artifact_files import ManifestEntry, Row, gpkg_blob, point_wkb, write_execution_db, write_manifest
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 POINT = point_wkb(1.0, 2.0)
 

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_provider_sentinelhub.artifacts.bucket_probe import bucket_region, probe_write
-from airflow_provider_sentinelhub.artifacts.preflight import examine
-from airflow_provider_sentinelhub.artifacts.storage import Storage, StorageOptions
-from airflow_provider_sentinelhub.artifacts.storage_errors import is_refusal
-from airflow_provider_sentinelhub.client.batch import BATCH_V2
+from airflow_provider_sentinelhub.artifacts.results.preflight import examine
+from airflow_provider_sentinelhub.artifacts.storage.errors import is_refusal
+from airflow_provider_sentinelhub.artifacts.storage.probe import bucket_region, probe_write
+from airflow_provider_sentinelhub.artifacts.storage.storage import Storage, StorageOptions
+from airflow_provider_sentinelhub.client.apis.batch_v2.spec import BATCH_V2
 from airflow_provider_sentinelhub.client.errors import StorageUnavailable
 from tests.artifacts.artifact_s3 import KEY, SECRET, start_s3
 from tests.bad_inputs.buckets import DENIED, NOT_DELETED, tiny_s3
 from tests.bad_inputs.requests import request
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.artifacts.artifact_s3 import S3
 
 PROBE = "write-check/request-write-check.json"

@@ -6,11 +6,16 @@ from typing import TYPE_CHECKING, Any
 import pyarrow.parquet as pq
 import pytest
 
-from airflow_provider_sentinelhub.artifacts.layout import execution_db_url, manifest_url, report_url, root_folder
-from airflow_provider_sentinelhub.artifacts.reader import ProgressReader, read_merged_report
-from airflow_provider_sentinelhub.artifacts.report import FeatureReport, Outcome, outcome_of
-from airflow_provider_sentinelhub.artifacts.rounds import Round
-from airflow_provider_sentinelhub.artifacts.storage import ObjectMeta, Storage
+from airflow_provider_sentinelhub.artifacts.report.reader import ProgressReader, read_merged_report
+from airflow_provider_sentinelhub.artifacts.report.report import FeatureReport, Outcome, outcome_of
+from airflow_provider_sentinelhub.artifacts.report.rounds import Round
+from airflow_provider_sentinelhub.artifacts.storage.layout import (
+    execution_db_url,
+    manifest_url,
+    report_url,
+    root_folder,
+)
+from airflow_provider_sentinelhub.artifacts.storage.storage import ObjectMeta, Storage
 from airflow_provider_sentinelhub.client.errors import ArtifactCorrupt, ArtifactMissing, StorageUnavailable
 from tests.artifacts.artifact_files import TASK, ManifestEntry, Row, write_execution_db, write_manifest
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_sentinelhub.artifacts.causes import CauseKind
-from airflow_provider_sentinelhub.artifacts.report import (
+from airflow_provider_sentinelhub.artifacts.report.causes import CauseKind
+from airflow_provider_sentinelhub.artifacts.report.report import (
     ErrorGroup,
     FeatureOutcome,
     FeatureReport,
@@ -37,7 +37,7 @@ REPORT = FeatureReport(
             20_818,
             ("parcel-1", "parcel-2", "parcel-3"),
             CauseKind.TRANSIENT,
-            "Retry it.",
+            "Rerun it.",
         ),
         ErrorGroup(FeatureOutcome.UNKNOWN, "(no message)", 2, ("a", "b")),
     ),
@@ -72,7 +72,7 @@ def test_the_text_is_a_table_and_the_problems_with_names() -> None:
         "problems:\n"
         "    20,818 x failed (transient): Timeout after <n> s\n"
         "             e.g. parcel-1, parcel-2, parcel-3\n"
-        "             Retry it.\n"
+        "             Rerun it.\n"
         "         2 x unknown: (no message)\n"
         "             a, b\n"
         "         1 x other messages\n"

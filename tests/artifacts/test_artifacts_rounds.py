@@ -4,24 +4,26 @@ import itertools
 import sqlite3
 from collections import Counter
 from contextlib import closing
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_sentinelhub.artifacts.execution_db import read_execution_db
-from airflow_provider_sentinelhub.artifacts.layout import execution_db_url, manifest_url, report_url
-from airflow_provider_sentinelhub.artifacts.reader import read_merged_report
-from airflow_provider_sentinelhub.artifacts.report import FeatureOutcome, FeatureReport, RoundCounts
-from airflow_provider_sentinelhub.artifacts.rounds import Round, merge
-from airflow_provider_sentinelhub.artifacts.storage import Storage
+from airflow_provider_sentinelhub.artifacts.report.execution_db import read_execution_db
+from airflow_provider_sentinelhub.artifacts.report.reader import read_merged_report
+from airflow_provider_sentinelhub.artifacts.report.report import FeatureOutcome, FeatureReport, RoundCounts
+from airflow_provider_sentinelhub.artifacts.report.rounds import Round, merge
+from airflow_provider_sentinelhub.artifacts.storage.layout import execution_db_url, manifest_url, report_url
+from airflow_provider_sentinelhub.artifacts.storage.storage import Storage
 from airflow_provider_sentinelhub.client.errors import ArtifactCorrupt, ArtifactMissing, InvalidParameter
 from airflow_provider_sentinelhub.client.text import printable
 from tests.artifacts.artifact_files import ManifestEntry, Row, write_execution_db, write_manifest
 from tests.artifacts.test_artifacts_execution_db import ERRORS, FLAGS, STATUSES, classified
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 DELIVERED, NO_DATA, UNDELIVERED, FAILED, PENDING, UNKNOWN = (
     FeatureOutcome(name) for name in ("DELIVERED", "NO_DATA", "UNDELIVERED", "FAILED", "PENDING", "UNKNOWN")
@@ -125,8 +127,8 @@ NAMES = st.one_of(
     st.sampled_from(["a", "b", "c", "d", "tile-1", "Tile-1"]), st.text(max_size=3), st.none(), st.integers(0, 3)
 )
 ROWS = st.lists(st.tuples(st.integers(0, 9), NAMES, STATUSES, ERRORS, FLAGS), max_size=12)
-# What may lie in place of a restart's execution database: nothing, or half a file.
-RESTARTS = st.lists(st.one_of(ROWS, ROWS, ROWS, st.none(), st.just(b"SQLite format 3\x00 and no more")), max_size=4)
+# What may lie in place of a rerun's execution database: nothing, or half a file.
+RERUNS = st.lists(st.one_of(ROWS, ROWS, ROWS, st.none(), st.just(b"SQLite format 3\x00 and no more")), max_size=4)
 PLANNED = st.one_of(
     st.none(),
     st.lists(
@@ -136,19 +138,19 @@ PLANNED = st.one_of(
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=150)
-@given(original=ROWS, restarts=RESTARTS, planned=PLANNED)
+@given(original=ROWS, reruns=RERUNS, planned=PLANNED)
 def test_any_rounds_merge_to_a_report_in_which_each_feature_stands_once(
     tmp_path: Path,
     original: list[Row],
-    restarts: list[list[Row] | bytes | None],
+    reruns: list[list[Row] | bytes | None],
     planned: list[tuple[str | None, str]] | None,
 ) -> None:
     bucket = Rounds(tmp_path).add(original)
-    for restart in restarts:
-        bucket.add(restart)
+    for rerun in reruns:
+        bucket.add(rerun)
     if planned is not None:
         bucket.manifest([ManifestEntry(name, output) for name, output in planned])
-    databases = [original, *(rows if isinstance(rows, list) else None for rows in restarts)]
+    databases = [original, *(rows if isinstance(rows, list) else None for rows in reruns)]
     features = expected(databases, [name for name, _ in planned or []])
     counts = Counter(outcome for _, outcome, _ in features)
 
@@ -210,7 +212,7 @@ def test_the_last_word(tmp_path: Path, said: tuple[str, ...], outcome: FeatureOu
     assert (row["outcome"], row["round"], row["task_id"]) == (outcome, number, bucket.rounds[number].task_id)
 
 
-def test_three_restarts_of_what_was_lost(tmp_path: Path) -> None:
+def test_three_reruns_of_what_was_lost(tmp_path: Path) -> None:
     original = [(f"t{i:02}", "failed" if i < 15 else "delivered") for i in range(66)]
     bucket = Rounds(tmp_path).add(words(*original))
     bucket.manifest([ManifestEntry(name) for name, _ in original])
@@ -240,15 +242,15 @@ def test_values_stay_as_they_are_when_merged(tmp_path: Path) -> None:
     assert {row["name"]: row["outcome"] for row in bucket.table()}["7"] == "DELIVERED"
 
 
-def test_a_restart_of_which_nothing_can_be_read_hides_nothing(tmp_path: Path) -> None:
+def test_a_rerun_of_which_nothing_can_be_read_hides_nothing(tmp_path: Path) -> None:
     bucket = Rounds(tmp_path).add(words(("a", "failed"), ("b", "failed"), ("c", "delivered")))
     bucket.add(words(("a", "delivered"), ("b", "failed"))).add(None).add(b"torn").add(words(("b", "delivered")))
     report = bucket.read()
     assert (report.delivered, report.total) == (3, 3)
     assert report.tasks[2] == RoundCounts(bucket.rounds[2].task_id, None)
-    assert "What became of the features of restart 2 is not known" in report.notes[0]
+    assert "What became of the features of rerun 2 is not known" in report.notes[0]
     assert bucket.rounds[2].task_id in report.notes[0]
-    assert "restart 3 is not known" in report.notes[1]
+    assert "rerun 3 is not known" in report.notes[1]
     assert f"task {bucket.rounds[2].task_id}: what became of its features is not known" in report.text()
 
 
@@ -310,7 +312,7 @@ def test_databases_of_any_page_size_and_journal_merge_and_stay_untouched(tmp_pat
     assert set(tmp_path.iterdir()) == {*before, tmp_path / "merged.sqlite"}
 
 
-def test_many_restarts_fit_into_a_result(tmp_path: Path) -> None:
+def test_many_reruns_fit_into_a_result(tmp_path: Path) -> None:
     bucket = Rounds(tmp_path).add(words(("a", "failed")))
     for _ in range(30):
         bucket.add(words(("a", "failed")))

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from airflow_provider_sentinelhub.artifacts.staleness import is_stale
-from airflow_provider_sentinelhub.artifacts.storage import Storage
+from airflow_provider_sentinelhub.artifacts.report.staleness import is_stale
+from airflow_provider_sentinelhub.artifacts.storage.storage import Storage
 from tests.artifacts.artifact_files import ManifestEntry, write_execution_db, write_manifest
 
 if TYPE_CHECKING:

@@ -7,16 +7,16 @@ from typing import Any
 import pytest
 import shapely
 
-from airflow_provider_sentinelhub.artifacts.feature_sources import from_geometries
-from airflow_provider_sentinelhub.artifacts.statistics.places import (
+from airflow_provider_sentinelhub.artifacts.features.sources import from_geometries
+from airflow_provider_sentinelhub.artifacts.results.statistical import StatisticalRun
+from airflow_provider_sentinelhub.artifacts.statistics.geometries import (
     Place,
     boxes_as_polygons,
     digest_of,
     pixel_counts,
     places_of,
 )
-from airflow_provider_sentinelhub.artifacts.statistics.run import StatisticalRun
-from airflow_provider_sentinelhub.artifacts.storage import Storage
+from airflow_provider_sentinelhub.artifacts.storage.storage import Storage
 from airflow_provider_sentinelhub.client.errors import InvalidParameter
 from tests.client.client_harness import statistical_document
 

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from pyarrow import parquet
 
-from airflow_provider_sentinelhub.artifacts.execution_db import read_execution_db
+from airflow_provider_sentinelhub.artifacts.report.execution_db import read_execution_db
 from airflow_provider_sentinelhub.artifacts.statistics.read import StatisticsRead, read_statistics
-from airflow_provider_sentinelhub.artifacts.storage import Storage
+from airflow_provider_sentinelhub.artifacts.storage.storage import Storage
 from tests.artifacts.artifact_s3 import S3
 from tests.artifacts.statistics_files import (
     DAYS,
-    RETRY,
+    RERUN,
     TASK,
     answer,
     broken,
@@ -138,7 +138,7 @@ def test_an_answer_wins_over_an_error_and_the_later_of_two(s3: S3, folder_url: s
     put(
         storage,
         folder_url,
-        RETRY,
+        RERUN,
         {
             1: answer(1, [data(DAYS[1], 0.2), lost(DAYS[2], "EXECUTION_ERROR")]),
             2: answer(2, [data(DAYS[0], 0.2), data(DAYS[1], empty=True)]),
@@ -148,7 +148,7 @@ def test_an_answer_wins_over_an_error_and_the_later_of_two(s3: S3, folder_url: s
             6: answer(6, [data()]),
         },
     )
-    found, rows = read(storage, folder_url, tmp_path, TASK, RETRY)
+    found, rows = read(storage, folder_url, tmp_path, TASK, RERUN)
     assert sorted((r["feature_id"], str(r["interval_from"])[:10], r["mean"], r["error"], r["round"]) for r in rows) == [
         (1, DAYS[0], 0.1, None, 0),
         (1, DAYS[1], 0.2, None, 1),
@@ -162,7 +162,7 @@ def test_an_answer_wins_over_an_error_and_the_later_of_two(s3: S3, folder_url: s
         (6, DAYS[0], 0.5, None, 1),
         (7, DAYS[0], 0.5, None, 0),
     ]
-    assert {row["round"]: row["task_id"] for row in rows} == {0: TASK, 1: RETRY}
+    assert {row["round"]: row["task_id"] for row in rows} == {0: TASK, 1: RERUN}
     assert outcomes(found) == {
         1: ("parcel-1", "FATAL", "1 of 3 intervals failed: EXECUTION_ERROR", 0),
         2: ("parcel-2", "DONE", None, 1),

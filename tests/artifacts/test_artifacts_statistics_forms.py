@@ -13,19 +13,19 @@ import pytest
 import shapely
 from pyarrow import parquet
 
-from airflow_provider_sentinelhub.artifacts.feature_sources import from_file
+from airflow_provider_sentinelhub.artifacts.features.sources import from_file
+from airflow_provider_sentinelhub.artifacts.geopackage.projjson import crs_projjson
 from airflow_provider_sentinelhub.artifacts.statistics import load
 from airflow_provider_sentinelhub.artifacts.statistics.geo import write_geoparquet
-from airflow_provider_sentinelhub.artifacts.statistics.projjson import crs_projjson
 from airflow_provider_sentinelhub.artifacts.statistics.read import read_statistics
+from airflow_provider_sentinelhub.artifacts.statistics.tables import check_tidy, load_table
 from airflow_provider_sentinelhub.artifacts.statistics.wide import write_wide
-from airflow_provider_sentinelhub.artifacts.storage import Storage
-from airflow_provider_sentinelhub.artifacts.tables import check_tidy, load_table
-from airflow_provider_sentinelhub.client.crs import SUPPORTED_EPSG
+from airflow_provider_sentinelhub.artifacts.storage.storage import Storage
 from airflow_provider_sentinelhub.client.errors import InvalidParameter
+from airflow_provider_sentinelhub.client.requests.crs import SUPPORTED_EPSG
 from tests.artifacts.statistics_files import (
     DAYS,
-    RETRY,
+    RERUN,
     TASK,
     answer,
     broken,
@@ -51,8 +51,8 @@ def table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(load, "_RESULTS_IN_CHUNK", 1)
     url = (tmp_path / "bucket").as_uri()
     put(Storage(), url, TASK, FILES)
-    put(Storage(), url, RETRY, MENDED)
-    found = read_statistics(Storage(), rounds_of(url, TASK, RETRY), target_of(url), features=None, workdir=tmp_path)
+    put(Storage(), url, RERUN, MENDED)
+    found = read_statistics(Storage(), rounds_of(url, TASK, RERUN), target_of(url), features=None, workdir=tmp_path)
     return Path(found.table_url.removeprefix("file://"))
 
 

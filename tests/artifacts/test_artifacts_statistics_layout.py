@@ -1,23 +1,26 @@
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-from airflow_provider_sentinelhub.artifacts.layout import report_url, retry_features_url
 from airflow_provider_sentinelhub.artifacts.statistics.layout import (
     ResultName,
     ResultNames,
     StatisticsUrl,
     parts_url,
+    rerun_output_url,
     result_url,
-    retry_output_url,
     settled_output_url,
     statistics_root,
     statistics_url,
 )
-from airflow_provider_sentinelhub.artifacts.storage import Storage
+from airflow_provider_sentinelhub.artifacts.storage.layout import report_url, rerun_features_url
+from airflow_provider_sentinelhub.artifacts.storage.storage import Storage
 from airflow_provider_sentinelhub.client.errors import InvalidParameter
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 TASK = "7f3b98f6"
 GOOD = [
@@ -66,8 +69,8 @@ def test_names_that_are_no_results() -> None:
 def test_files_of_this_package_are_no_results(template: str) -> None:
     url = f"s3://bucket/f/<REQUEST_ID>/{template}"
     names, root = ResultNames(url, TASK), statistics_root(url, TASK)
-    own = [statistics_url(root, TASK), report_url(root, TASK), retry_features_url(root, TASK, 1)]
-    own += [f"{parts_url(root, TASK)}/published", result_url(retry_output_url(url, TASK), "other", 7)]
+    own = [statistics_url(root, TASK), report_url(root, TASK), rerun_features_url(root, TASK, 1)]
+    own += [f"{parts_url(root, TASK)}/published", result_url(rerun_output_url(url, TASK), "other", 7)]
     assert not any(names.parse(each) for each in own)
     assert names.parse(result_url(url, TASK, 7, "report-7"))
 

@@ -10,23 +10,22 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet
 
-from airflow_provider_sentinelhub.artifacts.execution_db import read_execution_db
+from airflow_provider_sentinelhub.artifacts.report.execution_db import read_execution_db
 from airflow_provider_sentinelhub.artifacts.statistics import load
 from airflow_provider_sentinelhub.artifacts.statistics.layout import result_url
 from airflow_provider_sentinelhub.artifacts.statistics.parts import LEDGER_SUFFIX
 from airflow_provider_sentinelhub.artifacts.statistics.read import StatisticsRead, read_statistics
-from airflow_provider_sentinelhub.artifacts.storage import Storage
+from airflow_provider_sentinelhub.artifacts.storage.storage import Storage
 from tests.artifacts.artifact_s3 import S3
 from tests.artifacts.statistics_files import (
     DAYS,
@@ -41,6 +40,9 @@ from tests.artifacts.statistics_files import (
     target_of,
     write_input,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 FEATURES = range(1, 6)
 TASKS = (TASK, "task-b", "task-c")
@@ -166,7 +168,7 @@ def check(found: StatisticsRead, folder: Path, files: list[dict[int, Any]]) -> N
 
 @settings(max_examples=40, deadline=None)
 @given(STEPS, st.sampled_from(["", "/x/<REQUEST_ID>/<IDENTIFIER>.json"]))
-def test_any_rounds_shapes_and_restarts(steps: list[Any], template: str) -> None:
+def test_any_rounds_shapes_and_reruns(steps: list[Any], template: str) -> None:
     folder = Path(tempfile.mkdtemp())
     url = (folder / "bucket").as_uri() + template
     files: list[dict[int, Any]] = [{} for _ in TASKS]
@@ -196,7 +198,7 @@ import sys
 from pathlib import Path
 from airflow_provider_sentinelhub.artifacts.statistics import load
 from airflow_provider_sentinelhub.artifacts.statistics.read import read_statistics
-from airflow_provider_sentinelhub.artifacts.storage import Storage, StorageOptions
+from airflow_provider_sentinelhub.artifacts.storage.storage import Storage, StorageOptions
 from tests.artifacts.artifact_s3 import KEY, SECRET
 from tests.artifacts.statistics_files import TASK, rounds_of, target_of
 load.RESULTS_IN_PART = 100

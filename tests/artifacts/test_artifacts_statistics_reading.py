@@ -5,18 +5,15 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from airflow_provider_sentinelhub.artifacts import parallel_read
-from airflow_provider_sentinelhub.artifacts.execution_db import read_execution_db
-from airflow_provider_sentinelhub.artifacts.parallel_read import read_many
+from airflow_provider_sentinelhub.artifacts.report.execution_db import read_execution_db
 from airflow_provider_sentinelhub.artifacts.statistics import load, parts
-from airflow_provider_sentinelhub.artifacts.statistics.layout import result_url, retry_output_url
+from airflow_provider_sentinelhub.artifacts.statistics.layout import rerun_output_url, result_url
 from airflow_provider_sentinelhub.artifacts.statistics.parts import LEDGER_SUFFIX, PART_SUFFIX, read_ledger
 from airflow_provider_sentinelhub.artifacts.statistics.read import (
     Phase,
@@ -25,12 +22,14 @@ from airflow_provider_sentinelhub.artifacts.statistics.read import (
     StatisticsTarget,
     read_statistics,
 )
-from airflow_provider_sentinelhub.artifacts.storage import MAX_READ_BYTES, ObjectMeta, Storage
+from airflow_provider_sentinelhub.artifacts.storage import parallel_read
+from airflow_provider_sentinelhub.artifacts.storage.parallel_read import read_many
+from airflow_provider_sentinelhub.artifacts.storage.storage import MAX_READ_BYTES, ObjectMeta, Storage
 from airflow_provider_sentinelhub.client.errors import InvalidParameter, StorageUnavailable
 from tests.artifacts.artifact_s3 import S3
 from tests.artifacts.statistics_files import (
     DAYS,
-    RETRY,
+    RERUN,
     TASK,
     answer,
     data,
@@ -41,6 +40,10 @@ from tests.artifacts.statistics_files import (
     target_of,
     write_input,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
 
 
 def test_many_objects_come_in_order_and_no_more_is_asked_for_than_is_taken(s3: S3, folder_url: str) -> None:
@@ -110,9 +113,9 @@ def test_a_result_too_large_to_be_one_is_a_failed_feature_and_the_others_are_rea
 
 _FIRST_READ = """
 import sys
-from airflow_provider_sentinelhub.artifacts.execution_db import read_execution_db
-from airflow_provider_sentinelhub.artifacts.parallel_read import read_many
-from airflow_provider_sentinelhub.artifacts.storage import Storage
+from airflow_provider_sentinelhub.artifacts.report.execution_db import read_execution_db
+from airflow_provider_sentinelhub.artifacts.storage.parallel_read import read_many
+from airflow_provider_sentinelhub.artifacts.storage.storage import Storage
 
 class Watched(Storage):
     def read_with_meta(self, url):
@@ -233,13 +236,13 @@ def test_a_retry_does_not_write_over_what_the_original_wrote(tmp_path: Path) -> 
     """A template without the task's id names the same files for all tasks."""
     url = (tmp_path / "bucket").as_uri() + "/<IDENTIFIER>.json"
     put(Storage(), url, TASK, {1: answer(1, [data(DAYS[0]), lost(DAYS[1])])})
-    retried = retry_output_url(url, TASK)
-    put(Storage(), retried, RETRY, {1: answer(1, [data(DAYS[1])])})
-    rounds = [*rounds_of(url, TASK), *rounds_of(retried, RETRY)]
+    retried = rerun_output_url(url, TASK)
+    put(Storage(), retried, RERUN, {1: answer(1, [data(DAYS[1])])})
+    rounds = [*rounds_of(url, TASK), *rounds_of(retried, RERUN)]
     found = read_statistics(Storage(), rounds, target_of(url), features=None, workdir=tmp_path)
     assert (found.results, found.with_data, found.failed) == (2, 2, 0)
     for own in ("s3://bucket/f", "s3://bucket/f/<REQUEST_ID>/<ID>.json"):
-        assert retry_output_url(own, TASK) == f"s3://bucket/f/{TASK}/statistics-{TASK}.retries/<REQUEST_ID>/<ID>.json"
+        assert rerun_output_url(own, TASK) == f"s3://bucket/f/{TASK}/statistics-{TASK}.reruns/<REQUEST_ID>/<ID>.json"
 
 
 def test_rounds_that_cannot_be_meant_are_refused(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_sentinelhub.artifacts.causes import CauseKind, cause_of
+from airflow_provider_sentinelhub.artifacts.report.causes import CauseKind, cause_of
 from airflow_provider_sentinelhub.artifacts.statistics.answers import ResultReader, Unreadable
 from airflow_provider_sentinelhub.artifacts.statistics.columns import Added, TableBuilder
 from airflow_provider_sentinelhub.artifacts.statistics.schema import part_schema

@@ -7,20 +7,22 @@ import sqlite3
 import struct
 from collections.abc import Callable
 from contextlib import closing
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import shapely
 
-from airflow_provider_sentinelhub.artifacts.feature_check import check_geopackage, check_names_across
-from airflow_provider_sentinelhub.artifacts.feature_problems import error_of
-from airflow_provider_sentinelhub.artifacts.feature_repair import repair_geopackages
-from airflow_provider_sentinelhub.artifacts.feature_sources import from_file, from_geometries
-from airflow_provider_sentinelhub.artifacts.feature_writer import Size, write_geopackages
-from airflow_provider_sentinelhub.artifacts.features import Columns
-from airflow_provider_sentinelhub.artifacts.geopackage import add_layer, finish_layer, new_geopackage
+from airflow_provider_sentinelhub.artifacts.features.check import check_geopackage, check_names_across
+from airflow_provider_sentinelhub.artifacts.features.features import Columns
+from airflow_provider_sentinelhub.artifacts.features.problems import error_of
+from airflow_provider_sentinelhub.artifacts.features.repair import repair_geopackages
+from airflow_provider_sentinelhub.artifacts.features.sources import from_file, from_geometries
+from airflow_provider_sentinelhub.artifacts.features.writer import Size, write_geopackages
+from airflow_provider_sentinelhub.artifacts.geopackage.geopackage import add_layer, finish_layer, new_geopackage
 from airflow_provider_sentinelhub.simulator.geopackage import blob
 from tests.bad_inputs import BadInput
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 BOX = shapely.box(500_000, 4_600_000, 500_500, 4_600_500)
 BOWTIE = shapely.Polygon(

@@ -7,8 +7,7 @@ Requests that the service would refuse, or fail in its analysis, and what users 
 from __future__ import annotations
 
 from contextlib import ExitStack
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tests.bad_inputs import BadInput
 from tests.bad_inputs.buckets import (
@@ -22,6 +21,9 @@ from tests.bad_inputs.buckets import (
     tiny_s3,
 )
 from tests.bad_inputs.statistics import SENT_AT, STATISTICS
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 BOX = [8.5, 41.3, 9.6, 43.1]
 SQUARE = [[8, 41], [9, 41], [9, 42], [8, 42], [8, 41]]
@@ -101,9 +103,9 @@ def _statistics() -> dict[str, Any]:
 
 
 def _examine(document: Any, deployment: str = "") -> None:
-    from airflow_provider_sentinelhub.artifacts.preflight import examine
-    from airflow_provider_sentinelhub.client.batch import BATCH_V2
-    from airflow_provider_sentinelhub.client.deployments import DEPLOYMENTS
+    from airflow_provider_sentinelhub.artifacts.results.preflight import examine
+    from airflow_provider_sentinelhub.client.apis.batch_v2.spec import BATCH_V2
+    from airflow_provider_sentinelhub.client.http.deployments import DEPLOYMENTS
 
     examine(BATCH_V2, document, DEPLOYMENTS.get(deployment), SENT_AT).accepted()
 

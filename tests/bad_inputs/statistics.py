@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tests.bad_inputs import BadInput
 from tests.client.client_harness import NDVI, batch_statistical_document, statistical_document
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 Document = Callable[..., dict[str, Any]]
 SENT_AT = datetime(2026, 1, 1, tzinfo=UTC)
@@ -19,12 +21,12 @@ def _bad(
     title: str, message: str, changes: dict[str, Any], document: Document = batch_statistical_document, place: str = ""
 ) -> BadInput:
     def provoke(folder: Path) -> None:
-        from airflow_provider_sentinelhub.artifacts.preflight import examine
-        from airflow_provider_sentinelhub.client.deployments import DEPLOYMENTS
-        from airflow_provider_sentinelhub.client.kinds import kind_of
+        from airflow_provider_sentinelhub.artifacts.results.preflight import examine
+        from airflow_provider_sentinelhub.client.apis.registry import request_type
+        from airflow_provider_sentinelhub.client.http.deployments import DEPLOYMENTS
 
         request = document(**changes)
-        examine(kind_of(request), request, DEPLOYMENTS.get(place), SENT_AT).accepted()
+        examine(request_type(request), request, DEPLOYMENTS.get(place), SENT_AT).accepted()
 
     return BadInput(title, message, provoke)
 

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from airflow_provider_sentinelhub.client.errors import SentinelHubError
 from tests.bad_inputs import BadInput
 from tests.bad_inputs.files import FILES, check, good, write
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @pytest.mark.parametrize("case", FILES, ids=lambda case: case.title)

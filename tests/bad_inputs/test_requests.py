@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-from airflow_provider_sentinelhub.artifacts.preflight import examine
-from airflow_provider_sentinelhub.client.batch import BATCH_V2
-from airflow_provider_sentinelhub.client.deployments import DEPLOYMENTS
+from airflow_provider_sentinelhub.artifacts.results.preflight import examine
+from airflow_provider_sentinelhub.client.apis.batch_v2.spec import BATCH_V2
 from airflow_provider_sentinelhub.client.errors import InvalidParameter
+from airflow_provider_sentinelhub.client.http.deployments import DEPLOYMENTS
 from tests.bad_inputs import BadInput
 from tests.bad_inputs.requests import BUCKETS, COLLECTION, REQUESTS, TWO, ZARR, request
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 ALL = (*REQUESTS, *BUCKETS)
 

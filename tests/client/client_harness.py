@@ -11,15 +11,15 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from airflow_provider_sentinelhub.client.batch import BATCH_V2
-from airflow_provider_sentinelhub.client.call import Call
-from airflow_provider_sentinelhub.client.deployments import ServiceAddress
-from airflow_provider_sentinelhub.client.models.answers import BatchTask
+from airflow_provider_sentinelhub.client.apis.batch_v2.spec import BATCH_V2
+from airflow_provider_sentinelhub.client.http.call import Call
+from airflow_provider_sentinelhub.client.http.deployments import ServiceAddress
+from airflow_provider_sentinelhub.client.lifecycle.answers import BatchTask
 
 MARKER = 'pa"ss/wo\\rd+MARKER=='
 
-CREATE = BATCH_V2.create({"secret": MARKER}, (MARKER,))
-READ = BATCH_V2.get("6aa8765a")
+CREATE = BATCH_V2.calls.create({"secret": MARKER}, (MARKER,))
+READ = BATCH_V2.calls.get("6aa8765a")
 
 
 def everything_said(error: BaseException) -> str:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Generator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow_provider_sentinelhub.client import errors
-from airflow_provider_sentinelhub.client.call import Call, Pause
+from airflow_provider_sentinelhub.client.http.call import Call, Pause
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
 
 T = TypeVar("T")
 
@@ -25,7 +27,7 @@ LEGAL = {
     ("STOPPED", "START"): {"START"},
     ("STOPPED", "STOP"): {"START"},
 }
-RESTART_LOCK_S = 1800.0
+RERUN_LOCK_S = 1800.0
 LOST = ["lost before", "lost after", "down", "down after"]
 LATE = ["late", "late and down"]
 TWICE = ["twice", "twice, answered by the second", "twice, the second late"]
@@ -227,7 +229,7 @@ class Service:
         task = self.tasks.get(task_id)
         if task is None:
             raise errors.NotFound("no such task", status=404)
-        locked = task.status == "STOPPED" and self.now < task.since + RESTART_LOCK_S
+        locked = task.status == "STOPPED" and self.now < task.since + RERUN_LOCK_S
         if locked or action not in LEGAL.get((task.status, task.action), set()):
             raise errors.IllegalAction(f"Illegal to change userAction from {task.action} to {action}", status=400)
         task.starts += action == "START"

@@ -1,14 +1,17 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, settings
 
-from airflow_provider_sentinelhub.client.auth import ClientCredentials, TokenSource
-from airflow_provider_sentinelhub.client.deployments import ServiceAddress
-from airflow_provider_sentinelhub.client.policy import RetryLimits
+from airflow_provider_sentinelhub.client.http.auth import ClientCredentials, TokenSource
+from airflow_provider_sentinelhub.client.http.deployments import ServiceAddress
+from airflow_provider_sentinelhub.client.http.policy import RetryLimits
 from airflow_provider_sentinelhub.simulator.process import Simulator
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 # No clock decides about a test: machines that run it are busy at times.
 settings.register_profile("client", deadline=None, suppress_health_check=[HealthCheck.too_slow], database=None)

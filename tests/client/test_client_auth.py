@@ -3,20 +3,22 @@ from __future__ import annotations
 import json
 import logging
 import threading
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from airflow_provider_sentinelhub.client import errors
-from airflow_provider_sentinelhub.client.auth import ClientCredentials, TokenSource, token_source
-from airflow_provider_sentinelhub.client.deployments import ServiceAddress
-from airflow_provider_sentinelhub.client.policy import RetryLimits
+from airflow_provider_sentinelhub.client.http.auth import ClientCredentials, TokenSource, token_source
+from airflow_provider_sentinelhub.client.http.deployments import ServiceAddress
+from airflow_provider_sentinelhub.client.http.policy import RetryLimits
 from airflow_provider_sentinelhub.simulator.process import Simulator
 from tests.client.client_harness import MARKER, Seen, everything_said, serving
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
 
 GOOD = (200, {"Content-Type": "application/json"}, b'{"access_token": "tok", "expires_in": 3600}')
 
@@ -66,7 +68,7 @@ def test_the_token_is_renewed_before_it_expires(
 ) -> None:
     sim.set_script({"timing": {"token_ttl_seconds": ttl}})
     now = 1000.0
-    monkeypatch.setattr("airflow_provider_sentinelhub.client.auth.time.monotonic", lambda: now)
+    monkeypatch.setattr("airflow_provider_sentinelhub.client.http.auth.time.monotonic", lambda: now)
     first = tokens.get()
     now += ttl - early - 0.01
     assert tokens.get() == first
@@ -385,7 +387,7 @@ def test_http_is_for_this_machine(host: str) -> None:
 
 
 def test_deployments_and_layouts_make_addresses() -> None:
-    from airflow_provider_sentinelhub.client.deployments import Service
+    from airflow_provider_sentinelhub.client.http.deployments import Service
 
     url: Callable[[ServiceAddress], str] = lambda address: address.url(Service.BATCH_V2, "/process")  # noqa: E731
     assert url(of()) == "https://services.sentinel-hub.com/batch/v2/process"

@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_sentinelhub.client.cost_factors import Factor
-from airflow_provider_sentinelhub.client.estimate import Estimate, estimate_cost
+from airflow_provider_sentinelhub.client.apis.batch_v2.spec import BATCH_V2
+from airflow_provider_sentinelhub.client.costs.estimate import Estimate
+from airflow_provider_sentinelhub.client.costs.factors import Factor
 from airflow_provider_sentinelhub.simulator.process import Simulator
 
 JULY = {"from": "2021-07-01T00:00:00Z", "to": "2021-07-31T00:00:00Z"}
@@ -45,14 +46,14 @@ def factor(estimate: Estimate, name: str) -> Factor:
 
 def relative(evalscript: str, *sources: dict[str, Any], **more: Any) -> tuple[float, float, float | None]:
     """The price as a multiple of that of a plain request: estimate, low, high."""
-    plain = estimate_cost(body(), THOUSAND).pu
-    estimate = estimate_cost(body(evalscript, *sources, **more), THOUSAND)
+    plain = BATCH_V2.estimate(body(), THOUSAND).pu
+    estimate = BATCH_V2.estimate(body(evalscript, *sources, **more), THOUSAND)
     high = None if estimate.high_pu is None else round(estimate.high_pu / plain, 9)
     return round(estimate.pu / plain, 9), round(estimate.low_pu / plain, 9), high
 
 
 def test_a_plain_request_costs_what_the_rules_say() -> None:
-    estimate = estimate_cost(body(), THOUSAND)
+    estimate = BATCH_V2.estimate(body(), THOUSAND)
     assert (estimate.pu, estimate.low_pu, estimate.high_pu) == pytest.approx((1000, 1000, 1000))
     assert (estimate.features, estimate.pixels) == (1000, 1000 * 1536 * 512)
     assert math.prod(each.value for each in estimate.factors) == pytest.approx(1000)
@@ -66,12 +67,12 @@ def test_the_published_example_of_change_detection() -> None:
         "processing": {"orthorectify": True},
     }
     evalscript = script('"VV", "VH", "HH", "HV"', '{bands: 1, sampleType: "FLOAT32"}', "ORBIT")
-    estimate = estimate_cost(body(evalscript, source), [(1024, 1024, 100)])
+    estimate = BATCH_V2.estimate(body(evalscript, source), [(1024, 1024, 100)])
     assert estimate.pu == pytest.approx(100 * 42.667 / 3, rel=1e-4)
 
 
 def test_the_published_example_of_a_parcel() -> None:
-    estimate = estimate_cost(body(script('"B04", "B08", "dataMask"')), [(20, 20, 100_000)])
+    estimate = BATCH_V2.estimate(body(script('"B04", "B08", "dataMask"')), [(20, 20, 100_000)])
     assert estimate.pu == pytest.approx(100_000 * 0.00667, rel=1e-3)
     assert estimate.low_pu == pytest.approx(estimate.pu * (400 / 512**2) / 0.01)
     assert "100,000 features are so small" in "\n".join(estimate.assumptions)
@@ -84,7 +85,7 @@ def test_the_published_example_of_a_parcel() -> None:
 def test_the_discount_begins_with_ten_thousand_pixels(
     width: int, height: int, low: float, pu: float, high: float
 ) -> None:
-    estimate = estimate_cost(body(), [(width, height, 100_000)])
+    estimate = BATCH_V2.estimate(body(), [(width, height, 100_000)])
     units = 100_000 * width * height / 512**2
     assert (estimate.low_pu, estimate.pu, estimate.high_pu) == pytest.approx((low * units, pu * units, high * units))
 
@@ -152,7 +153,7 @@ def test_samples_follow_the_mosaicking_and_the_time_range(mosaicking: str, perio
 
 
 def test_the_text_says_how_wrong_it_can_be_and_why() -> None:
-    text = estimate_cost(body(script(mosaicking="ORBIT")), THOUSAND).text()
+    text = BATCH_V2.estimate(body(script(mosaicking="ORBIT")), THOUSAND).text()
     assert "Estimated cost: 10,000 PU; at least 100 PU, at most 31,000 PU." in text
     assert "x 10 samples per pixel (0 to 31): ORBIT mosaicking of 30 days, one acquisition every 3 days assumed" in text
     assert "10 samples per pixel assumed, 0 to 31 possible" in text
@@ -208,14 +209,14 @@ def test_it_is_open_whether_one_source_makes_the_others_dearer() -> None:
 
 
 def test_a_task_costs_at_least_the_minimum() -> None:
-    estimate = estimate_cost(body(), [(500, 500, 1)])
+    estimate = BATCH_V2.estimate(body(), [(500, 500, 1)])
     assert (estimate.pu, estimate.low_pu, estimate.high_pu) == (100, 100, 100)
     assert "at least 100 PU: that is more than this one's 0.3179" in estimate.assumptions[0]
 
 
 def test_nothing_to_do_costs_nothing() -> None:
     for evalscript in (script(), "unreadable"):
-        estimate = estimate_cost(body(evalscript), [])
+        estimate = BATCH_V2.estimate(body(evalscript), [])
         assert (estimate.pu, estimate.low_pu, estimate.high_pu, estimate.features) == (0, 0, 0, 0)
         assert estimate.text()
 
@@ -223,14 +224,14 @@ def test_nothing_to_do_costs_nothing() -> None:
 def test_what_may_be_skipped_may_cost_nothing() -> None:
     request = body()
     request["output"]["skipExisting"] = True
-    estimate = estimate_cost(request, THOUSAND)
+    estimate = BATCH_V2.estimate(request, THOUSAND)
     assert estimate.low_pu == 0
     assert estimate.pu == pytest.approx(1000)
     assert any("skipped" in each for each in estimate.assumptions)
 
 
 def test_an_unreadable_evalscript_leaves_the_upper_end_open() -> None:
-    estimate = estimate_cost(body("function setup() { return build(); }"), THOUSAND)
+    estimate = BATCH_V2.estimate(body("function setup() { return build(); }"), THOUSAND)
     assert estimate.high_pu is None
     assert estimate.low_pu == 100
     assert factor(estimate, "bands").high is None
@@ -239,14 +240,14 @@ def test_an_unreadable_evalscript_leaves_the_upper_end_open() -> None:
 
 
 def test_a_million_groups_are_gone_through_once() -> None:
-    estimate = estimate_cost(body(), ((n, 100, 1) for n in range(1, 3001)))
+    estimate = BATCH_V2.estimate(body(), ((n, 100, 1) for n in range(1, 3001)))
     assert estimate.features == 3000
 
 
 def test_the_request_is_not_changed() -> None:
     request = body()
     before = copy.deepcopy(request)
-    estimate_cost(request, THOUSAND)
+    BATCH_V2.estimate(request, THOUSAND)
     assert request == before
 
 
@@ -289,7 +290,7 @@ GROUPS = st.lists(st.tuples(st.integers(1, 3500), st.integers(1, 3500), st.integ
 
 @given(st.dictionaries(st.sampled_from(["processRequest", "output", "input"]), JSON), GROUPS)
 def test_no_request_makes_it_raise(request_body: dict[str, Any], groups: list[tuple[int, int, int]]) -> None:
-    estimate = estimate_cost(request_body, groups)
+    estimate = BATCH_V2.estimate(request_body, groups)
     assert estimate.text()
     json.dumps(estimate.factors)
     assert 0 <= estimate.low_pu <= estimate.pu
@@ -310,8 +311,8 @@ def test_more_of_anything_is_never_cheaper(
     period = {"from": "2020-01-01T00:00:00Z", "to": f"{2020 + days // 365}-12-31T00:00:00Z"}
     sources = source("sentinel-2-l2a", dataFilter={"timeRange": period})
     output = f'{{bands: 1, sampleType: "{kind}"}}'
-    less = estimate_cost(body(script(", ".join(names[1:]), output, mosaicking), sources), groups)
-    more = estimate_cost(body(script(", ".join(names), output, mosaicking), sources), [*groups, (600, 600, 3)])
+    less = BATCH_V2.estimate(body(script(", ".join(names[1:]), output, mosaicking), sources), groups)
+    more = BATCH_V2.estimate(body(script(", ".join(names), output, mosaicking), sources), [*groups, (600, 600, 3)])
     assert less.low_pu <= less.pu * (1 + 1e-9)
     assert less.high_pu is not None
     assert less.pu <= less.high_pu * (1 + 1e-9)

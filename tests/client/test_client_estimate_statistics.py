@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_sentinelhub.client.cost_factors import Factor
-from airflow_provider_sentinelhub.client.estimate import Estimate, estimate_cost
+from airflow_provider_sentinelhub.client.apis.registry import request_type
+from airflow_provider_sentinelhub.client.costs.estimate import Estimate, PixelCounts
+from airflow_provider_sentinelhub.client.costs.factors import Factor
 from tests.client.client_harness import NDVI, batch_statistical_document, statistical_document
 
 # A thousand features of one processing unit each, before anything else is multiplied.
@@ -22,13 +23,17 @@ TILE = NDVI.replace("output:", 'mosaicking: "TILE", output:')
 INTEGERS = NDVI.replace("FLOAT32", "UINT8")
 
 
+def estimate_of(document: Any, groups: PixelCounts) -> Estimate:
+    return request_type(document).estimate(document, groups)
+
+
 def factor(estimate: Estimate, name: str) -> Factor:
     return next(each for each in estimate.factors if each.name == name)
 
 
 @pytest.mark.parametrize("document", [statistical_document, batch_statistical_document])
 def test_every_interval_is_a_sample_and_nothing_is_cheaper(document: Any) -> None:
-    estimate = estimate_cost(document(), THOUSAND)
+    estimate = estimate_of(document(), THOUSAND)
     assert estimate.pu == pytest.approx(1000 * NDVI_BANDS * WEEKS)
     assert factor(estimate, "batch").value == 1
     assert factor(estimate, "samples per pixel")[1:] == (WEEKS, "SIMPLE mosaicking of 26 intervals", 0, WEEKS)
@@ -38,7 +43,7 @@ def test_every_interval_is_a_sample_and_nothing_is_cheaper(document: Any) -> Non
 
 
 def test_whole_numbers_cost_no_more_than_that() -> None:
-    estimate = estimate_cost(batch_statistical_document(aggregation__evalscript=INTEGERS), THOUSAND)
+    estimate = estimate_of(batch_statistical_document(aggregation__evalscript=INTEGERS), THOUSAND)
     assert estimate.high_pu == pytest.approx(estimate.pu)
 
 
@@ -56,7 +61,7 @@ def test_whole_numbers_cost_no_more_than_that() -> None:
 )
 def test_samples_follow_mosaicking_and_intervals(script: str, interval: Any, expected: Any) -> None:
     request = batch_statistical_document(aggregation__evalscript=script, aggregation__aggregationInterval=interval)
-    found = factor(estimate_cost(request, THOUSAND), "samples per pixel")
+    found = factor(estimate_of(request, THOUSAND), "samples per pixel")
     assert found.value == pytest.approx(expected[0])
     assert (found.low, found.high) == (0, expected[1])
 
@@ -64,34 +69,34 @@ def test_samples_follow_mosaicking_and_intervals(script: str, interval: Any, exp
 def test_a_task_has_the_minimum_of_a_batch_and_a_request_its_own() -> None:
     few = [(20, 20, 10)]
     one = {"of": "P1Y", "lastIntervalBehavior": "SHORTEN"}
-    batch = estimate_cost(batch_statistical_document(aggregation__aggregationInterval=one), few)
+    batch = estimate_of(batch_statistical_document(aggregation__aggregationInterval=one), few)
     assert batch.pu == 100
-    single = estimate_cost(statistical_document(aggregation__aggregationInterval=one), few)
+    single = estimate_of(statistical_document(aggregation__aggregationInterval=one), few)
     assert single.pu == pytest.approx(10 * 0.01)
     assert single.assumptions[0] == "The requests cost at least 0.1 PU: that is more than this one's 0.06667."
-    assert estimate_cost(statistical_document(), []).pu == 0
+    assert estimate_of(statistical_document(), []).pu == 0
 
 
 def test_only_a_batch_delivers() -> None:
-    said = "\n".join(estimate_cost(batch_statistical_document(), THOUSAND).assumptions)
+    said = "\n".join(estimate_of(batch_statistical_document(), THOUSAND).assumptions)
     assert "where it is charged it costs 0.03 PU per MB" in said
-    said = "\n".join(estimate_cost(statistical_document(), THOUSAND).assumptions)
+    said = "\n".join(estimate_of(statistical_document(), THOUSAND).assumptions)
     assert "Delivery" not in said
     assert "All requests are answered" in said
 
 
 def test_remote_data_count_twice_where_they_are_allowed() -> None:
     sources = [{"type": "sentinel-2-l2a"}, {"type": "landsat-ot-l2"}]
-    fusion = factor(estimate_cost(statistical_document(input__data=sources), THOUSAND), "data fusion")
+    fusion = factor(estimate_of(statistical_document(input__data=sources), THOUSAND), "data fusion")
     assert (fusion.value, fusion.high) == (2, 4)
-    fusion = factor(estimate_cost(batch_statistical_document(input__data=sources), THOUSAND), "data fusion")
+    fusion = factor(estimate_of(batch_statistical_document(input__data=sources), THOUSAND), "data fusion")
     assert (fusion.value, fusion.high) == (2, 2)
 
 
 def test_a_script_in_a_bucket_leaves_the_upper_end_open() -> None:
     place = {"s3": {"url": "s3://b/x.js"}}
     request = batch_statistical_document(aggregation__evalscript=..., aggregation__evalscriptReference=place)
-    estimate = estimate_cost(request, THOUSAND)
+    estimate = estimate_of(request, THOUSAND)
     assert estimate.high_pu is None
     assert estimate.text()
 
@@ -99,7 +104,7 @@ def test_a_script_in_a_bucket_leaves_the_upper_end_open() -> None:
 def test_the_request_is_not_changed() -> None:
     request = statistical_document()
     before = copy.deepcopy(request)
-    estimate_cost(request, THOUSAND)
+    estimate_of(request, THOUSAND)
     assert request == before
 
 
@@ -124,4 +129,4 @@ JSON = st.recursive(
     value=JSON,
 )
 def test_no_request_makes_it_raise(path: str, value: Any) -> None:
-    assert estimate_cost(statistical_document(**{path: value}), [(10, 10, 3)]).text()
+    assert estimate_of(statistical_document(**{path: value}), [(10, 10, 3)]).text()

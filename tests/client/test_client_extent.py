@@ -10,11 +10,11 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from pyproj import Geod, Transformer
 
-from airflow_provider_sentinelhub.artifacts.preflight import examine
-from airflow_provider_sentinelhub.client.extent import Extent
-from airflow_provider_sentinelhub.client.kinds import kind_of
+from airflow_provider_sentinelhub.artifacts.results.preflight import examine
+from airflow_provider_sentinelhub.client.apis.registry import request_type
 from airflow_provider_sentinelhub.client.preflight.area import Area
-from airflow_provider_sentinelhub.client.preflight.axes import check_order, inside_out, reordered
+from airflow_provider_sentinelhub.client.requests.axes import check_order, inside_out, reordered
+from airflow_provider_sentinelhub.client.requests.extent import Extent
 from tests.client.client_harness import build_document
 
 SWAPPED = [14.4, 14.6, 46.0, 46.1]
@@ -69,7 +69,7 @@ def test_only_what_box_and_geometry_cover_is_counted() -> None:
 
 def warnings(field: str = "", **bounds: Any) -> list[str]:
     document = build_document(processRequest__input__bounds=bounds)
-    found = examine(kind_of(document), document).findings.warnings
+    found = examine(request_type(document), document).findings.warnings
     return [str(each) for each in found if each.field.startswith("processRequest.input.bounds")]
 
 
@@ -143,7 +143,9 @@ def test_a_place_beyond_a_grid_may_have_its_axes_exchanged() -> None:
         input={"type": "tiling-grid", "id": 7, "resolution": 10},
         processRequest__input__bounds={"bbox": [46, 14, 47, 15]},
     )
-    (error,) = [each for each in examine(kind_of(document), document).findings.errors if "has no tiles" in str(each)]
+    (error,) = [
+        each for each in examine(request_type(document), document).findings.errors if "has no tiles" in str(each)
+    ]
     assert str(error).endswith("Longitude comes first. If it does not here, write [14.0, 46.0, 15.0, 47.0].")
 
 

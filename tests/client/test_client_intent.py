@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_sentinelhub.client.api import batch_v2
-from airflow_provider_sentinelhub.client.batch import BATCH_V2
-from airflow_provider_sentinelhub.client.intent import Intent, digest
-from airflow_provider_sentinelhub.client.models.answers import BatchTask
+from airflow_provider_sentinelhub.client.apis.batch_v2 import calls as batch_v2
+from airflow_provider_sentinelhub.client.apis.batch_v2.spec import BATCH_V2
+from airflow_provider_sentinelhub.client.lifecycle.answers import BatchTask
+from airflow_provider_sentinelhub.client.lifecycle.intent import Intent, digest
 from tests.client.client_harness import build_document
 
 ids = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=30) | st.sampled_from(
@@ -90,7 +90,7 @@ def test_what_only_looks_like_a_tag_is_none(text: str) -> None:
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=60) | st.sampled_from(
     ["airflow:", "airflow:0a1b2c3d/a/b/c#", "~", "^1:", "| ", "copy of ", "airflow:0a1b2c3d/a/b/c#1a2b3c4d5e6f7a8b~1x"]
 )
-restarts = st.builds(
+reruns = st.builds(
     Intent,
     ids,
     ids,
@@ -109,7 +109,7 @@ before, after = (
 )
 
 
-@given(intents | restarts, texts, before, after, texts)
+@given(intents | reruns, texts, before, after, texts)
 def test_text_before_and_after_does_not_hide_a_tag(
     intent: Intent, one: str, gap: str, other_gap: str, two: str
 ) -> None:
@@ -118,18 +118,18 @@ def test_text_before_and_after_does_not_hide_a_tag(
     assert Intent.found_in(f"{one}{gap}{intent.tag}") == intent
 
 
-@given(intents | restarts, intents | restarts, after)
+@given(intents | reruns, intents | reruns, after)
 def test_the_last_of_several_tags_counts(one: Intent, other: Intent, gap: str) -> None:
     assert Intent.found_in(f"copy of {one.tag}{gap} | {other.tag}{gap}") == other
     assert Intent.found_in(f"{one.tag} | {other.tag}/x") == one
 
 
-@given(intents | restarts, texts, st.integers(0, 400))
+@given(intents | reruns, texts, st.integers(0, 400))
 def test_a_tag_that_was_cut_off_is_never_read_as_that_of_another_request(intent: Intent, one: str, cut: int) -> None:
     """
     A description may have a greatest length; what is left of a tag is read as nothing, or as a beginning of it.
 
-    What is left of a restart's tag may look like that of an original, and a generation may lose digits. The digest is
+    What is left of a rerun's tag may look like that of an original, and a generation may lose digits. The digest is
     whole all the same, so it is never taken for another request.
     """
     found = Intent.found_in(f"{one} {intent.tag[: len(intent.tag) - cut]}")

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_sentinelhub.client.intervals import Period, intervals
+from airflow_provider_sentinelhub.client.requests.intervals import Period, intervals
 
 
 def at(text: str) -> datetime:

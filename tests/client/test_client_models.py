@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_sentinelhub.client.api import batch_v2
+from airflow_provider_sentinelhub.client.apis.batch_v2 import calls as batch_v2
 from airflow_provider_sentinelhub.client.errors import InvalidParameter
-from airflow_provider_sentinelhub.client.models.answers import BatchTask, TaskPage
-from airflow_provider_sentinelhub.client.models.common import from_text
-from airflow_provider_sentinelhub.client.models.process import ProcessOutput, ProcessRequest
+from airflow_provider_sentinelhub.client.lifecycle.answers import BatchTask, TaskPage
+from airflow_provider_sentinelhub.client.models import from_text
+from airflow_provider_sentinelhub.client.requests.process import ProcessOutput, ProcessRequest
 from tests.client.client_harness import build_document, everything_said
 
 GRIDS = "0 (UTM 20 km); 1 (UTM 10 km); 2 (UTM 100 km); 3 (WGS84 1 degree); 6 (LAEA 100 km); 7 (LAEA 20 km)"  # one list

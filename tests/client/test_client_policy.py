@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_sentinelhub.client import errors
-from airflow_provider_sentinelhub.client.call import Call, Repeat
-from airflow_provider_sentinelhub.client.policy import (
+from airflow_provider_sentinelhub.client.http.call import Call, Repeat
+from airflow_provider_sentinelhub.client.http.policy import (
     RETRY_AFTER_MIN_S,
     Attempt,
     Broken,
@@ -20,7 +20,7 @@ from airflow_provider_sentinelhub.client.policy import (
     decide,
     token_delay,
 )
-from airflow_provider_sentinelhub.client.problems import Reply
+from airflow_provider_sentinelhub.client.http.problems import Reply
 from tests.client.client_harness import CREATE, MARKER, READ, everything_said
 
 LIMITS = RetryLimits()
@@ -203,9 +203,9 @@ def test_a_success_with_a_body_nobody_promised(body: bytes) -> None:
 
 
 def test_an_action_is_answered_with_nothing() -> None:
-    from airflow_provider_sentinelhub.client.batch import BATCH_V2
+    from airflow_provider_sentinelhub.client.apis.batch_v2.spec import BATCH_V2
 
-    assert verdict(BATCH_V2.start("t"), 204) == Done(None)
+    assert verdict(BATCH_V2.calls.start("t"), 204) == Done(None)
 
 
 # --- for any answer at all ------------------------------------------------------------------------------------------

@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_sentinelhub.client.api import batch_v2
-from airflow_provider_sentinelhub.client.crs import SUPPORTED_EPSG, epsg_of
-from airflow_provider_sentinelhub.client.deployments import DEPLOYMENTS, Deployment
+from airflow_provider_sentinelhub.client.apis.batch_v2.spec import BATCH_V2
 from airflow_provider_sentinelhub.client.errors import InvalidParameter
-from airflow_provider_sentinelhub.client.evalscript import read_setup
-from airflow_provider_sentinelhub.client.preflight.findings import Findings
-from airflow_provider_sentinelhub.client.preflight.request import RULES, examine
+from airflow_provider_sentinelhub.client.evalscript.setup import read_setup
+from airflow_provider_sentinelhub.client.http.deployments import DEPLOYMENTS, Deployment
+from airflow_provider_sentinelhub.client.preflight.examine import examine
+from airflow_provider_sentinelhub.client.requests.crs import SUPPORTED_EPSG, epsg_of
+from airflow_provider_sentinelhub.client.requests.findings import Findings
 from airflow_provider_sentinelhub.simulator.evalscript import parse
 from airflow_provider_sentinelhub.simulator.problems import AnalysisFailed, Problem
 from airflow_provider_sentinelhub.simulator.validation import check as simulator_check
@@ -48,7 +48,7 @@ def script(output: str = "{bands: 1}", source: str = '["B04"]') -> str:
 
 def look(deployment: Any = None, **changes: Any) -> Findings:
     document = build_document(**{"processRequest__evalscript": script(), **changes})
-    return examine(document, batch_v2.check, RULES["batch-v2"], deployment).findings
+    return examine(document, BATCH_V2.check, BATCH_V2.rules, deployment).findings
 
 
 def errors(deployment: Any = None, **changes: Any) -> list[str]:
@@ -405,7 +405,7 @@ def test_overrides_complete_and_correct_the_common_parameters() -> None:
 def test_a_float_array_may_be_filled_with_what_json_has_no_number_for(word: str) -> None:
     changes = {**ZARR, "output__arrayOverrides": {"default": {"fill_value": word}}}
     document = build_document(**{"processRequest__evalscript": script(), **changes})
-    body = examine(document, batch_v2.check, RULES["batch-v2"]).accepted()
+    body = examine(document, BATCH_V2.check, BATCH_V2.rules).accepted()
     assert body["output"]["arrayOverrides"] == {"default": {"fill_value": word}}
     assert errors(**{**changes, "output__arrayParameters__dtype": "<i2"})[:1] == [
         "output.arrayOverrides.default.fill_value"
@@ -592,7 +592,7 @@ def test_no_request_is_too_odd(path: str, value: Any, zarr: bool, deployment: De
 
 @given(values)
 def test_no_json_is_too_odd(value: Any) -> None:
-    assert examine(value, batch_v2.check, RULES["batch-v2"]).findings.errors
+    assert examine(value, BATCH_V2.check, BATCH_V2.rules).findings.errors
 
 
 MUTATIONS: dict[str, list[Any]] = {
@@ -672,6 +672,6 @@ def test_what_the_simulator_refuses_is_found_before(changes: dict[str, Any], zar
         document = build_document(**{**start, **changes})
     except (KeyError, TypeError):
         return  # one change took away what another one changes
-    found = examine(document, batch_v2.check, RULES["batch-v2"]).findings
+    found = examine(document, BATCH_V2.check, BATCH_V2.rules).findings
     if simulator_refuses(document):
         assert found.errors

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_sentinelhub.artifacts.preflight import examine
-from airflow_provider_sentinelhub.client.kinds import kind_of
-from airflow_provider_sentinelhub.client.preflight.findings import Findings
+from airflow_provider_sentinelhub.artifacts.results.preflight import examine
+from airflow_provider_sentinelhub.client.apis.registry import request_type
 from airflow_provider_sentinelhub.client.preflight.periods import BEGAN
 from airflow_provider_sentinelhub.client.preflight.templates import unrendered
+from airflow_provider_sentinelhub.client.requests.findings import Findings
 from tests.client.client_harness import batch_statistical_document, build_document, statistical_document
 
 NOW = datetime(2024, 6, 15, 12, tzinfo=UTC)
@@ -36,7 +36,7 @@ def build(**changes: Any) -> dict[str, Any]:
 
 
 def look(document: dict[str, Any], sent_at: datetime | None = NOW) -> tuple[list[str], list[str]]:
-    found: Findings = examine(kind_of(document), document, None, sent_at).findings
+    found: Findings = examine(request_type(document), document, None, sent_at).findings
     return [str(each) for each in found.errors], [each.field for each in found.warnings if "images" in each.fact]
 
 
@@ -148,7 +148,7 @@ def test_a_template_that_was_not_rendered_is_named(changes: dict[str, Any], fiel
 def test_braces_of_a_script_are_javascript_and_a_description_is_free() -> None:
     script = f"{SCRIPT}\n" + "const a = `{{ ds }}`; // {% raw %} {# no #}"
     document = build(processRequest__evalscript=script, description="a {{ b }}")
-    found = examine(kind_of(document), document, None, NOW).findings
+    found = examine(request_type(document), document, None, NOW).findings
     assert found.errors == ()
     assert [each.field for each in found.warnings] == ["description"]
 

@@ -9,11 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_sentinelhub.client.batch import BATCH_STATISTICAL, BATCH_V2
-from airflow_provider_sentinelhub.client.deployments import DEPLOYMENTS
-from airflow_provider_sentinelhub.client.kinds import STATISTICAL, RequestKind, kind_of, other_kind
-from airflow_provider_sentinelhub.client.preflight.findings import Findings
-from airflow_provider_sentinelhub.client.preflight.request import RULES, examine
+from airflow_provider_sentinelhub.client.apis.batch_statistical.spec import BATCH_STATISTICAL
+from airflow_provider_sentinelhub.client.apis.batch_v2.spec import BATCH_V2
+from airflow_provider_sentinelhub.client.apis.registry import other_request_type, request_type
+from airflow_provider_sentinelhub.client.apis.statistical.spec import STATISTICAL
+from airflow_provider_sentinelhub.client.http.deployments import DEPLOYMENTS
+from airflow_provider_sentinelhub.client.lifecycle.spec import ApiSpec
+from airflow_provider_sentinelhub.client.preflight.examine import examine
+from airflow_provider_sentinelhub.client.requests.findings import Findings
 from airflow_provider_sentinelhub.simulator.batch_statistical import BatchStatistical
 from airflow_provider_sentinelhub.simulator.problems import AnalysisFailed, Problem
 from airflow_provider_sentinelhub.simulator.statistics import Plan
@@ -27,7 +30,7 @@ from tests.client.client_harness import (
 
 EU, US, CDSE = (DEPLOYMENTS[key] for key in ("aws-eu-central-1", "aws-us-west-2", "cdse"))
 WGS84: dict[str, Any] = {"bbox": [14.0, 45.0, 14.005, 45.005]}
-KINDS: list[tuple[RequestKind, Any]] = [
+KINDS: list[tuple[ApiSpec, Any]] = [
     (STATISTICAL, statistical_document),
     (BATCH_STATISTICAL, batch_statistical_document),
 ]
@@ -37,8 +40,8 @@ HISTOGRAM = "calculations__ndvi__histograms__default"
 
 
 def look(document: Any, deployment: Any = None) -> Findings:
-    kind = kind_of(document)
-    return examine(document, kind.check, RULES[kind.key], deployment).findings
+    kind = request_type(document)
+    return examine(document, kind.check, kind.rules, deployment).findings
 
 
 def script(output: str, bands: str = '"B04", "dataMask"') -> str:
@@ -66,32 +69,32 @@ MASKED = '[{id: "ndvi", bands: %s}, {id: "dataMask", bands: 1}]'
         ({"input": {"data": []}, "evalscript": "", "output": {}}, BATCH_V2),
     ],
 )
-def test_the_kind_of_a_request_is_told_from_it(document: Any, kind: RequestKind) -> None:
-    assert kind_of(document) is kind
+def test_the_kind_of_a_request_is_told_from_it(document: Any, kind: ApiSpec) -> None:
+    assert request_type(document) is kind
 
 
-ALL: list[tuple[RequestKind, Any]] = [(BATCH_V2, build_document), *KINDS]
+ALL: list[tuple[ApiSpec, Any]] = [(BATCH_V2, build_document), *KINDS]
 
 
 @pytest.mark.parametrize(("kind", "document"), ALL, ids=["rasters", "statistical", "batch"])
-def test_a_request_of_another_api_is_told_from_a_mistake(kind: RequestKind, document: Any) -> None:
-    assert other_kind(kind, document()) is None
-    assert [other_kind(each, document()) for each, _ in ALL if each is not kind] == [kind, kind]
+def test_a_request_of_another_api_is_told_from_a_mistake(kind: ApiSpec, document: Any) -> None:
+    assert other_request_type(kind, document()) is None
+    assert [other_request_type(each, document()) for each, _ in ALL if each is not kind] == [kind, kind]
 
 
 def test_a_single_mistake_makes_no_other_request() -> None:
     bounds = {"input__bounds": WGS84}
-    assert other_kind(BATCH_STATISTICAL, batch_statistical_document(**bounds)) is None
-    assert other_kind(BATCH_STATISTICAL, batch_statistical_document(output=...)) is None
-    assert other_kind(STATISTICAL, statistical_document(output={})) is None
-    assert other_kind(BATCH_V2, {}) is None
+    assert other_request_type(BATCH_STATISTICAL, batch_statistical_document(**bounds)) is None
+    assert other_request_type(BATCH_STATISTICAL, batch_statistical_document(output=...)) is None
+    assert other_request_type(STATISTICAL, statistical_document(output={})) is None
+    assert other_request_type(BATCH_V2, {}) is None
 
 
 @both
 @pytest.mark.parametrize("deployment", [None, EU, CDSE])
-def test_nothing_is_wrong_with_a_good_request(kind: RequestKind, document: Any, deployment: Any) -> None:
+def test_nothing_is_wrong_with_a_good_request(kind: ApiSpec, document: Any, deployment: Any) -> None:
     written = document()
-    examined = examine(written, kind.check, RULES[kind.key], deployment)
+    examined = examine(written, kind.check, kind.rules, deployment)
     assert examined.findings == Findings()
     assert examined.accepted() == written
 
@@ -149,7 +152,7 @@ def test_nothing_is_wrong_with_a_good_request(kind: RequestKind, document: Any, 
     ],
 )
 @both
-def test_an_error(kind: RequestKind, document: Any, changes: dict[str, Any], field: str, said: str) -> None:
+def test_an_error(kind: ApiSpec, document: Any, changes: dict[str, Any], field: str, said: str) -> None:
     found = look(document(**changes))
     assert [each.field for each in found.errors] == [field]
     assert said in str(found.errors[0])
@@ -204,7 +207,7 @@ def test_an_error(kind: RequestKind, document: Any, changes: dict[str, Any], fie
     ],
 )
 @both
-def test_a_warning(kind: RequestKind, document: Any, changes: dict[str, Any], field: str, said: str) -> None:
+def test_a_warning(kind: ApiSpec, document: Any, changes: dict[str, Any], field: str, said: str) -> None:
     # A period of whole weeks, unless it is what the test is about.
     found = look(document(**{"aggregation__timeRange__to": "2024-04-29T00:00:00Z", **changes}))
     assert found.errors == ()
@@ -279,7 +282,7 @@ def test_where_results_cost_more() -> None:
 
 
 @both
-def test_where_data_are(kind: RequestKind, document: Any) -> None:
+def test_where_data_are(kind: ApiSpec, document: Any) -> None:
     (found,) = [each for each in look(document(input__data=[{"type": "modis"}]), EU).warnings if "type" in each.field]
     assert "modis is documented for AWS US (Oregon), not for AWS EU (Frankfurt)" in str(found)
     assert ("a batch reads data of its own deployment only" in str(found)) is (kind is BATCH_STATISTICAL)
@@ -383,6 +386,6 @@ def test_no_request_breaks_a_rule(path: str, value: Any) -> None:
     for step in steps:
         target = target[step]
     target[last] = value
-    found = examine(document, STATISTICAL.check, RULES["statistical"], EU).findings
+    found = examine(document, STATISTICAL.check, STATISTICAL.rules, EU).findings
     for error in found.errors:
         assert everything_said(error)

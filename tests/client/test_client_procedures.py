@@ -6,15 +6,17 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_sentinelhub.client import errors, procedures
-from airflow_provider_sentinelhub.client.auth import TokenSource
-from airflow_provider_sentinelhub.client.batch import BATCH_V2, Goal, Step
-from airflow_provider_sentinelhub.client.call import Call
-from airflow_provider_sentinelhub.client.deployments import ServiceAddress
-from airflow_provider_sentinelhub.client.intent import Intent
-from airflow_provider_sentinelhub.client.policy import RetryLimits
-from airflow_provider_sentinelhub.client.submission import find, obtain
-from airflow_provider_sentinelhub.client.transport import Sender
+from airflow_provider_sentinelhub.client import errors
+from airflow_provider_sentinelhub.client.apis.batch_v2.spec import BATCH_V2
+from airflow_provider_sentinelhub.client.http.auth import TokenSource
+from airflow_provider_sentinelhub.client.http.call import Call
+from airflow_provider_sentinelhub.client.http.deployments import ServiceAddress
+from airflow_provider_sentinelhub.client.http.policy import RetryLimits
+from airflow_provider_sentinelhub.client.http.transport import Sender
+from airflow_provider_sentinelhub.client.lifecycle import procedures
+from airflow_provider_sentinelhub.client.lifecycle.intent import Intent
+from airflow_provider_sentinelhub.client.lifecycle.spec import Goal, NextStep
+from airflow_provider_sentinelhub.client.lifecycle.submission import find, obtain
 from airflow_provider_sentinelhub.simulator.process import Simulator
 from tests.client.client_harness import build_document, make_task
 from tests.client.client_model import START, Service, carry_out
@@ -73,7 +75,7 @@ def test_creating_is_given_up_when_every_answer_is_lost() -> None:
 def test_a_refusal_of_the_creation_is_final() -> None:
     procedure = obtaining(INTENTS[0])
     procedure.send(None)
-    procedure.send(Service().answer(BATCH_V2.page(None)))
+    procedure.send(Service().answer(BATCH_V2.calls.page(None)))
     with pytest.raises(errors.InvalidRequest):
         procedure.throw(errors.InvalidRequest("no"))
 
@@ -172,7 +174,7 @@ def test_the_next_step(status: str, action: str, steps: dict[Goal, str]) -> None
     task = make_task(status=status, userAction=action)
     # Only a stop for lack of processing units tells the two apart, and there is none here.
     expected = {THROUGH: steps[RUN], **steps, RESUME: "start" if status == "STOPPED" else "finish"}
-    assert {goal: BATCH_V2.next_step(task, goal) for goal in Goal} == {goal: Step(expected[goal]) for goal in Goal}
+    assert {goal: BATCH_V2.next_step(task, goal) for goal in Goal} == {goal: NextStep(expected[goal]) for goal in Goal}
 
 
 @pytest.mark.parametrize(
@@ -180,15 +182,15 @@ def test_the_next_step(status: str, action: str, steps: dict[Goal, str]) -> None
 )
 def test_only_a_lack_of_units_is_waited_out_and_only_where_asked(reason: str, step: str) -> None:
     task = make_task(status="STOPPED", userAction="START", stoppedStatusReason=reason)
-    assert BATCH_V2.next_step(task, THROUGH) is Step(step)
-    assert BATCH_V2.next_step(task, RESUME) is Step.START
-    assert {BATCH_V2.next_step(task, goal) for goal in Goal if goal not in {THROUGH, RESUME}} == {Step.FINISH}
+    assert BATCH_V2.next_step(task, THROUGH) is NextStep(step)
+    assert BATCH_V2.next_step(task, RESUME) is NextStep.START
+    assert {BATCH_V2.next_step(task, goal) for goal in Goal if goal not in {THROUGH, RESUME}} == {NextStep.FINISH}
 
 
 def test_a_percentage_says_nothing_about_the_end() -> None:
     task = make_task(status="PROCESSING", userAction="START", completionPercentage=100)
     assert not BATCH_V2.is_over(task)
-    assert BATCH_V2.next_step(task, Goal.RUN) is Step.WAIT
+    assert BATCH_V2.next_step(task, Goal.RUN) is NextStep.WAIT
 
 
 # --- searching -------------------------------------------------------------------------------------------------------
@@ -244,7 +246,7 @@ async def test_a_blocking_and_an_async_caller_share_one_task(
 
     import aiohttp
 
-    from airflow_provider_sentinelhub.client.transport import AsyncSender
+    from airflow_provider_sentinelhub.client.http.transport import AsyncSender
 
     sim.set_script({"endpoints": [{"method": "POST", "path": "/process$", "action": "drop_after", "count": 1}]})
     intent = Intent("dag", f"run {time.time_ns()}", "task", -1, "0123456789abcdef", 0)

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import itertools
-import random
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_sentinelhub.client import errors
-from airflow_provider_sentinelhub.client.batch import BATCH_STATISTICAL, BATCH_V2
-from airflow_provider_sentinelhub.client.intent import Intent
-from airflow_provider_sentinelhub.client.submission import find, obtain, restarts_of
+from airflow_provider_sentinelhub.client.apis.batch_statistical.spec import BATCH_STATISTICAL
+from airflow_provider_sentinelhub.client.apis.batch_v2.spec import BATCH_V2
+from airflow_provider_sentinelhub.client.lifecycle.intent import Intent
+from airflow_provider_sentinelhub.client.lifecycle.submission import find, obtain, reruns_of
 from tests.client.client_harness import build_document, make_task
 from tests.client.client_model import START
+
+if TYPE_CHECKING:
+    import random
 
 OURS = Intent("dag", "run", "task", -1, "0" * 16, 0)
 SINCE = START
@@ -169,7 +172,7 @@ def test_a_row_that_comes_twice_is_one_task() -> None:
     tags = [Intent("dag", "run", "task", -1, "0" * 16, 0, number, "t0").tag for number in (1, 2)]
     rows = [row(number, request={"description": tag}) for number, tag in enumerate(tags, 1)]
     pages = cut([rows[1], rows[1], rows[0], rows[1]], 1)
-    assert [task.id for task in carried_out(restarts_of(BATCH_V2, original), pages)] == ["t1", "t2"]
+    assert [task.id for task in carried_out(reruns_of(BATCH_V2, original), pages)] == ["t1", "t2"]
 
 
 def test_pages_without_tasks_are_turned() -> None:

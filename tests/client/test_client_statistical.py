@@ -6,24 +6,27 @@ import copy
 import json
 import math
 import re
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_sentinelhub.client.api import batch_statistical, statistical
-from airflow_provider_sentinelhub.client.call import Call, Repeat
-from airflow_provider_sentinelhub.client.deployments import PathLayout
+from airflow_provider_sentinelhub.client.apis.batch_statistical import calls as batch_statistical
+from airflow_provider_sentinelhub.client.apis.statistical import calls as statistical
+from airflow_provider_sentinelhub.client.apis.statistical.answers import StatisticalAnswer
 from airflow_provider_sentinelhub.client.errors import InvalidParameter
-from airflow_provider_sentinelhub.client.intent import Intent
-from airflow_provider_sentinelhub.client.intervals import Period, intervals, read_range
-from airflow_provider_sentinelhub.client.models.answers import BatchTask
-from airflow_provider_sentinelhub.client.models.statistical_answers import StatisticalAnswer
-from airflow_provider_sentinelhub.client.retry import Retry
+from airflow_provider_sentinelhub.client.http.call import Call, Repeat
+from airflow_provider_sentinelhub.client.http.deployments import PathLayout
+from airflow_provider_sentinelhub.client.lifecycle.answers import BatchTask
+from airflow_provider_sentinelhub.client.lifecycle.intent import Intent
+from airflow_provider_sentinelhub.client.lifecycle.rerun import Rerun
+from airflow_provider_sentinelhub.client.requests.intervals import Period, intervals, read_range
 from tests.client.client_harness import batch_statistical_document, statistical_document
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 CHECKS: list[tuple[Callable[[Any], dict[str, Any]], Callable[..., dict[str, Any]]]] = [
     (statistical.check, statistical_document),
@@ -184,13 +187,13 @@ def url(call: Call[Any], layout: PathLayout) -> str:
 @pytest.mark.parametrize(
     ("call", "method", "new"),
     [
-        (batch_statistical.create({}), "POST", "/statistics/batch/v1"),
-        (batch_statistical.page(), "GET", "/statistics/batch/v1"),
-        (batch_statistical.get("t-1"), "GET", "/statistics/batch/v1/t-1"),
+        (batch_statistical.TASKS.create({}), "POST", "/statistics/batch/v1"),
+        (batch_statistical.TASKS.page(), "GET", "/statistics/batch/v1"),
+        (batch_statistical.TASKS.get("t-1"), "GET", "/statistics/batch/v1/t-1"),
         (batch_statistical.status("t-1"), "GET", "/statistics/batch/v1/t-1/status"),
-        (batch_statistical.analyse("t-1"), "POST", "/statistics/batch/v1/t-1/analyse"),
-        (batch_statistical.start("t-1"), "POST", "/statistics/batch/v1/t-1/start"),
-        (batch_statistical.stop("t-1"), "POST", "/statistics/batch/v1/t-1/stop"),
+        (batch_statistical.TASKS.analyse("t-1"), "POST", "/statistics/batch/v1/t-1/analyse"),
+        (batch_statistical.TASKS.start("t-1"), "POST", "/statistics/batch/v1/t-1/start"),
+        (batch_statistical.TASKS.stop("t-1"), "POST", "/statistics/batch/v1/t-1/stop"),
         (batch_statistical.cancel("t-1"), "POST", "/statistics/batch/v1/t-1/cancel"),
         (statistical.statistics({}), "POST", "/statistics/v1"),
     ],
@@ -206,19 +209,28 @@ def test_both_layouts_of_every_path(call: Call[Any], method: str, new: str) -> N
 
 
 def test_only_a_create_is_never_repeated() -> None:
-    assert batch_statistical.create({}).repeat is Repeat.NEVER
+    assert batch_statistical.TASKS.create({}).repeat is Repeat.NEVER
     assert statistical.statistics({}).repeat is Repeat.ALWAYS
-    assert batch_statistical.start("t-1").repeat is Repeat.ALWAYS
+    assert batch_statistical.TASKS.start("t-1").repeat is Repeat.ALWAYS
 
 
 def test_a_page_is_asked_for() -> None:
-    assert batch_statistical.page().query == {"sort": "created:desc"}
-    assert batch_statistical.page("abc", count=5).query == {"sort": "created:desc", "count": "5", "viewtoken": "abc"}
+    assert batch_statistical.TASKS.page().query == {"sort": "created:desc"}
+    assert batch_statistical.TASKS.page("abc", count=5).query == {
+        "sort": "created:desc",
+        "count": "5",
+        "viewtoken": "abc",
+    }
 
 
 @pytest.mark.parametrize("wrong", ["", "None", "a/b", "x?y"])
 def test_what_is_no_id_reaches_nobody(wrong: str) -> None:
-    for call in (batch_statistical.get, batch_statistical.status, batch_statistical.start, batch_statistical.stop):
+    for call in (
+        batch_statistical.TASKS.get,
+        batch_statistical.status,
+        batch_statistical.TASKS.start,
+        batch_statistical.TASKS.stop,
+    ):
         with pytest.raises(InvalidParameter, match="is not the id of a batch task"):
             call(wrong)
 
@@ -228,7 +240,7 @@ def test_a_retry_asks_for_the_same_of_fewer_features() -> None:
     out = {"url": "s3://out/r/<ID>.json", "accessKey": "*****", "secretAccessKey": "*****", "region": "eu-central-1"}
     original = batch_statistical_document(input__features={"s3": place}, output={"s3": out})
     before = copy.deepcopy(original)
-    again = batch_statistical.retry(original, Retry("s3://out/r/retry.gpkg", "s3://out/r/2"))
+    again = batch_statistical.rerun(original, Rerun("s3://out/r/retry.gpkg", "s3://out/r/2"))
     assert original == before
     assert again == {
         **original,
@@ -255,7 +267,7 @@ def asked_again(whole: Span, of: str, last: str, failed: Span) -> Span:
         aggregation__timeRange={"from": whole[0].isoformat(), "to": whole[1].isoformat()},
         aggregation__aggregationInterval={"of": of, "lastIntervalBehavior": last},
     )
-    again = batch_statistical.check(batch_statistical.retry(body, Retry("s3://b/retry.gpkg", "s3://b/2", failed)))
+    again = batch_statistical.check(batch_statistical.rerun(body, Rerun("s3://b/retry.gpkg", "s3://b/2", failed)))
     found = read_range(again["aggregation"]["timeRange"])
     assert found is not None
     return found

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_sentinelhub.client.call import Call, Pause
+from airflow_provider_sentinelhub.client.apis.statistical.answers import StatisticalAnswer
+from airflow_provider_sentinelhub.client.apis.statistical.ask import ask, merged, only
 from airflow_provider_sentinelhub.client.errors import InvalidRequest, ServiceUnavailable
-from airflow_provider_sentinelhub.client.intervals import Period, intervals, read_range
-from airflow_provider_sentinelhub.client.models.statistical_answers import StatisticalAnswer
-from airflow_provider_sentinelhub.client.statistical import ask, merged, only
+from airflow_provider_sentinelhub.client.http.call import Call, Pause
+from airflow_provider_sentinelhub.client.requests.intervals import Period, intervals, read_range
 from tests.client.client_harness import statistical_document
 
 Spans = list[tuple[str, str]]
@@ -96,7 +96,7 @@ def test_nothing_is_asked_for_twice_where_nothing_fails() -> None:
 @pytest.mark.parametrize("error", ["EXECUTION_ERROR", "TIMEOUT"])
 def test_only_the_failed_interval_is_asked_for_again(error: str) -> None:
     service = Service(lambda start, times: error if start == SECOND and times < 2 else None)
-    answer = service.run(WEEKS, max_restarts=3, restart_delay=10)
+    answer = service.run(WEEKS, max_reruns=3, rerun_delay=10)
     assert (errors(answer), answer.status) == ([None] * 4, "OK")
     assert service.asked[1:] == [[(SECOND, "2024-04-15T00:00:00Z")]] * 2
     assert service.pauses == [10, 20]
@@ -106,7 +106,7 @@ def test_only_the_failed_interval_is_asked_for_again(error: str) -> None:
 
 def test_what_fails_for_good_stays_failed() -> None:
     service = Service(lambda start, _times: "TIMEOUT" if start == SECOND else None)
-    answer = service.run(WEEKS, max_restarts=2)
+    answer = service.run(WEEKS, max_reruns=2)
     assert (errors(answer), answer.status) == ([None, "TIMEOUT", None, None], "PARTIAL")
     assert len(service.asked) == 3
 
@@ -126,7 +126,7 @@ def test_an_interval_without_data_is_left_out_as_at_first() -> None:
 
 def test_an_earlier_answer_is_carried_on() -> None:
     failing = Service(lambda start, _times: "TIMEOUT" if start == SECOND else None)
-    known = failing.run(WEEKS, max_restarts=0)
+    known = failing.run(WEEKS, max_reruns=0)
     service = Service(lambda _start, _times: None)
     answer = service.run(WEEKS, known=known)
     assert errors(answer) == [None] * 4
@@ -152,13 +152,13 @@ def test_an_answer_without_anything_is_asked_for_as_a_whole(first: dict[str, Any
 
     service = Service(lambda _start, _times: None)
     service.answer = answer  # type: ignore[method-assign]  # another plan
-    service.run(WEEKS, max_restarts=1)
+    service.run(WEEKS, max_reruns=1)
     assert [call.body for call in calls] == [WEEKS] * asked
 
 
 def test_a_refused_interval_costs_no_other_one() -> None:
     service = Service(lambda start, _times: "TIMEOUT" if start == SECOND else None)
-    procedure = ask(WEEKS, max_restarts=1)
+    procedure = ask(WEEKS, max_reruns=1)
     procedure.send(None)
     pause = procedure.send(service.answer(next(ask(WEEKS))))  # type: ignore[arg-type]  # a Call
     assert isinstance(pause, Pause)

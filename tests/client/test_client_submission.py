@@ -17,10 +17,12 @@ from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from airflow_provider_sentinelhub.client import errors, procedures
-from airflow_provider_sentinelhub.client.batch import BATCH_V2, Goal
-from airflow_provider_sentinelhub.client.intent import Intent
-from airflow_provider_sentinelhub.client.submission import Before, obtain
+from airflow_provider_sentinelhub.client import errors
+from airflow_provider_sentinelhub.client.apis.batch_v2.spec import BATCH_V2
+from airflow_provider_sentinelhub.client.lifecycle import procedures
+from airflow_provider_sentinelhub.client.lifecycle.intent import Intent
+from airflow_provider_sentinelhub.client.lifecycle.spec import Goal
+from airflow_provider_sentinelhub.client.lifecycle.submission import Before, obtain
 from tests.client.client_harness import build_document
 from tests.client.client_model import DISORDER, LATE, START, TWICE, Service, abandon, carry_out
 
@@ -183,7 +185,7 @@ class Submission(RuleBasedStateMachine):
         self._act(task, goal, killed_acting)
 
     def _reading(self, task_id: str) -> Any:
-        return (yield BATCH_V2.get(task_id).when_fresh())
+        return (yield BATCH_V2.calls.get(task_id).when_fresh())
 
     def _act(self, task: Any, goal: Goal, killed_after: int | None) -> None:
         before = len(self.service.log)

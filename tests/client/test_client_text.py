@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_sentinelhub.client.api import batch_v2
+from airflow_provider_sentinelhub.client.apis.batch_v2 import calls as batch_v2
 from airflow_provider_sentinelhub.client.errors import ArtifactMissing, InvalidParameter, SentinelHubError
-from airflow_provider_sentinelhub.client.models.answers import BatchTask
-from airflow_provider_sentinelhub.client.problems import Problem, Reply, refusal
+from airflow_provider_sentinelhub.client.http.problems import Problem, Reply, refusal
+from airflow_provider_sentinelhub.client.lifecycle.answers import BatchTask
+from airflow_provider_sentinelhub.client.lifecycle.watch import Watch
 from airflow_provider_sentinelhub.client.text import one_line, printable
-from airflow_provider_sentinelhub.client.watch import Watch
 
 EVIL = st.text() | st.lists(
     st.sampled_from(
@@ -83,7 +83,7 @@ def test_a_refusal_has_the_lines_of_its_own_layout_only(message: str, code: str,
     envelope = {"message": message, "code": code, "errors": [{"parameter": named, "violation": message}]}
     for body in (json.dumps({"error": envelope}).encode(), json.dumps({"error_description": message}).encode()):
         problem = Problem.of(Reply(status, {}, body))
-        error = refusal(batch_v2.get("6a0a2c1b-6a4f-4a9e-9d5d-0d2b1f6f7a11"), status, problem)
+        error = refusal(batch_v2.TASKS.get("6a0a2c1b-6a4f-4a9e-9d5d-0d2b1f6f7a11"), status, problem)
         lines = str(error).split("\n")
         assert len(lines) == 1 + len(problem.violations)
         assert all(line.isprintable() for line in lines)

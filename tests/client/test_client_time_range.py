@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_sentinelhub.client.api import statistical
-from airflow_provider_sentinelhub.client.api.batch_v2 import check
+from airflow_provider_sentinelhub.client.apis.batch_v2.calls import check
+from airflow_provider_sentinelhub.client.apis.statistical import calls as statistical
 from airflow_provider_sentinelhub.client.errors import InvalidParameter
 from tests.client.client_harness import statistical_document
 

@@ -6,23 +6,25 @@ import asyncio
 import contextlib
 import json
 import threading
-from collections.abc import AsyncIterator, Iterator
-from http.server import BaseHTTPRequestHandler
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import pytest
 
 from airflow_provider_sentinelhub.client import errors
-from airflow_provider_sentinelhub.client.auth import ClientCredentials, TokenSource
-from airflow_provider_sentinelhub.client.batch import BATCH_V2
-from airflow_provider_sentinelhub.client.policy import RetryLimits
-from airflow_provider_sentinelhub.client.procedures import stop
-from airflow_provider_sentinelhub.client.transport import AsyncSender
+from airflow_provider_sentinelhub.client.apis.batch_v2.spec import BATCH_V2
+from airflow_provider_sentinelhub.client.http.auth import ClientCredentials, TokenSource
+from airflow_provider_sentinelhub.client.http.policy import RetryLimits
+from airflow_provider_sentinelhub.client.http.transport import AsyncSender
+from airflow_provider_sentinelhub.client.lifecycle.procedures import stop
 from tests.client.client_harness import Plan, Seen, serving
 
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+    from http.server import BaseHTTPRequestHandler
+
 WAITING = 50
-READ = BATCH_V2.get("t-1")
+READ = BATCH_V2.calls.get("t-1")
 STATE = {"status": "PROCESSING", "userAction": "START"}
 
 

@@ -13,26 +13,29 @@ import tracemalloc
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import aiohttp
 import pytest
 
-from airflow_provider_sentinelhub.client import errors, exchanges
-from airflow_provider_sentinelhub.client.api import batch_v2
-from airflow_provider_sentinelhub.client.auth import ClientCredentials, TokenSource
-from airflow_provider_sentinelhub.client.call import Call
-from airflow_provider_sentinelhub.client.conversation import NeedToken, Wait, converse
-from airflow_provider_sentinelhub.client.deployments import ServiceAddress
-from airflow_provider_sentinelhub.client.policy import RetryLimits
-from airflow_provider_sentinelhub.client.problems import Reply
-from airflow_provider_sentinelhub.client.throttle import Throttle
-from airflow_provider_sentinelhub.client.transport import AsyncSender, Sender
+from airflow_provider_sentinelhub.client import errors
+from airflow_provider_sentinelhub.client.apis.batch_v2 import calls as batch_v2
+from airflow_provider_sentinelhub.client.http import exchanges
+from airflow_provider_sentinelhub.client.http.auth import ClientCredentials, TokenSource
+from airflow_provider_sentinelhub.client.http.call import Call
+from airflow_provider_sentinelhub.client.http.deployments import ServiceAddress
+from airflow_provider_sentinelhub.client.http.policy import RetryLimits
+from airflow_provider_sentinelhub.client.http.problems import Reply
+from airflow_provider_sentinelhub.client.http.request_flow import NeedToken, Wait, converse
+from airflow_provider_sentinelhub.client.http.throttle import Throttle
+from airflow_provider_sentinelhub.client.http.transport import AsyncSender, Sender
 from airflow_provider_sentinelhub.simulator.process import Simulator
 from airflow_provider_sentinelhub.simulator.ready import Ready
 from tests.client.client_harness import CREATE, Plan, Seen, build_document, everything_said, serving
+
+if TYPE_CHECKING:
+    from http.server import BaseHTTPRequestHandler
+    from pathlib import Path
 
 T = TypeVar("T")
 Send = Callable[[Call[Any]], Awaitable[Any]]
@@ -67,7 +70,7 @@ def create(ready: Ready) -> Call[Any]:
     access = {"accessKey": ready.access_key_id, "secretAccessKey": ready.secret_access_key}
     # A path that makes the bucket's owner nothing but a name: a task that is never started writes one small object.
     delivery = {"s3": {"url": f"s3://{ready.bucket}/transport", **access}}
-    return batch_v2.create(build_document(output__delivery=delivery), (ready.secret_access_key,))
+    return batch_v2.TASKS.create(build_document(output__delivery=delivery), (ready.secret_access_key,))
 
 
 def endpoint(method: str, path: str, **fault: Any) -> dict[str, Any]:
@@ -118,7 +121,7 @@ async def test_both_senders_end_alike(
     calls_by_name: dict[str, Call[Any]] = {
         "grid": GRID,
         "unknown": batch_v2.tiling_grid(99),
-        "start": batch_v2.start("nobody"),
+        "start": batch_v2.TASKS.start("nobody"),
         "create": create(sim.ready),
     }
     call = calls_by_name[what]
@@ -157,8 +160,8 @@ async def test_a_task_that_is_not_visible_yet_is_asked_for_again(
     async with sending(address, tokens, limits) as send:
         task = await send(create(sim.ready))
         with pytest.raises(errors.NotFound):
-            await send(batch_v2.get(task.id))
-        assert (await send(batch_v2.get(task.id).when_fresh())).id == task.id
+            await send(batch_v2.TASKS.get(task.id))
+        assert (await send(batch_v2.TASKS.get(task.id).when_fresh())).id == task.id
 
 
 async def test_nobody_listening(sending: Sending, limits: RetryLimits, tokens: TokenSource) -> None:
@@ -270,9 +273,9 @@ async def test_what_goes_over_the_wire(sending: Sending, limits: RetryLimits) ->
     answer = json.dumps({"data": [], "links": {}}).encode()
     with service(lambda _seen, _handler: (200, {}, answer)) as (plan, tokens):
         async with sending(plan.address, tokens, limits) as send:
-            await send(batch_v2.page("a+b/c=", count=5))
+            await send(batch_v2.TASKS.page("a+b/c=", count=5))
             await send(batch_v2.update_description("a-1", "déjà vu"))
-            await send(batch_v2.page())
+            await send(batch_v2.TASKS.page())
         listed, updated, _ = api_calls(plan)
     assert (listed.method, listed.body) == ("GET", b"")
     path, _, query = listed.path.partition("?")
@@ -294,10 +297,10 @@ async def test_what_goes_over_the_wire(sending: Sending, limits: RetryLimits) ->
 @pytest.mark.parametrize(
     "build",
     [
-        batch_v2.get,
-        batch_v2.analyse,
-        batch_v2.start,
-        batch_v2.stop,
+        batch_v2.TASKS.get,
+        batch_v2.TASKS.analyse,
+        batch_v2.TASKS.start,
+        batch_v2.TASKS.stop,
         lambda task_id: batch_v2.update_description(task_id, "text"),
     ],
     ids=["get", "analyse", "start", "stop", "update_description"],
@@ -319,7 +322,7 @@ async def test_netrc_does_not_displace_the_token(
     monkeypatch.setenv("NETRC", str(netrc))
     with service(lambda _seen, _handler: (200, {}, b'{"data": []}')) as (plan, tokens):
         async with sending(plan.address, tokens, limits) as send:
-            await send(batch_v2.page())
+            await send(batch_v2.TASKS.page())
         assert api_calls(plan)[0].headers["authorization"] == f"Bearer {PLAIN}"
 
 
@@ -335,7 +338,7 @@ async def test_an_answer_that_echoes_everything_shows_no_secret(
 
     with service(echo) as (plan, tokens):
         async with sending(plan.address, tokens, limits) as send:
-            for call in (batch_v2.create({"secret": PLAIN}, (PLAIN,)), GRID):
+            for call in (batch_v2.TASKS.create({"secret": PLAIN}, (PLAIN,)), GRID):
                 with pytest.raises(errors.ApiError) as caught:
                     await send(call)
                 assert PLAIN not in everything_said(caught.value)
@@ -364,8 +367,8 @@ async def test_both_senders_keep_the_throttle_they_were_told_about(
     replies = iter([429, 200, 429, 200])
     with service(lambda _seen, _handler: (next(replies), {"Retry-After": "60"}, b'{"data": []}')) as (plan, tokens):
         async with sending(plan.address, tokens, limits) as send:
-            await send(batch_v2.page())
-            await send(batch_v2.page())
+            await send(batch_v2.TASKS.page())
+            await send(batch_v2.TASKS.page())
     assert len(holds) == 2
     assert holds[0][0] is holds[1][0]
     assert all(seconds >= 0.06 for _, seconds in holds)
@@ -373,7 +376,7 @@ async def test_both_senders_keep_the_throttle_they_were_told_about(
 
 def test_a_hold_is_never_shortened(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 50.0
-    monkeypatch.setattr("airflow_provider_sentinelhub.client.throttle.time.monotonic", lambda: now)
+    monkeypatch.setattr("airflow_provider_sentinelhub.client.http.throttle.time.monotonic", lambda: now)
     throttle = Throttle()
     assert throttle.delay() == 0
     throttle.hold(10)
@@ -436,10 +439,10 @@ async def test_the_bound_is_that_of_the_call(sending: Sending, limits: RetryLimi
     body = json.dumps({"data": [], "x": "x" * 9_000_000}).encode()
     with service(lambda _seen, _handler: (200, {}, body)) as (plan, tokens):
         async with sending(plan.address, tokens, limits) as send:
-            assert (await send(batch_v2.page())).data == []
-            assert (await send(replace(batch_v2.page(), max_bytes=len(body)))).data == []
+            assert (await send(batch_v2.TASKS.page())).data == []
+            assert (await send(replace(batch_v2.TASKS.page(), max_bytes=len(body)))).data == []
             with pytest.raises(errors.UnexpectedAnswer):
-                await send(replace(batch_v2.page(), max_bytes=len(body) - 1))
+                await send(replace(batch_v2.TASKS.page(), max_bytes=len(body) - 1))
 
 
 @pytest.mark.parametrize(("status", "calls"), [(400, 1), (503, 5)])
@@ -481,7 +484,7 @@ async def test_a_connection_is_used_again(sending: Sending, limits: RetryLimits)
     with service(answer) as (plan, tokens):
         async with sending(plan.address, tokens, limits) as send:
             for _ in range(3):
-                await send(batch_v2.page())
+                await send(batch_v2.TASKS.page())
     assert len(ports) == 1
 
 

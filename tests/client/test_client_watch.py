@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_sentinelhub.client import errors
-from airflow_provider_sentinelhub.client.watch import ANALYSIS_POLL_S, LOST_AFTER_S, Watch
+from airflow_provider_sentinelhub.client.lifecycle.watch import ANALYSIS_POLL_S, LOST_AFTER_S, Watch
 from tests.client.client_harness import make_task
 
 OUTAGE = errors.ServiceUnavailable("down")

@@ -18,14 +18,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_sentinelhub.client import errors
-from airflow_provider_sentinelhub.client.api import batch_v2
-from airflow_provider_sentinelhub.client.deployments import DEPLOYMENTS
-from airflow_provider_sentinelhub.client.models import answers, process
-from airflow_provider_sentinelhub.client.models import batch_v2 as models
-from airflow_provider_sentinelhub.client.policy import Attempt, Done, RetryLimits, decide
-from airflow_provider_sentinelhub.client.preflight.request import RULES, examine
-from airflow_provider_sentinelhub.client.problems import Reply
-from airflow_provider_sentinelhub.client.tiling_grids import TILING_GRIDS
+from airflow_provider_sentinelhub.client.apis.batch_v2 import answers as batch_v2_answers
+from airflow_provider_sentinelhub.client.apis.batch_v2 import calls as batch_v2
+from airflow_provider_sentinelhub.client.apis.batch_v2 import models
+from airflow_provider_sentinelhub.client.apis.batch_v2.spec import BATCH_V2
+from airflow_provider_sentinelhub.client.http.deployments import DEPLOYMENTS
+from airflow_provider_sentinelhub.client.http.policy import Attempt, Done, RetryLimits, decide
+from airflow_provider_sentinelhub.client.http.problems import Reply
+from airflow_provider_sentinelhub.client.lifecycle import answers
+from airflow_provider_sentinelhub.client.preflight.examine import examine
+from airflow_provider_sentinelhub.client.requests import cog, object_storage, process, zarr
+from airflow_provider_sentinelhub.client.requests.tiling_grids import TILING_GRIDS
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -80,14 +83,14 @@ KNOWN: dict[str, tuple[set[str], set[str]]] = {
         ("BatchV2ProcessRequest", models.BatchV2Request),
         ("BatchV2TilingGridInput", models.TilingGridInput),
         ("BatchV2GeoPackageInput", models.GeoPackageInput),
-        ("ObjectStorageInfo", models.ObjectStorage),
-        ("S3BucketInfo", models.S3Bucket),
+        ("ObjectStorageInfo", object_storage.ObjectStorage),
+        ("S3BucketInfo", object_storage.S3Bucket),
         ("BatchV2RasterOutput", models.RasterOutput),
-        ("BatchV2CogParameters", models.CogParameters),
+        ("BatchV2CogParameters", cog.CogParameters),
         ("BatchV2ZarrOutput", models.ZarrOutput),
-        ("BatchV2ZarrOutputGroup", models.ZarrGroup),
-        ("BatchV2ZarrOutputGroup/coordinates", models.ZarrCoordinates),
-        ("BatchV2ZarrOutputArrayParameters", models.ZarrArray),
+        ("BatchV2ZarrOutputGroup", zarr.ZarrGroup),
+        ("BatchV2ZarrOutputGroup/coordinates", zarr.ZarrCoordinates),
+        ("BatchV2ZarrOutputArrayParameters", zarr.ZarrArray),
         ("ProcessRequestForBatchV2", process.ProcessRequest),
         ("ProcessRequestOutputForBatchV2", process.ProcessOutput),
         ("ProcessRequestOutputBatchV2Response", process.OutputResponse),
@@ -108,8 +111,8 @@ def test_a_request_has_the_fields_of_the_document(path: str, model: type[BaseMod
     [
         # The account is nothing we act upon; it is kept like every field we do not name.
         ("BatchV2ProcessTask", answers.BatchTask, {"domainAccountId"}),
-        ("BatchV2TilingGridDescriptor", answers.GridDescription, set()),
-        ("BatchV2TilingGridDescriptorProperties", answers.GridProperties, set()),
+        ("BatchV2TilingGridDescriptor", batch_v2_answers.GridDescription, set()),
+        ("BatchV2TilingGridDescriptorProperties", batch_v2_answers.GridProperties, set()),
     ],
 )
 def test_an_answer_has_the_fields_of_the_document(
@@ -122,13 +125,13 @@ def test_an_answer_has_the_fields_of_the_document(
 
 
 def test_values_are_those_of_the_document(schemas: dict[str, Any]) -> None:
-    from airflow_provider_sentinelhub.client.batch import BATCH_V2
+    from airflow_provider_sentinelhub.client.apis.batch_v2.spec import BATCH_V2
 
     statuses = set(schemas["BatchV2ProcessTask"]["properties"]["status"]["enum"])
     assert BATCH_V2.terminal < BATCH_V2.analysed < statuses
-    cog = schemas["BatchV2CogParameters"]["properties"]["resamplingAlgorithm"]["enum"]
-    for algorithm in cog:
-        written = models.CogParameters.model_validate({"resamplingAlgorithm": algorithm})
+    algorithms = schemas["BatchV2CogParameters"]["properties"]["resamplingAlgorithm"]["enum"]
+    for algorithm in algorithms:
+        written = cog.CogParameters.model_validate({"resamplingAlgorithm": algorithm})
         assert written.resampling_algorithm == algorithm
 
 
@@ -241,7 +244,7 @@ def fixture(name: str) -> bytes:
 
 
 def test_a_real_task() -> None:
-    result = decide(batch_v2.get("t"), Attempt(), Reply(200, {}, fixture("batchv2_task_done.json")), LIMITS)
+    result = decide(batch_v2.TASKS.get("t"), Attempt(), Reply(200, {}, fixture("batchv2_task_done.json")), LIMITS)
     assert isinstance(result, Done)
     task: answers.BatchTask = result.value
     assert (task.id, task.status, task.user_action) == ("6aa8765a-e9eb-4dd0-a567-b86cfdb840e0", "DONE", "START")
@@ -263,7 +266,7 @@ def test_the_request_in_a_real_task_could_be_sent_again() -> None:
     assert batch_v2.check(echoed) == echoed
     # The text of the script was left out where the answer was kept.
     echoed["processRequest"]["evalscript"] = "//VERSION=3\nfunction setup() { return made(); }\nevaluatePixel = made();"
-    assert examine(echoed, batch_v2.check, RULES["batch-v2"], DEPLOYMENTS["aws-eu-central-1"]).findings.errors == ()
+    assert examine(echoed, BATCH_V2.check, BATCH_V2.rules, DEPLOYMENTS["aws-eu-central-1"]).findings.errors == ()
 
 
 @pytest.mark.parametrize("grid_id", [2, 3])
@@ -271,7 +274,7 @@ def test_a_real_tiling_grid(grid_id: int) -> None:
     body = fixture(f"batchv2_tilinggrid_{grid_id}.json")
     result = decide(batch_v2.tiling_grid(grid_id), Attempt(), Reply(200, {}, body), LIMITS)
     assert isinstance(result, Done)
-    described: answers.GridDescription = result.value
+    described: batch_v2_answers.GridDescription = result.value
     known = TILING_GRIDS[grid_id]
     assert described.id == known.id
     assert described.properties.tile_width == described.properties.tile_height == known.tile_size
@@ -294,7 +297,7 @@ def test_a_real_tiling_grid(grid_id: int) -> None:
 def test_a_real_refusal(name: str, kind: type[errors.ApiError], code: str) -> None:
     status = int(name.split("_")[1].removesuffix(".json"))
     with pytest.raises(errors.ApiError) as caught:
-        decide(batch_v2.stop("t"), Attempt(), Reply(status, {}, fixture(name)), LIMITS)
+        decide(batch_v2.TASKS.stop("t"), Attempt(), Reply(status, {}, fixture(name)), LIMITS)
     assert type(caught.value) is kind
     assert (caught.value.status, caught.value.code) == (status, code)
     said = json.loads(fixture(name))["error"]["message"].strip().rstrip(".")
@@ -303,7 +306,9 @@ def test_a_real_refusal(name: str, kind: type[errors.ApiError], code: str) -> No
 
 def test_a_real_violation_is_named() -> None:
     with pytest.raises(errors.InvalidRequest) as caught:
-        decide(batch_v2.create({}), Attempt(), Reply(400, {}, fixture("error_400_parameter_violation.json")), LIMITS)
+        decide(
+            batch_v2.TASKS.create({}), Attempt(), Reply(400, {}, fixture("error_400_parameter_violation.json")), LIMITS
+        )
     (violation,) = caught.value.violations
     assert violation.parameter == "output->resx"
     assert violation.violation == "`width = 2624`, calculated from resx, is larger than allowed 2500."

@@ -11,11 +11,15 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_sentinelhub.client.api import batch_statistical, statistical
-from airflow_provider_sentinelhub.client.models import answers, calculations, statistical_answers
-from airflow_provider_sentinelhub.client.models import statistical as models
-from airflow_provider_sentinelhub.client.policy import Attempt, Done, decide
-from airflow_provider_sentinelhub.client.problems import Reply
+from airflow_provider_sentinelhub.client.apis.batch_statistical import calls as batch_statistical
+from airflow_provider_sentinelhub.client.apis.batch_statistical import models as batch_models
+from airflow_provider_sentinelhub.client.apis.statistical import answers as statistical_answers
+from airflow_provider_sentinelhub.client.apis.statistical import calls as statistical
+from airflow_provider_sentinelhub.client.apis.statistical import models as statistical_models
+from airflow_provider_sentinelhub.client.http.policy import Attempt, Done, decide
+from airflow_provider_sentinelhub.client.http.problems import Reply
+from airflow_provider_sentinelhub.client.lifecycle import answers
+from airflow_provider_sentinelhub.client.requests import aggregation, calculations
 from tests.client.client_harness import batch_statistical_document, statistical_document
 from tests.contract import test_contract as contract
 
@@ -50,15 +54,15 @@ def at(schemas: dict[str, Any], path: str) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("path", "model"),
     [
-        ("StatisticalRequest", models.StatisticalRequest),
-        ("ProcessRequestInput", models.StatisticalInput),
-        ("StatisticalRequestAggregation", models.StatisticalAggregation),
-        ("StatisticalDateTimeInterval", models.AggregationRange),
-        ("Aggregation", models.AggregationInterval),
-        ("BatchStatisticalRequest", models.BatchStatisticalRequest),
-        ("BatchStatisticalInput", models.BatchStatisticalInput),
-        ("BatchStatisticalRequestAggregation", models.BatchAggregation),
-        ("ObjectStorageOutputInfo", models.S3Storage),
+        ("StatisticalRequest", statistical_models.StatisticalRequest),
+        ("ProcessRequestInput", statistical_models.StatisticalInput),
+        ("StatisticalRequestAggregation", statistical_models.StatisticalAggregation),
+        ("StatisticalDateTimeInterval", aggregation.AggregationRange),
+        ("Aggregation", aggregation.AggregationInterval),
+        ("BatchStatisticalRequest", batch_models.BatchStatisticalRequest),
+        ("BatchStatisticalInput", batch_models.BatchStatisticalInput),
+        ("BatchStatisticalRequestAggregation", batch_models.BatchAggregation),
+        ("ObjectStorageOutputInfo", batch_models.S3Storage),
         ("CalculationDefinition", calculations.Calculation),
         ("HistogramDefinition", calculations.Histogram),
         ("StatisticsDefinition", calculations.BandStatistics),

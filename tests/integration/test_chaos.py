@@ -5,11 +5,9 @@ from __future__ import annotations
 import itertools
 import json
 import re
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import pyarrow as pa
@@ -28,6 +26,10 @@ from devtools.chaos_stack import Lane
 from devtools.chaos_statistics import statistics_faults
 from devtools.chaos_steps import KILLS, STEPS
 from devtools.chaos_variants import Variant
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 
 def row(printed: str, name: str) -> list[str]:
@@ -50,7 +52,7 @@ def test_every_batch_is_started_once_whoever_dies(capsys: pytest.CaptureFixture[
     runs, _, kills, _, _, started, orphans, right = row(printed, "all")
     assert (runs, started, orphans, right) == ("7", "1", "0", "7")
     assert int(kills) >= 6
-    for variant in ("deferred_statistical", "blocking_statistical", "blocking_statistical_restart"):
+    for variant in ("deferred_statistical", "blocking_statistical", "blocking_statistical_rerun"):
         assert row(printed, variant)[0] == "1", printed
     assert len(re.findall(r"^(?:let|mark|clear).*yes$", printed, re.MULTILINE)) == 4, printed
 
@@ -69,9 +71,9 @@ def test_without_record_and_search_there_are_duplicates(capsys: pytest.CaptureFi
 
 @pytest.fixture
 def answers(tmp_path: Path) -> list[dict[str, Any]]:
-    """What a task and its restart wrote, one interval of two features: the rows a table should have."""
+    """What a task and its rerun wrote, one interval of two features: the rows a table should have."""
     rows = []
-    for folder, number, mean in (("run", 1, 0.25), ("run/statistics-t0.retries/t1", 2, "NaN")):
+    for folder, number, mean in (("run", 1, 0.25), ("run/statistics-t0.reruns/t1", 2, "NaN")):
         where = {"from": "2025-05-05T00:00:00Z", "to": "2025-05-12T00:00:00Z"}
         outputs = {"red": {"bands": {"B0": {"stats": {"mean": mean}}}}}
         answer = {"response": {"data": [{"interval": where, "outputs": outputs}]}}

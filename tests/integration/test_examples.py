@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -15,6 +14,9 @@ from airflow_provider_sentinelhub.simulator.sample import sample_parcels, sample
 from devtools.airflow_names import Run
 from devtools.airflow_stack import AirflowStack
 from devtools.demo_jobs import write_parcels
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 pytestmark = pytest.mark.integration
 
@@ -104,16 +106,12 @@ def test_watched(airflow: AirflowStack, sim: Simulator) -> None:
     assert len(airflow.api.xcom(run.task("missing"))) == 1
 
 
-def test_recurring_with_restarts(airflow: AirflowStack, sim: Simulator) -> None:
+def test_recurring_with_reruns(airflow: AirflowStack, sim: Simulator) -> None:
     # The first fails in the first task, the second in the first two tasks, the third always.
-    restarts = [{"task": r"~\d+$"}, {"task": r"~\d+(\^1:\S+)?$"}, {}]
+    reruns = [{"task": r"~\d+$"}, {"task": r"~\d+(\^1:\S+)?$"}, {}]
     names = ["32TNM_0_1", "32TNM_0_2", "32TNM_1_1"]
     sim.set_script(
-        {
-            "features": [
-                {"outcome": "fatal", "names": [name], **when} for name, when in zip(names, restarts, strict=True)
-            ]
-        }
+        {"features": [{"outcome": "fatal", "names": [name], **when} for name, when in zip(names, reruns, strict=True)]}
     )
     run, folder = trigger(airflow, sim, "monthly_ndvi")
     assert airflow.api.wait_for_run(run) == "success"

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_sentinelhub.simulator.process import Simulator
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 Json = dict[str, Any]
 BASE = "/statistics/batch/v1"

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from sentinelhub.api.batch import utils
@@ -22,6 +21,9 @@ from sentinelhub.geometry import BBox
 from airflow_provider_sentinelhub.simulator.process import Simulator
 from airflow_provider_sentinelhub.simulator.sample import STATISTICS_EVALSCRIPT
 from tests.simulator.statistics_support import results
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 Json = dict[str, Any]
 WEEKS = 6

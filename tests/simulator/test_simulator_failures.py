@@ -4,14 +4,16 @@ import sqlite3
 import time
 from collections.abc import Callable
 from contextlib import closing
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from airflow_provider_sentinelhub.client.errors import ServiceUnavailable
 from airflow_provider_sentinelhub.simulator.process import Simulator
 from airflow_provider_sentinelhub.simulator.rules import FeatureRule, Subject
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 Json = dict[str, Any]
 Request = Callable[..., Json]

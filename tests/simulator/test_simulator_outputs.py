@@ -6,8 +6,7 @@ import sqlite3
 import time
 from collections.abc import Callable
 from contextlib import closing
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -18,6 +17,9 @@ from airflow_provider_sentinelhub.simulator import geopackage, rasters
 from airflow_provider_sentinelhub.simulator.features import Feature
 from airflow_provider_sentinelhub.simulator.process import Simulator
 from airflow_provider_sentinelhub.simulator.sample import EVALSCRIPT
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 ONE_TILE = [9.15, 42.0, 9.151, 42.001]
 Json = dict[str, Any]

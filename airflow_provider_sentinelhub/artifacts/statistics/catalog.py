@@ -11,7 +11,7 @@ import sqlite3
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from airflow_provider_sentinelhub.artifacts.sqlite_file import file_uri
+from airflow_provider_sentinelhub.artifacts.geopackage.sqlite_file import file_uri
 from airflow_provider_sentinelhub.artifacts.statistics.parts import LEDGER
 
 if TYPE_CHECKING:

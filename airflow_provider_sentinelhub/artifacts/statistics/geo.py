@@ -12,12 +12,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_sentinelhub.artifacts.feature_problems import EXAMPLES
-from airflow_provider_sentinelhub.artifacts.geopackage import GEOMETRY, WHAT, joined
-from airflow_provider_sentinelhub.artifacts.manifest import geometry_wkb
-from airflow_provider_sentinelhub.artifacts.sqlite_file import found_in, open_sqlite, quoted
-from airflow_provider_sentinelhub.artifacts.statistics.outcomes import geometry_extent, input_epsg, input_table
-from airflow_provider_sentinelhub.artifacts.statistics.projjson import crs_projjson
+from airflow_provider_sentinelhub.artifacts.features.problems import EXAMPLES
+from airflow_provider_sentinelhub.artifacts.geopackage.blobs import geometry_extent, geometry_wkb, joined
+from airflow_provider_sentinelhub.artifacts.geopackage.geopackage import GEOMETRY, WHAT
+from airflow_provider_sentinelhub.artifacts.geopackage.projjson import crs_projjson
+from airflow_provider_sentinelhub.artifacts.geopackage.sqlite_file import found_in, open_sqlite, quoted
+from airflow_provider_sentinelhub.artifacts.statistics.outcomes import input_epsg, input_table
 from airflow_provider_sentinelhub.client.errors import ArtifactCorrupt, InvalidParameter
 
 if TYPE_CHECKING:
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from pyarrow.parquet import ParquetFile
 
-    from airflow_provider_sentinelhub.artifacts.feature_tables import FeatureTable
-    from airflow_provider_sentinelhub.artifacts.geopackage import Extent
+    from airflow_provider_sentinelhub.artifacts.geopackage.blobs import Extent
+    from airflow_provider_sentinelhub.artifacts.geopackage.tables import FeatureTable
 
 _VERSION = "1.1.0"
 _TYPES = ("Point", "LineString", "Polygon", "MultiPoint", "MultiLineString", "MultiPolygon", "GeometryCollection")

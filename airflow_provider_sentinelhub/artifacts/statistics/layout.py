@@ -15,7 +15,7 @@ import re
 from dataclasses import dataclass
 from urllib.parse import quote, unquote
 
-from airflow_provider_sentinelhub.artifacts.location import Location, check_bucket, without_secrets
+from airflow_provider_sentinelhub.artifacts.storage.location import Location, check_bucket, without_secrets
 from airflow_provider_sentinelhub.client.errors import InvalidParameter
 
 REQUEST_ID = "<REQUEST_ID>"
@@ -127,7 +127,7 @@ class ResultNames:
         # Where an identifier may hold a slash, or names do not end in .json, files of this package look like results.
         self._is_own = re.compile(
             rf"{re.escape(statistics_root(url, task_id))}/"
-            r"(statistics-[^/]+\.(parts|retries)/|(statistics|report)-[^/]+\.parquet$|retry-[^/]+\.gpkg$|"
+            r"(statistics-[^/]+\.(parts|reruns)/|(statistics|report)-[^/]+\.parquet$|rerun-[^/]+\.gpkg$|"
             r"success-[^/]+\.txt$)"
         ).match
 
@@ -252,9 +252,9 @@ class StatisticsTarget:
         return f"{self.parts_url}/published"
 
 
-def retry_output_url(url: str, task_id: str) -> str:
+def rerun_output_url(url: str, task_id: str) -> str:
     """
-    Name the places a task that runs failed features again writes to: ``<root>/statistics-<id>.retries``.
+    Name the places a task that runs failed features again writes to: ``<root>/statistics-<id>.reruns``.
 
     A retry for some of the intervals must not replace the file that has the others; and all that belongs to a table
     lies in one folder.
@@ -263,7 +263,7 @@ def retry_output_url(url: str, task_id: str) -> str:
     :param task_id: Id of the original task.
     :raises InvalidParameter: URL or id cannot be used.
     """
-    return f"{statistics_root(url, task_id)}/statistics-{task_id}.retries/{REQUEST_ID}/{ID}.json"
+    return f"{statistics_root(url, task_id)}/statistics-{task_id}.reruns/{REQUEST_ID}/{ID}.json"
 
 
 def _check_placeholders(rest: str, *, field: str, shown: str) -> None:

@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_sentinelhub.artifacts.parallel_read import read_many
 from airflow_provider_sentinelhub.artifacts.statistics.answers import ResultReader, Unreadable
 from airflow_provider_sentinelhub.artifacts.statistics.catalog import Unread
 from airflow_provider_sentinelhub.artifacts.statistics.columns import TableBuilder
 from airflow_provider_sentinelhub.artifacts.statistics.layout import ResultNames, statistics_root
 from airflow_provider_sentinelhub.artifacts.statistics.memory import give_back
 from airflow_provider_sentinelhub.artifacts.statistics.parts import LEDGER_SUFFIX, PART_SUFFIX, PartWriter, read_ledger
-from airflow_provider_sentinelhub.artifacts.storage import MAX_READ_BYTES
+from airflow_provider_sentinelhub.artifacts.storage.parallel_read import read_many
+from airflow_provider_sentinelhub.artifacts.storage.storage import MAX_READ_BYTES
 from airflow_provider_sentinelhub.client.errors import ArtifactCorrupt
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from airflow_provider_sentinelhub.artifacts.statistics.catalog import Catalog
-    from airflow_provider_sentinelhub.artifacts.storage import ObjectMeta, Storage
+    from airflow_provider_sentinelhub.artifacts.storage.storage import ObjectMeta, Storage
 
 RESULTS_IN_PART = 2_000
 """Results in one part: no more are read again where a reader was killed."""

@@ -72,7 +72,7 @@ def answered_by(catalog: Catalog, number: int) -> int:
     """
     Count the intervals that a task answered, and none before it.
 
-    A restart asks for a span, so it also delivers again what was there: that is nothing mended.
+    A rerun asks for a span, so it also delivers again what was there: that is nothing mended.
 
     :param catalog: The catalog, after :func:`merge_rounds`.
     :param number: The round.

@@ -23,10 +23,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from airflow_provider_sentinelhub.artifacts.feature_tables import feature_tables
-from airflow_provider_sentinelhub.artifacts.geopackage import WHAT, blob_extent
-from airflow_provider_sentinelhub.artifacts.manifest import geometry_wkb
-from airflow_provider_sentinelhub.artifacts.sqlite_file import attach, detach, file_uri, open_sqlite, quoted, reading
+from airflow_provider_sentinelhub.artifacts.geopackage.geopackage import WHAT
+from airflow_provider_sentinelhub.artifacts.geopackage.sqlite_file import (
+    attach,
+    detach,
+    file_uri,
+    open_sqlite,
+    quoted,
+    reading,
+)
+from airflow_provider_sentinelhub.artifacts.geopackage.tables import feature_tables
 from airflow_provider_sentinelhub.artifacts.statistics.catalog import CACHE_KIB
 from airflow_provider_sentinelhub.artifacts.statistics.publish import UNREADABLE, unreadable_text
 from airflow_provider_sentinelhub.client.errors import InvalidParameter
@@ -35,8 +41,7 @@ if TYPE_CHECKING:
     import sqlite3
     from pathlib import Path
 
-    from airflow_provider_sentinelhub.artifacts.feature_tables import FeatureTable
-    from airflow_provider_sentinelhub.artifacts.geopackage import Extent
+    from airflow_provider_sentinelhub.artifacts.geopackage.tables import FeatureTable
     from airflow_provider_sentinelhub.artifacts.statistics.catalog import Catalog
 
 _FEATURES = (
@@ -110,26 +115,6 @@ def input_epsg(table: FeatureTable, features: Path) -> int:
         rule = "has no EPSG code, and the service takes no other coordinate reference system"
         raise InvalidParameter("features", features.name, rule, "Write it again with one.")
     return table.epsg
-
-
-def geometry_extent(blob: object) -> Extent | None:
-    """
-    Return the bounding box of a geometry, the one it carries or else that of its points; ``None`` where it has none.
-
-    :param blob: A GeoPackage geometry.
-    """
-    import shapely
-
-    if not isinstance(blob, bytes):
-        return None
-    extent = blob_extent(blob)
-    if extent is None:
-        try:
-            shape = shapely.from_wkb(geometry_wkb(blob))
-        except (ValueError, shapely.errors.ShapelyError):
-            return None
-        extent = None if shape.is_empty else shape.bounds
-    return extent
 
 
 def write_feature_outcomes(catalog: Catalog, features: Path | None, target: Path) -> FeatureCounts:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_sentinelhub.artifacts.statistics.catalog import Catalog
     from airflow_provider_sentinelhub.artifacts.statistics.layout import StatisticsTarget
-    from airflow_provider_sentinelhub.artifacts.storage import Storage
+    from airflow_provider_sentinelhub.artifacts.storage.storage import Storage
 
 _AT_A_TIME = 1_000
 UNREADABLE = """

@@ -33,7 +33,7 @@ from airflow_provider_sentinelhub.client.errors import InvalidParameter
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from airflow_provider_sentinelhub.artifacts.storage import Storage
+    from airflow_provider_sentinelhub.artifacts.storage.storage import Storage
 
 __all__ = [
     "Phase",

@@ -7,16 +7,15 @@ https://docs.planet.com/develop/apis/processing/#crs-support
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_sentinelhub.client.crs import SUPPORTED_EPSG, WGS84, epsg_of
 from airflow_provider_sentinelhub.client.errors import InvalidParameter
-from airflow_provider_sentinelhub.client.extent import Extent
-from airflow_provider_sentinelhub.client.preflight.axes import check_coverage, check_order, exchanged
-from airflow_provider_sentinelhub.client.preflight.findings import (
+from airflow_provider_sentinelhub.client.requests.axes import check_coverage, check_order, exchanged
+from airflow_provider_sentinelhub.client.requests.crs import SUPPORTED_EPSG, WGS84, epsg_of
+from airflow_provider_sentinelhub.client.requests.extent import Extent
+from airflow_provider_sentinelhub.client.requests.findings import (
     Advice,
     Finding,
     Json,
@@ -25,12 +24,14 @@ from airflow_provider_sentinelhub.client.preflight.findings import (
     objects,
     part,
 )
-from airflow_provider_sentinelhub.client.tiling_grids import TILING_GRIDS, TilingGrid
+from airflow_provider_sentinelhub.client.requests.tiling_grids import TILING_GRIDS, TilingGrid
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from shapely.geometry.base import BaseGeometry
 
-    from airflow_provider_sentinelhub.client.deployments import Deployment
+    from airflow_provider_sentinelhub.client.http.deployments import Deployment
 
 MANY_PARTS = 1_000
 _LONGITUDES, _LATITUDES = 180.0, 90.0

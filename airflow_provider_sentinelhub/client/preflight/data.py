@@ -13,11 +13,11 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_sentinelhub.client.errors import InvalidParameter
-from airflow_provider_sentinelhub.client.models.time_range import NO_INTERVAL
-from airflow_provider_sentinelhub.client.preflight.findings import Advice, Finding, Json, Rule, objects, part
+from airflow_provider_sentinelhub.client.requests.findings import Advice, Finding, Json, Rule, objects, part
+from airflow_provider_sentinelhub.client.requests.time_range import NO_INTERVAL
 
 if TYPE_CHECKING:
-    from airflow_provider_sentinelhub.client.deployments import Deployment
+    from airflow_provider_sentinelhub.client.http.deployments import Deployment
 
 COLLECTIONS = (
     "sentinel-1-grd", "sentinel-2-l1c", "sentinel-2-l2a", "sentinel-3-olci", "sentinel-3-olci-l2", "sentinel-3-slstr",

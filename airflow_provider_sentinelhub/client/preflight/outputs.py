@@ -7,24 +7,25 @@ https://documentation.dataspace.copernicus.eu/APIs/SentinelHub/Evalscript/V3.htm
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from airflow_provider_sentinelhub.client.errors import InvalidParameter
-from airflow_provider_sentinelhub.client.evalscript import Output, Setup, read_setup
-from airflow_provider_sentinelhub.client.preflight.findings import Advice, Finding, Json, objects, part
+from airflow_provider_sentinelhub.client.evalscript.setup import Output, Setup, read_setup
 from airflow_provider_sentinelhub.client.preflight.script import (
     check_setup,
     check_sources,
     check_text,
     is_readable,
 )
+from airflow_provider_sentinelhub.client.requests.findings import Advice, Finding, Json, objects, part
 
 if TYPE_CHECKING:
-    from airflow_provider_sentinelhub.client.deployments import Deployment
+    from collections.abc import Iterator
+
+    from airflow_provider_sentinelhub.client.http.deployments import Deployment
 
 RESPONSES = "processRequest.output.responses"
 EVALSCRIPT = "processRequest.evalscript"

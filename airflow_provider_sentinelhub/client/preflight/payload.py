@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from airflow_provider_sentinelhub.client.errors import InvalidParameter
-from airflow_provider_sentinelhub.client.preflight.findings import Advice, Finding
+from airflow_provider_sentinelhub.client.requests.findings import Advice, Finding
 
 LARGE_BYTES = 1_000_000
 _SHOWN = 5

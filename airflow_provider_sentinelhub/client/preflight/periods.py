@@ -7,16 +7,17 @@ before which there is surely no image.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from airflow_provider_sentinelhub.client.errors import InvalidParameter
-from airflow_provider_sentinelhub.client.intervals import read_moment
-from airflow_provider_sentinelhub.client.preflight.findings import Advice, Finding, Json, Rule, mapping, objects, part
+from airflow_provider_sentinelhub.client.requests.findings import Advice, Finding, Json, Rule, mapping, objects, part
+from airflow_provider_sentinelhub.client.requests.intervals import read_moment
 
 if TYPE_CHECKING:
-    from airflow_provider_sentinelhub.client.deployments import Deployment
+    from collections.abc import Iterator
+
+    from airflow_provider_sentinelhub.client.http.deployments import Deployment
 
 # Of one collection the deployments do not all hold the same years: the earliest counts.
 BEGAN: Final = {

@@ -8,15 +8,16 @@ https://docs.planet.com/develop/apis/batch-processing/ (ingesting results into B
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from airflow_provider_sentinelhub.client.errors import InvalidParameter
-from airflow_provider_sentinelhub.client.preflight.findings import Advice, Finding, Json, mapping, part
 from airflow_provider_sentinelhub.client.preflight.outputs import EVALSCRIPT, Asked
+from airflow_provider_sentinelhub.client.requests.findings import Advice, Finding, Json, mapping, part
 
 if TYPE_CHECKING:
-    from airflow_provider_sentinelhub.client.deployments import Deployment
+    from collections.abc import Iterator
+
+    from airflow_provider_sentinelhub.client.http.deployments import Deployment
 
 TIFF_BLOCK = 16
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")

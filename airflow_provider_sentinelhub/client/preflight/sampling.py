@@ -7,15 +7,13 @@ and https://docs.planet.com/develop/apis/statistical/reference/ (width, height, 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from airflow_provider_sentinelhub.client.crs import WGS84
 from airflow_provider_sentinelhub.client.errors import InvalidParameter
-from airflow_provider_sentinelhub.client.intervals import DAY, Period, intervals, read_range
 from airflow_provider_sentinelhub.client.preflight.area import Area
-from airflow_provider_sentinelhub.client.preflight.findings import (
+from airflow_provider_sentinelhub.client.requests.crs import WGS84
+from airflow_provider_sentinelhub.client.requests.findings import (
     Advice,
     Finding,
     Json,
@@ -24,9 +22,12 @@ from airflow_provider_sentinelhub.client.preflight.findings import (
     objects,
     part,
 )
+from airflow_provider_sentinelhub.client.requests.intervals import DAY, Period, intervals, read_range
 
 if TYPE_CHECKING:
-    from airflow_provider_sentinelhub.client.deployments import Deployment
+    from collections.abc import Iterator
+
+    from airflow_provider_sentinelhub.client.http.deployments import Deployment
 
 MAX_PX = 2500
 _METRES_OF_A_DEGREE = 111_320

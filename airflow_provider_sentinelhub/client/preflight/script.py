@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from airflow_provider_sentinelhub.client.errors import InvalidParameter
-from airflow_provider_sentinelhub.client.preflight.findings import Advice, Finding, Json
+from airflow_provider_sentinelhub.client.requests.findings import Advice, Finding, Json
 
 if TYPE_CHECKING:
-    from airflow_provider_sentinelhub.client.evalscript import Setup
+    from collections.abc import Iterator, Sequence
+
+    from airflow_provider_sentinelhub.client.evalscript.setup import Setup
 
 _MOSAICKING = ("SIMPLE", "ORBIT", "TILE")
 _SAMPLE_TYPES = ("AUTO", "INT8", "UINT8", "INT16", "UINT16", "FLOAT32")

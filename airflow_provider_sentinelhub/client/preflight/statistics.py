@@ -7,15 +7,20 @@ https://docs.planet.com/develop/apis/statistical/reference/ (calculations)
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_sentinelhub.client.errors import InvalidParameter
-from airflow_provider_sentinelhub.client.evalscript import Output, Setup, read_setup
-from airflow_provider_sentinelhub.client.preflight.findings import (
+from airflow_provider_sentinelhub.client.evalscript.setup import Output, Setup, read_setup
+from airflow_provider_sentinelhub.client.preflight.script import (
+    check_setup,
+    check_sources,
+    check_text,
+    is_readable,
+)
+from airflow_provider_sentinelhub.client.requests.findings import (
     Advice,
     Finding,
     Json,
@@ -24,15 +29,11 @@ from airflow_provider_sentinelhub.client.preflight.findings import (
     objects,
     part,
 )
-from airflow_provider_sentinelhub.client.preflight.script import (
-    check_setup,
-    check_sources,
-    check_text,
-    is_readable,
-)
 
 if TYPE_CHECKING:
-    from airflow_provider_sentinelhub.client.deployments import Deployment
+    from collections.abc import Iterator
+
+    from airflow_provider_sentinelhub.client.http.deployments import Deployment
 
 EVALSCRIPT = "aggregation.evalscript"
 MASK = "dataMask"

@@ -6,19 +6,20 @@ Source: https://docs.planet.com/develop/apis/batch-processing/reference/ (Zarr o
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_sentinelhub.client.errors import InvalidParameter
-from airflow_provider_sentinelhub.client.models.batch_v2 import NO_NUMBERS
 from airflow_provider_sentinelhub.client.preflight.area import grid_of
-from airflow_provider_sentinelhub.client.preflight.findings import Finding, Json, is_number, mapping, part
 from airflow_provider_sentinelhub.client.preflight.outputs import EVALSCRIPT, ZARR, Asked
-from airflow_provider_sentinelhub.client.tiling_grids import TILING_GRIDS
+from airflow_provider_sentinelhub.client.requests.findings import Finding, Json, is_number, mapping, part
+from airflow_provider_sentinelhub.client.requests.tiling_grids import TILING_GRIDS
+from airflow_provider_sentinelhub.client.requests.zarr import NO_NUMBERS
 
 if TYPE_CHECKING:
-    from airflow_provider_sentinelhub.client.deployments import Deployment
+    from collections.abc import Iterator
+
+    from airflow_provider_sentinelhub.client.http.deployments import Deployment
 
 _GRIDS = tuple(grid.id for grid in TILING_GRIDS.values() if grid.crs != "UTM")
 _REQUIRED = ("dtype", "order", "chunks", "fill_value")

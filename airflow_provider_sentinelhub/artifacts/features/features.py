@@ -1,0 +1,222 @@
+"""Features on their way from where users have them into a GeoPackage: batches of rows."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_sentinelhub.artifacts.features.geometries import read_geometries
+from airflow_provider_sentinelhub.client.errors import InvalidParameter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+BATCH = 2_000
+"""Features that are in memory at a time. More would not fit into the caches of a processor, and take longer."""
+
+_CODE = re.compile(r"\s*(?:EPSG:)?(\d+)(?:\.0*)?\s*", re.IGNORECASE)
+_WGS84 = 4326
+_WGS84_WITH_HEIGHT = 4979
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """
+    What the columns of a source are called. Case does not matter.
+
+    :param identifier: Names of the features. Default: ``identifier`` where there is one, else features are numbered.
+    :param geometry: Outlines. Default: what the file says, else ``geometry``, ``geom``, ``wkb_geometry``,
+        ``the_geom``, ``wkt`` or ``wkb``, whichever there is.
+    :param width: Pixels. Default ``width``, where there is one; so for the next two.
+    :param height: Pixels.
+    :param resolution: Units of the coordinate reference system.
+    :param epsg: EPSG code of each row. Default: none, the whole source has one.
+    """
+
+    identifier: str | None = None
+    geometry: str | None = None
+    width: str = "width"
+    height: str = "height"
+    resolution: str = "resolution"
+    epsg: str | None = None
+
+    @property
+    def geometry_candidates(self) -> tuple[str, ...]:
+        """Where to look for the geometry, in this order."""
+        usual = ("geometry", "geom", "wkb_geometry", "the_geom", "wkt", "wkb")
+        return (self.geometry.lower(),) if self.geometry else usual
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """
+    How a source is read.
+
+    :param columns: What its columns are called.
+    :param epsg: EPSG code of coordinates of which nothing says it; whatever says another is an error. Default: none.
+    :param close_rings: Close rings that do not end where they begin. Default: they are an error.
+    """
+
+    columns: Columns
+    epsg: int | None = None
+    close_rings: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """
+    Some features with the same coordinate reference system.
+
+    :param epsg: Its EPSG code.
+    :param geometries: Array of shapely geometries; ``None`` where a feature has none.
+    :param identifiers: Their names; ``None`` where the source has none, so that they are numbered.
+    :param widths: Pixels; it, or one of them, is ``None`` where nothing is said; so for the next two.
+    :param heights: Pixels.
+    :param resolutions: Units of the coordinate reference system.
+    """
+
+    epsg: int
+    geometries: Any
+    identifiers: Sequence[Any] | None = None
+    widths: Sequence[Any] | None = None
+    heights: Sequence[Any] | None = None
+    resolutions: Sequence[Any] | None = None
+
+    def part(self, start: int, end: int) -> Batch:
+        """
+        Return some of the features.
+
+        :param start: Index of the first.
+        :param end: Index after the last.
+        """
+        columns = (self.identifiers, self.widths, self.heights, self.resolutions)
+        parts = (None if column is None else column[start:end] for column in columns)
+        return Batch(self.epsg, self.geometries[start:end], *parts)
+
+
+def batches_of(
+    values: Mapping[str, Sequence[Any]], how: Reading, *, source: str, first_row: int, declared: int | None = None
+) -> Iterator[Batch]:
+    """
+    Turn columns of values into batches, one for each coordinate reference system met.
+
+    :param values: By column, in lower case; all of the same length, and not empty.
+    :param how: How they are read.
+    :param source: What to call the source in messages.
+    :param first_row: Number of the first row, counted from 1.
+    :param declared: EPSG code the source says its coordinates are in. Default: it says none.
+    :raises InvalidParameter: A column is missing, a geometry or a code cannot be read, or two codes contradict each
+        other.
+    """
+    import numpy as np
+
+    columns = how.columns
+    identifiers = _identifiers(values, columns, source)
+    geometry = next((name for name in columns.geometry_candidates if name in values), None)
+    if geometry is None:
+        raise missing_column("geometry", columns.geometry, values, source)
+
+    def name_of(row: int) -> str:
+        return f"row {first_row + row}" + ("" if identifiers is None else f" ({identifiers[row]!r})")
+
+    shapes, said = read_geometries(values[geometry], name_of, source, close_rings=how.close_rings)
+    codes = _codes(values, said, how, declared=declared, name_of=name_of, source=source)
+    sizes = [values.get(name.lower()) for name in (columns.width, columns.height, columns.resolution)]
+    for code in np.unique(codes).tolist():
+        chosen = np.flatnonzero(codes == code)
+        rest = (_chosen(column, chosen, len(codes)) for column in (identifiers, *sizes))
+        yield Batch(code, shapes[chosen], *rest)
+
+
+def _codes(
+    values: Mapping[str, Sequence[Any]],
+    said: Any,
+    how: Reading,
+    *,
+    declared: int | None,
+    name_of: Callable[[int], str],
+    source: str,
+) -> Any:
+    """Return the EPSG code of each row: of the column of codes, of the geometry, of the source, or the one given."""
+    import numpy as np
+
+    # Heights are not written, so what has them is the same without.
+    said = np.where(said == _WGS84_WITH_HEIGHT, _WGS84, said)
+    declared, epsg = (_WGS84 if code == _WGS84_WITH_HEIGHT else code for code in (declared, how.epsg))
+    if epsg is not None and declared not in {None, epsg}:
+        raise _contradiction(how.epsg, source, declared)
+    column = np.zeros(len(said), dtype=int)
+    if how.columns.epsg is not None:
+        if how.columns.epsg.lower() not in values:
+            raise missing_column("epsg", how.columns.epsg, values, source)
+        given = values[how.columns.epsg.lower()]
+        numbers = [_number(value) for value in given]
+        if None in numbers:
+            row = numbers.index(None)
+            rule = f"{name_of(row)} of {source} has this in its column, and it is no EPSG code"
+            raise InvalidParameter(
+                "columns.epsg", given[row], rule, "Write e.g. 32633, or nothing where it is unknown."
+            )
+        column = np.array(numbers)
+        column = np.where(column == _WGS84_WITH_HEIGHT, _WGS84, column)
+    if epsg is not None and (others := (column <= 0) & (said > 0) & (said != epsg)).any():
+        row = int(np.argmax(others))
+        raise _contradiction(how.epsg, f"{name_of(row)} of {source}", int(said[row]))
+    codes = np.where(column > 0, column, np.where(said > 0, said, epsg or declared or 0))
+    if not (codes > 0).all():
+        raise InvalidParameter(
+            "epsg",
+            how.epsg,
+            f"{name_of(int(np.argmin(codes > 0)))} of {source} does not say in which coordinate reference system it is",
+            "Give the EPSG code of the source, e.g. epsg=32633.",
+        )
+    return codes
+
+
+def _contradiction(epsg: int | None, who: str, found: int | None) -> InvalidParameter:
+    return InvalidParameter(
+        "epsg",
+        epsg,
+        f"{who} says that its coordinates are in EPSG:{found}",
+        "Leave epsg out to take that. If it says it wrong, correct it there, e.g. with "
+        f"ogr2ogr -a_srs EPSG:{epsg}, or ST_SetSRID in a query.",
+    )
+
+
+def _chosen(column: Sequence[Any] | None, rows: Any, total: int) -> Sequence[Any] | None:
+    if column is None or len(rows) == total:
+        return column
+    return [column[row] for row in rows.tolist()]
+
+
+def _identifiers(values: Mapping[str, Sequence[Any]], columns: Columns, source: str) -> Sequence[Any] | None:
+    if columns.identifier is None:
+        return values.get("identifier")
+    if columns.identifier.lower() not in values:
+        raise missing_column("identifier", columns.identifier, values, source)
+    return values[columns.identifier.lower()]
+
+
+def missing_column(what: str, name: str | None, there: Iterable[str], source: str) -> InvalidParameter:
+    """
+    Say that a source lacks a column.
+
+    :param what: What it would hold, e.g. ``geometry``.
+    :param name: Its name, if one was given.
+    :param there: The columns there are.
+    :param source: What to call the source.
+    """
+    found = f"no such column, only {sorted(there)[:20]}"
+    return InvalidParameter(f"columns.{what}", name, f"{source} has {found}", "Name the column to read.")
+
+
+def _number(value: Any) -> int | None:
+    """Return an EPSG code, 0 where nothing is said, and ``None`` where what is said is none."""
+    if value is None or value != value or value == "":  # noqa: PLR0124 - NaN
+        return 0
+    try:
+        return int(value)
+    except (TypeError, ValueError, OverflowError):
+        found = _CODE.fullmatch(str(value))
+        return int(found[1]) if found else None

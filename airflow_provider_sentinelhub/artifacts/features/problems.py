@@ -1,0 +1,282 @@
+"""
+What may be wrong with an input GeoPackage: the rules of the service, each with what to do about it.
+
+Source: https://docs.planet.com/develop/apis/batch-processing/ (input GeoPackage).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from airflow_provider_sentinelhub.artifacts.geopackage.geopackage import MAX_FEATURES
+from airflow_provider_sentinelhub.client.errors import InvalidParameter
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+MAX_PIXELS = 3500
+"""Pixels a feature may have in each direction."""
+MAX_SAMPLES = 2500
+"""The same, where statistics are asked for."""
+MAX_NAME = 200
+"""Characters of an identifier: a file name has 255 bytes, of which output names and suffixes need some."""
+LEAST, MOST = "1e-300", "1e300"
+"""What a resolution may be at all, for SQLite: a number that can be divided by, and no infinity."""
+EXAMPLES = 5
+"""How many of the features with the same problem are named."""
+
+
+class Rule(StrEnum):
+    """A rule an input GeoPackage may break."""
+
+    IS_GEOPACKAGE = "is a GeoPackage"
+    HAS_LAYERS = "has a feature table"
+    ONE_TABLE = "has one feature table"
+    HAS_FEATURES = "has features"
+    AT_MOST = "has not too many features"
+    EPSG = "has an EPSG code"
+    KNOWN_CRS = "has a CRS the service knows"
+    GEOMETRY_COLUMN = "has a geometry column"
+    ID_COLUMN = "has ids"
+    IDENTIFIER_COLUMN = "has identifiers"
+    IDENTIFIER = "identifier is there"
+    IDENTIFIER_TEXT = "identifier is text"
+    IDENTIFIER_PATH = "identifier can be a path"
+    IDENTIFIER_UNIQUE = "identifier is unique"
+    SIZE = "has a size"
+    SIZE_PAIR = "width and height go together"
+    SIZE_NUMBER = "width and height are whole numbers"
+    RESOLUTION = "resolution is a number"
+    PIXELS = "is not too large"
+    SAMPLES = "is not too large for statistics"
+    ONE_PIXEL = "is not too small"
+    GEOMETRY = "geometry is there"
+    READABLE = "geometry can be read"
+    CLOSED = "rings are closed"
+    COLLECTION = "is no collection"
+    POLYGON = "is a polygon"
+    VALID = "is valid"
+    PLACE = "lies where its CRS says"
+
+
+@dataclass(frozen=True, slots=True)
+class _Text:
+    what: str
+    rule: str
+    fix: str
+    is_mendable: bool = False
+
+
+_MAKE = "or have it done by SentinelHubInputFeaturesOperator"
+_REPAIR = f"{_MAKE} with repair=True"
+_TEXTS = {
+    Rule.IS_GEOPACKAGE: _Text("file", "cannot be read as a GeoPackage", "Write it again, or choose another file"),
+    Rule.HAS_LAYERS: _Text(
+        "layers",
+        "no feature table is registered in gpkg_geometry_columns",
+        "Write it with a GIS, or with SentinelHubInputFeaturesOperator",
+    ),
+    Rule.ONE_TABLE: _Text(
+        "layers",
+        "there are {layers}, and statistics take one table in one coordinate reference system",
+        "Put all features into one table, reprojected where the systems differ, or make a file and a task of each",
+    ),
+    Rule.HAS_FEATURES: _Text("features", "there are none", "Check what the file was made from"),
+    Rule.AT_MOST: _Text(
+        "features",
+        f"one task takes at most {MAX_FEATURES:,}",
+        f"Split them over several files and tasks, {_MAKE}",
+        is_mendable=True,
+    ),
+    Rule.EPSG: _Text(
+        "coordinate reference system",
+        "{layers} {have} none with an EPSG code",
+        "Assign one in a GIS, or write the file again and give its code",
+    ),
+    Rule.KNOWN_CRS: _Text(
+        "coordinate reference system",
+        "{layers} {have} one the service does not know",
+        "Reproject to EPSG:4326, EPSG:3857, EPSG:3035, a UTM zone (EPSG:326xx, EPSG:327xx) or another one it knows",
+    ),
+    Rule.GEOMETRY_COLUMN: _Text(
+        "geometry", "{layers} {lack} the table or column registered for it", "Write the file again"
+    ),
+    Rule.ID_COLUMN: _Text(
+        "id", "{layers} {lack} a column id with a different integer in each row", f"Add it, {_MAKE}", is_mendable=True
+    ),
+    Rule.IDENTIFIER_COLUMN: _Text(
+        "identifier",
+        "{layers} {lack} a column identifier",
+        f"Add it, {_MAKE}: then the features are numbered",
+        is_mendable=True,
+    ),
+    Rule.IDENTIFIER: _Text(
+        "identifier",
+        "{features} {have} none",
+        f"Name them, {_REPAIR}: then they are numbered",
+        is_mendable=True,
+    ),
+    Rule.IDENTIFIER_TEXT: _Text(
+        "identifier",
+        "{features} {have} one that is not text",
+        f"Convert the column to text, {_MAKE}",
+        is_mendable=True,
+    ),
+    Rule.IDENTIFIER_PATH: _Text(
+        "identifier",
+        "{features} {have} one that cannot be in the output's path: . or .., more than "
+        f"{MAX_NAME} characters, or with / \\ < > ? # or a control character",
+        f"Rename them, {_REPAIR}: then the characters are replaced",
+        is_mendable=True,
+    ),
+    Rule.IDENTIFIER_UNIQUE: _Text(
+        "identifier",
+        "{names} {are} used more than once, over all layers, and the output of one feature would replace the other's",
+        f"Make them differ, {_REPAIR}: then a number is added",
+        is_mendable=True,
+    ),
+    Rule.SIZE: _Text(
+        "size",
+        "{features} {have} neither width and height nor resolution, and there is no default",
+        "Add the columns, or give width and height, or a resolution, for all",
+    ),
+    Rule.SIZE_PAIR: _Text(
+        "size", "{features} {have} a width without a height, or the reverse", "Give both, or a resolution instead"
+    ),
+    Rule.SIZE_NUMBER: _Text(
+        "size",
+        "{features} {have} a width or height that is not a whole number above 0",
+        "Correct it, or leave out both and give a resolution",
+    ),
+    Rule.RESOLUTION: _Text(
+        "resolution", "{features} {have} one that is not a number above 0", "Correct it, or give width and height"
+    ),
+    Rule.PIXELS: _Text(
+        "size",
+        f"{{features}} {{have}} more than {MAX_PIXELS} x {MAX_PIXELS} pixels",
+        "Cut them into parts, or choose a coarser resolution; its unit is that of the CRS, degrees in EPSG:4326",
+    ),
+    Rule.SAMPLES: _Text(
+        "size",
+        f"{{features}} {{have}} more than {MAX_SAMPLES} x {MAX_SAMPLES} pixels at the resolution of the request",
+        "Cut them into parts, or choose a coarser resx and resy; their unit is that of the CRS",
+    ),
+    Rule.ONE_PIXEL: _Text(
+        "size",
+        "{features} would be less than 1 pixel, wide and high",
+        "Choose a finer resolution, or give width and height (for statistics, in the request); the unit is that of the "
+        "CRS, degrees in EPSG:4326",
+    ),
+    Rule.GEOMETRY: _Text("geometry", "{features} {have} none, or an empty one", "Draw them, or leave them out"),
+    Rule.READABLE: _Text(
+        "geometry", "{features} {have} one that cannot be read as a GeoPackage geometry", "Write the file with a GIS"
+    ),
+    Rule.CLOSED: _Text(
+        "geometry",
+        "{features} {have} a ring that does not end where it begins",
+        f"Close the rings, {_REPAIR}",
+        is_mendable=True,
+    ),
+    Rule.COLLECTION: _Text(
+        "geometry",
+        "{features} {are} a GEOMETRYCOLLECTION, though of polygons only",
+        f"Make a MULTIPOLYGON of each, {_REPAIR}",
+        is_mendable=True,
+    ),
+    Rule.POLYGON: _Text(
+        "geometry",
+        "{features} {are} neither POLYGON nor MULTIPOLYGON",
+        "Buffer points and lines, turn curves into lines, e.g. with ST_CurveToLine, or leave them out",
+    ),
+    Rule.VALID: _Text("geometry", "{features} {are} not valid", f"Mend them in a GIS, {_REPAIR}", is_mendable=True),
+    Rule.PLACE: _Text(
+        "geometry",
+        "{features} {lie} where the coordinate reference system has no place, so it is another one",
+        "Assign the one the coordinates are in; degrees are EPSG:4326, and longitude or easting comes first",
+    ),
+}
+_VERBS = {"have": "has", "lack": "lacks", "are": "is", "lie": "lies"}
+
+
+def _spoken(rule: str, count: int) -> str:
+    nouns = {f"{noun}s": f"{count:,} {noun}{'' if count == 1 else 's'}" for noun in ("feature", "layer", "name")}
+    verbs = {many: one if count == 1 else many for many, one in _VERBS.items()}
+    return rule.format(**nouns, **verbs)
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """
+    A rule that a GeoPackage breaks.
+
+    :param rule: Which one.
+    :param count: How many features, layers or identifiers break it.
+    :param examples: Some of them by name, with what was found where that helps.
+    """
+
+    rule: Rule
+    count: int
+    examples: tuple[str, ...]
+
+    @property
+    def is_mendable(self) -> bool:
+        """Whether a repair can put it right."""
+        return _TEXTS[self.rule].is_mendable
+
+    def error(self, path: Path, *, repaired: bool = False) -> InvalidParameter:
+        """
+        Return the problem as an error.
+
+        :param path: The GeoPackage.
+        :param repaired: Whether a repair was tried already, so that none is advised. Default ``False``.
+        """
+        text = _TEXTS[self.rule]
+        fix = text.fix.partition(f", {_MAKE}")[0] if repaired else text.fix
+        value = list(self.examples) if self.examples else self.count
+        return InvalidParameter(f"{path.name}, {text.what}", value, _spoken(text.rule, self.count), f"{fix}.")
+
+
+def error_of(path: Path, problems: Sequence[Problem], *, last: str = "", repaired: bool = False) -> InvalidParameter:
+    """
+    Return one error that names all problems.
+
+    :param path: The GeoPackage.
+    :param problems: At least one.
+    :param last: A sentence about all of them.
+    :param repaired: Whether a repair was tried already. Default ``False``.
+    """
+    *errors, end = (problem.error(path, repaired=repaired) for problem in problems)
+    first, *others = (*errors, InvalidParameter(end.field, end.value, end.rule, f"{end.fix} {last}".rstrip()))
+    return first.with_others(others)
+
+
+@dataclass(slots=True)
+class Findings:
+    """Problems as they are found: counts, and the first few names."""
+
+    counts: dict[Rule, int] = field(default_factory=dict)
+    examples: dict[Rule, list[str]] = field(default_factory=dict)
+
+    def add(self, rule: Rule, names: Iterable[str] = (), count: int = 1) -> None:
+        """
+        Note a problem.
+
+        :param rule: The rule that is broken.
+        :param names: Who breaks it; read only as far as names are still wanted.
+        :param count: How many break it.
+        """
+        self.counts[rule] = self.counts.get(rule, 0) + count
+        known = self.examples.setdefault(rule, [])
+        for name in names if len(known) < EXAMPLES else ():
+            known.append(name)
+            if len(known) == EXAMPLES:
+                return
+
+    def problems(self) -> tuple[Problem, ...]:
+        """Return what was found, in the order of the rules."""
+        return tuple(
+            Problem(rule, self.counts[rule], tuple(self.examples[rule])) for rule in Rule if rule in self.counts
+        )

@@ -1,0 +1,133 @@
+"""How large the features of an input GeoPackage are together, and where: by the boxes around them, quickly."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_sentinelhub.artifacts.features.features import BATCH
+from airflow_provider_sentinelhub.artifacts.geopackage.blobs import HEADER_BYTES, geometry_extent
+from airflow_provider_sentinelhub.artifacts.geopackage.geopackage import WHAT
+from airflow_provider_sentinelhub.artifacts.geopackage.sqlite_file import open_sqlite, quoted
+from airflow_provider_sentinelhub.artifacts.geopackage.tables import FeatureTable, feature_tables
+from airflow_provider_sentinelhub.client.requests.extent import Extent, boxes_km2
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from airflow_provider_sentinelhub.artifacts.features.writer import Size
+
+# Little-endian, with a bounding box in two dimensions: what nearly everybody writes.
+_USUAL = b"GP\0\x03"
+_BOX_BYTES = 32
+
+
+@dataclass(frozen=True, slots=True)
+class InputSize:
+    """
+    The size of all features together.
+
+    :param features: How many there are.
+    :param pixels: How many pixels the boxes around them have; what has no size counts nothing.
+    :param extent: Where they are; its size is that of the boxes around them. ``None`` where none has a geometry.
+    """
+
+    features: int
+    pixels: float
+    extent: Extent | None
+
+    def text(self) -> str:
+        """Say it in a line."""
+        where = "" if self.extent is None else f", {self.extent.text()}"
+        return f"{self.features:,} features{where}"
+
+
+def input_size(path: Path, *, defaults: Size, own_sizes: bool = True) -> InputSize:
+    """
+    Measure the features of a GeoPackage.
+
+    :param path: The file, which was checked.
+    :param defaults: What features without a size get.
+    :param own_sizes: Whether the features' own columns of sizes count, or only ``defaults``.
+    :raises ArtifactCorrupt: It cannot be read.
+    """
+    features, pixels, extents = 0, 0.0, []
+    with open_sqlite(path, WHAT) as connection:
+        for table in feature_tables(connection):
+            around: Any = None
+            km2 = 0.0
+            sized = table if own_sizes else table.without({"width", "height", "resolution"})
+            for boxes, fixed, step in _rows(connection, sized, defaults):
+                features += len(boxes)
+                pixels += _pixels(boxes, fixed, step)
+                found = boxes[~_is_nothing(boxes)]
+                km2 += boxes_km2(found, table.epsg)
+                around = _joined(around, found)
+            if around is not None:
+                extents.append(Extent.around(around, table.epsg, km2))
+    return InputSize(features, pixels, Extent.of_all(extents))
+
+
+def _rows(connection: sqlite3.Connection, table: FeatureTable, defaults: Size) -> Iterator[tuple[Any, Any, Any]]:
+    """Yield, some at a time, the boxes of features, their pixels where they do not depend on those, and resolutions."""
+    import numpy as np
+
+    geometry, width, height, resolution = (
+        table.column(name) for name in (table.geometry.lower(), "width", "height", "resolution")
+    )
+    fixed = "NULL" if defaults.width is None else str(int(defaults.width) * int(defaults.height or 0))
+    step = "NULL" if defaults.resolution is None else repr(float(defaults.resolution))
+    query = (
+        f"SELECT {{}}, CASE WHEN {width} > 0 AND {height} > 0 THEN {width} * {height} "  # noqa: S608 - quoted
+        f"WHEN {resolution} > 0 THEN NULL ELSE {fixed} END, "
+        f"CASE WHEN {resolution} > 0 THEN {resolution} ELSE {step} END "
+        f"FROM {quoted(table.name)} WHERE substr({geometry}, 1, 4) {{}}"
+    )
+    box = f"substr({geometry}, {HEADER_BYTES + 1}, {_BOX_BYTES})"
+    for taken, is_usual in ((box, f"IS x'{_USUAL.hex()}'"), (geometry, f"IS NOT x'{_USUAL.hex()}'")):
+        rows = connection.execute(query.format(taken, is_usual))
+        while some := rows.fetchmany(BATCH):
+            blobs, fixed_pixels, steps = zip(*some, strict=True)
+            boxes = _usual_boxes(blobs) if taken is box else _boxes(blobs)
+            yield boxes, np.array(fixed_pixels, dtype=float), np.array(steps, dtype=float)
+
+
+def _usual_boxes(blobs: tuple[bytes, ...]) -> Any:
+    """Return west, south, east and north of the boxes that geometries carry."""
+    import numpy as np
+
+    whole = b"".join(blob.ljust(_BOX_BYTES, b"\xff") for blob in blobs)
+    return np.frombuffer(whole, dtype="<f8").reshape(-1, 4)[:, [0, 2, 1, 3]]
+
+
+def _boxes(blobs: tuple[Any, ...]) -> Any:
+    """Return west, south, east and north of any geometries; NaN where there is none."""
+    import numpy as np
+
+    return np.array([geometry_extent(blob) or (np.nan,) * 4 for blob in blobs], dtype=float)
+
+
+def _pixels(boxes: Any, fixed: Any, step: Any) -> float:
+    import numpy as np
+
+    sides = np.ceil((boxes[:, 2:] - boxes[:, :2]) / step[:, None])
+    return float(np.nansum(np.where(np.isnan(fixed), sides.prod(axis=1), fixed)))
+
+
+def _is_nothing(boxes: Any) -> Any:
+    import numpy as np
+
+    return np.isnan(boxes).any(axis=1)
+
+
+def _joined(around: Any, boxes: Any) -> Any:
+    import numpy as np
+
+    if not len(boxes):
+        return around
+    new = (*boxes[:, :2].min(axis=0), *boxes[:, 2:].max(axis=0))
+    if around is None:
+        return new
+    return (*np.minimum(around[:2], new[:2]), *np.maximum(around[2:], new[2:]))

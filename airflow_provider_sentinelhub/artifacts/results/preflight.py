@@ -1,0 +1,114 @@
+"""Everything that can be known about a request offline: the client's rules, and those on URLs and credentials."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_sentinelhub.artifacts.results.registry import RESULTS
+from airflow_provider_sentinelhub.artifacts.storage.layout import (
+    OUTPUT_ID,
+    REQUEST_ID,
+    TILE_NAME,
+    is_shared,
+)
+from airflow_provider_sentinelhub.artifacts.storage.location import Location, without_secrets
+from airflow_provider_sentinelhub.client.apis.registry import other_request_type
+from airflow_provider_sentinelhub.client.errors import InvalidParameter
+from airflow_provider_sentinelhub.client.models import from_text
+from airflow_provider_sentinelhub.client.preflight.examine import Examined
+from airflow_provider_sentinelhub.client.preflight.examine import examine as examine_with
+from airflow_provider_sentinelhub.client.requests.findings import (
+    Advice,
+    Finding,
+    Findings,
+    Json,
+    mapping,
+    part,
+)
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from airflow_provider_sentinelhub.client.http.deployments import Deployment
+    from airflow_provider_sentinelhub.client.lifecycle.spec import ApiSpec
+
+SECRET_FIELDS = ("iamRoleARN", "accessKey", "secretAccessKey", "credentials")
+
+
+def examine(
+    api: ApiSpec, request: Any, deployment: Deployment | None = None, sent_at: datetime | None = None
+) -> Examined:
+    """
+    Find everything that is wrong with a request, all at once, without asking anybody.
+
+    :param api: The API it is for.
+    :param request: The service's own request as a dict, or as the JSON text of one; evalscripts as text.
+    :param deployment: Where it is going to be sent; ``None`` where that is not known.
+    :param sent_at: When it is sent; ``None`` where it is only looked at: then templates may yet be rendered, and
+        periods in the future may yet begin.
+    """
+    if (mistaken := mistaken_request(api, request)) is not None:
+        return Examined({}, Findings((mistaken,)))
+
+    def check_storages(body: Json, _: Deployment | None) -> Iterator[Finding]:
+        for path in api.storages:
+            for kind, bucket in mapping(body, *path).items():
+                if isinstance(bucket, Mapping):
+                    yield from _check_bucket(api, body, (*path, kind), bucket)
+
+    return examine_with(request, api.check, (check_storages, *api.rules), deployment, sent_at)
+
+
+def mistaken_request(api: ApiSpec, request: Any) -> InvalidParameter | None:
+    """
+    Return the error of a request that is for another API; ``None`` where it is not, or may not be.
+
+    :param api: The API it was given to.
+    :param request: A request of any shape, or its JSON text.
+    """
+    asked = from_text(request)
+    if (other := other_request_type(api, asked)) is None:
+        return None
+    rule = f"is a request of {other.title}, and this is {api.title}"
+    return InvalidParameter("request", list(asked), rule, f"Use {other.operator}.")
+
+
+def _check_bucket(api: ApiSpec, body: Json, path: tuple[str, ...], bucket: Json) -> Iterator[Finding]:
+    for name in SECRET_FIELDS:
+        if name in bucket:
+            yield InvalidParameter(
+                ".".join((*path, name)),
+                "***",
+                "must not stand in a request, where everybody who can see the DAG can read it",
+                "Put it in the connection named by aws_conn_id or gcp_conn_id; it is added when the request is sent.",
+            )
+    url = bucket.get("url")
+    if isinstance(url, str):
+        try:
+            _check_url(api, body, path, url)
+        except InvalidParameter as e:
+            yield e
+        else:
+            yield from _shared_place(body, path, url)
+
+
+def _shared_place(body: Json, path: tuple[str, ...], url: str) -> Iterator[Finding]:
+    """Warn of a delivery to which another task may deliver as well; what is skipped is not replaced."""
+    is_delivery = path[:-1] == ("output", "delivery")
+    if is_delivery and is_shared(url) and part(body, "output", "skipExisting") is not True:
+        fact = f"does not hold {REQUEST_ID}, so another run or DAG that delivers there replaces the files of this one"
+        yield Advice(
+            ".".join((*path, "url")), fact, f"Write e.g. s3://bucket/{REQUEST_ID}/{TILE_NAME}/{OUTPUT_ID}.tif."
+        )
+
+
+def _check_url(api: ApiSpec, body: Json, path: tuple[str, ...], url: str) -> None:
+    field, kind = ".".join((*path, "url")), path[-1]
+    if kind in {"s3", "gs"} and url.startswith(("s3://", "gs://")) and not url.startswith(f"{kind}://"):
+        fix = f"Write {kind}://bucket/folder, or put it under {url[:2]}."
+        raise InvalidParameter(field, without_secrets(url), f"is under {kind} and must start with {kind}://", fix)
+    if path[0] == "output":
+        RESULTS[api.key].check_delivery_url(body, field, url)
+    else:
+        Location.parse(url, field=field)

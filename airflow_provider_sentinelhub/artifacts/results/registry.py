@@ -1,0 +1,46 @@
+"""Which results are whose: what reads and checks a bucket for each API."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from airflow_provider_sentinelhub.artifacts.results.batch_statistical import BatchStatisticalResults
+from airflow_provider_sentinelhub.artifacts.results.batch_v2 import BatchV2Results
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from airflow_provider_sentinelhub.artifacts.features.problems import Problem
+    from airflow_provider_sentinelhub.artifacts.results.base import BatchResults
+    from airflow_provider_sentinelhub.artifacts.storage.storage import Storage
+    from airflow_provider_sentinelhub.client.lifecycle.spec import TaskApiSpec
+
+RESULTS: Final[Mapping[str, type[BatchResults]]] = {
+    "batch-v2": BatchV2Results,
+    "batch-statistical": BatchStatisticalResults,
+}
+"""By the key of the API."""
+
+
+def results_of(api: TaskApiSpec, storage: Storage) -> BatchResults:
+    """
+    Return what reads the results of an API.
+
+    :param api: The API.
+    :param storage: Where the bucket is.
+    """
+    return RESULTS[api.key](api, storage)
+
+
+def check_input_features(api: TaskApiSpec, path: Path, body: Mapping[str, Any]) -> tuple[Problem, ...]:
+    """
+    Find everything that is wrong with the GeoPackage a request takes its features from.
+
+    :param api: The API.
+    :param path: The file.
+    :param body: The request.
+    :returns: What is wrong; empty where the service will take it.
+    :raises StorageUnavailable: This machine has no room to read it.
+    """
+    return RESULTS[api.key].check_features(path, body)

@@ -1,0 +1,167 @@
+"""
+Batch Processing V2: what is sent.
+
+Source: https://docs.planet.com/develop/apis/batch-processing/reference/
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, field_validator, model_validator
+
+from airflow_provider_sentinelhub.client.models import (
+    Flag,
+    RequestModel,
+    Text,
+    broken,
+    without_nulls,
+)
+from airflow_provider_sentinelhub.client.requests.cog import CogParameters
+from airflow_provider_sentinelhub.client.requests.object_storage import ObjectStorage
+from airflow_provider_sentinelhub.client.requests.process import ProcessRequest
+from airflow_provider_sentinelhub.client.requests.tiling_grids import TILING_GRIDS
+from airflow_provider_sentinelhub.client.requests.zarr import ZarrArray, ZarrGroup
+
+MAX_FEATURE_PX = 3500
+_INT16_MAX = 32767
+Buffer = Annotated[int, Field(ge=0, le=_INT16_MAX)]
+
+
+def _no_flag(value: Any) -> Any:
+    if isinstance(value, bool):
+        broken("is no number", "Write the id of a tiling grid.")
+    return value
+
+
+class TilingGridInput(RequestModel):
+    """
+    Process the tiles of a grid that intersect the area of interest.
+
+    :param id: Id of the tiling grid.
+    :param resolution: Output resolution in units of the grid (metres or degrees).
+    :param buffer_x: Pixels added left and right of each tile.
+    :param buffer_y: Pixels added above and below each tile.
+    """
+
+    type: Literal["tiling-grid"]
+    id: Annotated[int, BeforeValidator(_no_flag)]
+    resolution: float
+    buffer_x: Buffer | None = None
+    buffer_y: Buffer | None = None
+
+    @field_validator("id")
+    @classmethod
+    def _known_grid(cls, grid_id: int) -> int:
+        if grid_id not in TILING_GRIDS:
+            known = "; ".join(f"{grid.id} ({grid.title})" for grid in TILING_GRIDS.values())
+            broken("is not the id of a tiling grid", f"Choose one of {known}.")
+        return grid_id
+
+    @field_validator("resolution")
+    @classmethod
+    def _known_resolution(cls, resolution: float, info: Any) -> float:
+        grid = TILING_GRIDS.get(info.data.get("id", -1))
+        if grid and resolution not in grid.resolutions:
+            known = ", ".join(f"{r:g}" for r in grid.resolutions)
+            broken(f"is not a resolution of tiling grid {grid.id} ({grid.title})", f"Choose one of {known}.")
+        return resolution
+
+
+class GeoPackageDefaults(RequestModel):
+    """
+    Size of features whose table gives none: width and height, or resolution.
+
+    :param width: Pixels.
+    :param height: Pixels.
+    :param resolution: Units of the feature's CRS.
+    """
+
+    width: Annotated[int, Field(ge=1, le=MAX_FEATURE_PX)] | None = None
+    height: Annotated[int, Field(ge=1, le=MAX_FEATURE_PX)] | None = None
+    resolution: Annotated[float, Field(gt=0)] | None = None
+
+    @model_validator(mode="after")
+    def _one_way(self) -> GeoPackageDefaults:
+        if (self.width is None) != (self.height is None):
+            broken("width and height go together", "Give both, or a resolution instead.")
+        return self
+
+
+class GeoPackageInput(RequestModel):
+    """
+    Process the features of a GeoPackage.
+
+    :param features: Where the GeoPackage lies.
+    :param defaults: Size of features whose table gives none.
+    """
+
+    type: Literal["geopackage"]
+    features: Annotated[ObjectStorage, Text]
+    defaults: Annotated[GeoPackageDefaults, Text] | None = None
+
+
+class RasterOutput(RequestModel):
+    """
+    One file per feature and output.
+
+    :param delivery: Where; a path, or a template with ``<tileName>``.
+    :param overwrite: Replace files that exist.
+    :param skip_existing: Leave out features whose files all exist.
+    :param cog_output: Write cloud optimised GeoTIFFs.
+    :param cog_parameters: How.
+    :param create_collection: Register the results as a BYOC collection.
+    :param collection_id: The BYOC collection to add them to.
+    """
+
+    type: Literal["raster"]
+    delivery: Annotated[ObjectStorage, Text]
+    overwrite: Flag | None = None
+    skip_existing: Flag | None = None
+    cog_output: Flag | None = None
+    cog_parameters: Annotated[CogParameters, Text] | None = None
+    create_collection: Flag | None = None
+    collection_id: str | None = None
+
+
+class ZarrOutput(RequestModel):
+    """
+    One Zarr group for all tiles.
+
+    :param delivery: Where; may hold ``<requestId>`` only.
+    :param group: The group.
+    :param array_parameters: For all arrays.
+    :param array_overrides: For single arrays, by output.
+    """
+
+    type: Literal["zarr"]
+    delivery: Annotated[ObjectStorage, Text]
+    group: Annotated[ZarrGroup, Text]
+    array_parameters: Annotated[ZarrArray, Text] | None = None
+    array_overrides: Annotated[dict[str, Annotated[ZarrArray, Text]], Text] | None = None
+
+
+class BatchV2Request(RequestModel):
+    """
+    A Batch Processing V2 request.
+
+    :param process_request: What is read, computed and written for each feature.
+    :param input: Which features.
+    :param output: Where results go.
+    :param description: Free text.
+    :param instance_type: ``normal`` or ``large``; for the service's own use.
+    """
+
+    process_request: Annotated[ProcessRequest, Text]
+    input: Annotated[
+        Annotated[TilingGridInput | GeoPackageInput, Field(discriminator="type")],
+        Text,
+    ]
+    output: Annotated[Annotated[RasterOutput | ZarrOutput, Field(discriminator="type")], Text]
+    description: str | None = None
+    instance_type: Literal["normal", "large"] | None = None
+
+    def body(self) -> dict[str, Any]:
+        """Return the JSON to send: only what was given, and no nulls, which the service refuses."""
+        given: dict[str, Any] = without_nulls(self.model_dump(mode="json", by_alias=True, exclude_unset=True))
+        return given

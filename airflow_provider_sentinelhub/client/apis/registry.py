@@ -1,0 +1,58 @@
+"""All APIs, and which of them a request is for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from airflow_provider_sentinelhub.client.apis.batch_statistical.spec import BATCH_STATISTICAL
+from airflow_provider_sentinelhub.client.apis.batch_v2.spec import BATCH_V2
+from airflow_provider_sentinelhub.client.apis.statistical.spec import STATISTICAL
+from airflow_provider_sentinelhub.client.requests.findings import Json, mapping
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from airflow_provider_sentinelhub.client.lifecycle.spec import ApiSpec, TaskApiSpec
+
+TASK_APIS: Final[Mapping[str, TaskApiSpec]] = {api.key: api for api in (BATCH_V2, BATCH_STATISTICAL)}
+"""The asynchronous APIs by their key."""
+
+APIS: Final[Mapping[str, ApiSpec]] = {**TASK_APIS, STATISTICAL.key: STATISTICAL}
+"""All APIs by their key."""
+
+
+def request_type(request: Any) -> ApiSpec:
+    """
+    Tell which API a request is for: statistics have an aggregation, and those of one geometry no output.
+
+    One whose ``aggregation`` is misspelt is known by what else stands in it.
+
+    :param request: JSON of any shape; what looks like none of them is taken for a Batch V2 request.
+    """
+    fields, given = mapping(request), mapping(request, "input")
+    if "aggregation" not in fields and not _looks_like_statistics(fields, given):
+        return BATCH_V2
+    return BATCH_STATISTICAL if "features" in given or "output" in fields else STATISTICAL
+
+
+def other_request_type(api: ApiSpec, request: Any) -> ApiSpec | None:
+    """
+    Tell which other API a request is for, where that is beyond doubt; ``None`` where it is not.
+
+    :param api: The API it was given to.
+    :param request: JSON of any shape.
+    """
+    fields, given = mapping(request), mapping(request, "input")
+    likely = request_type(request)
+    if likely.key == api.key or ("processRequest" in fields) == ("aggregation" in fields):
+        return None
+    if BATCH_V2.key in {likely.key, api.key}:
+        return likely
+    # A mistake in a single field does not make another request of it.
+    signs = {"features" in given, "bounds" not in given, "output" in fields}
+    return likely if len(signs) == 1 else None
+
+
+def _looks_like_statistics(fields: Json, given: Json) -> bool:
+    # Batch V2 has its data within processRequest; a request with an evalscript at the top is for none of these APIs.
+    return not {"processRequest", "evalscript"} & fields.keys() and ("data" in given or "calculations" in fields)

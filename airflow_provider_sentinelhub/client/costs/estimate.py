@@ -1,0 +1,200 @@
+"""
+What a request will cost, told before it is started.
+
+The published rules multiply factors, see :mod:`airflow_provider_sentinelhub.client.costs.factors`. Where they can be
+read in more than one way, ``pu`` follows their wording, and ``low_pu`` and ``high_pu`` are the cheapest and the dearest
+reading.
+
+Source: https://documentation.dataspace.copernicus.eu/APIs/SentinelHub/Overview/ProcessingUnit.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from math import prod
+from typing import TYPE_CHECKING, Final
+
+from airflow_provider_sentinelhub.client.costs import factors as factors_of
+from airflow_provider_sentinelhub.client.costs.factors import PU_PER_MB_TO_ANOTHER_REGION, Factor
+from airflow_provider_sentinelhub.client.text import printable
+
+if TYPE_CHECKING:
+    from airflow_provider_sentinelhub.client.evalscript.setup import Setup
+
+PixelCounts = Iterable[tuple[int, int, int]]
+"""Groups of features of one size: width and height in pixels, and how many features have them."""
+
+MINIMUM_PU: Final = 100.0
+BASE_PIXELS: Final = 512 * 512
+LEAST_AREA: Final = 0.01
+DISCOUNT: Final = 1 / 3
+DISCOUNT_FROM_PIXELS: Final = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """
+    What a request is expected to cost, in processing units (PU).
+
+    :param pu: By the wording of the published rules.
+    :param low_pu: The least it costs if every feature is processed; 0 if features may be skipped.
+    :param high_pu: The most it costs; ``None`` where no bound is known.
+    :param features: How many features there are.
+    :param pixels: How many pixels they have together, each output counted once.
+    :param factors: Their product is ``pu``, unless the minimum for a task is more.
+    :param assumptions: What the estimate takes for granted, most important first.
+    """
+
+    pu: float
+    low_pu: float
+    high_pu: float | None
+    features: int
+    pixels: int
+    factors: tuple[Factor, ...]
+    assumptions: tuple[str, ...]
+
+    def text(self) -> str:
+        """Say what it costs, how wrong that can be, and why, in a few lines."""
+        most = "without a known upper bound" if self.high_pu is None else f"at most {_pu(self.high_pu)}"
+        lines = [
+            f"Estimated cost: {_pu(self.pu)}; at least {_pu(self.low_pu)}, {most}.",
+            f"{self.features:,} features, {self.pixels:,} pixels:",
+        ]
+        lines += [f"  x {factor.value:,.4g} {factor.name}{_spread(factor)}: {factor.why}" for factor in self.factors]
+        return printable("\n".join([*lines, *(f"- {assumption}" for assumption in self.assumptions)]), keep="\n")
+
+
+def estimate_cost(priced: Price, pixels: PixelCounts) -> Estimate:
+    """
+    Estimate what a task costs, or what requests for some geometries cost together.
+
+    :param priced: What the request says about its cost.
+    :param pixels: The features by size, as the manifest gives them; gone through once.
+    """
+    area = _Area.of(pixels, discounted=priced.discounted)
+    factors = (*area.factors(discounted=priced.discounted), *priced.factors)
+    highs = [factor.high for factor in factors]
+    known = [high for high in highs if high is not None]
+    pu = prod(factor.value for factor in factors)
+    minimum = priced.minimum * (area.features if priced.each_answered else bool(area.features))
+    what = "The requests cost" if priced.each_answered else "A task costs"
+    return Estimate(
+        pu=max(minimum, pu),
+        low_pu=0.0 if priced.may_skip else max(minimum, prod(factor.low for factor in factors)),
+        high_pu=max(minimum, prod(known)) if len(known) == len(highs) or not area.features else None,
+        features=area.features,
+        pixels=area.pixels,
+        factors=factors,
+        assumptions=(
+            *([f"{what} at least {minimum:g} PU: that is more than this one's {pu:,.4g}."] * (pu < minimum)),
+            *factors_of.about_samples(factors),
+            *(f"{note[0].upper()}{note[1:]}." for note in priced.setup.notes),
+            *(["Results that exist already are skipped and cost nothing."] * priced.may_skip),
+            *area.assumptions(),
+            *priced.assumptions(area.pixels),
+        ),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """
+    What a request says about its price, before any feature is looked at.
+
+    :param setup: What its evalscript says about itself.
+    :param factors: All but that of the area.
+    :param minimum: What it costs at least, in processing units.
+    :param discounted: Whether large features are cheaper.
+    :param may_skip: Whether features may be left out for nothing.
+    :param each_answered: Whether each feature is a request of its own, and nothing is delivered.
+    :param pixel_bytes: Size of a delivered pixel, where that is known.
+    """
+
+    setup: Setup
+    factors: tuple[Factor, ...]
+    minimum: float = MINIMUM_PU
+    discounted: bool = True
+    may_skip: bool = False
+    each_answered: bool = False
+    pixel_bytes: int | None = None
+
+    def assumptions(self, pixels: int) -> list[str]:
+        """
+        Return what an estimate takes for granted.
+
+        :param pixels: How many pixels the features have together.
+        """
+        if self.each_answered:
+            return ["All requests are answered: one that fails is not charged."]
+        return ["All features are processed: one that fails or has no data is not charged.", self._transfer(pixels)]
+
+    def _transfer(self, pixels: int) -> str:
+        text = "Delivery to a bucket in another region or cloud is not included"
+        if self.pixel_bytes is None:
+            return f"{text}; where it is charged it costs {PU_PER_MB_TO_ANOTHER_REGION} PU per MB."
+        megabytes = pixels * self.pixel_bytes / 1e6
+        return (
+            f"{text}; where it is charged, {PU_PER_MB_TO_ANOTHER_REGION} PU per MB are up to "
+            f"{_pu(megabytes * PU_PER_MB_TO_ANOTHER_REGION)} for {megabytes:,.0f} MB before compression."
+        )
+
+
+@dataclass(slots=True)
+class _Area:
+    features: int = 0
+    pixels: int = 0
+    units: float = 0.0
+    charged: float = 0.0
+    low: float = 0.0
+    high: float = 0.0
+    small: int = 0
+    full_price: int = 0
+
+    @classmethod
+    def of(cls, groups: PixelCounts, *, discounted: bool) -> _Area:
+        area = cls()
+        for width, height, count in groups:
+            pixels = width * height
+            exact = pixels / BASE_PIXELS
+            least = max(LEAST_AREA, exact)
+            # "At least 10,000" in the rules for version 1, "bigger than 10,000" in those for version 2.
+            discount = DISCOUNT if discounted and pixels >= DISCOUNT_FROM_PIXELS else 1.0
+            dearest = DISCOUNT if discounted and pixels > DISCOUNT_FROM_PIXELS else 1.0
+            area.features += count
+            area.pixels += count * pixels
+            area.units += count * least
+            area.charged += count * least * discount
+            area.low += count * exact * discount
+            area.high += count * least * dearest
+            area.small += count * (exact < LEAST_AREA)
+            area.full_price += count * (pixels < DISCOUNT_FROM_PIXELS)
+        return area
+
+    def factors(self, *, discounted: bool) -> tuple[Factor, Factor]:
+        why = f"{BASE_PIXELS:,} pixels count 1, a feature never less than {LEAST_AREA}"
+        cheap = f"1/3 for features of {DISCOUNT_FROM_PIXELS:,} pixels or more; {self.full_price:,} are smaller"
+        if not discounted:
+            cheap = "statistics have no discount"
+        area = self.units or 1.0
+        return (
+            Factor("area", self.units, why, self.units, self.units),
+            Factor("batch", self.charged / area, cheap, self.low / area, self.high / area),
+        )
+
+    def assumptions(self) -> list[str]:
+        text = (
+            f"{self.small:,} features are so small that {LEAST_AREA} is charged for the area of each; the rules do not "
+            "say that this minimum holds for each feature of a batch, so it may be less."
+        )
+        return [text] * bool(self.small)
+
+
+def _spread(factor: Factor) -> str:
+    if factor.low == factor.value == factor.high:
+        return ""
+    return f" ({factor.low:,.4g} to {'?' if factor.high is None else f'{factor.high:,.4g}'})"
+
+
+def _pu(value: float) -> str:
+    return f"{value:,.0f} PU" if value >= MINIMUM_PU else f"{value:,.3g} PU"

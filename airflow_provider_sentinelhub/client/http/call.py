@@ -1,0 +1,86 @@
+"""
+One request as data: what is sent, what comes back, and whether it may be sent again.
+
+What takes more than one request is a :data:`Procedure`: a generator that yields Calls and pauses and does no I/O.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
+
+if TYPE_CHECKING:
+    from airflow_provider_sentinelhub.client.http.deployments import Service
+
+T = TypeVar("T")
+
+MIB = 1024 * 1024
+
+
+class Repeat(StrEnum):
+    """Whether a call may be sent again when its answer was lost."""
+
+    ALWAYS = "always"
+    """Reading; or an action whose second sending the service refuses without harm."""
+
+    NEVER = "never"
+    """Sending it twice would do it twice."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Generic[T]):
+    """
+    One request to the service.
+
+    :param method: HTTP method.
+    :param service: The API it belongs to; with the path layout this makes the address.
+    :param path: Path below the API's prefix.
+    :param parse: Makes the result from the decoded JSON answer (``None`` for an empty one).
+    :param what: What is being done, for messages, e.g. ``start task 6aa8765a``.
+    :param query: Query parameters.
+    :param body: JSON body.
+    :param repeat: Whether it may be sent again when its answer was lost.
+    :param fresh: The thing was created moments ago: a 404 may only mean that a replica lags behind.
+    :param secrets: Values in the body that no message may show.
+    :param patience_s: Seconds for which the service may be silent before the answer counts as lost.
+    :param total_s: Seconds after which an answer that is still coming counts as lost.
+    :param max_bytes: Bytes of the answer that are read at most, decompressed; a longer one is an error.
+    """
+
+    method: Literal["GET", "POST", "PUT"]
+    service: Service
+    path: str
+    parse: Callable[[Any], T]
+    what: str
+    query: Mapping[str, str] = field(default_factory=dict)
+    body: Mapping[str, Any] | None = field(default=None, repr=False)
+    repeat: Repeat = Repeat.ALWAYS
+    fresh: bool = False
+    secrets: tuple[str, ...] = field(default=(), repr=False)
+    patience_s: float = 60.0
+    total_s: float = 600.0
+    max_bytes: int = 8 * MIB
+
+    def when_fresh(self) -> Call[T]:
+        """Return the same call for a thing that was created moments ago."""
+        return replace(self, fresh=True)
+
+
+def nothing(_: Any) -> None:
+    """Parse the empty answer of an action."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """
+    A procedure does nothing for a while.
+
+    :param seconds: How long.
+    """
+
+    seconds: float
+
+
+Procedure = Generator[Call[Any] | Pause, Any, T]

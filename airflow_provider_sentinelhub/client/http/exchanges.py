@@ -1,0 +1,184 @@
+"""
+Carries the steps of conversations out over HTTP, blocking or async.
+
+How long an answer may take, and how much of it is read, is bounded here for whatever is sent. What counts is what comes
+out of the decompression: 1.5 MB of gzip can hold 4.6 GB.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, TypeVar
+
+from airflow_provider_sentinelhub.client.errors import ApiError
+from airflow_provider_sentinelhub.client.http.policy import Broken
+from airflow_provider_sentinelhub.client.http.problems import ERROR_BYTES, Reply
+from airflow_provider_sentinelhub.client.http.request_flow import Exchange, Wait
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Generator, Iterable
+
+    import aiohttp
+    import requests
+
+S = TypeVar("S")
+A = TypeVar("A")
+T = TypeVar("T")
+
+CONNECT_TIMEOUT_S = 10.0
+_CHUNK = 64 * 1024
+
+
+def drive(conversation: Generator[S, A, T], carry_out: Callable[[S], A | ApiError]) -> T:
+    """
+    Carry a conversation out, blocking; return its result.
+
+    :param conversation: Yields steps.
+    :param carry_out: Carries one of them out; an error it returns is raised in the conversation.
+    """
+    # Nothing can be sent to a generator that has not begun.
+    answer: A | ApiError = None  # type: ignore[assignment]
+    while True:
+        try:
+            step = conversation.throw(answer) if isinstance(answer, ApiError) else conversation.send(answer)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+        answer = carry_out(step)
+
+
+async def drive_async(conversation: Generator[S, A, T], carry_out: Callable[[S], Awaitable[A | ApiError]]) -> T:
+    """
+    Carry a conversation out without blocking the event loop; return its result.
+
+    :param conversation: Yields steps.
+    :param carry_out: Carries one of them out; an error it returns is raised in the conversation.
+    """
+    answer: A | ApiError = None  # type: ignore[assignment]  # as above
+    while True:
+        try:
+            step = conversation.throw(answer) if isinstance(answer, ApiError) else conversation.send(answer)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+        answer = await carry_out(step)
+
+
+def open_session() -> requests.Session:
+    """Open a session for :func:`exchange`."""
+    import requests
+
+    session = requests.Session()
+    # Without this, requests would put what ~/.netrc says about the host in place of the token.
+    session.auth = lambda request: request
+    return session
+
+
+def open_async_session(url: str, *, limit_per_host: int = 0) -> aiohttp.ClientSession:
+    """
+    Open a session for :func:`exchange_async`.
+
+    :param url: An address at which everything it is used for lies; the environment may name a proxy for it.
+    :param limit_per_host: Connections at most; 0 for any number.
+    """
+    import aiohttp
+    from requests.utils import get_environ_proxies, select_proxy
+
+    # Not trust_env: aiohttp would look for the host in ~/.netrc at every request, and refuse a token beside it.
+    proxy = select_proxy(url, get_environ_proxies(url))
+    return aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit_per_host=limit_per_host), proxy=proxy)
+
+
+def exchange(session: requests.Session, step: Exchange | Wait) -> Reply | Broken | None:
+    """
+    Send a request and read its answer, or wait.
+
+    :param session: From :func:`open_session`.
+    :param step: What to do.
+    """
+    import requests
+    from urllib3.exceptions import HTTPError
+
+    if isinstance(step, Wait):
+        time.sleep(step.seconds)
+        return None
+    ends = time.monotonic() + step.total_s
+    try:
+        with session.request(
+            step.method,
+            step.url,
+            params=step.query,
+            headers=step.headers,
+            data=step.body,
+            timeout=(CONNECT_TIMEOUT_S, step.patience_s),
+            allow_redirects=False,
+            stream=True,
+        ) as response:
+            body, limit = bytearray(), _limit(step, response.status_code)
+            # Not iter_content, which waits until a whole chunk is there, however slowly it comes.
+            while len(body) <= limit and (chunk := response.raw.read1(_CHUNK, decode_content=True)):
+                body += chunk
+                if time.monotonic() > ends:
+                    return Broken(f"the answer was not complete after {step.total_s:.0f} s", sent=True)
+            return _reply(response.status_code, response.headers.items(), body, limit)
+    except requests.RequestException as e:
+        # The text of a requests error holds the address with its query; its kind says enough.
+        return Broken(type(e).__name__, sent=not _never_left(e))
+    except HTTPError as e:
+        return Broken(type(e).__name__, sent=True)
+
+
+async def exchange_async(session: aiohttp.ClientSession, step: Exchange | Wait) -> Reply | Broken | None:
+    """
+    Send a request and read its answer, or wait, without blocking the event loop.
+
+    :param session: From :func:`open_async_session`.
+    :param step: What to do.
+    """
+    import aiohttp
+
+    if isinstance(step, Wait):
+        await asyncio.sleep(step.seconds)
+        return None
+    try:
+        async with session.request(
+            step.method,
+            step.url,
+            params=step.query,
+            headers=step.headers,
+            data=step.body,
+            allow_redirects=False,
+            timeout=aiohttp.ClientTimeout(
+                total=step.total_s, sock_connect=CONNECT_TIMEOUT_S, sock_read=step.patience_s
+            ),
+        ) as response:
+            body, limit = bytearray(), _limit(step, response.status)
+            async for chunk in response.content.iter_chunked(_CHUNK):
+                body += chunk
+                if len(body) > limit:
+                    break
+            return _reply(response.status, response.headers.items(), body, limit)
+    except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as e:
+        return Broken(type(e).__name__, sent=False)
+    except (aiohttp.ClientError, TimeoutError) as e:
+        return Broken(type(e).__name__, sent=True)
+
+
+def _limit(step: Exchange, status: int) -> int:
+    return step.max_bytes if status < 300 else min(step.max_bytes, ERROR_BYTES)  # noqa: PLR2004 - HTTP
+
+
+def _reply(status: int, headers: Iterable[tuple[str, str]], body: bytearray, limit: int) -> Reply:
+    cut_at = limit if len(body) > limit else None
+    return Reply(status, {name.lower(): value for name, value in headers}, bytes(body[:limit]), cut_at)
+
+
+def _never_left(error: requests.RequestException) -> bool:
+    import requests
+    from urllib3.exceptions import NewConnectionError
+
+    if isinstance(error, requests.ConnectTimeout):
+        return True
+    cause = error.args[0] if error.args else None
+    return isinstance(getattr(cause, "reason", None), NewConnectionError)

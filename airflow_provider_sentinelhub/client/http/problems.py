@@ -1,0 +1,173 @@
+"""
+What the service says when it says no, and which error that is.
+
+Bodies differ: JSON with or without the ``error`` envelope, OAuth style, plain text, or nothing at all.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_sentinelhub.client import errors
+from airflow_provider_sentinelhub.client.text import one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from airflow_provider_sentinelhub.client.http.call import Call
+
+_OUT_OF_UNITS = "ACCESS_INSUFFICIENT_PROCESSING_UNITS"
+_SHOWN = 500
+_VIOLATIONS = 20
+ERROR_BYTES = 1024 * 1024
+"""So much of the body of an error is read at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """
+    An HTTP answer.
+
+    :param status: HTTP status.
+    :param headers: Headers, names in lower case.
+    :param body: The raw body; may hold secrets, so it is never shown.
+    :param cut_at: After how many bytes the reading was ended; ``None`` where the body is whole.
+    """
+
+    status: int
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = field(default=b"", repr=False)
+    cut_at: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """
+    What an error body says.
+
+    :param message: The service's words, shortened, secrets masked.
+    :param code: The service's error code, where it gave one.
+    :param violations: The parameters it named, the first of them.
+    :param more: How many further ones it named.
+    """
+
+    message: str
+    code: str | None = None
+    violations: tuple[errors.Violation, ...] = ()
+    more: int = 0
+
+    @property
+    def named(self) -> str:
+        """The parameters, one on a line."""
+        lines = [f"\n  {each.parameter}: {each.violation}" for each in self.violations]
+        return "".join([*lines, f"\n  and {self.more:,} more"] if self.more else lines)
+
+    @classmethod
+    def of(cls, answer: Reply, secrets: tuple[str, ...] = ()) -> Problem:
+        """
+        Read an error body: JSON with or without the ``error`` envelope, OAuth style, plain text or nothing.
+
+        :param answer: The answer.
+        :param secrets: Values that must not be shown.
+        """
+        text, decoded = _read(answer.body, secrets)
+        if not isinstance(decoded, dict):
+            return cls(_short(decoded if isinstance(decoded, str) else text) or _phrase(answer.status))
+        envelope = decoded.get("error")
+        inner = envelope if isinstance(envelope, dict) else decoded
+        message = inner.get("message") or decoded.get("error_description") or decoded.get("description") or envelope
+        code = inner.get("code")
+        if code is None and isinstance(envelope, str):
+            code = envelope
+        named = _violations(inner.get("errors"))
+        return cls(
+            _short(str(message or text)),
+            _short(str(code)) if code else None,
+            tuple(
+                errors.Violation(*(_short(str(entry.get(name, ""))) for name in ("parameter", "violation")))
+                for entry in named[:_VIOLATIONS]
+            ),
+            len(named[_VIOLATIONS:]),
+        )
+
+
+def _read(body: bytes, secrets: tuple[str, ...]) -> tuple[str, Any]:
+    # Written anew, JSON has one spelling of each character, and so of each secret.
+    text = body.decode("utf-8", "replace").strip()
+    spelled = [json.dumps(secret, ensure_ascii=False)[1:-1] for secret in secrets]
+    try:
+        text = _masked(json.dumps(json.loads(text), ensure_ascii=False), spelled)
+        return text, json.loads(text)
+    except (ValueError, RecursionError):
+        text = _masked(text, [*secrets, *spelled])
+        return text, text
+
+
+def _masked(text: str, secrets: Sequence[str]) -> str:
+    for secret in filter(None, secrets):
+        text = text.replace(secret, "***")
+    return text
+
+
+def _phrase(status: int) -> str:
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:  # proxies have statuses of their own, e.g. 520
+        return "no explanation"
+
+
+def _violations(entries: Any) -> list[dict[str, Any]]:
+    return [entry for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
+
+
+def _short(text: str) -> str:
+    return one_line(text, _SHOWN)
+
+
+def refusal(call: Call[Any], status: int, problem: Problem) -> errors.ApiError:
+    """
+    Make the error for an answer that is final.
+
+    :param call: What was asked.
+    :param status: HTTP status.
+    :param problem: What the answer said.
+    """
+    said = f"Could not {call.what}: the service answered {status}: {problem.message}"
+    kind: type[errors.ApiError]
+    advice: str
+    match status:
+        case HTTPStatus.UNAUTHORIZED:
+            kind, advice = (
+                errors.AuthenticationError,
+                "A new token was refused as well: check that token URL and base URL belong to the same deployment",
+            )
+        case HTTPStatus.FORBIDDEN if problem.code == _OUT_OF_UNITS or "processing units" in problem.message.lower():
+            kind, advice = (
+                errors.InsufficientProcessingUnits,
+                "Top up the account's processing units; a batch needs at least 1000",
+            )
+        case HTTPStatus.FORBIDDEN:
+            kind, advice = errors.PermissionDenied, "Check that the account's plan includes this API"
+        case HTTPStatus.NOT_FOUND:
+            kind, advice = errors.NotFound, "Check the id, and that it belongs to this account and deployment"
+        case HTTPStatus.CONFLICT:
+            kind, advice = errors.Conflict, "Wait until the task is not being processed"
+        case HTTPStatus.TOO_MANY_REQUESTS:
+            kind, advice = errors.RateLimited, "Spread the requests, or raise the account's rate limit"
+        case HTTPStatus.BAD_REQUEST if "illegal to change useraction" in problem.message.lower():
+            kind, advice = errors.IllegalAction, "Read the task's status again"
+        case _ if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            kind, advice = errors.ServiceUnavailable, "Try again later"
+        case _ if status < HTTPStatus.BAD_REQUEST:
+            kind, advice = errors.UnexpectedAnswer, "Check the base URL in the connection: the API does not redirect"
+        case _:
+            kind, advice = errors.InvalidRequest, "Correct the request"
+    return kind(
+        f"{said.rstrip('.')}. {advice}.{problem.named}",
+        status=status,
+        code=problem.code,
+        violations=problem.violations,
+    )

@@ -1,0 +1,143 @@
+"""
+What the asynchronous APIs answer: tasks and lists of them.
+
+Source: https://docs.planet.com/develop/apis/batch-processing/reference/
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field
+
+from airflow_provider_sentinelhub.client.models import AnswerModel, inside
+from airflow_provider_sentinelhub.client.text import one_line
+
+ID = r"[A-Za-z0-9-]+"
+"""A regular expression for the id of a task, which becomes part of addresses and of names in a bucket."""
+
+
+def _moment(given: Any) -> datetime | None:
+    try:
+        moment = datetime.fromisoformat(given) if isinstance(given, str) else given
+    except ValueError:
+        return None
+    # Without a zone it cannot be compared with anything.
+    return moment if isinstance(moment, datetime) and moment.tzinfo is not None else None
+
+
+def _number(given: Any) -> float | None:
+    try:
+        number = float(given)
+    except (ValueError, TypeError, OverflowError):
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _text(given: Any) -> str:
+    return one_line(given) if isinstance(given, str) else ""
+
+
+def _id(given: Any) -> str:
+    return given if isinstance(given, str) and re.fullmatch(ID, given) else ""
+
+
+# What is said of a task beside its id and status is read where it can be: it stands in the way of nothing.
+Moment = Annotated[datetime | None, BeforeValidator(_moment)]
+Number = Annotated[float | None, BeforeValidator(_number)]
+Word = Annotated[str | None, BeforeValidator(lambda given: one_line(given) if isinstance(given, str) else None)]
+Object = Annotated[dict[str, Any], BeforeValidator(lambda given: given if isinstance(given, dict) else {})]
+
+
+class BatchTask(AnswerModel):
+    """
+    A task, as the service describes it.
+
+    :param id: Its id.
+    :param status: CREATED, ANALYSING, ANALYSIS_DONE, PROCESSING, DONE, FAILED, STOPPED, or what comes later.
+    :param user_action: NONE, ANALYSE, START, STOP: what was last asked of it.
+    :param user_action_updated: When.
+    :param created: When it was created.
+    :param last_updated: When it last changed.
+    :param completion_percentage: 0 to 100; 100 does not mean that it ended.
+    :param cost_pu: Processing units spent so far.
+    :param error: Why it failed.
+    :param stopped_status_reason: OUT_OF_PU, USER_ACTION or UNHEALTHY.
+    :param request: The request with defaults filled in and credentials masked.
+    """
+
+    id: Annotated[str, Field(pattern=f"^{ID}$")]
+    status: Annotated[str, AfterValidator(one_line)]
+    user_action: Annotated[str, BeforeValidator(lambda given: _text(given) or "NONE")] = "NONE"
+    user_action_updated: Moment = None
+    created: Moment = None
+    last_updated: Moment = None
+    completion_percentage: Number = None
+    # The document of Batch Statistical spells it costPu; its answers do not.
+    cost_pu: Annotated[Number, Field(alias="costPU", validation_alias=AliasChoices("costPU", "costPu", "cost_pu"))] = (
+        None
+    )
+    error: Word = None
+    stopped_status_reason: Word = None
+    request: Object = Field(default_factory=dict, repr=False)
+
+    @property
+    def skips_existing(self) -> bool:
+        """Whether features whose results exist are not processed."""
+        return inside(self.request, "output", "skipExisting") is True
+
+    @property
+    def was_skipped(self) -> bool:
+        """Whether it had nothing to do, because all its results were there already."""
+        # With skipExisting, a task whose results all exist is DONE after the analysis: it costs nothing and leaves no
+        # execution database.
+        is_over = self.status == "DONE" and self.user_action in {"ANALYSE", "START"}
+        return is_over and self.skips_existing and not self.cost_pu
+
+
+class ListedTask(BatchTask):
+    """
+    A task in a list, which others write to as well: no row is so odd that the others could not be read.
+
+    :param id: Its id; empty where there is none that could be one.
+    :param status: Its status; empty where there is none.
+    """
+
+    id: Annotated[
+        str, BeforeValidator(lambda given: given if isinstance(given, str) and re.fullmatch(ID, given) else "")
+    ] = ""
+    status: Annotated[str, BeforeValidator(_text)] = ""
+
+
+class Links(AnswerModel):
+    """
+    Where the pages of a list lie.
+
+    :param next_token: ``viewtoken`` of the next page; absent on the last.
+    """
+
+    next_token: Annotated[str | None, Field(coerce_numbers_to_str=True)] = None
+
+
+def _rows(given: Any) -> Any:
+    return [row for row in given if isinstance(row, Mapping)] if isinstance(given, list) else given
+
+
+# Null means the same as nothing.
+Paging = Annotated[Links, BeforeValidator(lambda given: {} if given is None else given)]
+
+
+class TaskPage(AnswerModel):
+    """
+    One page of the list of tasks.
+
+    :param data: The tasks; what is no object is left out.
+    :param links: Where the next page lies.
+    """
+
+    data: Annotated[list[ListedTask], BeforeValidator(_rows)]
+    links: Paging = Links()

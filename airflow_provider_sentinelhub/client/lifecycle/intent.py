@@ -1,0 +1,127 @@
+"""
+What one Airflow task instance wants, written so that it can be found again in the service's own list.
+
+The tag travels at a place in the request that the API gives back, see ``TaskApiSpec.tagged``. Whatever people write
+before or after it, it is found; a text that replaces it loses it. E.g. in a description:
+``Corsica | airflow:9f8e7d6c/dag/run/task/3#1a2b3c4d5e6f7a8b~2``, and ``…~2^1:<id>`` for the first rerun of the task
+``<id>``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+from urllib.parse import quote, unquote
+
+_DIGEST_CHARS = 16
+INSTALLATION_CHARS = 8
+_PART = r"(?:[A-Za-z0-9_.~-]|%[0-9A-F]{2})+"
+# It must not be a piece of a longer word: 1 read from the generation 12, or a rerun without its number, would be that
+# of another task.
+TAG = (
+    rf"(?<![\w%])airflow:(?P<installation>[0-9a-f]{{8}})/(?P<dag>{_PART})/(?P<run>{_PART})/(?P<task>{_PART})"
+    r"(?:/(?P<map>[0-9]{1,9}))?#(?P<digest>[0-9a-f]{16})~(?P<generation>[0-9]{1,9})"
+    r"(?:\^(?P<round>[0-9]{1,9}):(?P<original>[A-Za-z0-9]+(?:-[A-Za-z0-9]+)*))?(?![\w%^~]|[-.:/#][\w%])"
+)
+"""A regular expression for the tag of any intent, wherever it stands in a text."""
+_TAG = re.compile(TAG)
+_UNHASHED = frozenset({"accessKey", "secretAccessKey", "iamRoleARN", "credentials"})
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """
+    Who wants what.
+
+    :param dag_id: The DAG.
+    :param run_id: The DAG run.
+    :param task_id: The Airflow task.
+    :param map_index: Index of a mapped task; -1 where it is not mapped.
+    :param digest: Digest of what is asked for, see :func:`digest`.
+    :param generation: ``max_tries`` of the task instance: a user's clear raises it, an automatic retry does not. So a
+        retry means the same task, and a clear means a new one.
+    :param round: 0, or which rerun of features that failed, from 1.
+    :param original: Id of the task they failed in; empty where ``round`` is 0.
+    :param installation: Which Airflow it is, 8 hexadecimal digits: DAG, run and task may have the same names in another
+        one that uses the same account.
+    """
+
+    dag_id: str
+    run_id: str
+    task_id: str
+    map_index: int
+    digest: str
+    generation: int
+    round: int = 0
+    original: str = ""
+    installation: str = "0" * INSTALLATION_CHARS
+
+    @property
+    def instance(self) -> tuple[str, str, str, str, int]:
+        """The task instance, whatever it wants."""
+        return self.installation, self.dag_id, self.run_id, self.task_id, self.map_index
+
+    def is_older_of(self, other: Intent) -> bool:
+        """
+        Whether it is the same, of the same task instance, from before a clear.
+
+        :param other: What is wanted now.
+        """
+        return self.generation != other.generation and replace(self, generation=other.generation) == other
+
+    @property
+    def tag(self) -> str:
+        """The intent as text."""
+        parts = [quote(part, safe="") for part in (self.dag_id, self.run_id, self.task_id)]
+        if self.map_index >= 0:
+            parts.append(str(self.map_index))
+        rerun = f"^{self.round}:{self.original}" if self.round else ""
+        return f"airflow:{self.installation}/{'/'.join(parts)}#{self.digest}~{self.generation}{rerun}"
+
+    @classmethod
+    def found_in(cls, text: str) -> Intent | None:
+        """
+        Read the tag back, the last one of several; ``None`` where there is none.
+
+        :param text: What has a tag in it, if there is one: people write before it and after it.
+        """
+        match = None
+        for match in _TAG.finditer(text):  # noqa: B007 - the last one is wanted
+            pass
+        if match is None:
+            return None
+        dag, run, task = (unquote(match[name]) for name in ("dag", "run", "task"))
+        return cls(
+            dag,
+            run,
+            task,
+            int(match["map"] or -1),
+            match["digest"],
+            int(match["generation"]),
+            int(match["round"] or 0),
+            match["original"] or "",
+            match["installation"],
+        )
+
+
+def digest(body: Mapping[str, Any]) -> str:
+    """
+    Return a digest of what is asked for: the same for the same work, whoever pays for the delivery.
+
+    :param body: The request; credentials and the description do not count.
+    """
+    asked_for = {key: _without(value) for key, value in body.items() if key != "description"}
+    canonical = json.dumps(asked_for, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()[:_DIGEST_CHARS]
+
+
+def _without(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _without(item) for key, item in value.items() if key not in _UNHASHED}
+    if isinstance(value, list):
+        return [_without(item) for item in value]
+    return value

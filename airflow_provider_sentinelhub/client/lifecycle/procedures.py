@@ -1,0 +1,111 @@
+"""
+Acting on a task and stopping it, so that doing it twice is doing it once.
+
+The procedures do no I/O; a sender carries them out, the blocking one for hooks or the async one for triggers.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from airflow_provider_sentinelhub.client.errors import (
+    Conflict,
+    IllegalAction,
+    InsufficientProcessingUnits,
+    InvalidRequest,
+    NotFound,
+    PermissionDenied,
+)
+from airflow_provider_sentinelhub.client.http.call import Pause, Procedure
+from airflow_provider_sentinelhub.client.lifecycle.spec import Goal, NextStep, TaskApiSpec
+
+if TYPE_CHECKING:
+    from airflow_provider_sentinelhub.client.lifecycle.answers import BatchTask
+
+log = logging.getLogger(__name__)
+
+_LOOKS = 6
+_STOP_LOOKS = 120
+# As many seconds, about: what is on its way has arrived by then, or never will.
+_AWAITED_LOOKS = 30
+_NOTHING_ASKED = "userAction from NONE"
+
+
+def act(api: TaskApiSpec, task: BatchTask, goal: Goal) -> Procedure[BatchTask]:
+    """
+    Take the steps a task needs now, if any; return it when there is only waiting left, or nothing.
+
+    An action that the service refuses because the task has moved on is no error: the task is read again. After an
+    action the task is read until the action shows, for a replica may lag behind.
+
+    :param api: The task's API.
+    :param task: The task as last seen.
+    :param goal: What is wanted of it.
+    :raises ApiError: The service refused an action for good, and ``refuses_action`` is set; or it is not known whether
+        the action was carried out.
+    """
+    for _ in range(_LOOKS):
+        step = api.next_step(task, goal)
+        if step in {NextStep.WAIT, NextStep.FINISH}:
+            return task
+        try:
+            yield (api.calls.start if step is NextStep.START else api.calls.analyse)(task.id).when_fresh()
+        except (InvalidRequest, PermissionDenied, Conflict) as refusal:
+            if api.is_over(task) and isinstance(refusal, (InvalidRequest, InsufficientProcessingUnits)):
+                # Stopped, and still locked or without units: it is asked again at the next look.
+                log.info("Task %s is not started again yet: %s", task.id, refusal)
+                return task
+            if not isinstance(refusal, IllegalAction):
+                refusal.refuses_action = True
+                raise
+            yield Pause(1.0)
+        before = task
+        for look in range(_LOOKS):
+            task = yield api.calls.get(task.id).when_fresh()
+            if (task.status, task.user_action) != (before.status, before.user_action):
+                break
+            yield Pause(min(0.2 * 2**look, 2.0))
+    return task
+
+
+def stop(api: TaskApiSpec, task_id: str, *, action_on_its_way: bool = False) -> Procedure[BatchTask | None]:
+    """
+    Stop a task; an ended one, one that was never started and one that is gone need no stopping.
+
+    What was read may be older than a start: so a task that looks unstarted, stopped or unknown is asked to stop as
+    well, and the refusal is believed. The service also refuses to stop a task that was asked to start and has not
+    been picked up: then it is asked again until it can be stopped.
+
+    :param api: The task's API.
+    :param task_id: Its id.
+    :param action_on_its_way: An action was sent whose answer never came: it is waited for, and then stopped.
+    """
+    task: BatchTask | None = None
+    for look in range(_STOP_LOOKS if api.can.stop else 0):
+        try:
+            task = yield api.calls.get(task_id)
+        except NotFound:
+            task = None
+        may_run_again = task is not None and task.status == "STOPPED"
+        if task is not None and not may_run_again and (api.is_over(task) or task.user_action == "STOP"):
+            return task
+        try:
+            yield api.calls.stop(task_id)
+        except NotFound:
+            if action_on_its_way and look + 1 < _AWAITED_LOOKS:
+                yield Pause(1.0)
+                continue
+            return None
+        except IllegalAction as refusal:
+            # The service's own words are newer than any reading; without them a few readings have to do.
+            believed = may_run_again or _NOTHING_ASKED in str(refusal) or look + 1 >= _LOOKS
+            if action_on_its_way:
+                believed = look + 1 >= _AWAITED_LOOKS
+            if task is not None and not api.can_stop(task) and believed:
+                return task
+            yield Pause(min(0.2 * 2**look, 1.0 if action_on_its_way and look < _AWAITED_LOOKS else 5.0))
+        else:
+            task = yield api.calls.get(task_id).when_fresh()
+            return task
+    return task

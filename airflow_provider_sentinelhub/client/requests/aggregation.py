@@ -1,0 +1,123 @@
+"""
+Statistical and Batch Statistical: what is sent.
+
+Sources: https://docs.planet.com/develop/apis/statistical/reference/ and
+https://docs.planet.com/develop/apis/batch-statistical/reference/
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field, field_validator, model_validator
+
+from airflow_provider_sentinelhub.client.models import RequestModel, Text, broken, without_nulls
+from airflow_provider_sentinelhub.client.requests.calculations import Calculations
+from airflow_provider_sentinelhub.client.requests.intervals import Period
+from airflow_provider_sentinelhub.client.requests.process import InputData
+from airflow_provider_sentinelhub.client.requests.time_range import TimeRange
+
+MAX_PX = 2500
+
+Pixels = Annotated[int, Field(ge=1, le=MAX_PX)]
+Resolution = Annotated[float, Field(gt=0)]
+DataSources = Annotated[list[Annotated[InputData, Text]], Text, Field(min_length=1)]
+
+
+def is_script(evalscript: str) -> str:
+    """
+    Return an evalscript that is not empty.
+
+    :param evalscript: The script.
+    """
+    if not evalscript.strip():
+        broken("is empty", "Give the script's text, or a path that ends in .js.")
+    return evalscript
+
+
+class AggregationRange(TimeRange):
+    """
+    The period of which statistics are asked.
+
+    :param start: Its first moment, where the first interval begins; what has no time zone is in UTC.
+    :param end: Its last moment.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    @model_validator(mode="after")
+    def _both_ends(self) -> AggregationRange:
+        if not self.start or not self.end:
+            broken("needs from and to", 'Write {"from": "2024-04-01T00:00:00Z", "to": "2024-10-01T00:00:00Z"}.')
+        return self
+
+
+class AggregationInterval(RequestModel):
+    """
+    The intervals the period is cut into.
+
+    :param of: Length of an interval, an ISO 8601 duration of at least a day: ``P7D``, ``P1M`` or ``PT36H``.
+    :param last_interval_behavior: What becomes of a last interval that is too short: ``SKIP`` (default) leaves it out,
+        ``SHORTEN`` ends it with the period, ``EXTEND`` lets it reach beyond.
+    """
+
+    of: str
+    last_interval_behavior: Literal["SKIP", "SHORTEN", "EXTEND"] | None = None
+
+    @field_validator("of")
+    @classmethod
+    def _period(cls, of: str) -> str:
+        try:
+            period = Period.parse(of)
+        except ValueError:
+            broken(
+                "is not a duration as this API takes it: whole numbers with either Y, M, W, D or, after a T, H, M, S",
+                "Write e.g. P1D, P7D, P1M or PT36H.",
+            )
+        if not period.is_a_day:
+            broken("is less than a day, and no interval may be", "Write P1D or more.")
+        return of.strip().upper()
+
+
+class Aggregation(RequestModel):
+    """
+    What is computed of each geometry: when, at which resolution, and by which script.
+
+    :param time_range: The period.
+    :param aggregation_interval: The intervals it is cut into.
+    :param width: Pixels across a geometry's box; 256 where no size is given.
+    :param height: Pixels along a geometry's box; 256 where no size is given.
+    :param resx: Width of a pixel in units of the CRS; instead of ``width``.
+    :param resy: Height of a pixel in units of the CRS; instead of ``height``.
+    """
+
+    time_range: Annotated[AggregationRange, Text]
+    aggregation_interval: Annotated[AggregationInterval, Text]
+    width: Pixels | None = None
+    height: Pixels | None = None
+    resx: Resolution | None = None
+    resy: Resolution | None = None
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Aggregation:
+        if not (self.width is self.height is None) and not (self.resx is self.resy is None):
+            broken("holds both a size in pixels and a resolution", "Give width and height, or resx and resy.")
+        if (self.resx is None) != (self.resy is None):
+            broken("resx and resy go together", "Give both.")
+        return self
+
+
+class StatisticsRequest(RequestModel):
+    """
+    What requests for statistics have in common.
+
+    :param calculations: Histograms and percentiles, by the evalscript's outputs; ``default`` stands for those that are
+        not named.
+    """
+
+    calculations: Calculations | None = None
+
+    def body(self) -> dict[str, Any]:
+        """Return the JSON to send: only what was given, and no nulls, which the service refuses."""
+        given: dict[str, Any] = without_nulls(self.model_dump(mode="json", by_alias=True, exclude_unset=True))
+        return given

@@ -1,0 +1,110 @@
+"""The filter of a data source: what Airflow's templates make of a date is understood, and what is wrong is told."""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from airflow_provider_sentinelhub.client.models import OpenRequestModel, Text, broken
+
+_ORDERS = ("mostRecent", "leastRecent", "leastCC")
+_MAX_PERCENT = 100
+NO_INTERVAL = "A schedule that is no interval has data_interval_start equal to data_interval_end; take another period."
+_FIX = "Write a moment like 2019-04-01T00:00:00Z."
+_NEXT_DAY = "Hours go from 00 to 23: where a day ends, write T00:00:00Z of the next."
+
+
+def _moment(value: Any) -> str | None:
+    if value is None:
+        return None
+    if isinstance(value, datetime):
+        moment = value
+    else:
+        text = str(value).strip()
+        try:
+            moment = datetime.fromisoformat(text)
+        except ValueError:
+            broken("is not a moment", _NEXT_DAY if "T24" in text else _FIX)
+        if len(text) <= len("2019-04-01"):
+            broken("is a date without a time", _FIX)
+    moment = (moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).astimezone(UTC)
+    written = moment.isoformat(timespec="milliseconds" if moment.microsecond else "seconds")
+    return written.replace("+00:00", "Z")
+
+
+def _percent(value: Any) -> Any:
+    number = value
+    if isinstance(value, str):
+        try:
+            number = float(value)
+        except ValueError:
+            number = None
+    is_number = isinstance(number, (int, float)) and not isinstance(number, bool)
+    # What JSON cannot express is told apart, as it is anywhere in a request.
+    if not is_number or (math.isfinite(number) and not 0 <= number <= _MAX_PERCENT):
+        broken(f"must be a number from 0 to {_MAX_PERCENT}, in percent", "Write e.g. 30, or leave it out.")
+    return number
+
+
+def _order(value: Any) -> Any:
+    if value not in _ORDERS:
+        broken(f"must be one of {', '.join(_ORDERS)}", "Choose one; it is mostRecent where it is left out.")
+    return value
+
+
+class TimeRange(OpenRequestModel):
+    """
+    A period.
+
+    :param start: Its first moment; what has no time zone is in UTC.
+    :param end: Its last moment.
+    """
+
+    start: Annotated[str | None, BeforeValidator(_moment), Field(alias="from")] = None
+    end: Annotated[str | None, BeforeValidator(_moment), Field(alias="to")] = None
+
+    @model_validator(mode="after")
+    def _in_order(self) -> TimeRange:
+        if self.start and self.end and datetime.fromisoformat(self.start) >= datetime.fromisoformat(self.end):
+            broken("timeRange.from is not before timeRange.to", NO_INTERVAL)
+        return self
+
+
+class FilterRange(TimeRange):
+    """
+    A period in which images were taken; a single moment is one, too.
+
+    :param start: Its first moment; what has no time zone is in UTC.
+    :param end: Its last moment.
+    """
+
+    @model_validator(mode="after")
+    def _in_order(self) -> FilterRange:
+        if self.start and self.end and datetime.fromisoformat(self.start) > datetime.fromisoformat(self.end):
+            broken("timeRange.from is after timeRange.to", "Exchange the two.")
+        return self
+
+
+class DataFilter(OpenRequestModel):
+    """
+    Which images are read.
+
+    Collections have filters of their own, so an unknown one passes.
+
+    :param time_range: When they were taken.
+    :param max_cloud_coverage: Percent, 0 to 100.
+    :param mosaicking_order: Which image lies on top: ``mostRecent``, ``leastRecent`` or ``leastCC``.
+    """
+
+    time_range: Annotated[FilterRange, Text] | None = None
+    max_cloud_coverage: Annotated[Any, BeforeValidator(_percent)] = None
+    mosaicking_order: Annotated[Any, BeforeValidator(_order)] = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _nulls_left_out(cls, given: Any) -> Any:
+        # As everywhere in a request.
+        return {key: value for key, value in given.items() if value is not None} if isinstance(given, dict) else given
