@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 PROCESSING = 0
 # How the DAGs that need more than the way of running them are called.
-_SUFFIXES = ("_timeout", "_deadline", "_progress", "_new", "_adopt")
+_SUFFIXES = ("_timeout", "_deadline", "_progress", "_patient", "_new", "_adopt")
 
 
 class Action(StrEnum):
@@ -213,10 +213,10 @@ def of_outages() -> list[Scene]:
 def of_outages_at_the_end() -> list[Scene]:
     """Return what is done while a bucket is out of order in which the results lie already."""
     ways = {
-        "deferred": Manner.BUSY,
-        "blocking": Manner.SILENT,
-        "deferred_statistical": Manner.RESET,
-        "blocking_statistical": Manner.BUSY,
+        "deferred_patient": Manner.BUSY,
+        "blocking_patient": Manner.SILENT,
+        "deferred_statistical_patient": Manner.RESET,
+        "blocking_statistical_patient": Manner.BUSY,
     }
     return [
         Scene(Action.KILL, way, created=1, starts=1, state="success", outage=Outage(Place.BUCKET, manner))

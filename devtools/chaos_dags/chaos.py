@@ -136,6 +136,9 @@ WAYS: dict[str, dict[str, Any]] = {
     "blocking_deadline": {"deferrable": False, "timeout": 90, "progress_interval": 1},
     "deferred_progress": {"deferrable": True, "progress_interval": 1},
     "blocking_progress": {"deferrable": False, "progress_interval": 1},
+    # An outage outlasts any number of attempts that follow each other at once.
+    "deferred_patient": {"deferrable": True, "retry_delay": timedelta(seconds=10)},
+    "blocking_patient": {"deferrable": False, "retry_delay": timedelta(seconds=10)},
     "deferred_new": {"deferrable": True, "on_clear": "new"},
     "blocking_new": {"deferrable": False, "on_clear": "new"},
     "deferred_adopt": {"deferrable": True, "on_clear": "adopt"},
@@ -151,6 +154,8 @@ STATISTICAL_WAYS: dict[str, dict[str, Any]] = {
     "deferred_statistical_long": {**WAYS["deferred"], "request": statistics(BY_TASK, LONG_EVALSCRIPT)},
     "deferred_statistical_rerun": {**WAYS["deferred_rerun"], "request": statistics(BY_RUN)},
     "blocking_statistical_rerun": {**WAYS["blocking_rerun"], "request": statistics(BY_RUN)},
+    "deferred_statistical_patient": {**WAYS["deferred_patient"], "request": statistics(BY_TASK)},
+    "blocking_statistical_patient": {**WAYS["blocking_patient"], "request": statistics(BY_TASK)},
     "deferred_statistical_timeout": {**WAYS["deferred_timeout"], "request": statistics(BY_TASK)},
     "blocking_statistical_timeout": {**WAYS["blocking_timeout"], "request": statistics(BY_TASK)},
 }
@@ -165,4 +170,4 @@ for way in ("deferred", "blocking"):
 
 for way, settings in STATISTICAL_WAYS.items():
     with DAG(f"chaos_{way}", schedule=None, start_date=START, params=PARAMS):
-        Statistics(progress_interval=0, **SETTINGS, **settings)
+        Statistics(**{**SETTINGS, "progress_interval": 0, **settings})
