@@ -277,7 +277,7 @@ def test_timeout_stops_the_remote_task(sim: Simulator, run_task: RunTask, comms:
 
 def test_timeout_while_deferred_stops_the_remote_task(sim: Simulator, run_task: RunTask, comms: Comms) -> None:
     sim.set_script({"timing": {"feature_seconds": 100_000}})
-    op = operator(sim, deferrable=True, timeout=0.5)
+    op = operator(sim, deferrable=True, timeout=5)
     event = asyncio.run(first_event(run_task(op).trigger, comms))
     assert event["kind"] == "late"
     run = run_task(op, next_method="execute_complete", next_kwargs={"event": event})
