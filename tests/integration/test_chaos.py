@@ -44,7 +44,7 @@ def first(count: int, seed: int) -> list[Plan]:
 
 
 @pytest.mark.integration
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_every_batch_is_started_once_whoever_dies(capsys: pytest.CaptureFixture[str]) -> None:
     status = chaos.main(["--seed", "229", "--runs", "7", "--lanes", "5", "--quick", "--scenes", "2"])
     printed = capsys.readouterr().out
@@ -58,7 +58,7 @@ def test_every_batch_is_started_once_whoever_dies(capsys: pytest.CaptureFixture[
 
 
 @pytest.mark.integration
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_without_record_and_search_there_are_duplicates(capsys: pytest.CaptureFixture[str]) -> None:
     options = ["--variants", "blocking_mapped,blocking_statistical", "--steps", "13,15", "--quick", "--scenes", "0"]
     status = chaos.main(["--seed", "5", "--runs", "4", "--lanes", "4", "--naive", *options])
