@@ -80,6 +80,19 @@ def test_tests_and_programs_named_exist(page: str) -> None:
         assert (REPOSITORY / f"{module.replace('.', '/')}.py").exists(), module
 
 
+def events(page: str) -> list[tuple[str, str]]:
+    """The first cell of each row of the tables of events, and the rest of the row."""
+    rows = re.findall(r"^\| (.+?) \| (.+) \|$", read(page), re.MULTILINE)
+    return [row for row in rows if row[0] != "What happens"]
+
+
+def test_every_promise_has_a_proof() -> None:
+    proofs = events("docs/maintainers/proofs.md")
+    assert [event for event, _ in proofs] == [event for event, _ in events("docs/what_happens_when.md")]
+    for event, proved_by in proofs:
+        assert re.search(r"`(?:tests/[^`]+|make chaos)`", proved_by), event
+
+
 def test_every_page_can_be_reached() -> None:
     linked = {
         ((REPOSITORY / page).parent / link.partition("#")[0]).resolve()
