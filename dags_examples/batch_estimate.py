@@ -1,4 +1,4 @@
-"""Ask what a batch would cost, and start it only if that is little enough; what is not started costs nothing."""
+"""Estimate the cost of a batch, and start it only if it is cheap enough. A batch that is not started costs nothing."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ with DAG(
 
     @task.short_circuit
     def is_affordable(found: Any) -> bool:
-        """Skip the rest of the DAG where the batch would cost too much."""
+        """Skip the rest of the DAG if the batch would cost too much."""
         return bool(found["pu"] <= get_current_context()["params"]["most_pu"])
 
     start = SentinelHubStartBatchProcessOperator(task_id="start", batch_task_id=create.output, retries=2)

@@ -1,4 +1,4 @@
-"""One batch for each area: known when the DAG is written, or found out while it runs."""
+"""One batch for each area. The areas are known when the DAG is written, or found while it runs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from airflow_provider_sentinelhub.operators.batch_process import SentinelHubBatc
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 PERIOD = {"timeRange": {"from": "2019-04-01T00:00:00Z", "to": "2019-06-30T23:59:59Z"}}
-# Small ones: one tile of the 20 km grid each.
+# Small areas: one tile of the 20 km grid each.
 AREAS = {"golo": [9.21, 42.10, 9.22, 42.11], "tavignano": [9.26, 42.07, 9.27, 42.08]}
 PARAMS = {
     "delivery_url": Param("s3://my-bucket/areas", type="string", description="Where the results go"),
@@ -43,7 +43,7 @@ def request(area: str, bbox: list[float], delivery_url: str, evalscript: str) ->
 @task
 def delivered(results: Any) -> int:
     """
-    Add up what came out of all batches.
+    Add up the delivered tiles of all batches.
 
     :param results: One result for each batch.
     """
@@ -79,7 +79,7 @@ with DAG(
     # [START howto_operator_batch_process_mapped_at_run_time]
     @task
     def requests() -> list[dict[str, Any]]:
-        """Return one complete request for each area: Airflow renders nothing in what another task returned."""
+        """Return one complete request for each area, because Airflow does not render what another task returned."""
         params = get_current_context()["params"]
         script = (Path(__file__).parent / "evalscripts" / "max_ndvi.js").read_text(encoding="utf-8")
         return [request(area, bbox, params["delivery_url"], script) for area, bbox in params["areas"].items()]

@@ -36,7 +36,7 @@ with DAG(
 
     @task
     def missing(result: Any) -> list[str]:
-        """Hand on the names of features that failed."""
+        """Return the names of failed features."""
         return list(result["failed_names"])
 
     missing(wait.output)

@@ -1,8 +1,8 @@
 """
-A batch in steps: create, analyse, start, wait, report; and stop, if anything goes wrong on the way.
+A batch in steps: create, analyse, start, wait, report, and stop if a step fails.
 
-Take the main operator unless something of your own has to happen in between: an approval before the start, say, or a
-wait that another team owns.
+Use the main operator unless something of your own must happen in between, for example an approval before the start, or
+a wait that another team owns.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ with DAG(
 
     @task
     def table(result: Any) -> str:
-        """Hand on where the table of all features lies."""
+        """Return the URL of the table of all features."""
         return str(result["report_url"])
 
     wait >> report

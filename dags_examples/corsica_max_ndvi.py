@@ -1,8 +1,8 @@
 """
-Maximum NDVI over Corsica, April to June 2019: one batch, waited for without a worker, every feature accounted for.
+Maximum NDVI over Corsica, April to June 2019: one batch, no worker while waiting, every feature accounted for.
 
-The request is the service's own: what its documentation shows can be pasted here. Dates, area and paths are
-templated; the evalscript lies in a file of its own and reaches the service as it stands.
+The request is Sentinel Hub's own: you can paste examples from its documentation. Dates, area and paths are templated.
+The evalscript is in a file of its own and is sent as it is.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The smallest useful DAG: one batch, and a task that continues with what came out of it."""
+"""The smallest useful DAG: one batch, and a task that continues with its result."""
 
 # [START readme_dag]
 from typing import Any
@@ -29,7 +29,7 @@ with DAG("first_batch", schedule=None, params={"delivery_url": "s3://my-bucket/n
 
     @task
     def tell(result: Any) -> str:
-        """Say what came out of the batch."""
+        """Say how many tiles were delivered, and what they cost."""
         return f"{result['delivered']} of {result['total']} tiles delivered for {result['cost_pu']} PU"
 
     tell(max_ndvi.output)

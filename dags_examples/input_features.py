@@ -1,4 +1,4 @@
-"""A batch over fields of one's own, instead of the tiles of a grid."""
+"""A batch over your own fields, instead of the tiles of a grid."""
 
 from __future__ import annotations
 

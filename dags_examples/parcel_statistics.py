@@ -1,8 +1,8 @@
 """
-Weekly NDVI of every field parcel over a season: from a GeoPackage to one table, every parcel answered for.
+Weekly NDVI of every field parcel over a season: from a GeoPackage to one table, every parcel accounted for.
 
-Parcels are checked and put where the service reads them. The batch is submitted once and waited for without a worker;
-parcels and weeks that failed are run again, alone; and all statistics end up in one Parquet file.
+The parcels are checked and put into the bucket. The batch is submitted once and holds no worker while it runs. Only
+failed parcels and weeks run again. All statistics are in one Parquet file at the end.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ with DAG(
         task_id="parcels",
         source="{{ params.parcels }}",
         url="{{ params.delivery_url }}/input/{{ dag_run.run_after | ts_nodash }}.gpkg",
-        # Metres, the unit of the parcels' coordinate reference system; as resx and resy below.
+        # Metres, the unit of the parcels' coordinate reference system, as for resx and resy below.
         resolution=10,
         retries=2,
     )
@@ -73,7 +73,7 @@ with DAG(
     # [START howto_statistics_table]
     @task
     def greenest_week(result: dict[str, Any]) -> dict[str, Any]:
-        """Say in which week the parcels were greenest, and on how many of them that rests."""
+        """Return the week in which the parcels were greenest, and the number of parcels with data in it."""
         hook = SentinelHubBatchHook("batch-statistical")
         columns = ["feature_id", "interval_from", "mean"]
         weeks = hook.statistics(result["statistics_url"], columns=columns).drop_null().group_by("interval_from")

@@ -1,7 +1,7 @@
 """
-Recurring processing that mends itself: what failed is run again, alone, and what is still missing is named.
+Recurring processing with reruns: failed features run again, and those that are still missing are named.
 
-The first DAG runs every month. The second one is for the day on which somebody decides that more should be tried.
+The first DAG runs every month. The second one is for trying again later.
 """
 
 from __future__ import annotations
@@ -70,13 +70,13 @@ with DAG(
     # [START howto_map_over_failed]
     @task
     def missing(result: Any) -> list[dict[str, Any]]:
-        """Read which features failed for good, and why."""
+        """Read which features failed permanently, and why."""
         url = result.get("report_url")
         return SentinelHubBatchHook().failed_features(url, limit=100) if url else []
 
     @task
     def look_into(feature: dict[str, Any]) -> str:
-        """Stand for whatever is done about one of them: a ticket, another data source, a smaller tile."""
+        """Replace this with your own action for one feature: a ticket, another data source, a smaller tile."""
         return f"{feature['name']}: {feature['error']}"
 
     look_into.expand(feature=missing(ndvi.output))
@@ -89,7 +89,7 @@ with DAG(
     schedule=None,
     start_date=datetime(2026, 1, 1, tzinfo=UTC),
     catchup=False,
-    # Two at once would both look before either has created its rerun.
+    # Two runs at once would both look for reruns before either has created one.
     max_active_runs=1,
     params={
         "batch_task_id": Param("", type="string", description="Id of a batch task that has ended"),

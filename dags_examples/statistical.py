@@ -1,4 +1,4 @@
-"""Weekly NDVI of a few fields, answered at once, without a batch."""
+"""Weekly NDVI of a few fields at once, without a batch."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ with DAG(
     # [START howto_statistical_table]
     @task
     def greenest(result: dict[str, Any]) -> dict[str, Any]:
-        """Say which field was greenest on average, over the weeks that have data."""
+        """Return the field that was greenest on average, over the weeks with data."""
         table = SentinelHubBatchHook("batch-statistical").statistics(
             result["statistics_url"], columns=["identifier", "mean"]
         )

@@ -1,8 +1,8 @@
 """
-Statistics in steps: create, analyse, estimate, start, wait, report; stop, if anything goes wrong; and later once more.
+Statistics in steps: create, analyse, estimate, start, wait, report, stop if a step fails, and a rerun later.
 
-Take the main operator unless something of your own has to happen in between: here, nothing is started that would cost
-more than somebody allowed.
+Use the main operator unless something of your own must happen in between. Here, a batch that would cost more than
+allowed is not started.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ with DAG(
 
     @task.short_circuit
     def is_affordable(found: Any) -> bool:
-        """Skip the rest of the DAG where the statistics would cost too much."""
+        """Skip the rest of the DAG if the statistics would cost too much."""
         return bool(found["pu"] <= get_current_context()["params"]["most_pu"])
 
     # [END howto_operator_estimate_batch_statistical]
@@ -108,7 +108,7 @@ with DAG(
         task_id="report",
         batch_task_id=create.output,
         on_partial="{{ params.on_partial }}",
-        # Cleared after a month, it finds the task deleted, and the results where they were delivered.
+        # If cleared after a month, it finds that the batch was deleted, and reads the results in the bucket.
         delivery_url="{{ params.delivery_url }}",
         features_url="{{ params.features_url }}",
         retries=2,

@@ -80,6 +80,34 @@ def test_tests_and_programs_named_exist(page: str) -> None:
         assert (REPOSITORY / f"{module.replace('.', '/')}.py").exists(), module
 
 
+@pytest.mark.parametrize("page", PAGES)
+def test_modules_named_exist(page: str) -> None:
+    named = set(re.findall(rf"\b{PACKAGE.name}(?:\.\w+)+", read(page)))
+    for module, names in re.findall(rf"from ({PACKAGE.name}[.\w]*) import (.+)", read(page)):
+        named |= {f"{module}.{name.split(' as ')[0].strip()}" for name in names.split(",")}
+    for dotted in named:
+        path, rest = PACKAGE, dotted.split(".")[1:]
+        while rest and (path / rest[0]).is_dir():
+            path /= rest.pop(0)
+        path = path / f"{rest.pop(0)}.py" if rest and (path / f"{rest[0]}.py").is_file() else path / "__init__.py"
+        assert path.is_file(), dotted
+        for name in rest:
+            assert re.search(rf"\b{name}\b", path.read_text(encoding="utf-8")), dotted
+
+
+def events(page: str) -> list[tuple[str, str]]:
+    """The first cell of each row of the tables of events, and the rest of the row."""
+    rows = re.findall(r"^\| (.+?) \| (.+) \|$", read(page), re.MULTILINE)
+    return [row for row in rows if row[0] != "What happens"]
+
+
+def test_every_promise_has_a_proof() -> None:
+    proofs = events("docs/maintainers/proofs.md")
+    assert [event for event, _ in proofs] == [event for event, _ in events("docs/what_happens_when.md")]
+    for event, proved_by in proofs:
+        assert re.search(r"`(?:tests/[^`]+|make chaos)`", proved_by), event
+
+
 def test_every_page_can_be_reached() -> None:
     linked = {
         ((REPOSITORY / page).parent / link.partition("#")[0]).resolve()

@@ -133,7 +133,7 @@ def unclosed() -> bytes:
 
 FILES: list[BadInput] = [
     BadInput(
-        "a file that is not there",
+        "a file that does not exist",
         "fields.gpkg, file = ['there is no such file']: cannot be read as a GeoPackage. Write it again, or choose "
         "another file.",
         lambda folder: check(folder / "fields.gpkg"),
@@ -150,19 +150,19 @@ FILES: list[BadInput] = [
         lambda folder: check(written(folder, "fields.gpkg", b"")),
     ),
     BadInput(
-        "a GeoJSON that is called a GeoPackage",
+        "a GeoJSON with the ending of a GeoPackage",
         "fields.gpkg, file = ['it starts with b\\'{\"type\": \"Featur\\', so it is no SQLite file']: cannot "
         "be read as a GeoPackage. Write it again, or choose another file.",
         lambda folder: check(written(folder, "fields.gpkg", b'{"type": "FeatureCollection", "features": []}')),
     ),
     BadInput(
-        "a download that was cut off",
+        "a truncated download",
         "fields.gpkg, file = ['it has 158840 bytes where its header promises 163840']: cannot be read as a "
         "GeoPackage. Write it again, or choose another file.",
         cut_off,
     ),
     BadInput(
-        "a SQLite file that is no GeoPackage",
+        "a SQLite file that is not a GeoPackage",
         "fields.gpkg, layers = 0: no feature table is registered in gpkg_geometry_columns. Write it with a "
         "GIS, or with SentinelHubInputFeaturesOperator.",
         no_tables,
@@ -173,7 +173,7 @@ FILES: list[BadInput] = [
         checked(),
     ),
     BadInput(
-        "a coordinate reference system of somebody's own",
+        "a custom coordinate reference system",
         "fields.gpkg, coordinate reference system = [\"layer 'features_32632': ESRI:32632\"]: 1 layer has none "
         "with an EPSG code. Assign one in a GIS, or write the file again and give its code.",
         checked(good(), change=sql("UPDATE gpkg_spatial_ref_sys SET organization = 'ESRI' WHERE srs_id = 32632")),
@@ -202,13 +202,13 @@ FILES: list[BadInput] = [
         checked(good(), change=sql("ALTER TABLE features_32632 RENAME id TO fid")),
     ),
     BadInput(
-        "a geometry column that is registered but not there",
+        "a registered geometry column that does not exist",
         "fields.gpkg, geometry = [\"layer 'features_32632' has id, identifier, width, height, resolution, "
         'geometry"]: 1 layer lacks the table or column registered for it. Write the file again.',
         checked(good(), change=sql("UPDATE gpkg_geometry_columns SET column_name = 'geom'")),
     ),
     BadInput(
-        "a table that is registered but not there",
+        "a registered table that does not exist",
         "fields.gpkg, features = 0: there are none. Check what the file was made from.\n"
         "fields.gpkg, geometry = [\"table 'features_32632' does not exist\"]: 1 layer lacks the table or "
         "column registered for it. Write the file again.",
@@ -221,14 +221,14 @@ FILES: list[BadInput] = [
         checked(good(), good(2, "")),
     ),
     BadInput(
-        "names that are no part of a path",
+        "names that cannot be part of a path",
         "fields.gpkg, identifier = ['..', 'a/b', '<tileName>']: 3 features have one that cannot be in the output's "
         "path: . or .., more than 200 characters, or with / \\ < > ? # or a control character. Rename them, or have "
         "it done by SentinelHubInputFeaturesOperator with repair=True: then the characters are replaced.",
         checked(good(1, ".."), good(2, "a/b"), good(3, "<tileName>")),
     ),
     BadInput(
-        "two features of one name",
+        "two features with the same name",
         "fields.gpkg, identifier = ['a (2 times)']: 1 name is used more than once, over all layers, and the "
         "output of one feature would replace the other's. Make them differ, or have it done by "
         "SentinelHubInputFeaturesOperator with repair=True: "
@@ -236,7 +236,7 @@ FILES: list[BadInput] = [
         checked(good(), good(2, "b"), good(3, "a")),
     ),
     BadInput(
-        "one name in two layers",
+        "the same name in two layers",
         "fields.gpkg, identifier = ['b (2 times)']: 1 name is used more than once, over all layers, and the "
         "output of one feature would replace the other's. Make them differ, or have it done by "
         "SentinelHubInputFeaturesOperator with repair=True: "
@@ -247,7 +247,7 @@ FILES: list[BadInput] = [
         ),
     ),
     BadInput(
-        "one name in two files for one place",
+        "the same name in two files for one place",
         "south.gpkg, identifier = ['a (2 times)']: 1 name is used more than once, over all layers, and the "
         "output of one feature would replace the other's. Make them differ, or have it done by "
         "SentinelHubInputFeaturesOperator with repair=True: "
@@ -267,13 +267,13 @@ FILES: list[BadInput] = [
         checked(good(height=None)),
     ),
     BadInput(
-        "a width of nothing",
+        "a width of zero",
         "fields.gpkg, size = ['a', 'b']: 2 features have a width or height that is not a whole number above 0. "
         "Correct it, or leave out both and give a resolution.",
         checked(good(width=0), good(2, "b", height=12.5)),
     ),
     BadInput(
-        "a resolution below nothing",
+        "a negative resolution",
         "fields.gpkg, resolution = ['a']: 1 feature has one that is not a number above 0. Correct it, or give "
         "width and height.",
         checked(good(width=None, height=None, resolution=-10.0)),
@@ -299,7 +299,7 @@ FILES: list[BadInput] = [
         checked(good(width=None, height=None, resolution=0.1)),
     ),
     BadInput(
-        "a resolution in metres where the coordinates are degrees",
+        "a resolution in metres with coordinates in degrees",
         "fields.gpkg, size = ['a (0.01 x 0.02 at resolution 10)']: 1 feature would be less than 1 pixel, "
         "wide and high. Choose a finer resolution, or give width and height (for statistics, in the request); the unit "
         "is that of the CRS, degrees in EPSG:4326.",
@@ -320,7 +320,7 @@ FILES: list[BadInput] = [
         checked(good(geometry=BOX.wkb)),
     ),
     BadInput(
-        "a ring that does not close",
+        "a ring that is not closed",
         "fields.gpkg, geometry = ['a (Points of LinearRing do not form a closed linestring)']: 1 feature has a "
         "ring that does not end where it begins. Close the rings, or have it done by "
         "SentinelHubInputFeaturesOperator with repair=True.",
@@ -357,21 +357,21 @@ FILES: list[BadInput] = [
         checked(good(geometry=blob(BOWTIE, 32632))),
     ),
     BadInput(
-        "degrees where metres are declared",
+        "degrees although metres are declared",
         "fields.gpkg, geometry = ['a (at 9, 42)']: 1 feature lies where the coordinate reference system has no "
         "place, so it is another one. Assign the one the coordinates are in; degrees are EPSG:4326, and longitude "
         "or easting comes first.",
         checked(good(geometry=blob(shapely.box(9, 42, 9.1, 42.1), 32632))),
     ),
     BadInput(
-        "northing in front of easting",
+        "northing before easting",
         "fields.gpkg, geometry = ['a (at 4600000, 500000)']: 1 feature lies where the coordinate reference system has "
         "no place, so it is another one. Assign the one the coordinates are in; degrees are EPSG:4326, and longitude "
         "or easting comes first.",
         checked(good(geometry=blob(shapely.box(4_600_000, 500_000, 4_600_500, 500_500), 32632))),
     ),
     BadInput(
-        "metres where degrees are declared",
+        "metres although degrees are declared",
         "fields.gpkg, geometry = ['a (at 500000, 4600000)']: 1 feature lies where the coordinate reference "
         "system has no place, so it is another one. Assign the one the coordinates are in; degrees are "
         "EPSG:4326, and longitude or easting comes first.",
@@ -384,32 +384,32 @@ FILES: list[BadInput] = [
         hopeless_repair,
     ),
     BadInput(
-        "a GeoPackage that says it is in another coordinate reference system",
+        "a GeoPackage that declares another coordinate reference system",
         "epsg = 32633: fields.gpkg, layer 'features_32632' says that its coordinates are in EPSG:32632. Leave epsg out "
         "to take that. If it says it wrong, correct it there, e.g. with ogr2ogr -a_srs EPSG:32633, or ST_SetSRID in a "
         "query.",
         lambda folder: read(write(folder / "fields.gpkg", good()), epsg=32633),
     ),
     BadInput(
-        "EWKT that says it is in another coordinate reference system",
+        "EWKT that declares another coordinate reference system",
         "epsg = 32633: row 2 of the list says that its coordinates are in EPSG:32632. Leave epsg out to take that. If "
         "it says it wrong, correct it there, e.g. with ogr2ogr -a_srs EPSG:32633, or ST_SetSRID in a query.",
         wkt(BOX.wkt, f"SRID=32632;{BOX.wkt}", epsg=32633),
     ),
     BadInput(
-        "WKT with a ring that does not close",
+        "WKT with a ring that is not closed",
         "geometry = 'POLYGON((0 0, 1 0, 1 1, 0 1))': the list holds 1 with a ring that does not end where it begins: "
         "row 2. Close the rings, or have it done by SentinelHubInputFeaturesOperator with repair=True.",
         wkt("POLYGON((0 0, 1 0, 1 1, 0 0))", "POLYGON((0 0, 1 0, 1 1, 0 1))", epsg=4326),
     ),
     BadInput(
-        "a GeoParquet that nobody knows the coordinates of",
+        "a GeoParquet without a known coordinate reference system",
         "epsg = None: row 1 of fields.parquet does not say in which coordinate reference system it is. Give "
         "the EPSG code of the source, e.g. epsg=32633.",
         lambda folder: read(geoparquet(folder / "fields.parquet", geo(crs=None), geometry=[BOX.wkb])),
     ),
     BadInput(
-        "a GeoParquet without the column named",
+        "a GeoParquet without the named column",
         "columns.identifier = 'parcel': fields.parquet has no such column, only ['field_id', 'geometry']. Name "
         "the column to read.",
         lambda folder: read(
@@ -433,7 +433,7 @@ FILES: list[BadInput] = [
         lambda folder: read(geoparquet(folder / "fields.parquet", None, crop=["wheat"])),
     ),
     BadInput(
-        "a Parquet that is none",
+        "a file that is not Parquet",
         "source = 'fields.parquet': cannot be read (Parquet magic bytes not found in footer. Either the file "
         "is corrupted or this is not a parquet file). Kinds that can be read: GeoPackage (.gpkg), GeoParquet "
         "(.parquet), GeoJSON (.geojson), Shapefile (.shp, or zipped .shp.zip).",
@@ -453,19 +453,19 @@ FILES: list[BadInput] = [
         ),
     ),
     BadInput(
-        "WKT that is none",
+        "invalid WKT",
         "geometry = 'POLYGON of mine': the list holds 1 that cannot be read: row 2: 'POLYGON of mine' is "
         "neither WKB nor WKT. Mend them, or leave them out.",
         wkt("POLYGON((0 0, 1 0, 1 1, 0 0))", "POLYGON of mine", epsg=4326),
     ),
     BadInput(
-        "WKT of no known coordinates",
+        "WKT without a known coordinate reference system",
         "epsg = None: row 1 of the list does not say in which coordinate reference system it is. Give the EPSG "
         "code of the source, e.g. epsg=32633.",
         wkt(BOX.wkt),
     ),
     BadInput(
-        "a layer that is not there",
+        "a layer that does not exist",
         "layer = 'parcels': fields.gpkg has no such layer, only ['features_32632']. Choose one of them.",
         lambda folder: read(write(folder / "fields.gpkg", good()), layer="parcels"),
     ),

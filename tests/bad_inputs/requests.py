@@ -181,7 +181,7 @@ REQUESTS = (
         {"processRequest__input__bounds": {"geometry": polygon([[8, 41], [9, 42], [9, 41], [8, 42], [8, 41]])}},
     ),
     _bad(
-        "A geometry that is no area",
+        "A geometry that is not an area",
         "processRequest.input.bounds.geometry = {'type': 'Point', 'coordinates': [8, 41]}: must be a GeoJSON "
         "Polygon or MultiPolygon with coordinates. Convert or merge other geometries.",
         {"processRequest__input__bounds": {"geometry": {"type": "Point", "coordinates": [8, 41]}}},
@@ -200,7 +200,7 @@ REQUESTS = (
         {"processRequest__input__bounds": {"bbox": [480000, 4570000, 560000, 4770000]}},
     ),
     _bad(
-        "Northing in front of easting",
+        "Northing before easting",
         "processRequest.input.bounds.bbox = [4570000.0, 480000.0, 4770000.0, 560000.0]: reaches beyond all that "
         "EPSG:32632 is for: -1000000 to 2000000 metres east, and -10000000 to 10000000 north. Easting comes first. If "
         "it does, name the CRS of these coordinates in processRequest.input.bounds.properties.crs.",
@@ -260,19 +260,19 @@ REQUESTS = (
         {"processRequest__input__data": source("yesterday", "2019-06-31T00:00:00Z")},
     ),
     _bad(
-        "A cloud cover of more than all",
+        "A cloud cover of more than 100 %",
         "processRequest.input.data.0.dataFilter.maxCloudCoverage = 120: must be a number from 0 to 100, in percent. "
         "Write e.g. 30, or leave it out.",
         {"processRequest__input__data": [{"type": "sentinel-2-l2a", "dataFilter": {"maxCloudCoverage": 120}}]},
     ),
     _bad(
-        "An order of images that does not exist",
+        "An unknown mosaicking order",
         "processRequest.input.data.0.dataFilter.mosaickingOrder = 'leastCloudy': must be one of mostRecent, "
         "leastRecent, leastCC. Choose one; it is mostRecent where it is left out.",
         {"processRequest__input__data": [{"type": "sentinel-2-l2a", "dataFilter": {"mosaickingOrder": "leastCloudy"}}]},
     ),
     _bad(
-        "A filter with a typing mistake",
+        "A misspelled filter",
         "processRequest.input.data.0.dataFilter.maxCloudCover = 20: is not a filter, and nearly maxCloudCoverage. "
         "Write maxCloudCoverage.",
         {"processRequest__input__data": [{"type": "sentinel-2-l2a", "dataFilter": {"maxCloudCover": 20}}]},
@@ -307,7 +307,7 @@ REQUESTS = (
         {"processRequest__evalscript": "evalscripts/ndvi.txt"},
     ),
     BadInput(
-        "A request for statistics where images are made",
+        "A request for statistics in an operator for images",
         "request = ['input', 'aggregation', 'calculations', 'output']: is a request of Batch Statistical, and this is "
         "Batch Processing V2. Use SentinelHubBatchStatisticalOperator.",
         lambda _: _examine(_statistics()),
@@ -329,7 +329,7 @@ REQUESTS = (
         {"processRequest__evalscript": script().replace("return {", "return {mosaicking: 'DAILY', ", 1)},
     ),
     _bad(
-        "A sample type that does not exist",
+        "An unknown sample type",
         "processRequest.evalscript = 'sampleType: FLOAT64': is not a sample type; it is that of output default in"
         " setup(). Choose one of AUTO, INT8, UINT8, INT16, UINT16, FLOAT32.",
         {"processRequest__evalscript": script(sampleType="FLOAT64")},
@@ -390,7 +390,7 @@ REQUESTS = (
         {"processRequest__output": {"width": 512, "height": 512}},
     ),
     _bad(
-        "A field with a typing mistake",
+        "A misspelled field",
         "output.skipExisitng = True: is not a field of this part of the request. Check the spelling.",
         {"output__skipExisitng": True},
     ),
@@ -400,23 +400,23 @@ REQUESTS = (
         {"output__overwrite": "yes"},
     ),
     _bad(
-        "A part that is no object",
+        "A part that is not an object",
         "output = 's3://my-bucket/ndvi': must be a JSON object. Write an object with the fields in it.",
         {"output": "s3://my-bucket/ndvi"},
     ),
     BadInput(
-        "A request that is no object",
+        "A request that is not an object",
         "request = ['max_ndvi']: must be a JSON object. Give the request as a dict or as its JSON text.",
         lambda _: _examine(["max_ndvi"]),
     ),
     _bad(
-        "A delivery URL of the web",
+        "A delivery URL with https",
         "output.delivery.s3.url = 'https://my-bucket.s3.amazonaws.com/ndvi': must start with s3:// or gs://. "
         "Write s3://bucket/folder or gs://bucket/folder.",
         {"output__delivery": {"s3": {"url": "https://my-bucket.s3.amazonaws.com/ndvi"}}},
     ),
     _bad(
-        "A bucket whose name was left empty by a template",
+        "A bucket name that a template left empty",
         "output.delivery.s3.url = 's3:///ndvi': the bucket name needs at least 3 letters, digits, dots, hyphens "
         "or underscores. Write s3://bucket/folder/name, gs://bucket/folder/name or file:///folder/name. A tenant "
         "is written tenant:bucket.",
@@ -472,12 +472,12 @@ REQUESTS = (
         {"output__cogOutput": True, "output__cogParameters": {"blockxsize": 500}},
     ),
     _bad(
-        "A collection of files that are no COG",
+        "A collection of files that are not COGs",
         "output.createCollection = True: needs cloud optimised GeoTIFFs. Set output.cogOutput to true.",
         {"output__createCollection": True},
     ),
     _bad(
-        "A collection with a band twice",
+        "A collection with two bands of the same name",
         "output.createCollection = True: would have the band result2 twice: of output result and of output "
         "result2. Rename one of the outputs.",
         {
@@ -516,7 +516,7 @@ REQUESTS = (
         {"input": {**GEOPACKAGE, "defaults": {"width": 4000, "height": 3000}}},
     ),
     _bad(
-        "A folder in place of a GeoPackage",
+        "A folder instead of a GeoPackage",
         "input.features.s3.url = 's3://my-bucket/fields/': must name an object, not a folder. Write "
         "s3://bucket/folder/name, gs://bucket/folder/name or file:///folder/name.",
         {"input": {"type": "geopackage", "features": {"s3": {"url": "s3://my-bucket/fields/"}}}},
@@ -590,7 +590,7 @@ REQUESTS = (
         {**ZARR, "output__arrayOverrides": {"nvdi": {"dtype": "<f8"}}},
     ),
     _bad(
-        "Several mistakes: all of them are named",
+        "Several mistakes, all of them reported",
         "input.id = 5: is not the id of a tiling grid. Choose one of 0 (UTM 20 km); 1 (UTM 10 km); 2 (UTM 100 "
         "km); 3 (WGS84 1 degree); 6 (LAEA 100 km); 7 (LAEA 20 km).\n"
         "output.delivery.s3.url = 's3://my-bucket/<tileID>': <tileID> is not a placeholder the service knows. "
@@ -642,7 +642,7 @@ BUCKETS = (
         key="AKIAIOSFODNN7EXAMPLE",
     ),
     _bad_bucket(
-        "A bucket that may not be written to",
+        "A bucket without the permission to write",
         "output.delivery.s3.url = 's3://my-bucket/ndvi': the bucket says no to connection 'aws_default'. Could "
         "not write s3://my-bucket/ndvi/write-check/request-write-check.json. The storage said: HTTP 403, "
         "AccessDenied, Access Denied. Check the access key and secret in the connection used for this bucket, and"
@@ -653,7 +653,7 @@ BUCKETS = (
         {"PUT": (403, {}, DENIED)},
     ),
     _bad_bucket(
-        "A bucket in which nothing may be deleted",
+        "A bucket without the permission to delete",
         "output.delivery.s3.url = 's3://my-bucket/ndvi': the bucket says no to connection 'aws_default'. Could "
         "not delete s3://my-bucket/ndvi/write-check/request-write-check.json. The storage said: AccessDenied. "
         "Check the access key and secret in the connection used for this bucket, and that they allow "
@@ -670,7 +670,7 @@ BUCKETS = (
         {**DELIVERY, "input": GEOPACKAGE},
     ),
     _bad_bucket(
-        "A bucket in another region than the request says",
+        "A bucket in another region than the request names",
         "output.delivery.s3.region = 'eu-west-1': is not us-west-2, where the bucket is. Write \"region\": "
         '"us-west-2" beside the url.',
         {"output__delivery": {"s3": {"url": "s3://my-bucket/ndvi", "region": "eu-west-1"}}},
@@ -678,7 +678,7 @@ BUCKETS = (
         deployment="aws-eu-central-1",
     ),
     _bad_bucket(
-        "A bucket in another region, and no word of it in the request",
+        "A bucket in another region that the request does not name",
         "output.delivery.s3.region = None: is absent, which stands for the deployment's own, and not for "
         'us-west-2, where the bucket is. Write "region": "us-west-2" beside the url.',
         DELIVERY,
@@ -696,7 +696,7 @@ BUCKETS = (
         deployment="aws-eu-central-1",
     ),
     _bad_bucket(
-        "Two buckets that say no",
+        "Two buckets that refuse access",
         "output.delivery.s3.url = 's3://no-such-bucket/ndvi': the bucket says no to connection 'aws_default'. "
         "Could not write s3://no-such-bucket/ndvi/write-check/request-write-check.json. The storage said: HTTP "
         "404, NoSuchBucket, The specified bucket does not exist. Check the bucket name, the endpoint URL and the "

@@ -160,7 +160,7 @@ STATISTICS = (
         {"output": {"gs": {"url": "gs://my-bucket/statistics"}}},
     ),
     _bad(
-        "Batch Statistical where there is none",
+        "Batch Statistical on a deployment without it",
         "deployment = 'AWS US (Oregon)': has no Batch Statistical API. Use a connection to AWS EU (Frankfurt)"
         " or Copernicus Data Space Ecosystem.",
         {"input__data": [{"type": "hls"}]},
