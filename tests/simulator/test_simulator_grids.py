@@ -6,8 +6,8 @@ import shapely
 from pyproj import Transformer
 from shapely.geometry import box
 
-from airflow_provider_sentinelhub.simulator.features import area_of, from_grid
-from airflow_provider_sentinelhub.simulator.grids import GRIDS, project, square_name, tiles
+from airflow_provider_sentinelhub.simulator.features.features import area_of, from_grid
+from airflow_provider_sentinelhub.simulator.features.grids import GRIDS, project, square_name, tiles
 
 CORSICA = [8.44, 41.31, 9.66, 43.1]
 

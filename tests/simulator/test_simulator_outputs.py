@@ -13,8 +13,9 @@ import pytest
 import rasterio
 from shapely.geometry import box
 
-from airflow_provider_sentinelhub.simulator import geopackage, rasters
-from airflow_provider_sentinelhub.simulator.features import Feature
+from airflow_provider_sentinelhub.simulator.bucket import geopackage
+from airflow_provider_sentinelhub.simulator.features.features import Feature
+from airflow_provider_sentinelhub.simulator.imagery import rasters
 from airflow_provider_sentinelhub.simulator.process import Simulator
 from airflow_provider_sentinelhub.simulator.sample import EVALSCRIPT
 

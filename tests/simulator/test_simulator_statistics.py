@@ -14,12 +14,11 @@ from pyproj import Transformer
 from shapely.geometry import Point, Polygon, box
 
 from airflow_provider_sentinelhub.simulator.evalscript import parse
-from airflow_provider_sentinelhub.simulator.features import Feature
-from airflow_provider_sentinelhub.simulator.histogram import edges, histogram, rounded
-from airflow_provider_sentinelhub.simulator.parcels import parcel
+from airflow_provider_sentinelhub.simulator.features.features import Feature
 from airflow_provider_sentinelhub.simulator.problems import AnalysisFailed
-from airflow_provider_sentinelhub.simulator.statistics import Plan, answer
-from airflow_provider_sentinelhub.simulator.values import MAX_SAMPLED, pixels
+from airflow_provider_sentinelhub.simulator.statistics.answers import Plan, answer, edges, histogram, rounded
+from airflow_provider_sentinelhub.simulator.statistics.parcels import parcel
+from airflow_provider_sentinelhub.simulator.statistics.values import MAX_SAMPLED, pixels
 
 Json = dict[str, Any]
 SCRIPT = """//VERSION=3
