@@ -19,7 +19,7 @@ from airflow_provider_sentinelhub.simulator.http.routes import add_answer
 from airflow_provider_sentinelhub.simulator.problems import AnalysisFailed, Problem, no_processing_units, violations
 from airflow_provider_sentinelhub.simulator.statistics.answers import EMPTY, Plan, answer
 from airflow_provider_sentinelhub.simulator.statistics.parcels import MAX_PIXELS, parcel
-from airflow_provider_sentinelhub.simulator.tasks.cost import MINIMUM_STATISTICAL_PU, statistics_pu
+from airflow_provider_sentinelhub.simulator.tasks.cost import statistics_pu
 from airflow_provider_sentinelhub.simulator.tasks.script import Subject
 from airflow_provider_sentinelhub.simulator.validation.aggregation import (
     check_aggregation,
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
     from airflow_provider_sentinelhub.simulator.features.features import Feature
     from airflow_provider_sentinelhub.simulator.tasks.service import Service
+
+MINIMUM_PU = 0.01
 
 
 class Statistical:
@@ -63,7 +65,7 @@ def _answer(service: Service, payload: Any) -> tuple[dict[str, Any], float]:
     if outcomes is None:
         return {"data": [], "status": "FAILED"}, 0.0
     price = statistics_pu(feature, plan.setup, plan.answered(outcomes), request["input"]["data"])
-    spent = max(MINIMUM_STATISTICAL_PU, price)
+    spent = max(MINIMUM_PU, price)
     with service.lock:
         if service.balance < spent:
             raise no_processing_units()

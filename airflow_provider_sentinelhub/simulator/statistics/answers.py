@@ -1,5 +1,5 @@
 """
-Statistics of one feature, as both statistical APIs give them.
+Statistics of one feature, whichever API they are for.
 
 Sources: https://documentation.dataspace.copernicus.eu/APIs/SentinelHub/Statistical.html and its examples
 """

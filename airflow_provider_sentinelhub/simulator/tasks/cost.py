@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from airflow_provider_sentinelhub.simulator.statistics.intervals import Interval
 
 MINIMUM_PU = 100.0
-MINIMUM_STATISTICAL_PU = 0.01
 MINIMUM_BALANCE_PU = 1000.0
 CHEAP_FROM_PIXELS = 10_000
 DAYS_PER_SAMPLE = 3
