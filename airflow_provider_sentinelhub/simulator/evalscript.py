@@ -51,7 +51,7 @@ class Output:
 
     @property
     def bands(self) -> int:
-        """How many bands it has."""
+        """Number of bands."""
         return len(self.names)
 
     @property

@@ -71,7 +71,7 @@ def manifest(rows: Iterable[ManifestRow]) -> bytes:
         database.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         database.execute(f"PRAGMA user_version = {USER_VERSION}")
         database.executescript(_TABLES)
-        # WGS 84 is always described, as the GeoPackage standard asks.
+        # The GeoPackage standard requires WGS 84.
         _describe_crs(database, 4326)
         extents: dict[int, tuple[float, float, float, float]] = {}
         for row in rows:

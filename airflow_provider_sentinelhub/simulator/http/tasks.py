@@ -49,7 +49,7 @@ class Tasks:
             now = service.clock.now()
             rule = service.script.take_task_rule(self._api.user_text(request))
             service.save_script()
-        task = Task(id=str(uuid.uuid4()), request=request, api=self._api.name, created=now, since=now, rule=rule)
+        task = Task(id=str(uuid.uuid4()), api=self._api.name, request=request, created=now, since=now, rule=rule)
         self._try_buckets(task, payload)
         task.note(now, "created")
         with service.lock:

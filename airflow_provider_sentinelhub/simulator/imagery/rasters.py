@@ -39,7 +39,7 @@ def pixels(feature: Feature, band: int, dtype: str, first_row: int = 0, rows: in
     """
     Compute the pixels of one band.
 
-    :param feature: Where.
+    :param feature: The feature.
     :param band: Which, from 1.
     :param dtype: Pixel type as numpy spells it.
     :param first_row: First row, from 0.
@@ -60,7 +60,7 @@ def geotiff(feature: Feature, output: Output, cog: dict[str, Any] | None) -> byt
     """
     Write one output of one feature.
 
-    :param feature: Where.
+    :param feature: The feature.
     :param output: Bands and pixel type.
     :param cog: ``cogParameters`` for a Cloud Optimized GeoTIFF; ``None`` for a plain one.
     """
@@ -113,6 +113,6 @@ def userdata(feature: Feature) -> bytes:
     """
     Write the JSON of the ``userdata`` output.
 
-    :param feature: Where.
+    :param feature: The feature.
     """
     return json.dumps({"synthetic": True, "feature": feature.name, "crs": feature.crs}).encode()

@@ -105,7 +105,7 @@ def answer(plan: Plan, feature: Feature, outcomes: Sequence[str | None]) -> dict
     Compute the statistics of a feature.
 
     :param plan: What to compute.
-    :param feature: Where.
+    :param feature: The feature.
     :param outcomes: What the script says about each interval.
     :returns: ``data`` and ``status``: PARTIAL when some intervals failed, FAILED when all did.
     """
@@ -135,7 +135,7 @@ def answer(plan: Plan, feature: Feature, outcomes: Sequence[str | None]) -> dict
 def _band(plan: Plan, output: Output, name: str, place: values.Pixels, found: NDArray[Any]) -> dict[str, Any]:
     wanted = plan.calculations.get(output.id, plan.calculations.get(DEFAULT, {}))
     statistics = _either(wanted.get("statistics", {}), name)
-    scale = place.total / place.looked_at
+    scale = place.total / place.sampled
     result: dict[str, Any] = {"stats": _stats(found, place, statistics.get("percentiles", {}).get("k", []))}
     if bins := _either(wanted.get("histograms", {}), name):
         result["histogram"] = histogram(bins, found, scale)
@@ -148,7 +148,7 @@ def _either(by_band: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 def _stats(found: NDArray[Any], place: values.Pixels, percentiles: Sequence[float]) -> dict[str, Any]:
-    [valid] = rounded([len(found)], place.total / place.looked_at)
+    [valid] = rounded([len(found)], place.total / place.sampled)
     stats: dict[str, Any] = dict.fromkeys(("min", "max", "mean", "stDev"), NAN)
     if len(found):
         exact = found.astype(np.float64)

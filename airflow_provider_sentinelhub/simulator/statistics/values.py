@@ -56,14 +56,14 @@ class Pixels:
     :param lon: Longitudes of their centres.
     :param lat: Latitudes of their centres.
     :param centre: Longitude and latitude of the feature's centre.
-    :param looked_at: How many pixels were sampled, including those outside.
+    :param sampled: How many pixels were sampled, including those outside.
     :param total: How many pixels the raster has.
     """
 
     lon: Floats
     lat: Floats
     centre: tuple[float, float]
-    looked_at: int
+    sampled: int
     total: int
 
 

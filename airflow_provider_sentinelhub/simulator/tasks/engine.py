@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from airflow_provider_sentinelhub.simulator.bucket.delivery import Bucket, BucketFailed
 from airflow_provider_sentinelhub.simulator.problems import AnalysisFailed
+from airflow_provider_sentinelhub.simulator.tasks import execution_database
 from airflow_provider_sentinelhub.simulator.tasks.api import Analysis, Work
 from airflow_provider_sentinelhub.simulator.tasks.cost import MINIMUM_BALANCE_PU, MINIMUM_PU
-from airflow_provider_sentinelhub.simulator.tasks.execution_database import content
 from airflow_provider_sentinelhub.simulator.tasks.script import Subject
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ class Engine:
                 task.enter(status, moment)
                 self._store.save(task)
                 return True
-        # An API whose tasks may be processed without an analysis of their own: the features are still unknown.
+        # Some APIs process a task without an ANALYSING before it: find its features now.
         self._analyse(task, status, moment)
         return True
 
@@ -270,7 +270,7 @@ class Engine:
                 self._store.save(task)
 
     def _put_execution(self, task: Task, key: str) -> None:
-        written = content(task, self._store.features(task.id))
+        written = execution_database.content(task, self._store.features(task.id))
         if written is None:
             return
         try:
