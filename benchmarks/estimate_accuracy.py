@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_provider_sentinelhub.artifacts.report.manifest import pixel_counts
 from airflow_provider_sentinelhub.client.apis.batch_v2.spec import BATCH_V2
-from airflow_provider_sentinelhub.simulator import geopackage
+from airflow_provider_sentinelhub.simulator.bucket import geopackage
 from airflow_provider_sentinelhub.simulator.process import Simulator
 from airflow_provider_sentinelhub.simulator.sample import sample_request
 

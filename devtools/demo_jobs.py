@@ -52,7 +52,7 @@ class Job:
 def _tiles() -> list[str]:
     from shapely.geometry import box
 
-    from airflow_provider_sentinelhub.simulator.grids import GRIDS, tiles
+    from airflow_provider_sentinelhub.simulator.features.grids import GRIDS, tiles
 
     return [tile.name for tile in tiles(GRIDS[0], box(*_CORSICA))]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import os
 import signal
@@ -18,16 +17,18 @@ import uvicorn
 from pydantic import ValidationError
 
 from airflow_provider_sentinelhub.client.errors import SentinelHubError
-from airflow_provider_sentinelhub.simulator.app import TOKEN_PATHS, build
-from airflow_provider_sentinelhub.simulator.clock import Clock
-from airflow_provider_sentinelhub.simulator.delivery import Keys
-from airflow_provider_sentinelhub.simulator.engine import Engine
-from airflow_provider_sentinelhub.simulator.faults import Faults
-from airflow_provider_sentinelhub.simulator.s3server import S3Server
-from airflow_provider_sentinelhub.simulator.script import Script
-from airflow_provider_sentinelhub.simulator.service import Service
-from airflow_provider_sentinelhub.simulator.store import Store
-from airflow_provider_sentinelhub.simulator.tokens import Tokens
+from airflow_provider_sentinelhub.simulator.apis.registry import APIS, TASK_APIS
+from airflow_provider_sentinelhub.simulator.bucket.delivery import Keys
+from airflow_provider_sentinelhub.simulator.bucket.s3server import S3Server
+from airflow_provider_sentinelhub.simulator.http.app import TOKEN_PATHS, build
+from airflow_provider_sentinelhub.simulator.http.faults import Faults
+from airflow_provider_sentinelhub.simulator.http.tokens import Tokens
+from airflow_provider_sentinelhub.simulator.ready import Ready
+from airflow_provider_sentinelhub.simulator.tasks.clock import Clock
+from airflow_provider_sentinelhub.simulator.tasks.engine import Engine
+from airflow_provider_sentinelhub.simulator.tasks.script import Script
+from airflow_provider_sentinelhub.simulator.tasks.service import Service
+from airflow_provider_sentinelhub.simulator.tasks.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -68,7 +69,7 @@ def arguments(given: Sequence[str] | None) -> argparse.Namespace:
 
 def main(given: Sequence[str] | None = None) -> int:
     """
-    Run the simulator until it is told to stop.
+    Run the simulator until a signal stops it.
 
     :param given: Command line; that of the process when ``None``.
     :returns: Exit status.
@@ -92,7 +93,7 @@ def run(options: argparse.Namespace, home: Path, script: Script | None) -> None:
 
     :param options: Command line.
     :param home: Folder of the state.
-    :param script: Durations and failures; those remembered in ``home`` when ``None``.
+    :param script: Durations and failures; those stored in ``home`` when ``None``.
     """
     (home / "buckets" / options.bucket).mkdir(parents=True, exist_ok=True)
     listener = socket.create_server(("127.0.0.1", options.port))
@@ -100,15 +101,15 @@ def run(options: argparse.Namespace, home: Path, script: Script | None) -> None:
     s3.start()
     store = Store(home / "state.sqlite")
     try:
-        remembered = store.setting("clock")
-        clock = Clock(options.speed, remembered)
+        clock = Clock(options.speed, store.setting("clock"))
         keys = Keys(options.access_key_id, options.secret_access_key, options.role_arn, s3.endpoint, REGION)
-        service = Service(store, clock, keys, script)
-        application = Faults(build(service, Tokens(service, options.client_id, options.client_secret)), service)
+        service = Service(store, clock, keys, TASK_APIS, script)
+        tokens = Tokens(service, options.client_id, options.client_secret)
+        application = Faults(build(service, tokens, APIS), service)
         engine = Engine(service)
         engine.start()
         try:
-            _serve(application, listener, options, ready_line(options, home, listener, s3))
+            _serve(application, listener, options, _ready(options, home, listener, s3))
         finally:
             engine.stop()
     finally:
@@ -116,17 +117,17 @@ def run(options: argparse.Namespace, home: Path, script: Script | None) -> None:
         s3.stop()
 
 
-def _serve(application: Faults, listener: socket.socket, options: argparse.Namespace, ready: str) -> None:
+def _serve(application: Faults, listener: socket.socket, options: argparse.Namespace, ready: Ready) -> None:
     config = uvicorn.Config(
         application, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=1, ws="none"
     )
     server = uvicorn.Server(config)
     if options.exit_with_stdin:
         threading.Thread(target=_exit_with_stdin, args=(server,), daemon=True).start()
-    # uvicorn has its own handlers while it serves, and sends itself the signal that ended it once more afterwards.
+    # While it serves, uvicorn has its own handlers; afterwards it raises the signal that ended it again.
     _on_signal(lambda *_: setattr(server, "should_exit", True))
-    # The socket listens already: calls that come before the server is up simply wait.
-    sys.stdout.write(ready + "\n")
+    # The socket listens already: calls that come before the server is up wait.
+    sys.stdout.write(ready.line() + "\n")
     sys.stdout.flush()
     server.run(sockets=[listener])
 
@@ -141,32 +142,22 @@ def _exit_with_stdin(server: uvicorn.Server) -> None:
     server.should_exit = True
 
 
-def ready_line(options: argparse.Namespace, home: Path, listener: socket.socket, s3: S3Server) -> str:
-    """
-    Describe the running simulator in one line of JSON.
-
-    :param options: Command line.
-    :param home: Folder of the state.
-    :param listener: Socket of the API.
-    :param s3: The S3 server.
-    """
+def _ready(options: argparse.Namespace, home: Path, listener: socket.socket, s3: S3Server) -> Ready:
     base_url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-    return json.dumps(
-        {
-            "base_url": base_url,
-            "token_url": base_url + TOKEN_PATHS[0],
-            "client_id": options.client_id,
-            "client_secret": options.client_secret,
-            "s3_endpoint": s3.endpoint,
-            "access_key_id": options.access_key_id,
-            "secret_access_key": options.secret_access_key,
-            "role_arn": options.role_arn,
-            "region": REGION,
-            "bucket": options.bucket,
-            "admin_url": f"{base_url}/simulator",
-            "home": str(home.resolve()),
-            "pid": os.getpid(),
-        }
+    return Ready(
+        base_url=base_url,
+        token_url=base_url + TOKEN_PATHS[0],
+        client_id=options.client_id,
+        client_secret=options.client_secret,
+        s3_endpoint=s3.endpoint,
+        access_key_id=options.access_key_id,
+        secret_access_key=options.secret_access_key,
+        role_arn=options.role_arn,
+        region=REGION,
+        bucket=options.bucket,
+        admin_url=f"{base_url}/simulator",
+        home=str(home.resolve()),
+        pid=os.getpid(),
     )
 
 

@@ -15,7 +15,7 @@ TIMEOUT_S = 30.0
 @dataclass(frozen=True, slots=True)
 class Answer:
     """
-    What came back.
+    An HTTP answer.
 
     :param status: HTTP status.
     :param headers: Names in lower case.

@@ -1,8 +1,8 @@
 """
-What an evalscript says about its inputs and outputs.
+Inputs and outputs of an evalscript.
 
-Evalscripts are JavaScript; only the object that ``setup()`` returns is read. It is nearly always a plain literal, and
-one that is not cannot be judged without running JavaScript, which the simulator says instead of guessing.
+Evalscripts are JavaScript, of which only the object that ``setup()`` returns is read. It is nearly always a plain
+literal; any other object would need JavaScript to run, and is refused.
 
 Source: https://documentation.dataspace.copernicus.eu/APIs/SentinelHub/Evalscript/V3.html
 """
@@ -51,7 +51,7 @@ class Output:
 
     @property
     def bands(self) -> int:
-        """How many bands it has."""
+        """Number of bands."""
         return len(self.names)
 
     @property
@@ -65,7 +65,7 @@ class Setup:
     """
     What ``setup()`` returns.
 
-    :param bands: Input bands that are paid for; the mask is free.
+    :param bands: Input bands that are billed; the mask is free.
     :param outputs: By identifier.
     :param mosaicking: SIMPLE, ORBIT or TILE.
     """
@@ -91,7 +91,7 @@ def parse(evalscript: str) -> Setup:
         raise AnalysisFailed("Evalscript error: function setup() is not defined.")
     if re.search(r"function\s+evaluatePixel\b|\bevaluatePixel\s*=", code) is None:
         raise AnalysisFailed("Evalscript error: function evaluatePixel() is not defined.")
-    # The two enumerations the service predefines are the only names that occur in practice.
+    # The two enumerations that the service predefines are the only names that occur in practice.
     literal = re.sub(r"\b(?:SampleType|Mosaicking)\.(\w+)", r'"\1"', _returned_object(code, declared.end()))
     try:
         setup = json5.loads(literal)
@@ -102,7 +102,7 @@ def parse(evalscript: str) -> Setup:
 
 def blank_comments(code: str) -> str:
     """
-    Replace comments by spaces, leaving strings and all positions as they are.
+    Replace comments with spaces; strings and positions stay the same.
 
     :param code: JavaScript.
     """
@@ -132,7 +132,7 @@ def _returned_object(code: str, position: int) -> str:
 
 def braced(code: str, start: int) -> str:
     """
-    Cut out a bracketed expression, whatever brackets its strings contain.
+    Return a bracketed expression, ignoring brackets in strings.
 
     :param code: JavaScript without comments.
     :param start: Position of the opening bracket.

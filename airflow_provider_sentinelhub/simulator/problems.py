@@ -39,12 +39,12 @@ class Problem(Exception):
 
 
 class AnalysisFailed(Exception):
-    """The analysis found a reason not to process the task; the text becomes the task's ``error``."""
+    """The task cannot be processed; the text becomes its ``error``."""
 
 
 def bad_payload(message: str, errors: list[dict[str, str]] | None = None) -> Problem:
     """
-    Return a 400 for a payload or an action that cannot be.
+    Return the 400 of an invalid payload or action.
 
     :param message: The service's text.
     :param errors: Parameter violations.
@@ -65,14 +65,14 @@ def not_found(what: str) -> Problem:
     """
     Return a 404.
 
-    :param what: What does not exist, as it reads in the message.
+    :param what: What does not exist, for the message.
     """
     return Problem(404, "COMMON_NOT_FOUND", f"{what} not found.")
 
 
 def conflict(message: str) -> Problem:
     """
-    Return the 409 of a change that comes too late.
+    Return the 409 of a change that the task's status does not allow.
 
     :param message: The service's text.
     """

@@ -38,7 +38,7 @@ class Simulator:
     It ends with the ``with`` block, and also when the process that started it dies.
 
     :param process: The child process.
-    :param ready: What it said when it was up.
+    :param ready: Its URLs and credentials.
     :param log: File of its log; removed by :meth:`stop` unless it is in the caller's ``home``.
     """
 
@@ -59,11 +59,11 @@ class Simulator:
         """
         Start a simulator and wait until it is up.
 
-        :param home: Folder of the state, to continue with it later; a temporary one when ``None``.
+        :param home: Folder of the state, so that a later start continues it; a temporary one when ``None``.
         :param speed: Simulated seconds per real second.
         :param script: Durations and failures, see ``docs/simulator.md``.
-        :param options: More words for its command line, e.g. ``("--port", "8080")``.
-        :raises ServiceUnavailable: It does not come up; the text quotes its log.
+        :param options: Further options of its command line, e.g. ``("--port", "8080")``.
+        :raises ServiceUnavailable: It does not start; the text quotes its log.
         """
         command = [sys.executable, "-m", "airflow_provider_sentinelhub.simulator", "--exit-with-stdin"]
         command += ["--speed", str(speed), *options]
@@ -110,7 +110,7 @@ class Simulator:
             self.log.unlink(missing_ok=True)
 
     def kill(self) -> None:
-        """Kill it without warning, as a failing machine would."""
+        """Kill it with SIGKILL."""
         self._process.send_signal(signal.SIGKILL)
         self._process.wait()
         _close(self._process)
@@ -136,12 +136,12 @@ class Simulator:
 
     def call(self, method: str, path: str, body: Any = None) -> Answer:
         """
-        Call the simulated service as its client would, with a token fetched at the first call.
+        Call the simulated service as a client, with a token fetched at the first call.
 
         :param method: HTTP method.
         :param path: Path with query, e.g. ``/batch/v2/process?count=1``.
         :param body: Sent as JSON, unless ``None``.
-        :returns: Whatever comes back, errors included.
+        :returns: The answer, also where it is an error.
         """
         if self._token is None:
             self._token = self.fetch_token()
@@ -158,9 +158,9 @@ class Simulator:
 
     def set_script(self, script: dict[str, Any]) -> None:
         """
-        Put a script in force.
+        Replace the script.
 
-        :param script: See ``docs/simulator.md``; ``{}`` makes everything go well.
+        :param script: See ``docs/simulator.md``; with ``{}`` nothing goes wrong.
         """
         self.admin("PUT", "/script", script)
 
@@ -185,19 +185,19 @@ class Simulator:
 
     def advance_clock(self, seconds: float) -> None:
         """
-        Jump ahead.
+        Move the clock forward.
 
-        :param seconds: Simulated.
+        :param seconds: Simulated seconds.
         """
         self.admin("POST", "/clock", {"advance_seconds": seconds})
 
     def stop_clock(self) -> None:
-        """Let no simulated time pass."""
+        """Stop simulated time."""
         self.admin("POST", "/clock", {"running": False})
 
     def run_clock(self, speed: float | None = None) -> None:
         """
-        Let time pass again.
+        Start simulated time again.
 
         :param speed: Simulated seconds per real second; unchanged when ``None``.
         """
@@ -213,7 +213,7 @@ class Simulator:
 
     def set_balance(self, pu: float) -> None:
         """
-        Set what the account has left.
+        Set the balance of the account.
 
         :param pu: Processing units.
         """

@@ -1,15 +1,15 @@
-"""Where a running simulator is, and what it takes to talk to it."""
+"""URLs and credentials of a running simulator."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class Ready:
     """
-    Where the simulator is and what it takes to talk to it; the line it prints when it is up.
+    URLs and credentials of a running simulator, which it prints when it is up.
 
     :param base_url: URL of the API.
     :param token_url: URL of the token endpoint.
@@ -40,9 +40,13 @@ class Ready:
     home: str
     pid: int
 
+    def line(self) -> str:
+        """Return the line of JSON that the simulator prints."""
+        return json.dumps(asdict(self))
+
     def airflow_connections(self, path_layout: str = "new") -> dict[str, str]:
         """
-        Return the environment variables that make this simulator Airflow's default connections.
+        Return environment variables with Airflow's default connections to this simulator.
 
         :param path_layout: ``new`` or ``legacy``.
         """

@@ -1,5 +1,5 @@
 """
-Small requests to try the simulator with, done within a second or two at ``--speed 600``.
+Small requests to try the simulator with. Their tasks take a second or two at ``--speed 600``.
 
 Images of four tiles of Corsica, and statistics of a few square parcels north of the Alps.
 """
@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 from pyproj import CRS
 from shapely.geometry import box
 
-from airflow_provider_sentinelhub.simulator import geopackage
-from airflow_provider_sentinelhub.simulator.delivery import Bucket, Keys
+from airflow_provider_sentinelhub.simulator.bucket import geopackage
+from airflow_provider_sentinelhub.simulator.bucket.delivery import Bucket, Keys
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -141,7 +141,7 @@ def sample_parcels(names: Sequence[str | None], side: float = 200) -> bytes:
 
 
 def statistics_wanted() -> dict[str, Any]:
-    """Return what both statistical samples ask for: weekly NDVI of six weeks, with percentiles."""
+    """Return what both samples of statistics have in common: weekly NDVI of six weeks, with percentiles."""
     return {
         "aggregation": {
             "timeRange": {"from": "2024-04-01T00:00:00Z", "to": "2024-05-13T00:00:00Z"},

@@ -20,7 +20,7 @@ from airflow_provider_sentinelhub.hooks.input_features import Buckets, check_inp
 from airflow_provider_sentinelhub.hooks.input_query import from_sql
 from airflow_provider_sentinelhub.operators.batch_process import SentinelHubBatchProcessOperator
 from airflow_provider_sentinelhub.operators.input_features import SentinelHubInputFeaturesOperator
-from airflow_provider_sentinelhub.simulator import features as simulated
+from airflow_provider_sentinelhub.simulator.features import features as simulated
 from tests.airflow.airflow_harness import Run, RunTask, request
 
 if TYPE_CHECKING:

@@ -20,8 +20,8 @@ from airflow_provider_sentinelhub.artifacts.features.sources import from_file, f
 from airflow_provider_sentinelhub.artifacts.features.writer import Size, write_geopackages
 from airflow_provider_sentinelhub.artifacts.geopackage.geopackage import add_layer, finish_layer, new_geopackage
 from airflow_provider_sentinelhub.client.errors import InvalidParameter
-from airflow_provider_sentinelhub.simulator import features as simulated
-from airflow_provider_sentinelhub.simulator import geopackage as simulator
+from airflow_provider_sentinelhub.simulator.bucket import geopackage as simulator
+from airflow_provider_sentinelhub.simulator.features import features as simulated
 from airflow_provider_sentinelhub.simulator.problems import AnalysisFailed
 from tests.artifacts.artifact_files import gpkg_blob
 

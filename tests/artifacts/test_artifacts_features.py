@@ -24,8 +24,8 @@ from airflow_provider_sentinelhub.artifacts.features.problems import Rule
 from airflow_provider_sentinelhub.artifacts.features.sources import from_file, from_geometries, from_rows
 from airflow_provider_sentinelhub.artifacts.features.writer import Size, WrittenGeoPackage, write_geopackages
 from airflow_provider_sentinelhub.client.errors import InvalidConfiguration, InvalidParameter
-from airflow_provider_sentinelhub.simulator import features as simulated
-from airflow_provider_sentinelhub.simulator import geopackage as simulator
+from airflow_provider_sentinelhub.simulator.bucket import geopackage as simulator
+from airflow_provider_sentinelhub.simulator.features import features as simulated
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,7 +14,7 @@ from airflow_provider_sentinelhub.artifacts.geopackage.crs import crs_name, crs_
 from airflow_provider_sentinelhub.artifacts.geopackage.geopackage import add_layer, finish_layer, new_geopackage
 from airflow_provider_sentinelhub.artifacts.geopackage.tables import feature_tables
 from airflow_provider_sentinelhub.client.errors import StorageUnavailable
-from airflow_provider_sentinelhub.simulator import geopackage as simulator
+from airflow_provider_sentinelhub.simulator.bucket import geopackage as simulator
 from tests.artifacts.artifact_files import gpkg_blob
 
 if TYPE_CHECKING:

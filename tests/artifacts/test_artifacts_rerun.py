@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from airflow_provider_sentinelhub.artifacts.rerun.geopackage import RerunFeatures, write_rerun_geopackage
 from airflow_provider_sentinelhub.client.errors import ArtifactCorrupt
-from airflow_provider_sentinelhub.simulator import features as simulated
-from airflow_provider_sentinelhub.simulator import geopackage as simulator
+from airflow_provider_sentinelhub.simulator.bucket import geopackage as simulator
+from airflow_provider_sentinelhub.simulator.features import features as simulated
 from tests.artifacts.artifact_files import ManifestEntry, Row, gpkg_blob, write_execution_db, write_manifest
 
 if TYPE_CHECKING:

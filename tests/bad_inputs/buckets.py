@@ -29,7 +29,7 @@ Answers = Mapping[str, tuple[int, dict[str, str], bytes]]
 @contextlib.contextmanager
 def s3_server(folder: Path) -> Iterator[str]:
     """Run the simulator's S3 server with one bucket in it; yields its address."""
-    from airflow_provider_sentinelhub.simulator.s3server import S3Server
+    from airflow_provider_sentinelhub.simulator.bucket.s3server import S3Server
 
     (folder / "buckets" / BUCKET).mkdir(parents=True)
     server = S3Server(folder / "buckets", folder / "log", 0, KEY, SECRET)

@@ -18,7 +18,7 @@ from airflow_provider_sentinelhub.artifacts.features.repair import repair_geopac
 from airflow_provider_sentinelhub.artifacts.features.sources import from_file, from_geometries
 from airflow_provider_sentinelhub.artifacts.features.writer import Size, write_geopackages
 from airflow_provider_sentinelhub.artifacts.geopackage.geopackage import add_layer, finish_layer, new_geopackage
-from airflow_provider_sentinelhub.simulator.geopackage import blob
+from airflow_provider_sentinelhub.simulator.bucket.geopackage import blob
 from tests.bad_inputs import BadInput
 
 if TYPE_CHECKING:

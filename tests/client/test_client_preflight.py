@@ -17,9 +17,9 @@ from airflow_provider_sentinelhub.client.http.deployments import DEPLOYMENTS, De
 from airflow_provider_sentinelhub.client.preflight.examine import examine
 from airflow_provider_sentinelhub.client.requests.crs import SUPPORTED_EPSG, epsg_of
 from airflow_provider_sentinelhub.client.requests.findings import Findings
+from airflow_provider_sentinelhub.simulator.apis.batch_v2 import BatchV2
 from airflow_provider_sentinelhub.simulator.evalscript import parse
 from airflow_provider_sentinelhub.simulator.problems import AnalysisFailed, Problem
-from airflow_provider_sentinelhub.simulator.validation import check as simulator_check
 from tests.client.client_harness import build_document, everything_said
 
 BOUNDS = "processRequest__input__bounds"
@@ -657,7 +657,7 @@ def simulator_refuses(document: dict[str, Any]) -> bool:
         if isinstance(place, dict) and isinstance(place.get("s3"), dict):
             place["s3"]["iamRoleARN"] = "arn:aws:iam::123456789012:role/somebody"
     try:
-        filled = simulator_check(document)
+        filled = BatchV2().check(document)
         setup = parse(filled["processRequest"]["evalscript"])
     except (Problem, AnalysisFailed):
         return True

@@ -17,9 +17,9 @@ from airflow_provider_sentinelhub.client.http.deployments import DEPLOYMENTS
 from airflow_provider_sentinelhub.client.lifecycle.spec import ApiSpec
 from airflow_provider_sentinelhub.client.preflight.examine import examine
 from airflow_provider_sentinelhub.client.requests.findings import Findings
-from airflow_provider_sentinelhub.simulator.batch_statistical import BatchStatistical
+from airflow_provider_sentinelhub.simulator.apis.batch_statistical import BatchStatistical
 from airflow_provider_sentinelhub.simulator.problems import AnalysisFailed, Problem
-from airflow_provider_sentinelhub.simulator.statistics import Plan
+from airflow_provider_sentinelhub.simulator.statistics.answers import Plan
 from tests.client.client_harness import (
     NDVI,
     batch_statistical_document,

@@ -19,7 +19,7 @@ def session_simulator() -> Iterator[Simulator]:
 
 @pytest.fixture
 def sim(session_simulator: Simulator) -> Simulator:
-    """The shared simulator, as if nobody had used it, but for the tasks there are."""
+    """The shared simulator, reset to its defaults; its tasks stay."""
     session_simulator.set_script({})
     session_simulator.run_clock(speed=600)
     session_simulator.set_balance(1_000_000)
@@ -29,7 +29,7 @@ def sim(session_simulator: Simulator) -> Simulator:
 
 @pytest.fixture
 def request_for(sim: Simulator, request: pytest.FixtureRequest) -> Callable[..., dict[str, Any]]:
-    """Builds a request whose files go to a folder of the test's own; ``a__b=value`` changes ``request["a"]["b"]``."""
+    """Builds a request whose files go to the test's own folder; ``a__b=value`` changes ``request["a"]["b"]``."""
     folder = f"{request.node.originalname}-{time.time_ns()}"
 
     def build(**changes: Any) -> dict[str, Any]:
@@ -40,7 +40,7 @@ def request_for(sim: Simulator, request: pytest.FixtureRequest) -> Callable[...,
 
 @pytest.fixture
 def statistics_for(sim: Simulator, request: pytest.FixtureRequest) -> Callable[..., dict[str, Any]]:
-    """Builds a request for statistics of four parcels nobody else has, ``<folder>-1`` to ``<folder>-4``."""
+    """Builds a request for statistics of four parcels that no other test has, ``<folder>-1`` to ``<folder>-4``."""
     folder = f"{request.node.originalname}-{time.time_ns()}"
     names = [f"{folder}-{number}" for number in range(1, 5)]
     upload(sim.ready, f"{folder}/parcels.gpkg", sample_parcels(names))
@@ -91,11 +91,11 @@ def run(sim: Simulator) -> Callable[[dict[str, Any]], dict[str, Any]]:
 
 @pytest.fixture
 def wait_statistics(sim: Simulator) -> Wait:
-    """The same as ``wait``, of statistics."""
+    """Like ``wait``, for statistics."""
     return partial(until, sim, STATISTICS)
 
 
 @pytest.fixture
 def run_statistics(sim: Simulator) -> Callable[[dict[str, Any]], dict[str, Any]]:
-    """The same as ``run``, of statistics."""
+    """Like ``run``, for statistics."""
     return partial(to_the_end, sim, STATISTICS)

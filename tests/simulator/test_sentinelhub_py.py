@@ -24,7 +24,7 @@ from airflow_provider_sentinelhub.simulator.sample import EVALSCRIPT, FOUR_TILES
 @pytest.fixture
 def client(sim: Simulator, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setenv("OAUTHLIB_INSECURE_TRANSPORT", "1")
-    # It keeps tokens for the whole process, and other tests revoke them.
+    # The client caches tokens for the whole process, and other tests revoke them.
     SentinelHubDownloadClient.clear_cache()
     config = SHConfig(use_defaults=True)
     config.sh_base_url = sim.ready.base_url
@@ -83,7 +83,7 @@ def test_create_analyse_start_and_monitor(sim: Simulator, client: Any, created: 
 
 
 def test_its_own_monitor_follows_a_task_to_the_end(client: Any, created: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    # It insists on a minute between two looks, which is half an hour here.
+    # The client waits a minute at least between two polls, which is half an hour here.
     sleep = time.sleep
     monkeypatch.setattr("time.sleep", lambda seconds: sleep(min(seconds, 0.05)))
     client.start_job(created)

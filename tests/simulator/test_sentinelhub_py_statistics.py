@@ -32,9 +32,9 @@ WEEKS = 6
 @pytest.fixture
 def config(sim: Simulator, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setenv("OAUTHLIB_INSECURE_TRANSPORT", "1")
-    # It keeps tokens for the whole process, and other tests revoke them.
+    # The client caches tokens for the whole process, and other tests revoke them.
     SentinelHubDownloadClient.clear_cache()
-    # The client builds its S3 client without an address: botocore takes it from the environment.
+    # The client builds its S3 client without an endpoint: botocore reads it from the environment.
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", sim.ready.s3_endpoint)
     monkeypatch.setenv("AWS_DEFAULT_REGION", sim.ready.region)
     config = SHConfig(use_defaults=True)
@@ -73,7 +73,7 @@ def create(sim: Simulator, client: Any, config: Any, request: Json) -> Any:
 
 @pytest.fixture
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    # It insists on many seconds between two looks, which are hours here.
+    # The client waits many seconds between two polls, which are hours here.
     sleep = time.sleep
     monkeypatch.setattr("time.sleep", lambda seconds: sleep(min(seconds, 0.05)))
 
@@ -135,7 +135,7 @@ def test_the_statistical_api_and_its_retry_of_failed_intervals(sim: Simulator, c
     sim.set_script({"intervals": [{"intervals": [0], "outcome": "TIMEOUT", "dates": ["2024-04-01"], "first_tasks": 1}]})
     request = statistical(sim, config)
     [answer] = request.get_data()
-    # The client asks for the failed interval once more, alone, and puts it in its place; the status stays.
+    # The client requests the failed interval again, alone, and puts it in its place; the status stays.
     assert (len(answer["data"]), answer["status"]) == (WEEKS, "PARTIAL")
     assert all("outputs" in entry for entry in answer["data"])
     assert sim.requests()["counts"]["POST /api/v1/statistics"] == 2

@@ -131,7 +131,7 @@ def test_the_evalscript_may_be_in_the_bucket(sim: Simulator, statistics_for: Req
     sim.set_script({"tasks": [{"match": "tagged", "stop": {"reason": "UNHEALTHY", "after_fraction": 0.5}}]})
     task = run_statistics(request)
     assert (task["status"], task["stoppedStatusReason"]) == ("STOPPED", "UNHEALTHY")
-    # It is read once: what happens to the file afterwards is of no consequence.
+    # It is read once: later changes of the file do not matter.
     script.unlink()
     sim.advance_clock(1800)
     assert sim.call("POST", f"{BASE}/{task['id']}/start").status == 204
@@ -168,7 +168,7 @@ def test_a_task_that_runs_out_of_processing_units_is_locked_for_an_hour(
 
 
 @pytest.mark.parametrize("action", ["stop", "cancel"])
-def test_a_stopped_task_goes_on_after_half_an_hour(
+def test_a_stopped_task_can_continue_after_half_an_hour(
     sim: Simulator, statistics_for: Request, wait_statistics: Wait, action: str
 ) -> None:
     sim.set_script({"timing": {"feature_seconds": 100, "parallel": 1}})

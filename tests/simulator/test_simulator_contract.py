@@ -1,4 +1,4 @@
-"""Real answers against the OpenAPI document its publisher keeps, which is not part of this repository."""
+"""Real answers against the service's published OpenAPI document, which is not part of this repository."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def document() -> Json:
     stats["percentiles"]["additionalProperties"] = {"anyOf": [{"type": "number"}, {"const": "NaN"}]}
     # Percentiles go to 100 in all the examples.
     schemas["StatisticsDefinition"]["properties"]["percentiles"]["properties"]["k"]["items"]["maximum"] = 100
-    # It says nothing of the key in which answers tell whether they are complete, and misspells another.
+    # It lacks the key that says whether an answer is complete, and misspells another.
     schemas["StatisticalResponse"].update(
         {
             "properties": {

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_sentinelhub.simulator.cost import feature_pu
 from airflow_provider_sentinelhub.simulator.evalscript import parse
 from airflow_provider_sentinelhub.simulator.problems import AnalysisFailed
+from airflow_provider_sentinelhub.simulator.tasks.cost import feature_pu
 
 TAIL = "\nfunction evaluatePixel(s) { return [1]; }"
 

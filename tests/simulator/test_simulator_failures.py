@@ -10,7 +10,7 @@ import pytest
 
 from airflow_provider_sentinelhub.client.errors import ServiceUnavailable
 from airflow_provider_sentinelhub.simulator.process import Simulator
-from airflow_provider_sentinelhub.simulator.rules import FeatureRule, Subject
+from airflow_provider_sentinelhub.simulator.tasks.script import FeatureRule, Subject
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -74,7 +74,7 @@ def test_a_fraction_picks_the_same_features_every_time() -> None:
     names = [f"32TNM_{n // 10}_{n % 10}" for n in range(1000)]
     picked = [name for name in names if rule.fits(Subject(name))]
     assert 70 <= len(picked) <= 130
-    assert picked == [name for name in names if rule.fits(Subject(name, index=5, words="other", earlier=3))]
+    assert picked == [name for name in names if rule.fits(Subject(name, index=5, text="other", earlier=3))]
     other = FeatureRule(outcome="fatal", fraction=0.1, seed=8)
     assert picked != [name for name in names if other.fits(Subject(name))]
 

@@ -6,8 +6,8 @@ import shapely
 from pyproj import Transformer
 from shapely.geometry import box
 
-from airflow_provider_sentinelhub.simulator.features import area_of, from_grid
-from airflow_provider_sentinelhub.simulator.grids import GRIDS, project, square_name, tiles
+from airflow_provider_sentinelhub.simulator.features.features import area_of, from_grid
+from airflow_provider_sentinelhub.simulator.features.grids import GRIDS, project, square_name, tiles
 
 CORSICA = [8.44, 41.31, 9.66, 43.1]
 
@@ -27,7 +27,7 @@ def test_corsica_is_covered_without_gaps_by_66_tiles_of_the_20_km_grid() -> None
 @pytest.mark.parametrize(
     ("square", "inside", "corner"),
     [
-        # Upper-left corners of Sentinel-2 products, the last one of a tile the service really delivered.
+        # Upper-left corners of Sentinel-2 products, the last one of a tile that the service delivered.
         ("31UDS", (2.2, 50.9), (399_960, 5_700_000)),
         ("32TPS", (10.9, 46.5), (600_000, 5_200_020)),
         ("36MZT", (35.9, -6.5), (799_980, 9_300_040)),

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_sentinelhub.simulator.intervals import Interval, Step, moment, split
+from airflow_provider_sentinelhub.simulator.statistics.intervals import Interval, Step, moment, split
 
 
 def days(start: str, end: str, every: str, behaviour: str = "SKIP") -> list[tuple[str, str]]:

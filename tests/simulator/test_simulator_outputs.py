@@ -13,8 +13,9 @@ import pytest
 import rasterio
 from shapely.geometry import box
 
-from airflow_provider_sentinelhub.simulator import geopackage, rasters
-from airflow_provider_sentinelhub.simulator.features import Feature
+from airflow_provider_sentinelhub.simulator.bucket import geopackage
+from airflow_provider_sentinelhub.simulator.features.features import Feature
+from airflow_provider_sentinelhub.simulator.imagery import rasters
 from airflow_provider_sentinelhub.simulator.process import Simulator
 from airflow_provider_sentinelhub.simulator.sample import EVALSCRIPT
 
@@ -119,7 +120,7 @@ def test_the_execution_database_grows_while_the_task_is_processed(
     states = set()
     path = folder_of(sim, task) / f"execution-{task['id']}.sqlite"
     while sim.call("GET", f"/batch/v2/process/{task['id']}").body["status"] == "PROCESSING":
-        # The S3 server takes the old file away before it puts the new one in its place.
+        # The S3 server deletes the old file before it writes the new one.
         with contextlib.suppress(FileNotFoundError):
             states.add(tuple(row[2] for row in execution(path.parent, task)).count("DONE"))
     assert len(states) >= 3
@@ -199,7 +200,7 @@ def test_skip_existing_processes_only_what_is_missing(sim: Simulator, request_fo
     everything = execution(root, first)
     gone = min(root.glob("*.tif"))
     gone.unlink()
-    # The S3 server looks at the folder again after a second.
+    # The S3 server reads the folder again after a second.
     time.sleep(1.2)
     second = run(request)
     assert [row[1] for row in execution(root, second)] == [gone.stem]

@@ -61,7 +61,7 @@ def test_the_command_prints_one_line_and_a_signal_ends_everything(tmp_path: Path
     assert not Path(ready["home"]).exists()
 
 
-def test_a_killed_simulator_goes_on_where_it_was(tmp_path: Path) -> None:
+def test_a_killed_simulator_continues_where_it_was(tmp_path: Path) -> None:
     script = {"timing": {"feature_seconds": 300, "parallel": 1}, "features": [{"indexes": [3], "outcome": "fatal"}]}
     with Simulator.start(home=tmp_path, speed=600, script=script) as first:
         task_id = first.call("POST", "/batch/v2/process", sample_request(first.ready, "out")).body["id"]
@@ -71,7 +71,7 @@ def test_a_killed_simulator_goes_on_where_it_was(tmp_path: Path) -> None:
             time.sleep(0.02)
         token, ready = first.fetch_token(), first.ready
         first.kill()
-        # rclone has to go as well, or the port would be taken.
+        # rclone must end as well, or the port would be taken.
         wait_until_gone(ready.s3_endpoint)
     ports = [url.rpartition(":")[2] for url in (ready.base_url, ready.s3_endpoint)]
     with Simulator.start(home=tmp_path, speed=600, options=("--port", ports[0], "--s3-port", ports[1])) as second:
@@ -82,7 +82,7 @@ def test_a_killed_simulator_goes_on_where_it_was(tmp_path: Path) -> None:
             task = second.call("GET", f"/batch/v2/process/{task_id}").body
             assert task["status"] in {"PROCESSING", "DONE"}, task
             time.sleep(0.02)
-        # The script was remembered, too.
+        # The script is kept as well.
         assert [feature["status"] for feature in second.task(task_id)["features"]] == ["DONE"] * 3 + ["FATAL"]
         assert second.call("GET", f"/batch/v2/process/{waiting}").body["status"] == "CREATED"
         events = [entry["event"] for entry in second.task(task_id)["history"]]
@@ -90,7 +90,7 @@ def test_a_killed_simulator_goes_on_where_it_was(tmp_path: Path) -> None:
         assert len(list(second.bucket_folder.rglob("*.tif"))) == 3
 
 
-def test_statistics_go_on_as_well(tmp_path: Path) -> None:
+def test_statistics_continue_as_well(tmp_path: Path) -> None:
     script = {"timing": {"feature_seconds": 300, "parallel": 1}}
 
     def values(simulator: Simulator, task_id: str) -> list[Any]:

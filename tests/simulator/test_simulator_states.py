@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_sentinelhub.simulator.machine import Task, act, updatable
 from airflow_provider_sentinelhub.simulator.problems import Problem
 from airflow_provider_sentinelhub.simulator.process import Simulator
-from airflow_provider_sentinelhub.simulator.script import Timing
+from airflow_provider_sentinelhub.simulator.tasks.lifecycle import ANALYSE_START_STOP, Task
+from airflow_provider_sentinelhub.simulator.tasks.script import Timing
 
 Json = dict[str, Any]
 Request = Callable[..., Json]
@@ -35,14 +35,14 @@ ALLOWED = {
 @pytest.mark.parametrize("before", ["NONE", "ANALYSE", "START", "STOP"])
 @pytest.mark.parametrize("action", ["ANALYSE", "START", "STOP"])
 def test_every_action_in_every_status(status: str, before: str, action: str) -> None:
-    task = Task(id="t", request={}, created=0, since=0, status=status, user_action=before)
+    task = Task(id="t", api="a", request={}, created=0, since=0, status=status, user_action=before)
     if (status, before, action) in ALLOWED:
-        act(task, action, 10, Timing())
+        ANALYSE_START_STOP.act(task, action, 10, Timing())
         assert (task.user_action, task.user_action_updated) == (action, 10)
         assert task.status == ("ANALYSIS_DONE" if status == "STOPPED" else status)
         return
     with pytest.raises(Problem) as caught:
-        act(task, action, 10, Timing())
+        ANALYSE_START_STOP.act(task, action, 10, Timing())
     assert caught.value.status == 400
     assert caught.value.message == f"Illegal to change userAction from {before} to {action} with task status {status}"
     assert task.user_action == before
@@ -50,27 +50,27 @@ def test_every_action_in_every_status(status: str, before: str, action: str) -> 
 
 @pytest.mark.parametrize(("reason", "minutes"), [("USER_ACTION", 30), ("UNHEALTHY", 30), ("OUT_OF_PU", 60)])
 def test_a_stopped_task_is_locked_for_a_while(reason: str, minutes: int) -> None:
-    task = Task(id="t", request={}, created=0, since=0, status="STOPPED", user_action="STOP")
+    task = Task(id="t", api="a", request={}, created=0, since=0, status="STOPPED", user_action="STOP")
     task.stopped_reason, task.stopped_at = reason, 1000.0
     with pytest.raises(Problem, match=f"after {minutes} minutes"):
-        act(task, "START", 1000 + minutes * 60 - 1, Timing())
-    act(task, "START", 1000 + minutes * 60, Timing())
+        ANALYSE_START_STOP.act(task, "START", 1000 + minutes * 60 - 1, Timing())
+    ANALYSE_START_STOP.act(task, "START", 1000 + minutes * 60, Timing())
     assert task.status == "ANALYSIS_DONE"
     assert task.stopped_reason is None
 
 
 def test_only_resting_tasks_can_be_updated() -> None:
     def task(status: str, action: str) -> Task:
-        return Task(id="t", request={}, created=0, since=0, status=status, user_action=action)
+        return Task(id="t", api="a", request={}, created=0, since=0, status=status, user_action=action)
 
-    assert updatable(task("CREATED", "NONE"))
-    assert updatable(task("ANALYSIS_DONE", "ANALYSE"))
-    assert updatable(task("STOPPED", "STOP"))
-    assert updatable(task("DONE", "START"))
-    assert not updatable(task("CREATED", "START"))
-    assert not updatable(task("ANALYSING", "ANALYSE"))
-    assert not updatable(task("ANALYSIS_DONE", "START"))
-    assert not updatable(task("PROCESSING", "START"))
+    assert ANALYSE_START_STOP.updatable(task("CREATED", "NONE"))
+    assert ANALYSE_START_STOP.updatable(task("ANALYSIS_DONE", "ANALYSE"))
+    assert ANALYSE_START_STOP.updatable(task("STOPPED", "STOP"))
+    assert ANALYSE_START_STOP.updatable(task("DONE", "START"))
+    assert not ANALYSE_START_STOP.updatable(task("CREATED", "START"))
+    assert not ANALYSE_START_STOP.updatable(task("ANALYSING", "ANALYSE"))
+    assert not ANALYSE_START_STOP.updatable(task("ANALYSIS_DONE", "START"))
+    assert not ANALYSE_START_STOP.updatable(task("PROCESSING", "START"))
 
 
 def create(sim: Simulator, request: Json) -> str:

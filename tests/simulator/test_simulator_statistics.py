@@ -14,12 +14,11 @@ from pyproj import Transformer
 from shapely.geometry import Point, Polygon, box
 
 from airflow_provider_sentinelhub.simulator.evalscript import parse
-from airflow_provider_sentinelhub.simulator.features import Feature
-from airflow_provider_sentinelhub.simulator.histogram import edges, histogram, rounded
-from airflow_provider_sentinelhub.simulator.parcels import parcel
+from airflow_provider_sentinelhub.simulator.features.features import Feature
 from airflow_provider_sentinelhub.simulator.problems import AnalysisFailed
-from airflow_provider_sentinelhub.simulator.statistics import Plan, answer
-from airflow_provider_sentinelhub.simulator.values import MAX_SAMPLED, pixels
+from airflow_provider_sentinelhub.simulator.statistics.answers import Plan, answer, edges, histogram, rounded
+from airflow_provider_sentinelhub.simulator.statistics.parcels import parcel
+from airflow_provider_sentinelhub.simulator.statistics.values import MAX_SAMPLED, pixels
 
 Json = dict[str, Any]
 SCRIPT = """//VERSION=3
@@ -55,7 +54,7 @@ def chance(text: str) -> float:
 
 
 def expected(outline: Polygon, day: dt.date, output: str, band: str) -> list[float]:
-    """All valid pixel values of an interval, from the words in the documentation."""
+    """All valid pixel values of an interval, as documented."""
     west, south, east, north = outline.bounds
     width, height = round((east - west) / 10), round((north - south) / 10)
     degrees = Transformer.from_crs(32632, 4326, always_xy=True).transform
@@ -103,7 +102,7 @@ def test_statistics_are_those_of_the_documented_formula() -> None:
             assert stats["mean"] == pytest.approx(mean, rel=1e-6)
             deviation = math.sqrt(sum((value - mean) ** 2 for value in values) / len(values))
             assert stats["stDev"] == pytest.approx(deviation, rel=1e-4)
-    # The season has weeks without data and weeks with some clouds, or this test would say little.
+    # The season has weeks without data and weeks with some clouds, otherwise this test would prove little.
     assert empty > 0
     assert clouded > 0
 
@@ -158,7 +157,7 @@ def test_an_interval_without_data_has_nan_and_empty_bins_everywhere() -> None:
         assert stats["sampleCount"] == stats["noDataCount"]
         assert stats["percentiles"] == {"50.0": "NaN"}
         assert [each["count"] for each in bands["ndvi"]["histogram"]["bins"]] == [0, 0]
-        # Without values nobody knows where the bins are.
+        # Without values the bins are undefined.
         assert bands["evi"]["histogram"]["bins"] == []
 
 
@@ -219,7 +218,7 @@ def test_large_rasters_are_sampled_and_counted_in_full() -> None:
     total = sum(each["count"] for each in counted["bins"]) + counted["overflowCount"] + counted["underflowCount"]
     assert total == stats["sampleCount"] - stats["noDataCount"]
     feature = parcel(large, 32632, aggregation(), 1)
-    assert pixels(feature).looked_at <= MAX_SAMPLED
+    assert pixels(feature).sampled <= MAX_SAMPLED
 
 
 def test_a_raster_has_the_size_it_has_in_published_examples() -> None:

@@ -1,0 +1,120 @@
+"""
+Statistical: statistics of one place, in the answer.
+
+Source: https://documentation.dataspace.copernicus.eu/APIs/SentinelHub/Statistical.html
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import shapely
+from fastapi import APIRouter
+
+from airflow_provider_sentinelhub.simulator.features.features import outline_in_crs
+from airflow_provider_sentinelhub.simulator.http.routes import add_answer
+from airflow_provider_sentinelhub.simulator.problems import AnalysisFailed, Problem, no_processing_units, violations
+from airflow_provider_sentinelhub.simulator.statistics.answers import EMPTY, Plan, answer
+from airflow_provider_sentinelhub.simulator.statistics.parcels import MAX_PIXELS, parcel
+from airflow_provider_sentinelhub.simulator.tasks.cost import statistics_pu
+from airflow_provider_sentinelhub.simulator.tasks.script import Subject
+from airflow_provider_sentinelhub.simulator.validation.aggregation import (
+    check_aggregation,
+    check_calculations,
+    fill_aggregation,
+)
+from airflow_provider_sentinelhub.simulator.validation.findings import Findings, check_body, check_data
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from airflow_provider_sentinelhub.simulator.features.features import Feature
+    from airflow_provider_sentinelhub.simulator.tasks.service import Service
+
+MINIMUM_PU = 0.01
+
+
+class Statistical:
+    """The Statistical API, which has no tasks."""
+
+    def routers(self, service: Service) -> Iterator[APIRouter]:
+        """
+        Build the routes: the legacy layout and the new one.
+
+        :param service: Has the script and the account.
+        """
+        router = APIRouter()
+        for path in ("/api/v1/statistics", "/statistics/v1"):
+            add_answer(router, path, evalscript_in="aggregation", answer=partial(_answer, service))
+        yield router
+
+
+def _answer(service: Service, payload: Any) -> tuple[dict[str, Any], float]:
+    check_body(payload, _check_parts)
+    request: dict[str, Any] = copy.deepcopy(payload)
+    fill_aggregation(request["aggregation"])
+    feature = _feature(request)
+    try:
+        plan = Plan.of(request, request["aggregation"]["evalscript"])
+    except AnalysisFailed as error:
+        raise Problem(400, "RENDERER_EXCEPTION", str(error)) from error
+    outcomes = _outcomes(service, feature, plan, request["aggregation"]["evalscript"])
+    if outcomes is None:
+        return {"data": [], "status": "FAILED"}, 0.0
+    price = statistics_pu(feature, plan.setup, plan.answered(outcomes), request["input"]["data"])
+    spent = max(MINIMUM_PU, price)
+    with service.lock:
+        if service.balance < spent:
+            raise no_processing_units()
+        service.balance -= spent
+    return answer(plan, feature, outcomes), spent
+
+
+def _outcomes(service: Service, feature: Feature, plan: Plan, evalscript: str) -> list[str | None] | None:
+    starts = [each.start.isoformat() for each in plan.intervals]
+    asked, *earlier = service.store.ask(feature.name, ["", *starts])
+    subject = Subject(name=feature.name, text=evalscript, earlier=asked, place=feature.centre)
+    script = service.script
+    rule = script.feature_rule(subject)
+    if rule is not None and rule.outcome in {"fatal", "failed"}:
+        return None
+    outcomes = script.interval_outcomes(subject, plan.intervals, earlier)
+    return [each or EMPTY for each in outcomes] if rule is not None and rule.outcome == EMPTY else outcomes
+
+
+def _check_parts(request: dict[str, Any], findings: Findings) -> None:
+    source = findings.part(request, "input", "")
+    if source:
+        check_data(source, "input", findings)
+        try:
+            outline, _ = outline_in_crs(findings.part(source, "bounds", "input"))
+            if not outline.area:
+                findings.add("input->bounds", "the geometry must have an area")
+        except (ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
+            findings.add("input->bounds", f"Invalid bounds: {error}")
+    aggregation = findings.part(request, "aggregation", "")
+    check_aggregation(aggregation, findings)
+    if not isinstance(aggregation.get("evalscript"), str) or not aggregation["evalscript"].strip():
+        findings.add("aggregation->evalscript", "evalscript must be provided")
+    check_calculations(request.get("calculations", {}), findings)
+
+
+def _feature(request: dict[str, Any]) -> Feature:
+    outline, crs = outline_in_crs(request["input"]["bounds"])
+    # The place has no name of its own: derive one, the same for every request about it.
+    name = hashlib.sha256(shapely.to_wkb(outline) + str(crs).encode()).hexdigest()[:12]
+    feature = parcel(outline, crs, request["aggregation"], None, name)
+    found = [
+        {
+            "parameter": f"aggregation->{given}",
+            "violation": f"`{side} = {size}`, calculated from {given}, is larger than allowed {MAX_PIXELS}.",
+        }
+        for side, given, size in (("width", "resx", feature.width), ("height", "resy", feature.height))
+        if size > MAX_PIXELS
+    ]
+    if found:
+        raise violations(found)
+    return feature

@@ -1,0 +1,188 @@
+"""The user's bucket: templates of its keys, and a client with the credentials of the request."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import obstore
+from obstore.exceptions import BaseError
+from obstore.store import S3Store
+
+from airflow_provider_sentinelhub.simulator.problems import Problem, violations
+
+PLACEHOLDERS = ("requestId", "tileName", "outputId", "format")
+DEFAULT_TEMPLATE = "/<requestId>/<tileName>/<outputId>.<format>"
+RETRY_TIMEOUT = timedelta(seconds=10)
+EXTENSIONS = {"image/tiff": "tif", "application/json": "json"}
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """
+    Where the files of a task go.
+
+    :param bucket: Name of the bucket.
+    :param key: Key with placeholders.
+    :param root: Folder of the request, manifest and execution files, without a slash at its end; may be empty.
+    """
+
+    bucket: str
+    key: str
+    root: str
+
+    @classmethod
+    def of(cls, url: str, task_id: str) -> Template:
+        """
+        Read a delivery URL.
+
+        :param url: ``s3://bucket/path``, with or without placeholders.
+        :param task_id: Takes the place of ``<requestId>``.
+        """
+        bucket, _, path = url.rstrip("/").removeprefix("s3://").partition("/")
+        full = path if "<" in path else path + DEFAULT_TEMPLATE
+        full = full.replace("<requestId>", task_id).lstrip("/")
+        return cls(bucket, full, re.sub(r"(^|/)[^/]*<.*$", "", full))
+
+    def output(self, feature: str, output: str, media_type: str) -> str:
+        """
+        Return the key of one output of one feature.
+
+        :param feature: Name of the feature.
+        :param output: Identifier of the output.
+        :param media_type: As in the request.
+        """
+        key = self.key.replace("<tileName>", feature).replace("<outputId>", output)
+        return key.replace("<format>", EXTENSIONS[media_type])
+
+    def beside(self, name: str) -> str:
+        """
+        Return the key of a file in the root folder.
+
+        :param name: Name of the file.
+        """
+        return f"{self.root}/{name}" if self.root else name
+
+    def url(self, key: str) -> str:
+        """
+        Return the URL of a key.
+
+        :param key: Key in the bucket.
+        """
+        return f"s3://{self.bucket}/{key}"
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """
+    The credentials of the only bucket owner.
+
+    :param access_key_id: Of the S3 server.
+    :param secret_access_key: Of the S3 server.
+    :param role_arn: Role that may be given in place of the keys.
+    :param endpoint: URL of the S3 server.
+    :param region: Region of the deployment.
+    """
+
+    access_key_id: str
+    secret_access_key: str
+    role_arn: str
+    endpoint: str
+    region: str
+
+
+class BucketFailed(Exception):
+    """The bucket refused or did not answer; the text is the reason."""
+
+
+class Bucket:
+    """
+    A bucket as the service sees it.
+
+    :param store: Client with the credentials of the request.
+    """
+
+    def __init__(self, store: S3Store) -> None:
+        self._store = store
+
+    @classmethod
+    def open(cls, access: dict[str, Any], keys: Keys) -> Bucket:
+        """
+        Connect with the credentials of a request. Wrong ones fail at the first use.
+
+        :param access: ``s3`` of a request: ``url`` and credentials.
+        :param keys: The simulator's own keys and S3 server.
+        :raises BucketFailed: The role is not the configured one.
+        """
+        if "iamRoleARN" in access:
+            if access["iamRoleARN"] != keys.role_arn:
+                raise BucketFailed(f"role {access['iamRoleARN']} cannot be assumed")
+            access_key, secret = keys.access_key_id, keys.secret_access_key
+        else:
+            access_key, secret = access["accessKey"], access["secretAccessKey"]
+        return cls(
+            S3Store(
+                Template.of(access["url"], "").bucket,
+                endpoint=keys.endpoint,
+                access_key_id=access_key,
+                secret_access_key=secret,
+                region=access.get("region", keys.region),
+                client_options={"allow_http": True},
+                retry_config={"max_retries": 2, "retry_timeout": RETRY_TIMEOUT},
+            )
+        )
+
+    def put(self, key: str, content: bytes) -> None:
+        """
+        Upload a file.
+
+        :param key: Where to.
+        :param content: The bytes.
+        :raises BucketFailed: It could not be written.
+        """
+        try:
+            obstore.put(self._store, key, content)
+        except (BaseError, OSError) as error:
+            raise BucketFailed(_reason(error)) from error
+
+    def get(self, key: str) -> bytes:
+        """
+        Download a file.
+
+        :param key: Where from.
+        :raises BucketFailed: It could not be read.
+        """
+        try:
+            return bytes(obstore.get(self._store, key).bytes())
+        except (BaseError, OSError) as error:
+            raise BucketFailed(_reason(error)) from error
+
+    def keys(self, prefix: str) -> set[str]:
+        """
+        Return all keys of a folder.
+
+        :param prefix: The folder, without a slash at its end; everything when empty.
+        :raises BucketFailed: It could not be listed.
+        """
+        try:
+            return {item["path"] for chunk in obstore.list(self._store, prefix or None) for item in chunk}
+        except (BaseError, OSError) as error:
+            raise BucketFailed(_reason(error)) from error
+
+
+def _reason(error: Exception) -> str:
+    known = re.search(r"<Code>(\w+)</Code>", str(error))
+    return known.group(1) if known else type(error).__name__
+
+
+def cannot_access(parameter: str, reason: str) -> Problem:
+    """
+    Return the 400 for a bucket that the service cannot use.
+
+    :param parameter: Path in the request.
+    :param reason: The reason of the failure.
+    """
+    text = f"Unable to access the S3 bucket: {reason}."
+    return violations([{"parameter": parameter, "violation": text}])

@@ -1,0 +1,245 @@
+"""
+Statistics of one feature, whichever API they are for.
+
+Sources: https://documentation.dataspace.copernicus.eu/APIs/SentinelHub/Statistical.html and its examples
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from airflow_provider_sentinelhub.simulator import evalscript
+from airflow_provider_sentinelhub.simulator.problems import AnalysisFailed
+from airflow_provider_sentinelhub.simulator.statistics import values
+from airflow_provider_sentinelhub.simulator.statistics.intervals import Interval, Step, moment, split
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from airflow_provider_sentinelhub.simulator.evalscript import Output, Setup
+    from airflow_provider_sentinelhub.simulator.features.features import Feature
+
+MASK = "dataMask"
+DEFAULT = "default"
+NAN = "NaN"
+# A quotient this close above a whole number is that number: 0.3 / 0.1 is not three in floating point.
+TOLERANCE = 1e-9
+# What the script may say about an interval, besides an error.
+EMPTY = "no_data"
+ABSENT = "absent"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """
+    What to compute for every feature.
+
+    :param setup: Of the evalscript.
+    :param intervals: The intervals.
+    :param calculations: ``calculations`` of the request.
+    """
+
+    setup: Setup
+    intervals: list[Interval]
+    calculations: dict[str, Any]
+
+    @classmethod
+    def of(cls, request: dict[str, Any], script: str) -> Plan:
+        """
+        Read a checked request.
+
+        :param request: Has ``aggregation`` and maybe ``calculations``.
+        :param script: The evalscript.
+        :raises AnalysisFailed: The evalscript is wrong, or lacks an output of the request.
+        """
+        setup = evalscript.parse(script)
+        calculations = request.get("calculations", {})
+        _check_outputs(setup, calculations)
+        aggregation = request["aggregation"]
+        period, every = aggregation["timeRange"], aggregation["aggregationInterval"]
+        intervals = split(
+            moment(period["from"]), moment(period["to"]), Step.parse(every["of"]), every["lastIntervalBehavior"]
+        )
+        return cls(setup, intervals, calculations)
+
+    @property
+    def outputs(self) -> list[Output]:
+        """The outputs with statistics: all but the mask."""
+        return [output for output in self.setup.outputs.values() if output.id != MASK]
+
+    def answered(self, outcomes: Sequence[str | None]) -> list[Interval]:
+        """
+        Return the intervals that did not fail.
+
+        :param outcomes: What the script says about each.
+        """
+        return [each for each, outcome in zip(self.intervals, outcomes, strict=True) if outcome in {None, EMPTY}]
+
+
+def _check_outputs(setup: Setup, calculations: dict[str, Any]) -> None:
+    if MASK not in setup.outputs:
+        raise AnalysisFailed("Evalscript error: output dataMask is missing from function setup().")
+    if len(setup.outputs) == 1:
+        raise AnalysisFailed("Evalscript error: setup() must return an output besides dataMask.")
+    for name, wanted in calculations.items():
+        if name == DEFAULT:
+            continue
+        if name not in setup.outputs or name == MASK:
+            raise AnalysisFailed(f"Output {name} requested in calculations but missing from function setup().")
+        bands = {DEFAULT, *setup.outputs[name].names}
+        for part in ("histograms", "statistics"):
+            for band in wanted.get(part, {}):
+                if band not in bands:
+                    raise AnalysisFailed(f"Band {band} requested in calculations but missing from output {name}.")
+
+
+def answer(plan: Plan, feature: Feature, outcomes: Sequence[str | None]) -> dict[str, Any]:
+    """
+    Compute the statistics of a feature.
+
+    :param plan: What to compute.
+    :param feature: The feature.
+    :param outcomes: What the script says about each interval.
+    :returns: ``data`` and ``status``: PARTIAL when some intervals failed, FAILED when all did.
+    """
+    place = values.pixels(feature)
+    bands = [[values.Band.of(place, output, name) for name in output.names] for output in plan.outputs]
+    data: list[dict[str, Any]] = []
+    for interval, outcome in zip(plan.intervals, outcomes, strict=True):
+        if outcome == ABSENT:
+            continue
+        entry: dict[str, Any] = {"interval": interval.describe()}
+        if outcome not in {None, EMPTY}:
+            data.append({**entry, "error": {"type": outcome}})
+            continue
+        day = interval.start.date()
+        chosen = values.clear(place, day) if outcome is None else np.zeros(len(place.lon), bool)
+        entry["outputs"] = {
+            output.id: {
+                "bands": {band.name: _band(plan, output, band.name, place, band.values(day, chosen)) for band in listed}
+            }
+            for output, listed in zip(plan.outputs, bands, strict=True)
+        }
+        data.append(entry)
+    failed = sum("error" in entry for entry in data)
+    return {"data": data, "status": "OK" if not failed else "FAILED" if failed == len(data) else "PARTIAL"}
+
+
+def _band(plan: Plan, output: Output, name: str, place: values.Pixels, found: NDArray[Any]) -> dict[str, Any]:
+    wanted = plan.calculations.get(output.id, plan.calculations.get(DEFAULT, {}))
+    statistics = _either(wanted.get("statistics", {}), name)
+    scale = place.total / place.sampled
+    result: dict[str, Any] = {"stats": _stats(found, place, statistics.get("percentiles", {}).get("k", []))}
+    if bins := _either(wanted.get("histograms", {}), name):
+        result["histogram"] = histogram(bins, found, scale)
+    return result
+
+
+def _either(by_band: dict[str, Any], name: str) -> dict[str, Any]:
+    found: dict[str, Any] = by_band.get(name, by_band.get(DEFAULT, {}))
+    return found
+
+
+def _stats(found: NDArray[Any], place: values.Pixels, percentiles: Sequence[float]) -> dict[str, Any]:
+    [valid] = rounded([len(found)], place.total / place.sampled)
+    stats: dict[str, Any] = dict.fromkeys(("min", "max", "mean", "stDev"), NAN)
+    if len(found):
+        exact = found.astype(np.float64)
+        stats = {
+            "min": float(found.min()),
+            "max": float(found.max()),
+            "mean": float(exact.mean()),
+            "stDev": float(exact.std()),
+        }
+    stats |= {"sampleCount": place.total, "noDataCount": place.total - valid}
+    if percentiles:
+        ordered = np.sort(found)
+        stats["percentiles"] = {str(float(k)): _percentile(ordered, k) for k in percentiles}
+    return stats
+
+
+def _percentile(ordered: NDArray[Any], k: float) -> float | str:
+    if not len(ordered):
+        return NAN
+    # The nearest rank: the lowest value that at least k per cent of the values do not exceed.
+    rank = max(1, int(np.ceil(k / 100 * len(ordered))))
+    return float(ordered[rank - 1])
+
+
+def edges(wanted: dict[str, Any], values: NDArray[Any]) -> list[float]:
+    """
+    Return the edges of the bins.
+
+    :param wanted: ``bins``, or ``nBins`` or ``binWidth`` with or without ``lowEdge`` and ``highEdge``; those are the
+        lowest and highest value when absent.
+    :param values: The values; may be empty.
+    :returns: One more than there are bins; empty when they depend on the values and there are none.
+    """
+    if "bins" in wanted:
+        return list(wanted["bins"])
+    if not ({"lowEdge", "highEdge"} <= set(wanted) or len(values)):
+        return []
+    low = wanted["lowEdge"] if "lowEdge" in wanted else float(values.min())
+    high = wanted["highEdge"] if "highEdge" in wanted else max(low, float(values.max()))
+    low = min(low, high)
+    if "nBins" in wanted:
+        number = int(wanted["nBins"])
+        width = (high - low) / number
+    else:
+        width = wanted["binWidth"]
+        number = max(1, math.ceil((high - low) / width - TOLERANCE))
+    found = [low + each * width for each in range(number + 1)]
+    # Values above a requested edge are in no bin; without one, the highest value is in the last bin.
+    found[-1] = high if "nBins" in wanted or "highEdge" in wanted else max(found[-1], high)
+    return found
+
+
+def histogram(wanted: dict[str, Any], values: NDArray[Any], scale: float) -> dict[str, Any]:
+    """
+    Count values in bins. A bin includes its lower edge and not its upper one; the last bin includes both.
+
+    :param wanted: See :func:`edges`.
+    :param values: The values; may be empty.
+    :param scale: How many pixels each stands for.
+    """
+    limits = edges(wanted, values)
+    if len(limits) < 2:  # noqa: PLR2004 - one bin
+        return {"bins": [], "overflowCount": 0, "underflowCount": 0}
+    wide = np.asarray(limits, np.float64)
+    exact = values.astype(np.float64)
+    # Where all values are equal the bins have no width: all but the last are empty.
+    counts = np.histogram(exact, wide)[0] if wide[-1] > wide[0] else _at_a_point(exact, wide)
+    below = int((exact < wide[0]).sum())
+    scaled = rounded([below, *counts.tolist(), len(exact) - below - int(counts.sum())], scale)
+    bins = [
+        {"lowEdge": low, "highEdge": high, "count": count}
+        for low, high, count in zip(limits[:-1], limits[1:], scaled[1:-1], strict=True)
+    ]
+    return {"bins": bins, "overflowCount": scaled[-1], "underflowCount": scaled[0]}
+
+
+def _at_a_point(values: NDArray[Any], limits: NDArray[Any]) -> NDArray[Any]:
+    counts = np.zeros(len(limits) - 1, int)
+    counts[-1] = (values == limits[0]).sum()
+    return counts
+
+
+def rounded(counts: list[int], scale: float) -> list[int]:
+    """
+    Scale counts to whole numbers whose sum is the rounded sum.
+
+    :param counts: The counts.
+    :param scale: The factor.
+    """
+    sums = [0]
+    for each in counts:
+        sums.append(sums[-1] + each)
+    ends = [round(each * scale) for each in sums]
+    return [after - before for before, after in itertools.pairwise(ends)]

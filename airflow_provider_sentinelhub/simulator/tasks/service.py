@@ -1,0 +1,82 @@
+"""The state that all parts of the simulator share: APIs, account, clock, script, and the lock on it."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+from airflow_provider_sentinelhub.simulator.tasks.script import Script
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from airflow_provider_sentinelhub.simulator.bucket.delivery import Keys
+    from airflow_provider_sentinelhub.simulator.tasks.api import TaskApi
+    from airflow_provider_sentinelhub.simulator.tasks.clock import Clock
+    from airflow_provider_sentinelhub.simulator.tasks.lifecycle import Task
+    from airflow_provider_sentinelhub.simulator.tasks.store import Store
+
+INITIAL_PU = 1_000_000.0
+
+
+class Service:
+    """
+    The service's state.
+
+    Whoever reads or changes a task holds ``lock``. The engine does what happens without calls.
+
+    :param store: State on disk.
+    :param clock: Simulated time.
+    :param keys: Bucket keys and the S3 server's URL.
+    :param apis: The APIs of tasks.
+    :param script: Replaces the stored script; ``None`` keeps it.
+    """
+
+    def __init__(
+        self, store: Store, clock: Clock, keys: Keys, apis: Iterable[TaskApi], script: Script | None = None
+    ) -> None:
+        self.store = store
+        self.clock = clock
+        self.keys = keys
+        self.lock = threading.RLock()
+        self._apis = {api.name: api for api in apis}
+        stored = store.setting("script")
+        self._script = script or (Script.model_validate(stored) if stored else Script())
+        self.save_script()
+
+    def api_of(self, task: Task) -> TaskApi:
+        """
+        Return the API of a task.
+
+        :param task: The task.
+        """
+        return self._apis[task.api]
+
+    @property
+    def script(self) -> Script:
+        """The current script."""
+        return self._script
+
+    def set_script(self, script: Script) -> None:
+        """
+        Replace the script.
+
+        :param script: The new one.
+        """
+        with self.lock:
+            self._script = script
+            self.save_script()
+
+    def save_script(self) -> None:
+        """Store the script with what is left of its counts."""
+        self.store.remember("script", self._script.model_dump(mode="json"))
+
+    @property
+    def balance(self) -> float:
+        """Processing units left in the account."""
+        balance = self.store.setting("pu_balance")
+        return INITIAL_PU if balance is None else float(balance)
+
+    @balance.setter
+    def balance(self, value: float) -> None:
+        self.store.remember("pu_balance", value)
