@@ -50,8 +50,8 @@ class Progress:
     It is a convenience, so nothing that goes wrong here is more than a line in the log.
 
     :param api: The task's API.
-    :param aws_conn_id: The AWS connection of the bucket; ``None`` to leave the features out.
-    :param gcp_conn_id: The Google Cloud connection of the bucket; it wins.
+    :param aws_conn_id: The AWS connection, for results on S3; ``None`` to leave their features out.
+    :param gcp_conn_id: The Google Cloud connection, for results on Google Cloud Storage; likewise.
     :param interval: Seconds between two countings; 0 for none at all.
     :param task_instance: Whose XCom shows the counts.
     """
@@ -89,11 +89,10 @@ class Progress:
             log.warning("Could not tell the progress of task %s: %s", task.id, type(e).__name__)
 
     async def _features(self, task: BatchTask) -> dict[str, int] | None:
-        conn_id = self._gcp_conn_id or self._aws_conn_id
-        if conn_id is None or task.status not in {"PROCESSING", "DONE", "STOPPED"}:
+        if task.status not in {"PROCESSING", "DONE", "STOPPED"}:
             return None
         if not self._is_open:
-            self._counter = await self._open(task, conn_id)
+            self._counter = await self._open(task)
             self._is_open = True
         if self._counter is None:
             return None
@@ -103,18 +102,19 @@ class Progress:
             return None
         return {"total": report.total, **{outcome.lower(): count for outcome, count in report.counts().items()}}
 
-    async def _open(self, task: BatchTask, conn_id: str) -> Counter | None:
+    async def _open(self, task: BatchTask) -> Counter | None:
         from airflow_provider_sentinelhub.artifacts.results.registry import results_of
         from airflow_provider_sentinelhub.artifacts.storage.storage import Storage
-        from airflow_provider_sentinelhub.hooks.connections import (
-            ConnectionFacts,
-            aws_storage_options,
-            gcs_storage_options,
-        )
+        from airflow_provider_sentinelhub.hooks.buckets import storage_options
+        from airflow_provider_sentinelhub.hooks.connections import ConnectionFacts
 
+        scheme = self._api.delivery_url(task.request).partition("://")[0]
+        conn_id = self._gcp_conn_id if scheme == "gs" else self._aws_conn_id
+        if conn_id is None:
+            return None
+        # Here, for what reads it later does so in a thread, where Airflow must not be asked.
         facts = await ConnectionFacts.aread(conn_id)
-        options_of = gcs_storage_options if self._gcp_conn_id else aws_storage_options
-        options = await _in_pool(partial(options_of, facts))
+        options = await _in_pool(partial(storage_options, scheme, facts))
         return results_of(self._api, Storage(options)).counter(task)
 
     async def _show(self, told: dict[str, Any]) -> None:

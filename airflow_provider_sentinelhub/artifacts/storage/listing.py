@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     import requests
 
     from airflow_provider_sentinelhub.artifacts.storage.location import Location
-    from airflow_provider_sentinelhub.artifacts.storage.storage import StorageOptions
+    from airflow_provider_sentinelhub.artifacts.storage.options import StorageOptions
 
 _Entry = dict[str, str]
 
@@ -181,7 +181,7 @@ class _Pages:
         )
         body: bytes = response.raw.read(_MAX_PAGE_BYTES + 1)
         if response.status_code != _SUCCESS:
-            raise StorageAnswer(f"status code: {response.status_code}: {body[:10_000].decode('utf-8', 'replace')}")
+            raise StorageAnswer(body[:10_000].decode("utf-8", "replace"), response.status_code)
         if len(body) > _MAX_PAGE_BYTES:
             raise StorageAnswer(f"a page of more than {_MAX_PAGE_BYTES:,} bytes")
         return body
@@ -228,14 +228,17 @@ def _signed(url: str, region: str, options: StorageOptions) -> dict[str, str]:
     from botocore.credentials import Credentials
     from botocore.session import Session
 
-    keys = options.keys()
+    try:
+        keys = options.current_keys()
+    except Exception as e:  # noqa: BLE001 - a provider may raise anything; the client library says the same of it
+        raise StorageAnswer(f"credential provider: {type(e).__name__}: {e}") from None
     credentials = (
         Credentials(keys.access_key_id, keys.secret_access_key, keys.session_token)
         if keys is not None
         else Session().get_credentials()
     )
     if credentials is None:
-        raise StorageAnswer("No credentials: a token request would be next")
+        raise StorageAnswer("no credentials")
     request = AWSRequest("GET", url)
     S3SigV4Auth(credentials, "s3", region).add_auth(request)
     # Not signed: proxies change it.

@@ -9,30 +9,23 @@ says nothing within about twice that.
 from __future__ import annotations
 
 import random
-import re
 import shutil
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow_provider_sentinelhub.artifacts.storage.errors import (
     StorageAnswer,
-    is_busy,
-    is_missing_bucket,
-    is_status,
     storage_unavailable,
 )
 from airflow_provider_sentinelhub.artifacts.storage.listing import list_s3
-from airflow_provider_sentinelhub.artifacts.storage.location import Location, without_secrets
-from airflow_provider_sentinelhub.artifacts.storage.object_stores import open_store, parse_service_account
-from airflow_provider_sentinelhub.client.errors import (
-    ArtifactCorrupt,
-    ArtifactMissing,
-    InvalidParameter,
-    StorageUnavailable,
-)
+from airflow_provider_sentinelhub.artifacts.storage.location import Location
+from airflow_provider_sentinelhub.artifacts.storage.object_stores import open_store
+from airflow_provider_sentinelhub.artifacts.storage.options import StorageOptions
+from airflow_provider_sentinelhub.client.errors import ArtifactCorrupt, ArtifactMissing, StorageUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -53,74 +46,6 @@ _MAX_PAUSE_S = 8.0
 _CHUNK = 1024 * 1024
 # The least that S3 takes: three of them are in memory at a time.
 _PART = 5 * 1024 * 1024
-_ENDPOINT = re.compile(r"https?://[A-Za-z0-9\-._~\[\]:]+(?:/[\w\-.~/]*)?", re.ASCII)
-
-
-@dataclass(frozen=True, slots=True)
-class StorageKeys:
-    """
-    S3 credentials as they are at a moment.
-
-    :param access_key_id: Access key.
-    :param secret_access_key: Its secret.
-    :param session_token: Session token, where the credentials are temporary.
-    """
-
-    access_key_id: str
-    secret_access_key: str = field(repr=False)
-    session_token: str | None = field(default=None, repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class StorageOptions:
-    """
-    How to reach the buckets. What is not given is taken from the environment, as the cloud's own tools do.
-
-    :param access_key_id: S3 access key. Default: environment, then the machine's role.
-    :param secret_access_key: Its secret; both or neither.
-    :param session_token: Session token of temporary S3 credentials.
-    :param renewed_keys: Gives S3 credentials that are renewed from time to time, as those of an assumed role are, in
-        place of these three. Asked from several threads, every few minutes.
-    :param region: Region of the S3 buckets, e.g. ``eu-central-1``. Default: environment, then ``us-east-1``.
-    :param endpoint_url: Other S3 endpoint than AWS, e.g. ``https://eodata.dataspace.copernicus.eu``; addressed by path.
-    :param service_account_key: Google service account key, the JSON text itself. Default: environment.
-    :param connect_timeout: Seconds to wait for a connection. Default 5.
-    :param read_timeout: Seconds to wait for the next bytes of an answer. Default 30.
-    :raises InvalidParameter: The values contradict each other or cannot be used; secrets are never shown.
-    """
-
-    access_key_id: str | None = None
-    secret_access_key: str | None = field(default=None, repr=False)
-    session_token: str | None = field(default=None, repr=False)
-    renewed_keys: Callable[[], StorageKeys] | None = field(default=None, repr=False)
-    region: str | None = None
-    endpoint_url: str | None = None
-    service_account_key: str | None = field(default=None, repr=False)
-    connect_timeout: float = 5.0
-    read_timeout: float = 30.0
-
-    def __post_init__(self) -> None:
-        if bool(self.access_key_id) != bool(self.secret_access_key):
-            missing = "secret_access_key" if self.access_key_id else "access_key_id"
-            raise InvalidParameter(missing, None, "access key and secret come together", "Give both or neither.")
-        if self.session_token and not self.access_key_id:
-            fix = "Give the access key it belongs to."
-            raise InvalidParameter("access_key_id", None, "a session token belongs to an access key", fix)
-        # The client library aborts with a panic on an endpoint that is no URL.
-        if self.endpoint_url is not None and not _ENDPOINT.fullmatch(self.endpoint_url):
-            shown = without_secrets(self.endpoint_url)
-            rule = "must be an http(s) URL without credentials or query"
-            raise InvalidParameter("endpoint_url", shown, rule, "Write https://host or https://host:port.")
-        if self.service_account_key is not None:
-            parse_service_account(self.service_account_key)
-
-    def keys(self) -> StorageKeys | None:
-        """Return the S3 credentials as they are now; ``None`` where they are those of the environment."""
-        if self.renewed_keys is not None:
-            return self.renewed_keys()
-        if self.access_key_id is None or self.secret_access_key is None:
-            return None
-        return StorageKeys(self.access_key_id, self.secret_access_key, self.session_token)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,16 +73,20 @@ class Storage:
     One instance may be shared by threads. Every method raises :class:`InvalidParameter` for a URL it cannot use and
     :class:`StorageUnavailable` when credentials, bucket or network stand in the way.
 
-    :param options: How to reach the buckets. Default: everything from the environment.
+    :param options: How to reach the buckets: the same for all, or what returns it for a scheme (``s3``, ``gs`` or
+        ``file``), asked before each use. Default: everything from the environment.
     """
 
-    def __init__(self, options: StorageOptions | None = None) -> None:
+    def __init__(self, options: StorageOptions | Callable[[str], StorageOptions] | None = None) -> None:
         self._options = options or StorageOptions()
 
-    @property
-    def options(self) -> StorageOptions:
-        """How it reaches the buckets."""
-        return self._options
+    def options_for(self, scheme: str) -> StorageOptions:
+        """
+        Return how it reaches the buckets of a scheme.
+
+        :param scheme: ``s3``, ``gs`` or ``file``.
+        """
+        return self._options if isinstance(self._options, StorageOptions) else self._options(scheme)
 
     def head(self, url: str) -> ObjectMeta:
         """
@@ -258,7 +187,7 @@ class Storage:
                 # Few parts at a time: on a slow line many would each run into the read timeout.
                 self._ask(location, lambda store: store.put(location.key, source, chunk_size=_PART, max_concurrency=2))
             except FileNotFoundError as error:
-                raise storage_unavailable("write", location, error) from StorageAnswer(error)
+                raise storage_unavailable("write", location, error) from StorageAnswer.of(error)
 
     def list(self, prefix_url: str) -> Iterator[ObjectMeta]:
         """
@@ -276,9 +205,10 @@ class Storage:
                 yield _meta(location.with_key(item["path"]), item)
 
     def _listed(self, location: Location) -> Iterator[Any]:
+        options = self.options_for(location.scheme)
         if location.scheme == "s3":
-            return list_s3(location, self._options)
-        chunks = open_store(location.scheme, location.bucket, self._options).list(location.key or None, chunk_size=1000)
+            return list_s3(location, options)
+        chunks = open_store(location.scheme, location.bucket, options).list(location.key or None, chunk_size=1000)
         return (item for chunk in chunks for item in chunk)
 
     def delete(self, url: str) -> None:
@@ -292,8 +222,8 @@ class Storage:
             try:
                 self._ask(location, lambda store: store.delete(location.key))
             except FileNotFoundError as error:
-                if is_missing_bucket(error):
-                    raise storage_unavailable("delete", location, error) from StorageAnswer(error)
+                if StorageAnswer.of(error).is_missing_bucket:
+                    raise storage_unavailable("delete", location, error) from StorageAnswer.of(error)
 
     def _get(self, location: Location) -> GetResult:
         return self._ask(location, lambda store: store.get(location.key))
@@ -302,13 +232,14 @@ class Storage:
         """Ask a bucket again that is in trouble, or that is asked too often: less and less often, for a while."""
         from obstore.exceptions import BaseError
 
-        store = open_store(location.scheme, location.bucket, self._options)
-        give_up_at, pause = time.monotonic() + self._options.read_timeout, _PAUSE_S
+        options = self.options_for(location.scheme)
+        store = open_store(location.scheme, location.bucket, options)
+        give_up_at, pause = time.monotonic() + options.read_timeout, _PAUSE_S
         while True:
             try:
                 return ask(store)
             except BaseError as error:
-                if not is_busy(error) or time.monotonic() + pause > give_up_at:
+                if not StorageAnswer.of(error).is_busy or time.monotonic() + pause > give_up_at:
                     raise
             time.sleep(random.uniform(pause / 2, pause))
             pause = min(2 * pause, _MAX_PAUSE_S)
@@ -321,19 +252,21 @@ def _speaking(action: str, location: Location) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:
-        if is_missing_bucket(error):
-            raise storage_unavailable(action, location, error) from StorageAnswer(error)
+        if StorageAnswer.of(error).is_missing_bucket:
+            raise storage_unavailable(action, location, error) from StorageAnswer.of(error)
         raise ArtifactMissing(
             f"There is no {location}. Check the path; while a task runs the object may still come."
         ) from None
     except BaseError as error:
+        # The client library has no class of its own for this one.
         if location.scheme == "file" and "NotADirectory" in str(error) and action != "write":
             raise ArtifactMissing(f"There is no {location}: a folder in its path is a file.") from None
-        if action == "delete" and is_status(error, 404) and not is_missing_bucket(error):
+        answer = StorageAnswer.of(error)
+        if action == "delete" and answer.status == HTTPStatus.NOT_FOUND and not answer.is_missing_bucket:
             return
-        raise storage_unavailable(action, location, error) from StorageAnswer(error)
+        raise storage_unavailable(action, location, error) from StorageAnswer.of(error)
     except (StorageAnswer, ValueError, PermissionError) as error:
-        raise storage_unavailable(action, location, error) from StorageAnswer(error)
+        raise storage_unavailable(action, location, error) from StorageAnswer.of(error)
 
 
 def _check_size(meta: ObjectMeta, max_bytes: int) -> None:
