@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# Seconds before their end at which keys are refreshed: the most that is less than half of the time they are valid for.
+# Keys are refreshed this many seconds before they expire: the largest value below half of their lifetime.
 _AHEAD_S = (300, 120, 60, 30, 10, 5, 2, 1)
 _PARAMETERS = {"s3": "aws_conn_id", "gs": "gcp_conn_id"}
-# One for all who ask at the same moment, so that a role is assumed once and not by each of them.
+# Shared, so that all who need a role at the same moment assume it once.
 _AWS: Shared[StorageOptions] = Shared(32)
 
 
@@ -70,7 +70,7 @@ def storage_options(scheme: str, facts: ConnectionFacts) -> StorageOptions:
     known = fingerprint(facts.conn_id, facts.login, facts.password, json.dumps(facts.extra, sort_keys=True))
     options = _AWS.get(known, lambda: _aws_options(facts, known))
     if isinstance(options.keys, StorageKeys):
-        # The next to ask looks where they come from, for others may be there by then.
+        # They may be replaced at their source, e.g. in a credentials file, so the next caller looks there again.
         _AWS.forget(known)
     return options
 
@@ -82,7 +82,7 @@ def _aws_options(facts: ConnectionFacts, identity: str) -> StorageOptions:
     from botocore.exceptions import BotoCoreError, ClientError
 
     hook: AwsGenericHook[Any] = AwsGenericHook(facts.conn_id, client_type="s3")
-    # Otherwise it reads the connection by itself, and blocks, which a trigger must not.
+    # Otherwise the hook reads the connection itself, which blocks; a trigger has read it already.
     hook.conn_config = AwsConnectionWrapper.from_connection_metadata(
         facts.conn_id, facts.login or None, facts.password or None, facts.extra
     )
@@ -93,8 +93,10 @@ def _aws_options(facts: ConnectionFacts, identity: str) -> StorageOptions:
             raise InvalidConfiguration(
                 f"AWS connection {facts.conn_id!r} gives no credentials. Enter an access key and its secret, or a role."
             )
-        keys = RefreshedKeys(identity, found) if isinstance(found, RefreshableCredentials) else None
-        fixed = _frozen(found) if keys is None else keys()
+        keys = RefreshedKeys(identity, found) if isinstance(found, RefreshableCredentials) else _frozen(found)
+        if isinstance(keys, RefreshedKeys):
+            # Here, where the reason can be told, and not in a thread of the client library.
+            keys()
     except ClientError as e:
         if _is_passing(e):
             raise _no_answer(facts, e) from e
@@ -104,9 +106,8 @@ def _aws_options(facts: ConnectionFacts, identity: str) -> StorageOptions:
         ) from e
     except BotoCoreError as e:
         raise _no_answer(facts, e) from e
-    return StorageOptions(
-        keys or fixed, region=session.region_name, endpoint_url=hook.conn_config.get_service_endpoint_url("s3")
-    )
+    endpoint_url = hook.conn_config.get_service_endpoint_url("s3")
+    return StorageOptions(keys, region=session.region_name, endpoint_url=endpoint_url)
 
 
 def _is_passing(error: ClientError) -> bool:
@@ -140,10 +141,10 @@ class RefreshedKeys:
         """
         Return keys that have not expired.
 
-        Where AWS is in trouble, those at hand are used until their end.
+        If AWS cannot refresh them, the present keys are used until they expire.
         """
         with self._lock:
-            # Not left to botocore alone: it fetches new keys at each look where they last a quarter of an hour or less.
+            # botocore itself would refresh keys with a lifetime of 15 minutes or less before each request.
             if self._keys is None or self._credentials.refresh_needed(self._ahead_s):
                 self._keys = self._refreshed(self._keys)
             return self._keys
@@ -154,7 +155,7 @@ class RefreshedKeys:
         except Exception as e:
             if known is None or self._credentials.refresh_needed(0):
                 raise
-            # Less and less ahead, so that AWS is not asked again before each request.
+            # The next attempt comes later, so that AWS is not asked before each request.
             self._ahead_s //= 2
             log.warning("Could not refresh AWS credentials, which are still valid: %s", one_line(e))
             return known

@@ -1,4 +1,4 @@
-"""What a connection says, read once, blocking or not, and passed on as plain data."""
+"""Airflow connections as plain data, read blocking or not, and what the service and its client need of them."""
 
 from __future__ import annotations
 
@@ -51,7 +51,6 @@ class ConnectionFacts:
         from airflow.sdk import BaseHook
         from airflow.sdk.exceptions import AirflowNotFoundException
 
-        # Where a bucket's connection may be absent, nobody asks for it.
         checks.id_of("sentinelhub_conn_id", conn_id, "connection")
         try:
             connection = BaseHook.get_connection(conn_id)
@@ -78,7 +77,7 @@ class ConnectionFacts:
     @classmethod
     def of(cls, connection: Connection, extra: dict[str, Any]) -> ConnectionFacts:
         """
-        Take what matters from a connection.
+        Return a connection as plain data.
 
         :param connection: The connection.
         :param extra: Its decoded extra.
@@ -86,7 +85,7 @@ class ConnectionFacts:
         host = (connection.host or "").rstrip("/")
         port = f":{connection.port}" if connection.port else ""
         if host and "://" not in host:
-            # A URI cannot hold an address with a scheme, so there the scheme is the connection's schema.
+            # In a connection URI the host has no scheme, so it is taken from the connection's schema.
             host = f"{connection.schema or 'https'}://{host}"
         if host and not host.endswith(port):
             host += port
@@ -122,7 +121,7 @@ def _address(facts: ConnectionFacts) -> ServiceAddress:
 
 def max_pu(facts: ConnectionFacts) -> float | None:
     """
-    Return the processing units a task may cost at most where its operator does not say; ``None`` for any.
+    Return the maximum processing units of a task whose operator has no limit; ``None`` for no limit.
 
     :param facts: A ``sentinelhub`` connection.
     :raises InvalidConfiguration: It is no number of at least 1.

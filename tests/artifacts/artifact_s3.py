@@ -52,7 +52,7 @@ def rclone() -> str:
 
 def start_s3(folder: Path, log: Path, *auth: str) -> S3:
     for bucket in ("bucket", "tenant:bucket"):
-        (folder / bucket).mkdir(parents=True)
+        (folder / bucket).mkdir(parents=True, exist_ok=True)
     command = [rclone(), "serve", "s3", str(folder), "--addr", "127.0.0.1:0", "--config", "", *auth]
     with log.open("wb") as output:
         process = subprocess.Popen([*command, "--dir-cache-time", "1s"], stdout=output, stderr=output)

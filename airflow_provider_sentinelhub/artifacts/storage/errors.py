@@ -1,7 +1,7 @@
 """
-What a bucket said, in words a DAG author can act on.
+What a bucket answered, as an error a DAG author can act on.
 
-The client library reports errors as a long debug text with the HTTP answer inside; only status, code and message of it
+The client library reports errors as a long debug text that contains the HTTP answer; only its status, code and message
 are passed on, because the rest may hold signed URLs.
 """
 
@@ -17,8 +17,9 @@ from airflow_provider_sentinelhub.client.text import one_line, printable
 if TYPE_CHECKING:
     from airflow_provider_sentinelhub.artifacts.storage.location import Location
 
-# What no class of the client library says: the status of an answer that is none of those in _statuses(), what the
-# server itself calls the error, and why there was no answer. All of it stands only in the text.
+# For what no class of the client library tells and stands only in its text: other statuses than those in _statuses()
+# (it has no class for 400, 429 or 5xx, nor for any of a bulk delete), the server's own code and message, and the reason
+# why there was no answer.
 _STATUS = re.compile(r"status code: (\d{3})")
 _CODE = re.compile(r"<Code>([^<]{1,100})</Code>|\(code: (\w{1,100})\)")
 _MESSAGE = re.compile(r"<Message>([^<]{1,500})</Message>")
@@ -27,7 +28,7 @@ _NO_CREDENTIALS = re.compile(
     r"no credentials|token request|169\.254\.169\.254|metadata\.google\.internal", re.IGNORECASE
 )
 _BAD_KEY = re.compile(r"service account file|pem file|credential error", re.IGNORECASE)
-# The client library has one class for a bucket that refuses credentials and for a provider that has none.
+# The client library has the same class for a bucket that refuses credentials and for a provider that fails.
 _NO_KEYS = "credential provider"
 
 _CHECK_KEYS = "Check the access key and secret in the connection used for this bucket"
@@ -58,12 +59,12 @@ _ADVICE_BY_STATUS = {
 _REFUSALS = frozenset({301, 400, 401, 403, 404})
 
 BUSY = frozenset({429, 500, 502, 503, 504})
-"""HTTP statuses of a bucket that is in trouble, or asked too often: the same may succeed in a moment."""
+"""HTTP statuses of a bucket that is in trouble or limits the request rate: the same request may succeed later."""
 
 
 class StorageAnswer(Exception):
     """
-    What a bucket answered, fit to be shown in a traceback; the client library's own errors are not.
+    What a bucket answered, without the secrets that the client library's own errors may hold.
 
     :param said: The answer, or the error that stands for it.
     :param status: HTTP status; ``None`` to find it in the text, if there is one.
@@ -98,13 +99,13 @@ class StorageAnswer(Exception):
 
     @property
     def is_busy(self) -> bool:
-        """Whether the bucket is in trouble, or asked too often."""
+        """Whether the bucket is in trouble or limits the request rate."""
         return self.status in BUSY
 
     @property
     def is_refusal(self) -> bool:
-        """Whether the bucket said no; otherwise it could not be asked, or is in trouble, which may pass."""
-        # One of several objects that are deleted at once is refused without a status of its own.
+        """Whether the bucket refused the request; otherwise it was unreachable or in trouble, which may pass."""
+        # In the answer to a bulk delete, a refused object has a code but no status.
         return self.code == "AccessDenied" or self.status in _REFUSALS
 
 

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
     from airflow_provider_sentinelhub.artifacts.storage.options import KeyProvider, StorageOptions
 
-# The client library keeps keys until a few minutes before the end it is told. These it is told end at once, so that it
-# asks before each request, though at most ten times a second: only the provider knows when they have to be refreshed.
+# The client library caches keys until shortly before they expire. It is told that these expire at once, so that it asks
+# the provider before each request, at most ten times a second: only the provider knows when they must be refreshed.
 _KEYS_LAST = timedelta(seconds=1)
 
 # Each has connections of its own.
@@ -48,7 +48,7 @@ def _s3(bucket: str, options: StorageOptions) -> S3Store:
     if options.endpoint_url:
         given |= {"endpoint": options.endpoint_url.rstrip("/"), "virtual_hosted_style_request": False}
     if (keys := options.keys) is not None:
-        # Given through a provider, keys are not completed with a session token of somebody else's environment.
+        # Through a provider, or the client library would combine the keys with AWS_SESSION_TOKEN of the environment.
         given["credential_provider"] = lambda: _credential(keys)
     # The tenant's colon must be encoded in the path, or the signature differs from the server's.
     return S3Store(
@@ -84,13 +84,13 @@ def _client(options: StorageOptions, endpoint: str) -> ClientConfig:
         "allow_http": urlsplit(endpoint).scheme == "http",
         "connect_timeout": timedelta(seconds=options.connect_timeout),
         "read_timeout": timedelta(seconds=options.read_timeout),
-        # The whole of a request, body included: an hour for an object that keeps coming.
+        # A whole request, body included: large objects on slow lines take long.
         "timeout": timedelta(hours=1),
     }
 
 
 def _retry(options: StorageOptions) -> RetryConfig:
-    # For connections that break. A bucket that is in trouble is given more time, see Storage.
+    # For broken connections. Storage retries longer where the bucket itself is in trouble.
     return {
         "max_retries": 3,
         "retry_timeout": timedelta(seconds=options.read_timeout),

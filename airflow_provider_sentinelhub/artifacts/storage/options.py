@@ -22,7 +22,7 @@ _SALT = os.urandom(16)
 
 def fingerprint(*secrets: str | None) -> str:
     """
-    Return text that differs wherever secrets do, and from which they cannot be found; another one in each process.
+    Return text that tells secrets apart without revealing them; it differs between processes.
 
     :param secrets: The secrets.
     """

@@ -1,9 +1,9 @@
 """
 Objects by URL: ``s3://``, ``gs://`` and ``file://`` behind one small interface.
 
-All calls block; from an event loop they are called in a thread. A dead endpoint is reported within seconds, one that is
-in trouble or is asked too often (500, 503 SlowDown) after about ``read_timeout``, one that accepts connections and then
-says nothing within about twice that.
+All calls block, so an event loop calls them in a thread. A dead endpoint is reported within seconds, one that is in
+trouble or limits the request rate (500, 503 SlowDown) after about ``read_timeout``, and one that accepts connections
+and does not answer within about twice that.
 """
 
 from __future__ import annotations
@@ -37,21 +37,21 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 MAX_DOWNLOAD_BYTES = 64 * 1024**3
-"""Bytes of an object that is copied to disk, where the caller knows no better."""
+"""Bytes that are copied to disk of one object, unless the caller gives another limit."""
 MAX_READ_BYTES = 64 * 1024**2
-"""Bytes of an object that is read into memory."""
+"""Bytes that are read into memory of one object."""
 
 _PAUSE_S = 0.5
 _MAX_PAUSE_S = 8.0
 _CHUNK = 1024 * 1024
-# The least that S3 takes: three of them are in memory at a time.
+# The minimum of S3; three parts are in memory at a time.
 _PART = 5 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class ObjectMeta:
     """
-    What the bucket knows about an object.
+    Metadata of an object.
 
     :param url: Its URL.
     :param size: Bytes.
@@ -70,8 +70,8 @@ class Storage:
     Read and write objects by URL.
 
     Connections are kept open between calls, and shared by all instances of a process that reach a bucket the same way.
-    One instance may be shared by threads. Every method raises :class:`InvalidParameter` for a URL it cannot use and
-    :class:`StorageUnavailable` when credentials, bucket or network stand in the way.
+    Threads may share an instance. Every method raises :class:`InvalidParameter` for a URL it cannot use and
+    :class:`StorageUnavailable` when credentials, bucket or network fail.
 
     :param options: How to reach the buckets: the same for all, or what returns it for a scheme (``s3``, ``gs`` or
         ``file``), asked before each use. Default: everything from the environment.
@@ -90,13 +90,13 @@ class Storage:
 
     def head(self, url: str) -> ObjectMeta:
         """
-        Look at an object without reading it.
+        Return the metadata of an object.
 
         :param url: Its URL.
         :raises ArtifactMissing: It does not exist.
         """
         location = Location.parse(url)
-        with _speaking("look at", location):
+        with _explaining("look at", location):
             try:
                 return _meta(location, dict(self._ask(location, lambda store: store.head(location.key))))
             except FileNotFoundError:
@@ -105,7 +105,7 @@ class Storage:
 
     def exists(self, url: str) -> bool:
         """
-        Say whether there is an object.
+        Return whether an object exists.
 
         :param url: Its URL.
         """
@@ -127,14 +127,14 @@ class Storage:
 
     def read_with_meta(self, url: str) -> tuple[bytes, ObjectMeta]:
         """
-        Read a small object into memory, and what the bucket knows about just these bytes.
+        Read a small object into memory, with the metadata of exactly these bytes.
 
         :param url: Its URL.
         :raises ArtifactMissing: It does not exist.
         :raises ArtifactCorrupt: It has more than :data:`MAX_READ_BYTES`.
         """
         location = Location.parse(url)
-        with _speaking("read", location):
+        with _explaining("read", location):
             answer = self._get(location)
             meta = _meta(location, dict(answer.meta))
             _check_size(meta, MAX_READ_BYTES)
@@ -156,7 +156,7 @@ class Storage:
         part = target.with_name(f"{target.name}.part")
         written = 0
         try:
-            with part.open("wb") as file, _speaking("read", location):
+            with part.open("wb") as file, _explaining("read", location):
                 answer = self._get(location)
                 meta = _meta(location, dict(answer.meta))
                 _check_size(meta, max_bytes)
@@ -174,7 +174,7 @@ class Storage:
 
     def upload(self, source: Path | bytes, url: str) -> None:
         """
-        Write an object; it appears complete or not at all, and replaces what was there.
+        Write an object; it appears complete or not at all, and replaces an existing one.
 
         :param source: Its content, or the file that holds it (sent in parts, in bounded memory).
         :param url: Where to write it.
@@ -182,7 +182,7 @@ class Storage:
         location = Location.parse(url)
         if isinstance(source, Path):
             source.stat()
-        with _speaking("write", location):
+        with _explaining("write", location):
             try:
                 # Few parts at a time: on a slow line many would each run into the read timeout.
                 self._ask(location, lambda store: store.put(location.key, source, chunk_size=_PART, max_concurrency=2))
@@ -200,7 +200,7 @@ class Storage:
         :raises StorageUnavailable: Also where the server's pages get nowhere, or do not end.
         """
         location = Location.parse(prefix_url, folder=True)
-        with _speaking("list", location):
+        with _explaining("list", location):
             for item in self._listed(location):
                 yield _meta(location.with_key(item["path"]), item)
 
@@ -213,12 +213,12 @@ class Storage:
 
     def delete(self, url: str) -> None:
         """
-        Delete an object; it is no error if there is none.
+        Delete an object, if it exists.
 
         :param url: Its URL.
         """
         location = Location.parse(url)
-        with _speaking("delete", location):
+        with _explaining("delete", location):
             try:
                 self._ask(location, lambda store: store.delete(location.key))
             except FileNotFoundError as error:
@@ -229,7 +229,7 @@ class Storage:
         return self._ask(location, lambda store: store.get(location.key))
 
     def _ask(self, location: Location, ask: Callable[[ObjectStore], T]) -> T:
-        """Ask a bucket again that is in trouble, or that is asked too often: less and less often, for a while."""
+        """Send a request; retry with growing pauses while the bucket is in trouble or limits the request rate."""
         from obstore.exceptions import BaseError
 
         options = self.options_for(location.scheme)
@@ -246,7 +246,7 @@ class Storage:
 
 
 @contextmanager
-def _speaking(action: str, location: Location) -> Iterator[None]:
+def _explaining(action: str, location: Location) -> Iterator[None]:
     from obstore.exceptions import BaseError
 
     try:
@@ -272,13 +272,13 @@ def _speaking(action: str, location: Location) -> Iterator[None]:
 def _check_size(meta: ObjectMeta, max_bytes: int) -> None:
     if meta.size > max_bytes:
         raise ArtifactCorrupt(
-            f"{meta.url} has {meta.size:,} bytes, more than the {max_bytes:,} that are read of such an object. Look "
-            "what it is, and who wrote it."
+            f"{meta.url} has {meta.size:,} bytes, more than the {max_bytes:,} that are read of such an object. Check "
+            "what it is and who wrote it."
         )
 
 
 def _check_room(meta: ObjectMeta, folder: Path) -> None:
-    """Refuse what would fill the disk: others on this machine need it too."""
+    """Refuse an object that would fill the disk, which other processes need too."""
     free = shutil.disk_usage(folder).free
     if meta.size > free:
         raise StorageUnavailable(
