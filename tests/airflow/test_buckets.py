@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from shapely import box
 
+from airflow_provider_sentinelhub.artifacts.storage.errors import answer_of
 from airflow_provider_sentinelhub.artifacts.storage.object_stores import open_store
 from airflow_provider_sentinelhub.artifacts.storage.options import StorageKeys
 from airflow_provider_sentinelhub.artifacts.storage.parallel_read import read_many
@@ -43,8 +44,8 @@ if TYPE_CHECKING:
     from airflow_provider_sentinelhub.simulator.process import Simulator
     from tests.airflow.airflow_harness import Comms, RunTask
 
-# Long enough for a request to arrive with keys that had half of it left.
-LIFETIME_S = 3.0
+# Keys are refreshed two seconds before their end, so a request has those to arrive, also on a busy machine.
+LIFETIME_S = 5.0
 BOXES = {name: box(west, 42.08, west + 0.01, 42.09).wkt for name, west in {"a": 9.22, "b": 9.24}.items()}
 
 
@@ -77,7 +78,7 @@ class TestRefresh:
         folder.mkdir()
         for number in range(3500):
             (folder / f"{number:04}").touch()
-        aws.delay_s = 2.0
+        aws.delay_s = 2.5
         assert len(list(open_buckets("aws_role", None).list(f"s3://{sim.ready.bucket}/many"))) == 3500
         assert aws.keys_used >= 3
         assert aws.refused == 0
@@ -87,7 +88,7 @@ class TestRefresh:
         urls = [(f"{folder}/{number}", 4) for number in range(200)]
         with ThreadPoolExecutor(16) as pool:
             list(pool.map(lambda each: storage.upload(b"1234", each[0]), urls))
-        aws.delay_s = 1.0
+        aws.delay_s = 1.5
         read = list(read_many(storage, urls))
         assert [url for url, found in read if isinstance(found, tuple)] == [url for url, _ in urls]
         assert aws.keys_used >= 3
@@ -96,7 +97,7 @@ class TestRefresh:
     async def test_a_wait_outlives_its_keys(
         self, aws: Aws, sim: Simulator, run_task: RunTask, comms: Comms, caplog: pytest.LogCaptureFixture
     ) -> None:
-        sim.set_script({"timing": {"feature_seconds": 3000, "parallel": 1, "execution_seconds": 100}})
+        sim.set_script({"timing": {"feature_seconds": 3600, "parallel": 1, "execution_seconds": 100}})
         operator = SentinelHubBatchProcessOperator(
             task_id="t", request=request(sim.ready), deferrable=True, poll_interval=0.1, progress_interval=0.2
         )
@@ -152,6 +153,10 @@ class TestRefresh:
             with pytest.raises(StorageUnavailable, match="New credentials could not be fetched") as caught:
                 call(url)
             assert "secret" not in str(caught.value)
+            answer = answer_of(caught.value)
+            # The bucket was not asked.
+            assert answer is not None
+            assert not answer.is_refusal
         aws.is_down = False
         assert storage.read(url) == b"1"
         assert [item.url for item in storage.list(f"s3://{sim.ready.bucket}/in-trouble")] == []

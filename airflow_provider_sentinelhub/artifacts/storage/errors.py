@@ -29,7 +29,8 @@ _NO_CREDENTIALS = re.compile(
 )
 _BAD_KEY = re.compile(r"service account file|pem file|credential error", re.IGNORECASE)
 # The client library has the same class for a bucket that refuses credentials and for a provider that fails.
-_NO_KEYS = "credential provider"
+NO_KEYS = "External AWS credential provider"
+"""Stands in the client library's text where a provider of keys failed."""
 
 _CHECK_KEYS = "Check the access key and secret in the connection used for this bucket"
 _MAY = (
@@ -89,7 +90,7 @@ class StorageAnswer(Exception):
         """
         if isinstance(error, cls):
             return error
-        is_answer = _NO_KEYS not in str(error)
+        is_answer = NO_KEYS not in str(error)
         return cls(error, next((status for kind, status in _statuses() if isinstance(error, kind) and is_answer), None))
 
     @property
@@ -133,7 +134,7 @@ def storage_unavailable(action: str, location: Location, error: BaseException) -
         advice = "Check the service account key: paste the whole downloaded key file into the connection"
     elif _NO_CREDENTIALS.search(text):
         advice = "No credentials were given and this machine has none of its own: set them in the connection"
-    elif _NO_KEYS in text:
+    elif NO_KEYS in text:
         advice = "New credentials could not be fetched: check the connection, or try again later"
     elif answer.code in _ADVICE:
         advice = _ADVICE[answer.code]

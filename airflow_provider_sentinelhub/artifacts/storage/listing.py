@@ -21,7 +21,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote_plus, urlencode
 
-from airflow_provider_sentinelhub.artifacts.storage.errors import BUSY, StorageAnswer
+from airflow_provider_sentinelhub.artifacts.storage.errors import BUSY, NO_KEYS, StorageAnswer
 from airflow_provider_sentinelhub.client.errors import StorageUnavailable
 from airflow_provider_sentinelhub.client.text import one_line
 
@@ -231,7 +231,7 @@ def _signed(url: str, region: str, options: StorageOptions) -> dict[str, str]:
     try:
         keys = options.current_keys()
     except Exception as e:  # noqa: BLE001 - a provider may raise anything
-        raise StorageAnswer(f"credential provider: {type(e).__name__}: {e}") from None
+        raise StorageAnswer(f"{NO_KEYS}: {type(e).__name__}: {e}") from None
     credentials = (
         Credentials(keys.access_key_id, keys.secret_access_key, keys.session_token)
         if keys is not None
