@@ -84,6 +84,8 @@ class StorageOptions:
     service_account_key: str | None = field(default=None, repr=False)
     connect_timeout: float = 5.0
     read_timeout: float = 30.0
+    identity: tuple[Hashable, ...] = field(init=False, repr=False, compare=False)
+    """The same for options that share their connections to a bucket; holds no secret."""
 
     def __post_init__(self) -> None:
         # The client library aborts with a panic on an endpoint that is no URL.
@@ -93,11 +95,7 @@ class StorageOptions:
             raise InvalidParameter("endpoint_url", shown, rule, "Write https://host or https://host:port.")
         if self.service_account_key is not None:
             parse_service_account(self.service_account_key)
-
-    @property
-    def identity(self) -> tuple[Hashable, ...]:
-        """The same for options that share their connections to a bucket; holds no secret."""
-        return (
+        identity = (
             self.keys.identity if self.keys else None,
             self.region,
             self.endpoint_url,
@@ -105,6 +103,8 @@ class StorageOptions:
             self.connect_timeout,
             self.read_timeout,
         )
+        # Computed once: it is looked at with each request.
+        object.__setattr__(self, "identity", identity)
 
     def current_keys(self) -> StorageKeys | None:
         """Return the S3 credentials for the next request; ``None`` where they are those of the environment."""
