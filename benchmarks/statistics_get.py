@@ -46,10 +46,11 @@ def serve(folder: Path) -> tuple[subprocess.Popen[bytes], str]:
 
 def for_ours(folder: Path, count: int) -> tuple[Any, list[str]]:
     """Make a client, and name the files."""
-    from airflow_provider_sentinelhub.artifacts.storage.storage import Storage, StorageOptions
+    from airflow_provider_sentinelhub.artifacts.storage.options import StorageKeys, StorageOptions
+    from airflow_provider_sentinelhub.artifacts.storage.storage import Storage
 
     endpoint = (folder / "endpoint").read_text()
-    storage = Storage(StorageOptions(KEY, SECRET, region=REGION, endpoint_url=endpoint))
+    storage = Storage(StorageOptions(StorageKeys(KEY, SECRET), region=REGION, endpoint_url=endpoint))
     return storage, [f"s3://bucket/{TASK}/{number}.json" for number in range(count)]
 
 

@@ -109,12 +109,11 @@ def table_of(ready: Ready, task: Task) -> pa.Table:
         read_statistics,
     )
     from airflow_provider_sentinelhub.artifacts.statistics.tables import load_table
-    from airflow_provider_sentinelhub.artifacts.storage.storage import Storage, StorageOptions
+    from airflow_provider_sentinelhub.artifacts.storage.options import StorageKeys, StorageOptions
+    from airflow_provider_sentinelhub.artifacts.storage.storage import Storage
 
-    options = StorageOptions(
-        ready.access_key_id, ready.secret_access_key, region=ready.region, endpoint_url=ready.s3_endpoint
-    )
-    storage = Storage(options)
+    keys = StorageKeys(ready.access_key_id, ready.secret_access_key)
+    storage = Storage(StorageOptions(keys, region=ready.region, endpoint_url=ready.s3_endpoint))
     target = StatisticsTarget(statistics_root(task.url, task.id), task.id)
     with tempfile.TemporaryDirectory() as name:
         rounds = [StatisticsRound(task.url, task.id)]

@@ -107,9 +107,9 @@ class SentinelHubBatchHook(SentinelHubHook):
         :raises StorageUnavailable: The bucket cannot be read.
         """
         from airflow_provider_sentinelhub.hooks.budget import tell_size
-        from airflow_provider_sentinelhub.hooks.input_features import Buckets, check_input
+        from airflow_provider_sentinelhub.hooks.input_features import check_input
 
-        measured = check_input(self.api, Buckets(self.aws_conn_id, self.gcp_conn_id), body)
+        measured = check_input(self.api, self.storage, body)
         if measured is not None:
             tell_size(body, measured)
             self.measured[str(self.api.features_url(body))] = measured
@@ -248,15 +248,10 @@ class SentinelHubBatchHook(SentinelHubHook):
 
     @cached_property
     def storage(self) -> Storage:
-        """The bucket, with the credentials of the connections."""
-        from airflow_provider_sentinelhub.artifacts.storage.storage import Storage
-        from airflow_provider_sentinelhub.hooks import connections
+        """Reads and writes the buckets, each with the connection for its URL's scheme."""
+        from airflow_provider_sentinelhub.hooks.buckets import open_buckets
 
-        if self.gcp_conn_id is not None:
-            facts = connections.ConnectionFacts.read(self.gcp_conn_id)
-            return Storage(connections.gcs_storage_options(facts))
-        facts = connections.ConnectionFacts.read(credentials.needed(self.aws_conn_id, "aws_conn_id"))
-        return Storage(connections.aws_storage_options(facts))
+        return open_buckets(self.aws_conn_id, self.gcp_conn_id)
 
     @cached_property
     def results(self) -> BatchResults:

@@ -1,13 +1,11 @@
-"""What a connection says, read once, blocking or not, and passed on as plain data."""
+"""Airflow connections as plain data, read blocking or not, and what the service and its client need of them."""
 
 from __future__ import annotations
 
 import base64
 import json
-import threading
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_sentinelhub.client.errors import InvalidConfiguration, InvalidParameter
@@ -19,10 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from airflow.sdk import Connection
-    from boto3.session import Session  # type: ignore[import-untyped]
-    from botocore.credentials import RefreshableCredentials
 
-    from airflow_provider_sentinelhub.artifacts.storage.storage import StorageKeys, StorageOptions
     from airflow_provider_sentinelhub.client.http.deployments import Deployment
 
 
@@ -56,7 +51,6 @@ class ConnectionFacts:
         from airflow.sdk import BaseHook
         from airflow.sdk.exceptions import AirflowNotFoundException
 
-        # Where a bucket's connection may be absent, nobody asks for it.
         checks.id_of("sentinelhub_conn_id", conn_id, "connection")
         try:
             connection = BaseHook.get_connection(conn_id)
@@ -83,7 +77,7 @@ class ConnectionFacts:
     @classmethod
     def of(cls, connection: Connection, extra: dict[str, Any]) -> ConnectionFacts:
         """
-        Take what matters from a connection.
+        Return a connection as plain data.
 
         :param connection: The connection.
         :param extra: Its decoded extra.
@@ -91,7 +85,7 @@ class ConnectionFacts:
         host = (connection.host or "").rstrip("/")
         port = f":{connection.port}" if connection.port else ""
         if host and "://" not in host:
-            # A URI cannot hold an address with a scheme, so there the scheme is the connection's schema.
+            # In a connection URI the host has no scheme, so it is taken from the connection's schema.
             host = f"{connection.schema or 'https'}://{host}"
         if host and not host.endswith(port):
             host += port
@@ -127,7 +121,7 @@ def _address(facts: ConnectionFacts) -> ServiceAddress:
 
 def max_pu(facts: ConnectionFacts) -> float | None:
     """
-    Return the processing units a task may cost at most where its operator does not say; ``None`` for any.
+    Return the maximum processing units of a task whose operator has no limit; ``None`` for no limit.
 
     :param facts: A ``sentinelhub`` connection.
     :raises InvalidConfiguration: It is no number of at least 1.
@@ -167,72 +161,6 @@ def client_credentials(facts: ConnectionFacts, address: ServiceAddress) -> Clien
                 f"{address.deployment.title} and enter its id and secret in the connection."
             )
     return ClientCredentials(facts.login, facts.password, address.token_url, facts.conn_id)
-
-
-def aws_storage_options(facts: ConnectionFacts) -> StorageOptions:
-    """
-    Return the credentials with which this process reads and writes the bucket, assumed roles included.
-
-    Credentials that end are renewed before they do. The same connection gives the same options, so that all who use it
-    share what was opened with them. May call AWS to assume a role, so not for the event loop.
-
-    :param facts: An ``aws`` connection.
-    """
-    from airflow.providers.amazon.aws.utils.connection_wrapper import AwsConnectionWrapper
-    from botocore.credentials import RefreshableCredentials
-
-    from airflow_provider_sentinelhub.artifacts.storage.storage import StorageOptions
-
-    connection = AwsConnectionWrapper.from_connection_metadata(
-        facts.conn_id, facts.login or None, facts.password or None, facts.extra
-    )
-    with _ONE_AT_A_TIME:
-        session = _aws_session(facts.conn_id, facts.login, facts.password, json.dumps(facts.extra, sort_keys=True))
-    credentials = session.get_credentials()
-    if credentials is None:
-        raise InvalidConfiguration(
-            f"AWS connection {facts.conn_id!r} gives no credentials. Enter an access key and its secret, or a role."
-        )
-    frozen = credentials.get_frozen_credentials()
-    if isinstance(credentials, RefreshableCredentials):
-        return StorageOptions(
-            renewed_keys=_RenewedKeys(credentials),
-            region=session.region_name,
-            endpoint_url=connection.get_service_endpoint_url("s3"),
-        )
-    return StorageOptions(
-        access_key_id=frozen.access_key,
-        secret_access_key=frozen.secret_key,
-        session_token=frozen.token,
-        region=session.region_name,
-        endpoint_url=connection.get_service_endpoint_url("s3"),
-    )
-
-
-# One for all who wait at the same moment, not a role assumed by each.
-_ONE_AT_A_TIME = threading.Lock()
-
-
-@lru_cache(maxsize=32)
-def _aws_session(conn_id: str, login: str, password: str, extra: str) -> Session:
-    from airflow.providers.amazon.aws.hooks.base_aws import BaseSessionFactory
-    from airflow.providers.amazon.aws.utils.connection_wrapper import AwsConnectionWrapper
-
-    wrapper = AwsConnectionWrapper.from_connection_metadata(conn_id, login or None, password or None, json.loads(extra))
-    return BaseSessionFactory(conn=wrapper).create_session()
-
-
-@dataclass(frozen=True, slots=True)
-class _RenewedKeys:
-    """The keys of credentials that renew themselves; the same credentials are equal."""
-
-    credentials: RefreshableCredentials = field(repr=False)
-
-    def __call__(self) -> StorageKeys:
-        from airflow_provider_sentinelhub.artifacts.storage.storage import StorageKeys
-
-        frozen = self.credentials.get_frozen_credentials()
-        return StorageKeys(frozen.access_key, frozen.secret_key, frozen.token)
 
 
 def s3_delivery_credentials(facts: ConnectionFacts, deployment: Deployment) -> dict[str, str]:
@@ -279,17 +207,6 @@ def gcs_key(facts: ConnectionFacts) -> dict[str, Any]:
             f"Google Cloud connection {facts.conn_id!r} holds no keyfile_dict. Enter the service account's JSON key."
         )
     return key
-
-
-def gcs_storage_options(facts: ConnectionFacts) -> StorageOptions:
-    """
-    Return the credentials with which this process reads and writes a bucket on Google Cloud Storage.
-
-    :param facts: A ``google_cloud_platform`` connection.
-    """
-    from airflow_provider_sentinelhub.artifacts.storage.storage import StorageOptions
-
-    return StorageOptions(service_account_key=json.dumps(gcs_key(facts)))
 
 
 def gcs_delivery_credentials(facts: ConnectionFacts, deployment: Deployment) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Requests as they are sent: with the credentials that a DAG must not hold; and as the service shows them."""
+"""Credentials in requests: added when a request is sent, because a DAG must not hold them, and removed afterwards."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def with_credentials(
     deployment: Deployment,
 ) -> tuple[dict[str, Any], tuple[str, ...]]:
     """
-    Return a copy of a request with the credentials of connections in it, and those credentials.
+    Return a copy of a request with the credentials of the connections, and those credentials.
 
     :param api: The API.
     :param body: A checked request.
@@ -66,9 +66,9 @@ def without_credentials(api: TaskApiSpec, request: Mapping[str, Any]) -> dict[st
 
 def explained(error: InvalidRequest, aws_conn_id: str | None, gcp_conn_id: str | None) -> InvalidRequest:
     """
-    Return a refusal with the connection in it that holds what was refused; other refusals as they are.
+    Return a refusal that names the connection whose credentials were refused; other refusals unchanged.
 
-    :param error: What the service said.
+    :param error: The service's answer.
     :param aws_conn_id: The AWS connection.
     :param gcp_conn_id: The Google Cloud connection.
     """
@@ -92,10 +92,10 @@ def explained(error: InvalidRequest, aws_conn_id: str | None, gcp_conn_id: str |
 
 def needed(conn_id: str | None, parameter: str) -> str:
     """
-    Return the id of a connection that is needed.
+    Return the id of a required connection.
 
-    :param conn_id: What the user gave.
-    :param parameter: The parameter it was given as.
+    :param conn_id: The id, if the user gave one.
+    :param parameter: The operator's parameter for it.
     :raises InvalidConfiguration: It was not given.
     """
     if conn_id is None:

@@ -4,16 +4,11 @@ from __future__ import annotations
 
 import tempfile
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_sentinelhub.client.errors import (
-    ArtifactMissing,
-    InvalidConfiguration,
-    InvalidParameter,
-    StorageUnavailable,
-)
+from airflow_provider_sentinelhub.client.errors import ArtifactMissing, InvalidParameter, StorageUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -28,45 +23,6 @@ _OPT_OUT = "If the service takes the file as it is, switch this check off with c
 # A Shapefile is several files; without the others it can be read, but names and places may be lost.
 _INDEX = ".shx"
 _SHAPEFILE = (_INDEX, ".dbf", ".prj", ".cpg")
-
-
-@dataclass(slots=True)
-class Buckets:
-    """
-    Opens buckets with the credentials of connections, each kind of storage once.
-
-    :param aws_conn_id: The AWS connection, for ``s3://``.
-    :param gcp_conn_id: The Google Cloud connection, for ``gs://``.
-    """
-
-    aws_conn_id: str | None = "aws_default"
-    gcp_conn_id: str | None = None
-    _open: dict[str, Storage] = field(default_factory=dict, init=False, repr=False)
-
-    def of(self, url: str) -> Storage:
-        """
-        Return what reads and writes a URL.
-
-        :param url: The URL.
-        :raises InvalidConfiguration: There is no connection for its kind.
-        """
-        scheme = url.partition("://")[0]
-        if scheme not in self._open:
-            self._open[scheme] = self._opened(scheme)
-        return self._open[scheme]
-
-    def _opened(self, scheme: str) -> Storage:
-        from airflow_provider_sentinelhub.artifacts.storage.storage import Storage
-        from airflow_provider_sentinelhub.hooks import connections
-
-        if scheme not in {"s3", "gs"}:
-            return Storage()
-        conn_id, name = (self.aws_conn_id, "aws_conn_id") if scheme == "s3" else (self.gcp_conn_id, "gcp_conn_id")
-        if conn_id is None:
-            raise InvalidConfiguration(f"{name} is needed to reach the bucket. Set it to the id of a connection.")
-        facts = connections.ConnectionFacts.read(conn_id)
-        options = connections.aws_storage_options if scheme == "s3" else connections.gcs_storage_options
-        return Storage(options(facts))
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,14 +40,14 @@ class MadeGeoPackage:
     layers: tuple[int, ...]
 
 
-def check_input(api: TaskApiSpec, buckets: Buckets, body: Mapping[str, Any]) -> InputSize | None:
+def check_input(api: TaskApiSpec, storage: Storage, body: Mapping[str, Any]) -> InputSize | None:
     """
     Check the GeoPackage a request names, before anything is sent; a request without one passes.
 
     The file is downloaded, and read as a whole.
 
     :param api: The API the request is for.
-    :param buckets: Opens the bucket.
+    :param storage: Reads and writes the bucket.
     :param body: The request.
     :returns: How large the features are together; ``None`` where the request names no GeoPackage.
     :raises InvalidParameter: Everything that is wrong with it, with the names of features.
@@ -107,7 +63,7 @@ def check_input(api: TaskApiSpec, buckets: Buckets, body: Mapping[str, Any]) -> 
     with tempfile.TemporaryDirectory(prefix="sentinelhub-check-") as folder:
         path = Path(folder) / url.rpartition("/")[2]
         with _naming(f"input.features.{url.partition(':')[0]}.url", url):
-            buckets.of(url).download(url, path, max_bytes=MAX_BYTES)
+            storage.download(url, path, max_bytes=MAX_BYTES)
         if problems := RESULTS[api.key].check_features(path, body):
             raise error_of(path, problems, last=_OPT_OUT)
         return RESULTS[api.key].measure_features(path, body)
@@ -117,7 +73,7 @@ def make_input(
     batches: Iterator[Batch],
     url: str,
     *,
-    buckets: Buckets,
+    storage: Storage,
     size: Size | None = None,
     repair: bool = False,
     given: str = "source",
@@ -130,7 +86,7 @@ def make_input(
     :param batches: The features.
     :param url: Where to write, ``s3://``, ``gs://`` or ``file:///``; where there are too many features for one file,
         further ones are ``<name>-2.gpkg``, ``<name>-3.gpkg`` and so on, beside it.
-    :param buckets: Opens the bucket.
+    :param storage: Reads and writes the bucket.
     :param size: Size of features that bring none.
     :param repair: Mend what can be mended. Default: whatever is wrong is an error.
     :param given: The parameter the features come from, for messages.
@@ -159,7 +115,7 @@ def make_input(
         for file in written:
             target = location.with_key(location.key.removesuffix(name) + file.path.name)
             with _naming("url", url):
-                buckets.of(url).upload(file.path, str(target))
+                storage.upload(file.path, str(target))
             made.append(MadeGeoPackage(str(target), file.features, file.layers))
     return tuple(made)
 
@@ -167,7 +123,7 @@ def make_input(
 @contextmanager
 def _naming(name: str, url: str) -> Iterator[None]:
     """Say which parameter names an object or a bucket that does not exist, which no retry mends."""
-    from airflow_provider_sentinelhub.artifacts.storage.errors import is_missing_bucket
+    from airflow_provider_sentinelhub.artifacts.storage.errors import answer_of
 
     try:
         yield
@@ -176,7 +132,7 @@ def _naming(name: str, url: str) -> Iterator[None]:
             name, url, "there is no such object", "Check the path, or make the file first."
         ) from None
     except StorageUnavailable as error:
-        if not is_missing_bucket(error.__cause__ or error):
+        if (answer := answer_of(error)) is None or not answer.is_missing_bucket:
             raise
         raise InvalidParameter(
             name, url, "there is no such bucket", "Check its name, and region and endpoint URL of the connection."
@@ -208,7 +164,7 @@ def _repaired(
 def from_urls(
     urls: Sequence[str],
     *,
-    buckets: Buckets,
+    storage: Storage,
     columns: Columns,
     epsg: int | None = None,
     layer: str | None = None,
@@ -218,7 +174,7 @@ def from_urls(
     Read files by URL, one after the other.
 
     :param urls: ``s3://``, ``gs://``, ``file://``, or absolute paths.
-    :param buckets: Opens the buckets.
+    :param storage: Reads the buckets.
     :param columns: What their columns are called.
     :param epsg: EPSG code of their coordinates, where they do not say it; that they say another is an error.
     :param layer: Layer to read of files that have several.
@@ -229,7 +185,6 @@ def from_urls(
 
     for given in urls:
         url = _file_url(given)
-        storage = buckets.of(url)
         with tempfile.TemporaryDirectory(prefix="sentinelhub-source-") as folder:
             path = Path(folder) / url.rpartition("/")[2]
             with _naming("source", given):

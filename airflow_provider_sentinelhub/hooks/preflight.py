@@ -12,7 +12,6 @@ from airflow_provider_sentinelhub.client.errors import (
     InvalidParameter,
     StorageUnavailable,
 )
-from airflow_provider_sentinelhub.client.text import one_line
 from airflow_provider_sentinelhub.hooks.budget import tell_size
 
 if TYPE_CHECKING:
@@ -71,7 +70,6 @@ def _ask(hook: SentinelHubBatchHook, body: Mapping[str, Any]) -> Iterator[Findin
     from airflow_provider_sentinelhub.artifacts.storage.probe import probe_write
     from airflow_provider_sentinelhub.client.requests.findings import mapping
 
-    storage = _storage(hook)
     for path in hook.api.storages:
         for kind, bucket in mapping(body, *path).items():
             field, url = ".".join((*path, kind, "url")), bucket["url"]
@@ -83,36 +81,15 @@ def _ask(hook: SentinelHubBatchHook, body: Mapping[str, Any]) -> Iterator[Findin
                 continue
             try:
                 if path[0] == "output":
-                    probe_write(storage, url)
+                    probe_write(hook.storage, url)
                 else:
-                    storage.head(url)
+                    hook.storage.head(url)
             except (StorageUnavailable, ArtifactMissing) as e:
                 yield _refusal(field, url, conn_id, e, OPT_OUT)
+            except InvalidConfiguration as e:
+                raise InvalidConfiguration(f"{e} {OPT_OUT}") from e
             if path[0] == "output" and kind == "s3":
                 yield from _check_region(hook, body, (*path, kind), bucket)
-
-
-def _storage(hook: SentinelHubBatchHook) -> Storage:
-    """
-    Return the buckets as the connections reach them; for a role, AWS is asked first.
-
-    :raises InvalidConfiguration: Airflow may not assume the role.
-    :raises StorageUnavailable: AWS could not be asked; that may pass.
-    """
-    from botocore.exceptions import BotoCoreError, ClientError
-
-    try:
-        return hook.storage
-    except ClientError as e:
-        raise InvalidConfiguration(
-            f"AWS connection {hook.aws_conn_id!r}: Airflow cannot use it to look at the bucket ({one_line(e)}). Let "
-            f"the connection's own identity assume its role. {OPT_OUT}"
-        ) from e
-    except BotoCoreError as e:
-        raise StorageUnavailable(
-            f"AWS connection {hook.aws_conn_id!r}: AWS could not be asked for credentials ({one_line(e)}). Try again "
-            "later."
-        ) from e
 
 
 def check_writable(storage: Storage, field: str, url: str, conn_id: str | None) -> None:
@@ -142,11 +119,11 @@ def _refusal(
 
     :raises StorageUnavailable: It was none: the bucket could not be asked.
     """
-    from airflow_provider_sentinelhub.artifacts.storage.errors import is_refusal
+    from airflow_provider_sentinelhub.artifacts.storage.errors import answer_of
 
     if isinstance(error, ArtifactMissing):
         return InvalidParameter(field, url, "does not exist", "Write the GeoPackage first, or correct the URL.")
-    if error.__cause__ is None or not is_refusal(error.__cause__):
+    if (answer := answer_of(error)) is None or not answer.is_refusal:
         raise error
     rule = f"the bucket says no to connection {conn_id!r}. {error}".rstrip(".")
     return InvalidParameter(field, url, rule, fix)
@@ -162,7 +139,7 @@ def _check_region(
     if not deployment.region:
         return
     name = bucket["url"].partition("://")[2].partition("/")[0]
-    region = bucket_region(name, hook.storage.options.endpoint_url)
+    region = bucket_region(name, hook.storage.options_for("s3").endpoint_url)
     if region is None:
         return
     field, stated = ".".join((*path, "region")), bucket.get("region")

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 from airflow_provider_sentinelhub.client.errors import InvalidParameter
 
 if TYPE_CHECKING:
-    from airflow_provider_sentinelhub.hooks.input_features import Buckets
+    from airflow_provider_sentinelhub.artifacts.storage.storage import Storage
 
 
-def reshape_statistics(buckets: Buckets, statistics_url: str, url: str, *, wide: bool, features_url: str | None) -> int:
+def reshape_statistics(storage: Storage, statistics_url: str, url: str, *, wide: bool, features_url: str | None) -> int:
     """
     Write a table of statistics in another form. Memory does not grow with it; the disk needs room for three times it.
 
-    :param buckets: Opens the buckets.
+    :param storage: Reads and writes the buckets.
     :param statistics_url: The table, as a result names it.
     :param url: Where to write; ends in ``.parquet``.
     :param wide: One row for each feature and interval, one column for each number.
@@ -42,7 +42,7 @@ def reshape_statistics(buckets: Buckets, statistics_url: str, url: str, *, wide:
         )
     with tempfile.TemporaryDirectory(prefix="sentinelhub-statistics-") as name:
         table = Path(name) / "table.parquet"
-        buckets.of(statistics_url).download(statistics_url, table)
+        storage.download(statistics_url, table)
         check_tidy(table, statistics_url)
         rows = 0
         if wide:
@@ -51,8 +51,8 @@ def reshape_statistics(buckets: Buckets, statistics_url: str, url: str, *, wide:
             table = target
         if features_url is not None:
             features, target = Path(name) / "features.gpkg", Path(name) / "geo.parquet"
-            buckets.of(features_url).download(features_url, features, max_bytes=MAX_BYTES)
+            storage.download(features_url, features, max_bytes=MAX_BYTES)
             rows = write_geoparquet(table, features, target, features_url=features_url)
             table = target
-        buckets.of(url).upload(table, url)
+        storage.upload(table, url)
     return rows

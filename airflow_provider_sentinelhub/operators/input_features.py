@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_sentinelhub.artifacts.features.features import Batch, Columns
     from airflow_provider_sentinelhub.artifacts.features.writer import Size
-    from airflow_provider_sentinelhub.hooks.input_features import Buckets
+    from airflow_provider_sentinelhub.artifacts.storage.storage import Storage
 
 _COLUMNS = ("identifier", "geometry", "width", "height", "resolution", "epsg")
 
@@ -120,7 +120,8 @@ class SentinelHubInputFeaturesOperator(BaseOperator):
 
         :param context: The task's context.
         """
-        from airflow_provider_sentinelhub.hooks.input_features import Buckets, make_input
+        from airflow_provider_sentinelhub.hooks.buckets import open_buckets
+        from airflow_provider_sentinelhub.hooks.input_features import make_input
 
         with airflow_failures():
             # The braces of a query are SQL.
@@ -128,9 +129,9 @@ class SentinelHubInputFeaturesOperator(BaseOperator):
                 **{name: getattr(self, name) for name in self.template_fields if name not in {"sql", "parameters"}}
             )
             url("url", self.url)
-            buckets, given = Buckets(self.aws_conn_id, self.gcp_conn_id), self._given()
-            batches = self._batches(given, buckets)
-            files = make_input(batches, self.url, buckets=buckets, size=self._size(), repair=self.repair, given=given)
+            storage, given = open_buckets(self.aws_conn_id, self.gcp_conn_id), self._given()
+            batches = self._batches(given, storage)
+            files = make_input(batches, self.url, storage=storage, size=self._size(), repair=self.repair, given=given)
             for file in files:
                 self.log.info("%s: %d features, EPSG %s", file.url, file.features, file.layers)
             return {
@@ -150,7 +151,7 @@ class SentinelHubInputFeaturesOperator(BaseOperator):
             )
         return named[0]
 
-    def _batches(self, given: str, buckets: Buckets) -> Iterator[Batch]:
+    def _batches(self, given: str, storage: Storage) -> Iterator[Batch]:
         from airflow_provider_sentinelhub.artifacts.features.sources import from_geometries
         from airflow_provider_sentinelhub.hooks.input_features import from_urls
         from airflow_provider_sentinelhub.hooks.input_query import from_sql
@@ -170,7 +171,7 @@ class SentinelHubInputFeaturesOperator(BaseOperator):
                     'Leave it out, and name features by a dict like {"name": geometry}.',
                 )
             return from_geometries(self.geometries, **how)  # type: ignore[arg-type]  # rendered by now
-        return from_urls(self._urls(), buckets=buckets, columns=self._columns(), layer=self.layer, **how)
+        return from_urls(self._urls(), storage=storage, columns=self._columns(), layer=self.layer, **how)
 
     def _urls(self) -> list[str]:
         given = _rendered(self.source)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from airflow_provider_sentinelhub.artifacts.report.report import FeatureReport
     from airflow_provider_sentinelhub.artifacts.results.statistical import StatisticalRun
     from airflow_provider_sentinelhub.artifacts.statistics.geometries import Place
-    from airflow_provider_sentinelhub.hooks.input_features import Buckets
+    from airflow_provider_sentinelhub.artifacts.storage.storage import Storage
     from airflow_provider_sentinelhub.hooks.statistical import SentinelHubStatisticalHook
 
 _COLUMNS = ("identifier", "geometry", "epsg")
@@ -190,7 +190,7 @@ class SentinelHubStatisticalOperator(RequestTemplating):
         from airflow_provider_sentinelhub.client.apis.statistical.spec import STATISTICAL
         from airflow_provider_sentinelhub.client.models import from_text
         from airflow_provider_sentinelhub.client.requests.findings import part
-        from airflow_provider_sentinelhub.hooks.input_features import Buckets
+        from airflow_provider_sentinelhub.hooks.buckets import open_buckets
         from airflow_provider_sentinelhub.hooks.statistical import check_places
 
         request = from_text(self.with_files(self.request))
@@ -209,13 +209,13 @@ class SentinelHubStatisticalOperator(RequestTemplating):
         if has_bounds:
             body = self.hook.prepare(request)
             return [Place(1, None, body["input"]["bounds"])], body
-        places = places_of(self._batches(Buckets(self.aws_conn_id, self.gcp_conn_id)))
+        places = places_of(self._batches(open_buckets(self.aws_conn_id, self.gcp_conn_id)))
         if isinstance(request, Mapping):
             check_places(request, places)
             request = places[0].request(request)
         return places, self.hook.prepare(request)
 
-    def _batches(self, buckets: Buckets) -> Iterator[Batch]:
+    def _batches(self, storage: Storage) -> Iterator[Batch]:
         from airflow_provider_sentinelhub.artifacts.features.features import Columns
         from airflow_provider_sentinelhub.artifacts.features.sources import from_geometries
         from airflow_provider_sentinelhub.artifacts.statistics.geometries import boxes_as_polygons
@@ -232,17 +232,17 @@ class SentinelHubStatisticalOperator(RequestTemplating):
             return from_geometries(boxes_as_polygons(from_text(self.geometries)), epsg=epsg)
         if not isinstance(self.source, str) or not self.source.strip():
             raise InvalidParameter("source", self.source, "must be the URL of a file", "Write e.g. s3://bucket/a.gpkg.")
-        return from_urls([self.source], buckets=buckets, columns=Columns(**columns), epsg=epsg, layer=self.layer)
+        return from_urls([self.source], storage=storage, columns=Columns(**columns), epsg=epsg, layer=self.layer)
 
     def _run(self, context: Context, places: Sequence[Place], body: Mapping[str, Any]) -> StatisticalRun:
         from airflow_provider_sentinelhub.artifacts.results.statistical import StatisticalRun
         from airflow_provider_sentinelhub.artifacts.statistics.geometries import digest_of
-        from airflow_provider_sentinelhub.hooks.input_features import Buckets
+        from airflow_provider_sentinelhub.hooks.buckets import open_buckets
         from airflow_provider_sentinelhub.hooks.statistical import choose_run
 
         # The same in every attempt; other geometries and another request make it another one.
         intent = intent_of(context, {"request": body, "places": digest_of(places)})
-        storage = Buckets(self.aws_conn_id, self.gcp_conn_id).of(self.output_url)
+        storage = open_buckets(self.aws_conn_id, self.gcp_conn_id)
 
         def of(generation: int) -> StatisticalRun:
             run_id = uuid.uuid5(uuid.NAMESPACE_URL, replace(intent, generation=generation).tag)

@@ -63,14 +63,14 @@ class SentinelHubStatisticsTableOperator(BaseOperator):
 
         :param context: The task's context.
         """
-        from airflow_provider_sentinelhub.hooks.input_features import Buckets
+        from airflow_provider_sentinelhub.hooks.buckets import open_buckets
         from airflow_provider_sentinelhub.hooks.statistics_table import reshape_statistics
 
         with airflow_failures():
             rendered(**{name: getattr(self, name) for name in self.template_fields})
-            buckets = Buckets(self.aws_conn_id, self.gcp_conn_id)
+            storage = open_buckets(self.aws_conn_id, self.gcp_conn_id)
             rows = reshape_statistics(
-                buckets, self.statistics_url, self.url, wide=self.wide, features_url=self.features_url
+                storage, self.statistics_url, self.url, wide=self.wide, features_url=self.features_url
             )
             self.log.info("%s: %d rows", self.url, rows)
             return {"url": self.url, "rows": rows}

@@ -20,8 +20,7 @@ T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
-# Its own, and few: hundreds of tasks may wait for a bucket that is slow or gone, and the event loop's own threads are
-# needed for more than a convenience.
+# A small pool of its own: hundreds of tasks may wait for a slow bucket, and must not occupy the event loop's threads.
 _POOL = ThreadPoolExecutor(max_workers=4, thread_name_prefix="sentinelhub-progress")
 
 PROGRESS_XCOM = "sentinelhub_progress"
@@ -29,7 +28,7 @@ PROGRESS_XCOM = "sentinelhub_progress"
 
 def progress_of(task: BatchTask, features: Mapping[str, int] | None) -> dict[str, Any]:
     """
-    Return what is shown of a task: its status, its cost and its features by outcome.
+    Return what the XCom shows of a task: status, cost and features by outcome.
 
     :param task: The task.
     :param features: Their number in ``total`` and by outcome; ``None`` where it is not known.
@@ -45,15 +44,15 @@ def progress_of(task: BatchTask, features: Mapping[str, int] | None) -> dict[str
 
 class Progress:
     """
-    Tells how far a task is: status, processing units and features by outcome.
+    Shows the progress of a task: status, processing units and features by outcome.
 
-    It is a convenience, so nothing that goes wrong here is more than a line in the log.
+    It is a convenience, so any error is only logged.
 
     :param api: The task's API.
-    :param aws_conn_id: The AWS connection of the bucket; ``None`` to leave the features out.
-    :param gcp_conn_id: The Google Cloud connection of the bucket; it wins.
-    :param interval: Seconds between two countings; 0 for none at all.
-    :param task_instance: Whose XCom shows the counts.
+    :param aws_conn_id: The AWS connection, for results on S3; ``None`` to leave their features out.
+    :param gcp_conn_id: The Google Cloud connection, for results on Google Cloud Storage; likewise.
+    :param interval: Seconds between two counts; 0 for none.
+    :param task_instance: The task instance whose XCom shows the counts.
     """
 
     def __init__(
@@ -71,9 +70,9 @@ class Progress:
 
     async def tell(self, task: BatchTask) -> None:
         """
-        Show how far the task is, if it is time to and something changed.
+        Show the progress, if the interval is over and something changed.
 
-        :param task: The task as just seen.
+        :param task: The task as just read.
         """
         if not self._interval or self._task_instance is None or time.monotonic() < self._next_at:
             return
@@ -84,37 +83,37 @@ class Progress:
                 await self._show(told)
                 self._told = told
         except Exception as e:  # noqa: BLE001 - see the class
-            # Somebody may be entering other credentials in the connection just now.
+            # The connection is read again next time: its credentials may have been corrected.
             self._is_open = False
             log.warning("Could not tell the progress of task %s: %s", task.id, type(e).__name__)
 
     async def _features(self, task: BatchTask) -> dict[str, int] | None:
-        conn_id = self._gcp_conn_id or self._aws_conn_id
-        if conn_id is None or task.status not in {"PROCESSING", "DONE", "STOPPED"}:
+        if task.status not in {"PROCESSING", "DONE", "STOPPED"}:
             return None
         if not self._is_open:
-            self._counter = await self._open(task, conn_id)
+            self._counter = await self._open(task)
             self._is_open = True
         if self._counter is None:
             return None
-        # Downloading and counting take a while for hundreds of thousands of features: not in the event loop.
+        # Downloading and counting hundreds of thousands of features would block the event loop.
         report = await _in_pool(self._counter)
         if report is None:
             return None
         return {"total": report.total, **{outcome.lower(): count for outcome, count in report.counts().items()}}
 
-    async def _open(self, task: BatchTask, conn_id: str) -> Counter | None:
+    async def _open(self, task: BatchTask) -> Counter | None:
         from airflow_provider_sentinelhub.artifacts.results.registry import results_of
         from airflow_provider_sentinelhub.artifacts.storage.storage import Storage
-        from airflow_provider_sentinelhub.hooks.connections import (
-            ConnectionFacts,
-            aws_storage_options,
-            gcs_storage_options,
-        )
+        from airflow_provider_sentinelhub.hooks.buckets import storage_options
+        from airflow_provider_sentinelhub.hooks.connections import ConnectionFacts
 
+        scheme = self._api.delivery_url(task.request).partition("://")[0]
+        conn_id = self._gcp_conn_id if scheme == "gs" else self._aws_conn_id
+        if conn_id is None:
+            return None
+        # Read here, because the counter runs in a thread, from which Airflow must not be called.
         facts = await ConnectionFacts.aread(conn_id)
-        options_of = gcs_storage_options if self._gcp_conn_id else aws_storage_options
-        options = await _in_pool(partial(options_of, facts))
+        options = await _in_pool(partial(storage_options, scheme, facts))
         return results_of(self._api, Storage(options)).counter(task)
 
     async def _show(self, told: dict[str, Any]) -> None:

@@ -2,11 +2,6 @@ from __future__ import annotations
 
 import json
 import socket
-import threading
-from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Self
 from urllib.parse import quote
 
 import pytest
@@ -14,82 +9,11 @@ import pytest
 from airflow_provider_sentinelhub.client.errors import InvalidConfiguration
 from airflow_provider_sentinelhub.hooks.connections import (
     ConnectionFacts,
-    aws_storage_options,
     s3_delivery_credentials,
     service_address,
 )
 from airflow_provider_sentinelhub.hooks.sentinel_hub import SentinelHubHook
 from airflow_provider_sentinelhub.simulator.process import Simulator
-
-
-class Sts:
-    """Enough of AWS's token service on loopback to assume a role: keys that end in a few minutes, others each time."""
-
-    def __init__(self) -> None:
-        self.assumed = 0
-        sts = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                sts.assumed += 1
-                self.rfile.read(int(self.headers["Content-Length"]))
-                moment = datetime.now(UTC) + timedelta(minutes=5)
-                body = (
-                    '<AssumeRoleResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><AssumeRoleResult>'
-                    f"<Credentials><AccessKeyId>key-{sts.assumed}</AccessKeyId><SecretAccessKey>secret</SecretAccessKey>"
-                    f"<SessionToken>token</SessionToken><Expiration>{moment:%Y-%m-%dT%H:%M:%SZ}</Expiration>"
-                    "</Credentials></AssumeRoleResult></AssumeRoleResponse>"
-                ).encode()
-                self.send_response(200)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *_: object) -> None:
-                """Say nothing."""
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-
-    def connection(self) -> ConnectionFacts:
-        extra = {
-            "role_arn": "arn:aws:iam::123456789012:role/reader",
-            "region_name": "eu-central-1",
-            "service_config": {
-                "sts": {"endpoint_url": f"http://127.0.0.1:{self._server.server_port}"},
-                "s3": {"endpoint_url": "http://127.0.0.1:9"},
-            },
-        }
-        return ConnectionFacts("aws_role", "AKIAEXAMPLE", "base-secret", "", extra)
-
-
-def test_keys_of_an_assumed_role_are_renewed_and_shared() -> None:
-    with Sts() as sts:
-        found = {aws_storage_options(sts.connection()) for _ in range(10)}
-        # Equal options share what was opened with them.
-        assert len(found) == 1
-        (options,) = found
-        first, second = options.keys(), options.keys()
-        # The keys end within the time in which they are renewed ahead, so each look finds others.
-        assert first is not None
-        assert second is not None
-        assert first.access_key_id != second.access_key_id
-        assert second.access_key_id == f"key-{sts.assumed}"
-    assert "secret" not in repr((options, first))
-    assert "token" not in repr((options, first))
-
-
-def test_a_role_is_assumed_once_by_many_at_the_same_moment() -> None:
-    with Sts() as sts, ThreadPoolExecutor(8) as pool:
-        facts = sts.connection()
-        assert len(set(pool.map(aws_storage_options, [facts] * 8))) == 1
 
 
 def hook(monkeypatch: pytest.MonkeyPatch, connection: str | dict[str, object]) -> SentinelHubHook:

@@ -14,9 +14,11 @@ import shapely
 from airflow_provider_sentinelhub.artifacts.features.features import Columns
 from airflow_provider_sentinelhub.artifacts.features.sources import from_geometries
 from airflow_provider_sentinelhub.artifacts.features.writer import Size
+from airflow_provider_sentinelhub.artifacts.storage.storage import Storage
 from airflow_provider_sentinelhub.client.apis.batch_v2.spec import BATCH_V2
 from airflow_provider_sentinelhub.client.errors import InvalidParameter
-from airflow_provider_sentinelhub.hooks.input_features import Buckets, check_input, from_urls, make_input
+from airflow_provider_sentinelhub.hooks.buckets import open_buckets
+from airflow_provider_sentinelhub.hooks.input_features import check_input, from_urls, make_input
 from airflow_provider_sentinelhub.hooks.input_query import from_sql
 from airflow_provider_sentinelhub.operators.batch_process import SentinelHubBatchProcessOperator
 from airflow_provider_sentinelhub.operators.input_features import SentinelHubInputFeaturesOperator
@@ -116,7 +118,7 @@ def test_files_are_read_by_url(make: Callable[..., Run], sim: Simulator, url: st
         table = pa.table({"field": [name], "geometry": [shape.wkb]}).replace_schema_metadata({"geo": geo})
         parquet.write_table(table, tmp_path / f"{name}.parquet")
         source = url.replace("fields.gpkg", f"{name}.parquet")
-        Buckets().of(source).upload(tmp_path / f"{name}.parquet", source)
+        open_buckets("aws_default", None).upload(tmp_path / f"{name}.parquet", source)
         sources.append(source)
     sources[1] = str(tmp_path / "south.parquet")
     assert make(source=repr(sources), columns='{"identifier": "field"}', width=10, height=10).state == "success"
@@ -405,22 +407,22 @@ def test_what_is_wrong_with_a_connection_is_named(
 
 
 def test_the_file_of_a_request_is_checked(sim: Simulator, url: str) -> None:
-    buckets = Buckets()
+    storage = open_buckets("aws_default", None)
     body = request(sim.ready, input={"type": "geopackage", "features": {"s3": {"url": url}}})
     with pytest.raises(InvalidParameter, match=r"input\.features\.s3\.url = .*: there is no such object"):
-        check_input(BATCH_V2, buckets, body)
+        check_input(BATCH_V2, storage, body)
     with pytest.raises(InvalidParameter, match="2 features have neither width and height nor resolution"):
-        make_input(from_geometries(WKT, epsg=32632), url, buckets=Buckets())
-    make_input(from_geometries(WKT, epsg=32632), url, buckets=Buckets(), size=Size(10, 10))
-    check_input(BATCH_V2, buckets, body)
+        make_input(from_geometries(WKT, epsg=32632), url, storage=open_buckets("aws_default", None))
+    make_input(from_geometries(WKT, epsg=32632), url, storage=open_buckets("aws_default", None), size=Size(10, 10))
+    check_input(BATCH_V2, storage, body)
     with closing(sqlite3.connect(in_bucket(sim, url))) as database, database:
         database.execute("UPDATE features_32632 SET width = NULL, height = NULL")
     with pytest.raises(
         InvalidParameter, match=r"fields\.gpkg, size = .*: 2 features have neither.* check_features=False"
     ):
-        check_input(BATCH_V2, buckets, body)
-    check_input(BATCH_V2, buckets, {**body, "input": {**body["input"], "defaults": {"resolution": 60}}})
-    check_input(BATCH_V2, buckets, request(sim.ready))
+        check_input(BATCH_V2, storage, body)
+    check_input(BATCH_V2, storage, {**body, "input": {**body["input"], "defaults": {"resolution": 60}}})
+    check_input(BATCH_V2, storage, request(sim.ready))
 
 
 def shapefile(folder: Path, name: str) -> Path:
@@ -437,7 +439,9 @@ def shapefile(folder: Path, name: str) -> Path:
 def test_what_belongs_to_a_shapefile_is_found_in_capital_letters_too(tmp_path: Path, ending: str) -> None:
     for path in tmp_path.glob(f"{shapefile(tmp_path, 'fields').stem}.*"):
         path.rename(path.with_suffix(ending if path.suffix == ".shp" else path.suffix.upper()))
-    (batch,) = from_urls([str(tmp_path / f"fields{ending}")], buckets=Buckets(), columns=Columns())
+    (batch,) = from_urls(
+        [str(tmp_path / f"fields{ending}")], storage=open_buckets("aws_default", None), columns=Columns()
+    )
     assert (batch.epsg, batch.identifiers) == (32632, [*FIELDS])
 
 
@@ -445,4 +449,4 @@ def test_a_shapefile_without_its_index_is_named(tmp_path: Path) -> None:
     path = shapefile(tmp_path, "fields")
     path.with_suffix(".shx").unlink()
     with pytest.raises(InvalidParameter, match=r"lacks its \.shx, .*Put its \.shx beside it\."):
-        list(from_urls([str(path)], buckets=Buckets(), columns=Columns()))
+        list(from_urls([str(path)], storage=Storage(), columns=Columns()))

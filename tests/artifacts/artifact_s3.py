@@ -15,7 +15,8 @@ from urllib.parse import parse_qsl, quote_plus, urlsplit
 
 import psutil  # type: ignore[import-untyped]  # ships no types
 
-from airflow_provider_sentinelhub.artifacts.storage.storage import Storage, StorageOptions
+from airflow_provider_sentinelhub.artifacts.storage.options import StorageKeys, StorageOptions
+from airflow_provider_sentinelhub.artifacts.storage.storage import Storage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -24,17 +25,23 @@ KEY = "simulator-access-key"
 SECRET = "simulator-secret-key"
 
 
+def _options(
+    endpoint: str, region: str, *, access_key_id: str = KEY, secret_access_key: str = SECRET, **changes: Any
+) -> StorageOptions:
+    keys = StorageKeys(access_key_id, secret_access_key)
+    return StorageOptions(**{"keys": keys, "region": region, "endpoint_url": endpoint, **changes})
+
+
 @dataclass
 class S3:
     endpoint: str
     folder: Path
     process: subprocess.Popen[bytes]
 
-    def options(self, **changes: str | float | None) -> StorageOptions:
-        given = {"access_key_id": KEY, "secret_access_key": SECRET, "region": "eu-central-1"}
-        return StorageOptions(**{**given, "endpoint_url": self.endpoint, **changes})  # type: ignore[arg-type]
+    def options(self, **changes: Any) -> StorageOptions:
+        return _options(self.endpoint, "eu-central-1", **changes)
 
-    def storage(self, **changes: str | float | None) -> Storage:
+    def storage(self, **changes: Any) -> Storage:
         return Storage(self.options(**changes))
 
 
@@ -45,7 +52,7 @@ def rclone() -> str:
 
 def start_s3(folder: Path, log: Path, *auth: str) -> S3:
     for bucket in ("bucket", "tenant:bucket"):
-        (folder / bucket).mkdir(parents=True)
+        (folder / bucket).mkdir(parents=True, exist_ok=True)
     command = [rclone(), "serve", "s3", str(folder), "--addr", "127.0.0.1:0", "--config", "", *auth]
     with log.open("wb") as output:
         process = subprocess.Popen([*command, "--dir-cache-time", "1s"], stdout=output, stderr=output)
@@ -112,15 +119,7 @@ class ScriptedS3:
         return f"http://127.0.0.1:{self._server.server_port}"
 
     def options(self, **changes: Any) -> StorageOptions:
-        return StorageOptions(
-            **{
-                "access_key_id": KEY,
-                "secret_access_key": SECRET,
-                "region": "x",
-                "endpoint_url": self.endpoint,
-                **changes,
-            }
-        )
+        return _options(self.endpoint, "x", **changes)
 
     def storage(self, **changes: Any) -> Storage:
         return Storage(self.options(**changes))

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from airflow_provider_sentinelhub.artifacts.results.preflight import examine
-from airflow_provider_sentinelhub.artifacts.storage.errors import is_refusal
+from airflow_provider_sentinelhub.artifacts.storage.errors import answer_of
+from airflow_provider_sentinelhub.artifacts.storage.options import StorageKeys, StorageOptions
 from airflow_provider_sentinelhub.artifacts.storage.probe import bucket_region, probe_write
-from airflow_provider_sentinelhub.artifacts.storage.storage import Storage, StorageOptions
+from airflow_provider_sentinelhub.artifacts.storage.storage import Storage
 from airflow_provider_sentinelhub.client.apis.batch_v2.spec import BATCH_V2
 from airflow_provider_sentinelhub.client.errors import StorageUnavailable
 from tests.artifacts.artifact_s3 import KEY, SECRET, start_s3
@@ -26,7 +27,7 @@ PROBE = "write-check/request-write-check.json"
 
 
 def at(endpoint: str) -> Storage:
-    return Storage(StorageOptions(access_key_id=KEY, secret_access_key=SECRET, region="x", endpoint_url=endpoint))
+    return Storage(StorageOptions(StorageKeys(KEY, SECRET), region="x", endpoint_url=endpoint))
 
 
 @pytest.mark.parametrize(
@@ -81,8 +82,9 @@ def test_a_place_that_another_task_may_deliver_to_is_a_warning(url: str, skips_e
 def refused(storage: Storage, url: str) -> bool:
     with pytest.raises(StorageUnavailable) as caught:
         probe_write(storage, url)
-    assert caught.value.__cause__ is not None
-    return is_refusal(caught.value.__cause__)
+    answer = answer_of(caught.value)
+    assert answer is not None
+    return answer.is_refusal
 
 
 def test_a_no_is_told_from_trouble_that_may_pass(s3: S3, tmp_path: Path) -> None:

@@ -198,13 +198,14 @@ import sys
 from pathlib import Path
 from airflow_provider_sentinelhub.artifacts.statistics import load
 from airflow_provider_sentinelhub.artifacts.statistics.read import read_statistics
-from airflow_provider_sentinelhub.artifacts.storage.storage import Storage, StorageOptions
+from airflow_provider_sentinelhub.artifacts.storage.options import StorageKeys, StorageOptions
+from airflow_provider_sentinelhub.artifacts.storage.storage import Storage
 from tests.artifacts.artifact_s3 import KEY, SECRET
 from tests.artifacts.statistics_files import TASK, rounds_of, target_of
 load.RESULTS_IN_PART = 100
 load._RESULTS_IN_CHUNK = 50
 url, folder, endpoint = sys.argv[1:]
-storage = Storage(StorageOptions(KEY, SECRET, region="eu-central-1", endpoint_url=endpoint))
+storage = Storage(StorageOptions(StorageKeys(KEY, SECRET), region="eu-central-1", endpoint_url=endpoint))
 read_statistics(storage, rounds_of(url, TASK), target_of(url), features=None, workdir=Path(folder))
 """
 

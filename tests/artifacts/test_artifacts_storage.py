@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from airflow_provider_sentinelhub.artifacts.storage.storage import ObjectMeta, Storage, StorageOptions
+from airflow_provider_sentinelhub.artifacts.storage.options import StorageKeys, StorageOptions
+from airflow_provider_sentinelhub.artifacts.storage.storage import ObjectMeta, Storage
 from airflow_provider_sentinelhub.client.errors import ArtifactMissing, InvalidParameter, StorageUnavailable
 
 if TYPE_CHECKING:
@@ -179,7 +180,7 @@ def test_a_server_that_is_gone_is_reported_at_once(
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         endpoint = f"http://127.0.0.1:{server.getsockname()[1]}"
-    storage = Storage(StorageOptions(access_key_id="a", secret_access_key="b", endpoint_url=endpoint))
+    storage = Storage(StorageOptions(StorageKeys("a", "b"), endpoint_url=endpoint))
     began = time.monotonic()
     with pytest.raises(StorageUnavailable, match=r"Connection refused.*Check the endpoint URL and the network"):
         call(storage, "s3://bucket/x", tmp_path)
@@ -199,9 +200,7 @@ def test_a_server_that_dies_half_way(own_s3: S3) -> None:
 def test_a_server_that_says_nothing_is_given_up(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         endpoint = f"http://127.0.0.1:{server.getsockname()[1]}"
-        options = StorageOptions(
-            access_key_id="a", secret_access_key="b", endpoint_url=endpoint, read_timeout=0.3, connect_timeout=0.3
-        )
+        options = StorageOptions(StorageKeys("a", "b"), endpoint_url=endpoint, read_timeout=0.3, connect_timeout=0.3)
         with pytest.raises(StorageUnavailable, match=r"Timeout|TimedOut"):
             Storage(options).read("s3://bucket/x")
 
@@ -228,7 +227,7 @@ def test_an_answer_that_breaks_off_leaves_no_file(tmp_path: Path) -> None:
         thread = threading.Thread(target=answer, daemon=True)
         thread.start()
         endpoint = f"http://127.0.0.1:{server.getsockname()[1]}"
-        options = StorageOptions(access_key_id="a", secret_access_key="b", endpoint_url=endpoint, read_timeout=1)
+        options = StorageOptions(StorageKeys("a", "b"), endpoint_url=endpoint, read_timeout=1)
         with pytest.raises(StorageUnavailable):
             Storage(options).download("s3://bucket/x", tmp_path / "x")
         stop.set()
@@ -267,17 +266,15 @@ def test_a_source_that_does_not_exist_is_not_a_missing_artifact(s3: S3, folder_u
 
 def test_options_show_no_secret() -> None:
     key = '{"client_email": "me", "private_key_id": "1", "private_key": "very-secret-1"}'
-    options = StorageOptions("access", "very-secret-2", "very-secret-3", service_account_key=key)
+    options = StorageOptions(StorageKeys("access", "very-secret-2", "very-secret-3"), service_account_key=key)
     assert "very-secret" not in repr(options)
     assert "access" in repr(options)
+    assert "very-secret" not in repr(options.identity)
 
 
 @pytest.mark.parametrize(
     "given",
     [
-        {"access_key_id": "very-secret"},
-        {"secret_access_key": "very-secret"},
-        {"session_token": "very-secret"},
         {"endpoint_url": "localhost:9000"},
         {"endpoint_url": "not a url"},
         {"endpoint_url": "https://user:very-secret@host"},

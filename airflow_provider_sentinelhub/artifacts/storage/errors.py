@@ -1,7 +1,7 @@
 """
-What a bucket said, in words a DAG author can act on.
+What a bucket answered, as an error a DAG author can act on.
 
-The client library reports errors as a long debug text with the HTTP answer inside; only status, code and message of it
+The client library reports errors as a long debug text that contains the HTTP answer; only its status, code and message
 are passed on, because the rest may hold signed URLs.
 """
 
@@ -17,13 +17,20 @@ from airflow_provider_sentinelhub.client.text import one_line, printable
 if TYPE_CHECKING:
     from airflow_provider_sentinelhub.artifacts.storage.location import Location
 
+# For what no class of the client library tells and stands only in its text: other statuses than those in _statuses()
+# (it has no class for 400, 429 or 5xx, nor for any of a bulk delete), the server's own code and message, and the reason
+# why there was no answer.
 _STATUS = re.compile(r"status code: (\d{3})")
 _CODE = re.compile(r"<Code>([^<]{1,100})</Code>|\(code: (\w{1,100})\)")
 _MESSAGE = re.compile(r"<Message>([^<]{1,500})</Message>")
 _CAUSES = re.compile(r'(?:message|error): "([^"]{1,200})"|(?:inner|source): (TimedOut|Timeout)|"([a-z ]+ error)"')
-_METADATA = re.compile(r"169\.254\.169\.254|metadata\.google\.internal|token request", re.IGNORECASE)
-
+_NO_CREDENTIALS = re.compile(
+    r"no credentials|token request|169\.254\.169\.254|metadata\.google\.internal", re.IGNORECASE
+)
 _BAD_KEY = re.compile(r"service account file|pem file|credential error", re.IGNORECASE)
+# The client library has the same class for a bucket that refuses credentials and for a provider that fails.
+NO_KEYS = "External AWS credential provider"
+"""Stands in the client library's text where a provider of keys failed."""
 
 _CHECK_KEYS = "Check the access key and secret in the connection used for this bucket"
 _MAY = (
@@ -42,69 +49,71 @@ _ADVICE = {
     "AuthorizationHeaderMalformed": "Set the bucket's own region in the connection",
     "SlowDown": "The bucket limits the request rate; try again later",
 }
-_REFUSALS = frozenset({"301", "400", "401", "403", "404"})
 _ADVICE_BY_STATUS = {
-    "301": _ADVICE["PermanentRedirect"],
-    "400": "Check region and endpoint URL in the connection",
-    "401": _CHECK_KEYS,
-    "403": _MAY,
-    "404": _ADVICE["NoSuchBucket"],
-    "429": _ADVICE["SlowDown"],
+    301: _ADVICE["PermanentRedirect"],
+    400: "Check region and endpoint URL in the connection",
+    401: _CHECK_KEYS,
+    403: _MAY,
+    404: _ADVICE["NoSuchBucket"],
+    429: _ADVICE["SlowDown"],
 }
-
+_REFUSALS = frozenset({301, 400, 401, 403, 404})
 
 BUSY = frozenset({429, 500, 502, 503, 504})
-"""HTTP statuses of a bucket that is in trouble, or asked too often: the same may succeed in a moment."""
+"""HTTP statuses of a bucket that is in trouble or limits the request rate: the same request may succeed later."""
 
 
 class StorageAnswer(Exception):
     """
-    What a bucket answered, fit to be shown in a traceback; the client library's own errors are not.
+    What a bucket answered, without the secrets that the client library's own errors may hold.
 
-    :param said: The answer, or the library's error.
+    :param said: The answer, or the error that stands for it.
+    :param status: HTTP status; ``None`` to find it in the text, if there is one.
     """
 
-    def __init__(self, said: object) -> None:
-        super().__init__(printable(without_secrets(str(said))))
+    def __init__(self, said: object, status: int | None = None) -> None:
+        text = str(said)
+        super().__init__(printable(without_secrets(text)))
+        self.status = status or int(_first(_STATUS, text) or 0) or None
+        """HTTP status; ``None`` where there was no answer."""
+        self.code = _first(_CODE, text)
+        """What the server calls the error; empty where it does not say."""
+        self.message = _first(_MESSAGE, text)
+        """What the server says about it; empty where it says nothing."""
+
+    @classmethod
+    def of(cls, error: BaseException) -> StorageAnswer:
+        """
+        Return what an error says.
+
+        :param error: An answer, or what the client library raised.
+        """
+        if isinstance(error, cls):
+            return error
+        is_answer = NO_KEYS not in str(error)
+        return cls(error, next((status for kind, status in _statuses() if isinstance(error, kind) and is_answer), None))
+
+    @property
+    def is_missing_bucket(self) -> bool:
+        """Whether the bucket is missing, and not an object in it."""
+        return self.code == "NoSuchBucket"
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether the bucket is in trouble or limits the request rate."""
+        return self.status in BUSY
+
+    @property
+    def is_refusal(self) -> bool:
+        """Whether the bucket refused the request; otherwise it was unreachable or in trouble, which may pass."""
+        # In the answer to a bulk delete, a refused object has a code but no status.
+        return self.code == "AccessDenied" or self.status in _REFUSALS
 
 
-def is_missing_bucket(error: BaseException) -> bool:
-    """
-    Tell a missing bucket from a missing object.
+def _statuses() -> tuple[tuple[type[BaseException], int], ...]:
+    from obstore.exceptions import PermissionDeniedError, UnauthenticatedError
 
-    :param error: What the client library raised.
-    """
-    return "NoSuchBucket" in str(error)
-
-
-def is_status(error: BaseException, status: int) -> bool:
-    """
-    Say whether the bucket answered with this HTTP status.
-
-    :param error: What the client library raised.
-    :param status: HTTP status.
-    """
-    found = _STATUS.search(str(error))
-    return found is not None and found[1] == str(status)
-
-
-def is_busy(error: BaseException) -> bool:
-    """
-    Say whether the bucket is in trouble, or asked too often.
-
-    :param error: What the client library raised.
-    """
-    return any(is_status(error, status) for status in BUSY)
-
-
-def is_refusal(error: BaseException) -> bool:
-    """
-    Tell a bucket that said no from one that could not be asked, or is in trouble: that may pass.
-
-    :param error: What the client library raised.
-    """
-    # One of several objects that are deleted at once is refused without a status of its own.
-    return _first(_CODE, str(error)) == "AccessDenied" or _first(_STATUS, str(error)) in _REFUSALS
+    return (PermissionDeniedError, 403), (UnauthenticatedError, 401), (FileNotFoundError, 404)
 
 
 def storage_unavailable(action: str, location: Location, error: BaseException) -> StorageUnavailable:
@@ -113,26 +122,36 @@ def storage_unavailable(action: str, location: Location, error: BaseException) -
 
     :param action: What was tried, e.g. ``read``.
     :param location: On what.
-    :param error: What the client library raised.
+    :param error: An answer, or what the client library raised.
     """
-    text = str(error)
-    status, code, message = (_first(pattern, text) for pattern in (_STATUS, _CODE, _MESSAGE))
-    said = ", ".join(part for part in (f"HTTP {status}" if status else "", code, message) if part)
-    if not said:
-        said = _cause(text)
-    if _BAD_KEY.search(text):
-        advice = "Check the service account key: paste the whole downloaded key file into the connection"
-    elif _METADATA.search(text):
-        advice = "No credentials were given and this machine has none of its own: set them in the connection"
-    elif code in _ADVICE:
-        advice = _ADVICE[code]
-    elif status in _ADVICE_BY_STATUS:
-        advice = _ADVICE_BY_STATUS[status]
-    elif location.scheme == "file":
+    answer, text = StorageAnswer.of(error), str(error)
+    is_disk = location.scheme == "file"
+    status = f"HTTP {answer.status}" if answer.status and not is_disk else ""
+    said = ", ".join(filter(None, (status, answer.code, answer.message))) or _cause(text)
+    if is_disk:
         advice = "Check that the folder exists and this user may use it"
+    elif _BAD_KEY.search(text):
+        advice = "Check the service account key: paste the whole downloaded key file into the connection"
+    elif _NO_CREDENTIALS.search(text):
+        advice = "No credentials were given and this machine has none of its own: set them in the connection"
+    elif NO_KEYS in text:
+        advice = "New credentials could not be fetched: check the connection, or try again later"
+    elif answer.code in _ADVICE:
+        advice = _ADVICE[answer.code]
+    elif answer.status in _ADVICE_BY_STATUS:
+        advice = _ADVICE_BY_STATUS[answer.status]
     else:
         advice = "Check the endpoint URL and the network, or try again later"
     return StorageUnavailable(f"Could not {action} {location}. The storage said: {said}. {advice}.")
+
+
+def answer_of(error: BaseException) -> StorageAnswer | None:
+    """
+    Return the bucket's answer behind an error; ``None`` where there is none.
+
+    :param error: What :class:`Storage` raised.
+    """
+    return error.__cause__ if isinstance(error.__cause__, StorageAnswer) else None
 
 
 def _first(pattern: re.Pattern[str], text: str) -> str:

@@ -1,4 +1,4 @@
-"""Evalscripts that are too long to stand in a request: they lie in a bucket, and the request says where."""
+"""Evalscripts that are too long for a request: they are stored in a bucket, and the request refers to them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _REFERENCE = "evalscriptReference"
 
 def referred_script(api: TaskApiSpec, request: Any) -> str | None:
     """
-    Return where the script lies that a request refers to; ``None`` where it holds one itself.
+    Return the URL of the script a request refers to; ``None`` if it holds one itself.
 
     :param api: The API.
     :param request: A request of any shape.
@@ -31,10 +31,10 @@ def referred_script(api: TaskApiSpec, request: Any) -> str | None:
 
 def with_script(api: TaskApiSpec, storage: Storage, request: Mapping[str, Any], url: str) -> dict[str, Any]:
     """
-    Return a request with the script in it that it refers to.
+    Return a request that holds the script it refers to.
 
-    So every script is checked, counts in the digest of what is wanted, and is found again by its tag, wherever its
-    author keeps it.
+    So every script is checked, is part of the intent's digest, and is found again by its tag, wherever its author keeps
+    it.
 
     :param api: The API.
     :param storage: Where the bucket is.
@@ -57,9 +57,9 @@ def with_script(api: TaskApiSpec, storage: Storage, request: Mapping[str, Any], 
 @dataclass(frozen=True, slots=True)
 class PlacedScript:
     """
-    A script that goes into the bucket of the results.
+    A script to be stored in the bucket of the results.
 
-    :param url: Where. The same intent always means the same script, so writing it twice is writing it once.
+    :param url: Its URL. The same intent always has the same script, so writing it twice is harmless.
     :param text: The script.
     :param body: The request that refers to it.
     """
@@ -71,7 +71,7 @@ class PlacedScript:
 
 def placed_script(api: TaskApiSpec, body: Mapping[str, Any], tag: str, delivery_url: str) -> PlacedScript | None:
     """
-    Say where the script of a request goes; ``None`` where it is short enough to stand in it, tag included.
+    Return the script of a request and where to store it; ``None`` if it fits into the request, tag included.
 
     :param api: The API.
     :param body: The request, with its script in it.

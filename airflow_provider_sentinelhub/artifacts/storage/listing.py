@@ -1,9 +1,9 @@
 """
-What a bucket on S3 holds, page by page.
+Lists a bucket on S3, page by page.
 
-The client library that reads and writes objects gives a whole listing up for one key that it cannot address, and
-follows a server that never ends for ever. So the pages are asked for here: what cannot be addressed is left out, and a
-listing that gets nowhere ends.
+The client library that reads and writes objects fails a whole listing because of one key that it cannot address, and
+follows an endless listing forever. This module requests the pages itself: it skips keys that cannot be addressed, and
+gives up a listing that makes no progress.
 
 Source: https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectsV2.html
 """
@@ -21,7 +21,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote_plus, urlencode
 
-from airflow_provider_sentinelhub.artifacts.storage.errors import BUSY, StorageAnswer
+from airflow_provider_sentinelhub.artifacts.storage.errors import BUSY, NO_KEYS, StorageAnswer
 from airflow_provider_sentinelhub.client.errors import StorageUnavailable
 from airflow_provider_sentinelhub.client.text import one_line
 
@@ -32,19 +32,19 @@ if TYPE_CHECKING:
     import requests
 
     from airflow_provider_sentinelhub.artifacts.storage.location import Location
-    from airflow_provider_sentinelhub.artifacts.storage.storage import StorageOptions
+    from airflow_provider_sentinelhub.artifacts.storage.options import StorageOptions
 
 _Entry = dict[str, str]
 
 log = logging.getLogger(__name__)
 
 MAX_KEYS = 20_000_000
-"""Keys after which a listing is given up: nearly thirty times as many as a task may have features."""
+"""Keys after which a listing is given up: nearly thirty times the features a task may have."""
 
 MAX_BARREN_PAGES = 1_000
-"""Pages in a row without a new key after which it is given up. A bucket may pass over what was deleted page by page."""
+"""Pages in a row without a new key after which it is given up. Pages of deleted objects may be empty."""
 
-# A server may say less on a page than it could. But each costs a request, so it counts as this many keys at least.
+# A server may return short pages. Each costs a request, so it counts as at least this many keys.
 _LEAST_PER_PAGE = 200
 _MAX_PAGE_BYTES = 8 * 1024 * 1024
 _PAUSE_S = 0.5
@@ -54,11 +54,11 @@ _TRIES_TO_CONNECT = 3
 _SUCCESS = 200
 _EXAMPLES = 3
 
-# Keys with which no URL can be made that names them and nothing else.
+# Keys that no URL names unambiguously.
 _ODD_CHARACTER = re.compile(r"[\x00-\x1f\x7f?#\ufffd]")
 _ODD_SEGMENTS = frozenset({"", ".", ".."})
-# XML cannot say these characters; servers do, as they are or by number. A delete character stands in for them.
-_UNSPEAKABLE = dict.fromkeys({*range(0x20)} - {0x09, 0x0A, 0x0D} | {*range(0xD800, 0xE000), 0xFFFE, 0xFFFF}, "\x7f")
+# Characters that XML does not allow; servers send them all the same, as they are or by number. DEL replaces them.
+_NOT_IN_XML = dict.fromkeys({*range(0x20)} - {0x09, 0x0A, 0x0D} | {*range(0xD800, 0xE000), 0xFFFE, 0xFFFF}, "\x7f")
 _NUMBER = re.compile(r"&#(?:x([0-9a-fA-F]{1,6})|([0-9]{1,7}));")
 
 
@@ -181,7 +181,7 @@ class _Pages:
         )
         body: bytes = response.raw.read(_MAX_PAGE_BYTES + 1)
         if response.status_code != _SUCCESS:
-            raise StorageAnswer(f"status code: {response.status_code}: {body[:10_000].decode('utf-8', 'replace')}")
+            raise StorageAnswer(body[:10_000].decode("utf-8", "replace"), response.status_code)
         if len(body) > _MAX_PAGE_BYTES:
             raise StorageAnswer(f"a page of more than {_MAX_PAGE_BYTES:,} bytes")
         return body
@@ -199,11 +199,11 @@ def _session(options: StorageOptions) -> requests.Session:
 
     class Adapter(HTTPAdapter):
         def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-            # Whom this machine trusts, as the library of the other calls does, and not only whom requests does.
+            # The certificates this machine trusts, as in the client library, and not only those of requests.
             super().init_poolmanager(*args, ssl_context=_trust(), **kwargs)
 
     session = requests.Session()
-    # Without this, requests would put what ~/.netrc says about the host in place of the signature.
+    # Otherwise requests would replace the signature with credentials from ~/.netrc.
     session.auth = lambda request: request
     retry = Retry(
         total=_TRIES,
@@ -214,7 +214,7 @@ def _session(options: StorageOptions) -> requests.Session:
         backoff_jitter=_PAUSE_S,
         status_forcelist=BUSY,
         raise_on_status=False,
-        # Some say hours.
+        # Some servers send hours.
         respect_retry_after_header=False,
     )
     session.mount("https://", Adapter(max_retries=retry))
@@ -228,17 +228,20 @@ def _signed(url: str, region: str, options: StorageOptions) -> dict[str, str]:
     from botocore.credentials import Credentials
     from botocore.session import Session
 
-    keys = options.keys()
+    try:
+        keys = options.current_keys()
+    except Exception as e:  # noqa: BLE001 - a provider may raise anything
+        raise StorageAnswer(f"{NO_KEYS}: {type(e).__name__}: {e}") from None
     credentials = (
         Credentials(keys.access_key_id, keys.secret_access_key, keys.session_token)
         if keys is not None
         else Session().get_credentials()
     )
     if credentials is None:
-        raise StorageAnswer("No credentials: a token request would be next")
+        raise StorageAnswer("no credentials")
     request = AWSRequest("GET", url)
     S3SigV4Auth(credentials, "s3", region).add_auth(request)
-    # Not signed: proxies change it.
+    # Not signed, because proxies change it.
     return {**dict(request.headers.items()), "Accept-Encoding": "identity"}
 
 
@@ -249,11 +252,11 @@ def _environment(*names: str) -> str | None:
 def _parsed(body: bytes) -> Element:
     from xml.etree import ElementTree as ET
 
-    # It is no larger than a page, and expat itself bounds what entities grow to.
+    # A page is bounded, and expat limits the expansion of entities.
     try:
         answer = ET.fromstring(body)  # noqa: S314 - see above
     except ET.ParseError:
-        text = _NUMBER.sub(_speakable, body.decode("utf-8", "replace").translate(_UNSPEAKABLE))
+        text = _NUMBER.sub(_replaced, body.decode("utf-8", "replace").translate(_NOT_IN_XML))
         try:
             answer = ET.fromstring(text)  # noqa: S314 - see above
         except ET.ParseError:
@@ -263,9 +266,9 @@ def _parsed(body: bytes) -> Element:
     return answer
 
 
-def _speakable(found: re.Match[str]) -> str:
+def _replaced(found: re.Match[str]) -> str:
     code = int(found[1], 16) if found[1] else int(found[2])
-    return "\x7f" if code in _UNSPEAKABLE or code > sys.maxunicode else found[0]
+    return "\x7f" if code in _NOT_IN_XML or code > sys.maxunicode else found[0]
 
 
 def _name(element: Element) -> str:

@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
-from airflow_provider_sentinelhub.client.errors import InvalidParameter
+from airflow_provider_sentinelhub.artifacts.storage.options import StorageKeys, parse_service_account
+from airflow_provider_sentinelhub.artifacts.storage.shared import Shared
 
 if TYPE_CHECKING:
     from obstore.store import ClientConfig, GCSStore, ObjectStore, RetryConfig, S3Credential, S3Store
 
-    from airflow_provider_sentinelhub.artifacts.storage.storage import StorageKeys, StorageOptions
+    from airflow_provider_sentinelhub.artifacts.storage.options import KeyProvider, StorageOptions
 
-# The client library asks for keys again five minutes before their end. What gives them renews them ten minutes before.
-_KEYS_LAST = timedelta(minutes=10)
-_NEEDED = {"client_email", "private_key", "private_key_id"}
+# The client library caches keys until shortly before they expire. It is told that these expire at once, so that it asks
+# the provider before each request, at most ten times a second: only the provider knows when they must be refreshed.
+_KEYS_LAST = timedelta(seconds=1)
+
+# Each has connections of its own.
+_STORES: Shared[ObjectStore] = Shared(64)
 
 
-# Each has connections of its own, so those who reach a bucket the same way share one. The same way means with the same
-# credentials: the bound is for processes that live long and see many of them.
-@lru_cache(maxsize=64)
 def open_store(scheme: str, bucket: str, options: StorageOptions) -> ObjectStore:
     """
     Return the store of a bucket, or the local disk, the same for everybody in this process; nothing is sent yet.
@@ -31,28 +30,15 @@ def open_store(scheme: str, bucket: str, options: StorageOptions) -> ObjectStore
     :param bucket: Its name; empty for ``file``.
     :param options: How to reach it.
     """
+    return _STORES.get((scheme, bucket, options.identity), lambda: _opened(scheme, bucket, options))
+
+
+def _opened(scheme: str, bucket: str, options: StorageOptions) -> ObjectStore:
     from obstore.store import LocalStore
 
     if scheme == "s3":
         return _s3(bucket, options)
     return _gcs(bucket, options) if scheme == "gs" else LocalStore()
-
-
-def parse_service_account(text: str) -> dict[str, Any]:
-    """
-    Read a Google service account key.
-
-    :param text: The JSON text of the key file.
-    :raises InvalidParameter: It is something else; it is not shown.
-    """
-    try:
-        key = json.loads(text)
-    except ValueError:
-        key = None
-    if not isinstance(key, dict) or not key.keys() >= _NEEDED:
-        rule = f"must be the JSON text of a Google service account key, with {', '.join(sorted(_NEEDED))}"
-        raise InvalidParameter("service_account_key", "(not shown)", rule, "Paste the downloaded key file.") from None
-    return key
 
 
 def _s3(bucket: str, options: StorageOptions) -> S3Store:
@@ -61,9 +47,9 @@ def _s3(bucket: str, options: StorageOptions) -> S3Store:
     given: dict[str, Any] = {"region": options.region} if options.region else {}
     if options.endpoint_url:
         given |= {"endpoint": options.endpoint_url.rstrip("/"), "virtual_hosted_style_request": False}
-    if options.access_key_id or options.renewed_keys:
-        # Given through a provider, keys are not completed with a session token of somebody else's environment.
-        given["credential_provider"] = lambda: _credential(options)
+    if (keys := options.keys) is not None:
+        # Through a provider, or the client library would combine the keys with AWS_SESSION_TOKEN of the environment.
+        given["credential_provider"] = lambda: _credential(keys)
     # The tenant's colon must be encoded in the path, or the signature differs from the server's.
     return S3Store(
         quote(bucket),
@@ -73,13 +59,14 @@ def _s3(bucket: str, options: StorageOptions) -> S3Store:
     )
 
 
-def _credential(options: StorageOptions) -> S3Credential:
-    keys = cast("StorageKeys", options.keys())
+def _credential(keys: StorageKeys | KeyProvider) -> S3Credential:
+    is_fixed = isinstance(keys, StorageKeys)
+    found = keys if isinstance(keys, StorageKeys) else keys()
     return {
-        "access_key_id": keys.access_key_id,
-        "secret_access_key": keys.secret_access_key,
-        "token": keys.session_token,
-        "expires_at": datetime.now(UTC) + _KEYS_LAST if options.renewed_keys else None,
+        "access_key_id": found.access_key_id,
+        "secret_access_key": found.secret_access_key,
+        "token": found.session_token,
+        "expires_at": None if is_fixed else datetime.now(UTC) + _KEYS_LAST,
     }
 
 
@@ -97,13 +84,13 @@ def _client(options: StorageOptions, endpoint: str) -> ClientConfig:
         "allow_http": urlsplit(endpoint).scheme == "http",
         "connect_timeout": timedelta(seconds=options.connect_timeout),
         "read_timeout": timedelta(seconds=options.read_timeout),
-        # The whole of a request, body included: an hour for an object that keeps coming.
+        # A whole request, body included: large objects on slow lines take long.
         "timeout": timedelta(hours=1),
     }
 
 
 def _retry(options: StorageOptions) -> RetryConfig:
-    # For connections that break. A bucket that is in trouble is given more time, see Storage.
+    # For broken connections. Storage retries longer where the bucket itself is in trouble.
     return {
         "max_retries": 3,
         "retry_timeout": timedelta(seconds=options.read_timeout),

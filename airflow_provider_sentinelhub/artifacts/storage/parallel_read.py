@@ -1,4 +1,4 @@
-"""Many small objects, read at the same time: one after the other a bucket's distance is paid for each of them."""
+"""Reads many small objects in parallel: one after the other, each would cost a round trip."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from airflow_provider_sentinelhub.artifacts.storage.storage import ObjectMeta, Storage
 
 IN_FLIGHT = 32
-"""Requests at a time."""
+"""Parallel requests."""
 
 MAX_BYTES_IN_FLIGHT = 64 * 1024 * 1024
-"""Bytes that are asked for, or there and not taken, at a time; a larger object is read alone."""
+"""Bytes requested, or read and not yet taken by the caller, at a time; a larger object is read alone."""
 
 _WAITING = 2 * IN_FLIGHT
 Found = tuple[str, "tuple[bytes, ObjectMeta] | ArtifactCorrupt | None"]
@@ -26,16 +26,16 @@ Found = tuple[str, "tuple[bytes, ObjectMeta] | ArtifactCorrupt | None"]
 
 def read_many(storage: Storage, objects: Iterable[tuple[str, int]]) -> Iterator[Found]:
     """
-    Read objects in the order they are asked for: URL, and content with what the bucket knows about it.
+    Read objects in the given order: URL, and content with metadata.
 
-    In place of both stands ``None`` for an object that is not there, and the error for one that is too large. No more
-    is asked for than is taken, so memory grows neither with the number of objects nor with their sizes.
+    Both are replaced by ``None`` for an object that does not exist, and by the error for one that is too large. Reading
+    waits for the caller, so memory grows neither with the number of objects nor with their sizes.
 
     :param storage: Where the bucket is.
     :param objects: Their URLs, and the bytes they have as far as the listing knows.
     :raises StorageUnavailable: The bucket cannot be read.
     """
-    # Imported by several threads at once for the first time, it may be found half made.
+    # Several threads importing it for the first time may see it half initialised.
     import obstore.store  # noqa: F401 - see above
 
     waiting: deque[tuple[int, Future[Found]]] = deque()

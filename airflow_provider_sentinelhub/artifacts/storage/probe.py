@@ -1,5 +1,5 @@
 """
-What can be learnt of a bucket before a task needs it: whether it can be written to, and in which region it is.
+Checks of a bucket before a task needs it: whether it can be written to, and in which region it is.
 
 Source of the region: https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadBucket.html
 """
@@ -29,7 +29,7 @@ def probe_write(storage: Storage, delivery_url: str) -> str:
     :returns: The URL of the object, which is gone.
     :raises StorageUnavailable: It could not be written, or not be deleted; in that case it is still there.
     """
-    # Always the same name: what could not be deleted once is overwritten, and does not pile up.
+    # Always the same name, so that objects which could not be deleted do not pile up.
     url = request_url(root_folder(delivery_url, _NUMBER), _NUMBER)
     storage.upload(_CONTENT, url)
     storage.delete(url)
@@ -38,11 +38,11 @@ def probe_write(storage: Storage, delivery_url: str) -> str:
 
 def bucket_region(bucket: str, endpoint_url: str | None = None) -> str | None:
     """
-    Ask in which region a bucket on S3 is: one round trip, without credentials, which AWS answers even with a refusal.
+    Return the region of a bucket on S3: one round trip, without credentials; AWS names it even in a refusal.
 
     :param bucket: Its name.
     :param endpoint_url: Other endpoint than AWS.
-    :returns: The region; ``None`` where nobody says.
+    :returns: The region; ``None`` if the answer does not name it.
     """
     import requests
 

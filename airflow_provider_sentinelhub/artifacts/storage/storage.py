@@ -1,38 +1,31 @@
 """
 Objects by URL: ``s3://``, ``gs://`` and ``file://`` behind one small interface.
 
-All calls block; from an event loop they are called in a thread. A dead endpoint is reported within seconds, one that is
-in trouble or is asked too often (500, 503 SlowDown) after about ``read_timeout``, one that accepts connections and then
-says nothing within about twice that.
+All calls block, so an event loop calls them in a thread. A dead endpoint is reported within seconds, one that is in
+trouble or limits the request rate (500, 503 SlowDown) after about ``read_timeout``, and one that accepts connections
+and does not answer within about twice that.
 """
 
 from __future__ import annotations
 
 import random
-import re
 import shutil
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow_provider_sentinelhub.artifacts.storage.errors import (
     StorageAnswer,
-    is_busy,
-    is_missing_bucket,
-    is_status,
     storage_unavailable,
 )
 from airflow_provider_sentinelhub.artifacts.storage.listing import list_s3
-from airflow_provider_sentinelhub.artifacts.storage.location import Location, without_secrets
-from airflow_provider_sentinelhub.artifacts.storage.object_stores import open_store, parse_service_account
-from airflow_provider_sentinelhub.client.errors import (
-    ArtifactCorrupt,
-    ArtifactMissing,
-    InvalidParameter,
-    StorageUnavailable,
-)
+from airflow_provider_sentinelhub.artifacts.storage.location import Location
+from airflow_provider_sentinelhub.artifacts.storage.object_stores import open_store
+from airflow_provider_sentinelhub.artifacts.storage.options import StorageOptions
+from airflow_provider_sentinelhub.client.errors import ArtifactCorrupt, ArtifactMissing, StorageUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -44,89 +37,21 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 MAX_DOWNLOAD_BYTES = 64 * 1024**3
-"""Bytes of an object that is copied to disk, where the caller knows no better."""
+"""Bytes that are copied to disk of one object, unless the caller gives another limit."""
 MAX_READ_BYTES = 64 * 1024**2
-"""Bytes of an object that is read into memory."""
+"""Bytes that are read into memory of one object."""
 
 _PAUSE_S = 0.5
 _MAX_PAUSE_S = 8.0
 _CHUNK = 1024 * 1024
-# The least that S3 takes: three of them are in memory at a time.
+# The minimum of S3; three parts are in memory at a time.
 _PART = 5 * 1024 * 1024
-_ENDPOINT = re.compile(r"https?://[A-Za-z0-9\-._~\[\]:]+(?:/[\w\-.~/]*)?", re.ASCII)
-
-
-@dataclass(frozen=True, slots=True)
-class StorageKeys:
-    """
-    S3 credentials as they are at a moment.
-
-    :param access_key_id: Access key.
-    :param secret_access_key: Its secret.
-    :param session_token: Session token, where the credentials are temporary.
-    """
-
-    access_key_id: str
-    secret_access_key: str = field(repr=False)
-    session_token: str | None = field(default=None, repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class StorageOptions:
-    """
-    How to reach the buckets. What is not given is taken from the environment, as the cloud's own tools do.
-
-    :param access_key_id: S3 access key. Default: environment, then the machine's role.
-    :param secret_access_key: Its secret; both or neither.
-    :param session_token: Session token of temporary S3 credentials.
-    :param renewed_keys: Gives S3 credentials that are renewed from time to time, as those of an assumed role are, in
-        place of these three. Asked from several threads, every few minutes.
-    :param region: Region of the S3 buckets, e.g. ``eu-central-1``. Default: environment, then ``us-east-1``.
-    :param endpoint_url: Other S3 endpoint than AWS, e.g. ``https://eodata.dataspace.copernicus.eu``; addressed by path.
-    :param service_account_key: Google service account key, the JSON text itself. Default: environment.
-    :param connect_timeout: Seconds to wait for a connection. Default 5.
-    :param read_timeout: Seconds to wait for the next bytes of an answer. Default 30.
-    :raises InvalidParameter: The values contradict each other or cannot be used; secrets are never shown.
-    """
-
-    access_key_id: str | None = None
-    secret_access_key: str | None = field(default=None, repr=False)
-    session_token: str | None = field(default=None, repr=False)
-    renewed_keys: Callable[[], StorageKeys] | None = field(default=None, repr=False)
-    region: str | None = None
-    endpoint_url: str | None = None
-    service_account_key: str | None = field(default=None, repr=False)
-    connect_timeout: float = 5.0
-    read_timeout: float = 30.0
-
-    def __post_init__(self) -> None:
-        if bool(self.access_key_id) != bool(self.secret_access_key):
-            missing = "secret_access_key" if self.access_key_id else "access_key_id"
-            raise InvalidParameter(missing, None, "access key and secret come together", "Give both or neither.")
-        if self.session_token and not self.access_key_id:
-            fix = "Give the access key it belongs to."
-            raise InvalidParameter("access_key_id", None, "a session token belongs to an access key", fix)
-        # The client library aborts with a panic on an endpoint that is no URL.
-        if self.endpoint_url is not None and not _ENDPOINT.fullmatch(self.endpoint_url):
-            shown = without_secrets(self.endpoint_url)
-            rule = "must be an http(s) URL without credentials or query"
-            raise InvalidParameter("endpoint_url", shown, rule, "Write https://host or https://host:port.")
-        if self.service_account_key is not None:
-            parse_service_account(self.service_account_key)
-
-    def keys(self) -> StorageKeys | None:
-        """Return the S3 credentials as they are now; ``None`` where they are those of the environment."""
-        if self.renewed_keys is not None:
-            return self.renewed_keys()
-        if self.access_key_id is None or self.secret_access_key is None:
-            return None
-        return StorageKeys(self.access_key_id, self.secret_access_key, self.session_token)
 
 
 @dataclass(frozen=True, slots=True)
 class ObjectMeta:
     """
-    What the bucket knows about an object.
+    Metadata of an object.
 
     :param url: Its URL.
     :param size: Bytes.
@@ -145,29 +70,33 @@ class Storage:
     Read and write objects by URL.
 
     Connections are kept open between calls, and shared by all instances of a process that reach a bucket the same way.
-    One instance may be shared by threads. Every method raises :class:`InvalidParameter` for a URL it cannot use and
-    :class:`StorageUnavailable` when credentials, bucket or network stand in the way.
+    Threads may share an instance. Every method raises :class:`InvalidParameter` for a URL it cannot use and
+    :class:`StorageUnavailable` when credentials, bucket or network fail.
 
-    :param options: How to reach the buckets. Default: everything from the environment.
+    :param options: How to reach the buckets: the same for all, or what returns it for a scheme (``s3``, ``gs`` or
+        ``file``), asked before each use. Default: everything from the environment.
     """
 
-    def __init__(self, options: StorageOptions | None = None) -> None:
+    def __init__(self, options: StorageOptions | Callable[[str], StorageOptions] | None = None) -> None:
         self._options = options or StorageOptions()
 
-    @property
-    def options(self) -> StorageOptions:
-        """How it reaches the buckets."""
-        return self._options
+    def options_for(self, scheme: str) -> StorageOptions:
+        """
+        Return how it reaches the buckets of a scheme.
+
+        :param scheme: ``s3``, ``gs`` or ``file``.
+        """
+        return self._options if isinstance(self._options, StorageOptions) else self._options(scheme)
 
     def head(self, url: str) -> ObjectMeta:
         """
-        Look at an object without reading it.
+        Return the metadata of an object.
 
         :param url: Its URL.
         :raises ArtifactMissing: It does not exist.
         """
         location = Location.parse(url)
-        with _speaking("look at", location):
+        with _explaining("look at", location):
             try:
                 return _meta(location, dict(self._ask(location, lambda store: store.head(location.key))))
             except FileNotFoundError:
@@ -176,7 +105,7 @@ class Storage:
 
     def exists(self, url: str) -> bool:
         """
-        Say whether there is an object.
+        Return whether an object exists.
 
         :param url: Its URL.
         """
@@ -198,14 +127,14 @@ class Storage:
 
     def read_with_meta(self, url: str) -> tuple[bytes, ObjectMeta]:
         """
-        Read a small object into memory, and what the bucket knows about just these bytes.
+        Read a small object into memory, with the metadata of exactly these bytes.
 
         :param url: Its URL.
         :raises ArtifactMissing: It does not exist.
         :raises ArtifactCorrupt: It has more than :data:`MAX_READ_BYTES`.
         """
         location = Location.parse(url)
-        with _speaking("read", location):
+        with _explaining("read", location):
             answer = self._get(location)
             meta = _meta(location, dict(answer.meta))
             _check_size(meta, MAX_READ_BYTES)
@@ -227,7 +156,7 @@ class Storage:
         part = target.with_name(f"{target.name}.part")
         written = 0
         try:
-            with part.open("wb") as file, _speaking("read", location):
+            with part.open("wb") as file, _explaining("read", location):
                 answer = self._get(location)
                 meta = _meta(location, dict(answer.meta))
                 _check_size(meta, max_bytes)
@@ -245,7 +174,7 @@ class Storage:
 
     def upload(self, source: Path | bytes, url: str) -> None:
         """
-        Write an object; it appears complete or not at all, and replaces what was there.
+        Write an object; it appears complete or not at all, and replaces an existing one.
 
         :param source: Its content, or the file that holds it (sent in parts, in bounded memory).
         :param url: Where to write it.
@@ -253,12 +182,12 @@ class Storage:
         location = Location.parse(url)
         if isinstance(source, Path):
             source.stat()
-        with _speaking("write", location):
+        with _explaining("write", location):
             try:
                 # Few parts at a time: on a slow line many would each run into the read timeout.
                 self._ask(location, lambda store: store.put(location.key, source, chunk_size=_PART, max_concurrency=2))
             except FileNotFoundError as error:
-                raise storage_unavailable("write", location, error) from StorageAnswer(error)
+                raise storage_unavailable("write", location, error) from StorageAnswer.of(error)
 
     def list(self, prefix_url: str) -> Iterator[ObjectMeta]:
         """
@@ -271,81 +200,85 @@ class Storage:
         :raises StorageUnavailable: Also where the server's pages get nowhere, or do not end.
         """
         location = Location.parse(prefix_url, folder=True)
-        with _speaking("list", location):
+        with _explaining("list", location):
             for item in self._listed(location):
                 yield _meta(location.with_key(item["path"]), item)
 
     def _listed(self, location: Location) -> Iterator[Any]:
+        options = self.options_for(location.scheme)
         if location.scheme == "s3":
-            return list_s3(location, self._options)
-        chunks = open_store(location.scheme, location.bucket, self._options).list(location.key or None, chunk_size=1000)
+            return list_s3(location, options)
+        chunks = open_store(location.scheme, location.bucket, options).list(location.key or None, chunk_size=1000)
         return (item for chunk in chunks for item in chunk)
 
     def delete(self, url: str) -> None:
         """
-        Delete an object; it is no error if there is none.
+        Delete an object, if it exists.
 
         :param url: Its URL.
         """
         location = Location.parse(url)
-        with _speaking("delete", location):
+        with _explaining("delete", location):
             try:
                 self._ask(location, lambda store: store.delete(location.key))
             except FileNotFoundError as error:
-                if is_missing_bucket(error):
-                    raise storage_unavailable("delete", location, error) from StorageAnswer(error)
+                if StorageAnswer.of(error).is_missing_bucket:
+                    raise storage_unavailable("delete", location, error) from StorageAnswer.of(error)
 
     def _get(self, location: Location) -> GetResult:
         return self._ask(location, lambda store: store.get(location.key))
 
     def _ask(self, location: Location, ask: Callable[[ObjectStore], T]) -> T:
-        """Ask a bucket again that is in trouble, or that is asked too often: less and less often, for a while."""
+        """Send a request; retry with growing pauses while the bucket is in trouble or limits the request rate."""
         from obstore.exceptions import BaseError
 
-        store = open_store(location.scheme, location.bucket, self._options)
-        give_up_at, pause = time.monotonic() + self._options.read_timeout, _PAUSE_S
+        options = self.options_for(location.scheme)
+        store = open_store(location.scheme, location.bucket, options)
+        give_up_at, pause = time.monotonic() + options.read_timeout, _PAUSE_S
         while True:
             try:
                 return ask(store)
             except BaseError as error:
-                if not is_busy(error) or time.monotonic() + pause > give_up_at:
+                if not StorageAnswer.of(error).is_busy or time.monotonic() + pause > give_up_at:
                     raise
             time.sleep(random.uniform(pause / 2, pause))
             pause = min(2 * pause, _MAX_PAUSE_S)
 
 
 @contextmanager
-def _speaking(action: str, location: Location) -> Iterator[None]:
+def _explaining(action: str, location: Location) -> Iterator[None]:
     from obstore.exceptions import BaseError
 
     try:
         yield
     except FileNotFoundError as error:
-        if is_missing_bucket(error):
-            raise storage_unavailable(action, location, error) from StorageAnswer(error)
+        if StorageAnswer.of(error).is_missing_bucket:
+            raise storage_unavailable(action, location, error) from StorageAnswer.of(error)
         raise ArtifactMissing(
             f"There is no {location}. Check the path; while a task runs the object may still come."
         ) from None
     except BaseError as error:
+        # The client library has no class of its own for this one.
         if location.scheme == "file" and "NotADirectory" in str(error) and action != "write":
             raise ArtifactMissing(f"There is no {location}: a folder in its path is a file.") from None
-        if action == "delete" and is_status(error, 404) and not is_missing_bucket(error):
+        answer = StorageAnswer.of(error)
+        if action == "delete" and answer.status == HTTPStatus.NOT_FOUND and not answer.is_missing_bucket:
             return
-        raise storage_unavailable(action, location, error) from StorageAnswer(error)
+        raise storage_unavailable(action, location, error) from StorageAnswer.of(error)
     except (StorageAnswer, ValueError, PermissionError) as error:
-        raise storage_unavailable(action, location, error) from StorageAnswer(error)
+        raise storage_unavailable(action, location, error) from StorageAnswer.of(error)
 
 
 def _check_size(meta: ObjectMeta, max_bytes: int) -> None:
     if meta.size > max_bytes:
         raise ArtifactCorrupt(
-            f"{meta.url} has {meta.size:,} bytes, more than the {max_bytes:,} that are read of such an object. Look "
-            "what it is, and who wrote it."
+            f"{meta.url} has {meta.size:,} bytes, more than the {max_bytes:,} that are read of such an object. Check "
+            "what it is and who wrote it."
         )
 
 
 def _check_room(meta: ObjectMeta, folder: Path) -> None:
-    """Refuse what would fill the disk: others on this machine need it too."""
+    """Refuse an object that would fill the disk, which other processes need too."""
     free = shutil.disk_usage(folder).free
     if meta.size > free:
         raise StorageUnavailable(
