@@ -37,7 +37,7 @@ Source: https://docs.planet.com/develop/apis/batch-processing/
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from airflow_provider_sentinelhub.client.text import printable
 
@@ -54,7 +54,7 @@ class SentinelHubError(Exception):
     :param args: A message. What cannot be printed is taken out of it, but for the ends of its lines.
     """
 
-    retryable: ClassVar[bool] = False
+    retryable = False
 
     def __init__(self, *args: object) -> None:
         super().__init__(*(printable(arg, keep="\n") if isinstance(arg, str) else arg for arg in args))

@@ -69,6 +69,22 @@ def act(api: TaskApiSpec, task: BatchTask, goal: Goal) -> Procedure[BatchTask]:
     return task
 
 
+def read(api: TaskApiSpec, task_id: str, *, fresh: bool = False) -> Procedure[BatchTask | None]:
+    """
+    Read a task; ``None`` if it does not exist, e.g. because it was deleted.
+
+    :param api: The task's API.
+    :param task_id: Its id.
+    :param fresh: It may have been created moments ago: a 404 may only mean that a replica lags behind.
+    """
+    call = api.calls.get(task_id)
+    try:
+        task: BatchTask = yield call.when_fresh() if fresh else call
+    except NotFound:
+        return None
+    return task
+
+
 def stop(api: TaskApiSpec, task_id: str, *, action_on_its_way: bool = False) -> Procedure[BatchTask | None]:
     """
     Stop a task; an ended one, one that was never started and one that is gone need no stopping.
@@ -82,11 +98,10 @@ def stop(api: TaskApiSpec, task_id: str, *, action_on_its_way: bool = False) -> 
     :param action_on_its_way: An action was sent whose answer never came: it is waited for, and then stopped.
     """
     task: BatchTask | None = None
-    for look in range(_STOP_LOOKS if api.can.stop else 0):
-        try:
-            task = yield api.calls.get(task_id)
-        except NotFound:
-            task = None
+    if not api.can.stop:
+        return (yield from read(api, task_id))
+    for look in range(_STOP_LOOKS):
+        task = yield from read(api, task_id)
         may_run_again = task is not None and task.status == "STOPPED"
         if task is not None and not may_run_again and (api.is_over(task) or task.user_action == "STOP"):
             return task

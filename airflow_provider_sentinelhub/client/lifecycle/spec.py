@@ -176,11 +176,12 @@ class TaskApiSpec(ApiSpec):
 
     def is_running(self, task: BatchTask) -> bool:
         """
-        Whether a task costs something as time goes by: it was started, and has not ended.
+        Whether a task spends processing units: it was started, and has not ended.
 
         :param task: The task.
         """
-        return not self.is_over(task) and (task.user_action == "START" or task.status == "PROCESSING")
+        is_started = not self.can.start or task.user_action == "START" or task.status == "PROCESSING"
+        return is_started and not self.is_over(task)
 
     def intent_of(self, task: BatchTask) -> Intent | None:
         """
@@ -200,7 +201,8 @@ class TaskApiSpec(ApiSpec):
         :param goal: What the caller wants.
         """
         out_of_pu = task.stopped_status_reason == "OUT_OF_PU"
-        if task.status == "STOPPED" and (goal is Goal.RESUME or (goal is Goal.RUN_THROUGH and out_of_pu)):
+        is_resumed = goal is Goal.RESUME or (goal is Goal.RUN_THROUGH and out_of_pu)
+        if task.status == "STOPPED" and is_resumed and self.can.start:
             # Refused until the service's lock is over and units are back; then it is not.
             return NextStep.START
         if (

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_sentinelhub.client.errors import NotFound, OutcomeUnknown, ServiceUnavailable
+from airflow_provider_sentinelhub.client.errors import OutcomeUnknown, ServiceUnavailable
 from airflow_provider_sentinelhub.client.http.call import Pause, Procedure
-from airflow_provider_sentinelhub.client.lifecycle.procedures import stop
+from airflow_provider_sentinelhub.client.lifecycle.procedures import read, stop
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -91,7 +91,7 @@ def search(
         before, for then it is of a run that was deleted, and has been made again under the same name.
     """
     if recorded is not None:
-        known = yield from _read(api, recorded)
+        known = yield from read(api, recorded, fresh=True)
         if known is not None:
             return Search(known)
     family = yield from _family(api, intent, since, before.ids)
@@ -111,7 +111,7 @@ def search(
         return Search(older, is_older=True)
     for task in family:
         if not api.is_over(task):
-            _tell_of_the_stop(task, before)
+            _tell_of_the_stop(api, task, before)
             yield from stop(api, task.id)
     return Search(None, others=frozenset(task.id for task in family))
 
@@ -126,7 +126,7 @@ def _older(api: TaskApiSpec, family: list[BatchTask], intent: Intent, before: Be
     found = [(task, other) for task in family if (other := api.intent_of(task)) is not None]
     if not intent.round:
         # What came before another request that was begun is not the last that was wanted.
-        originals = [other for task, other in found if not other.round and _is_begun(task)]
+        originals = [other for task, other in found if not other.round and _is_begun(api, task)]
         if (before.ids and not before.same_request) or (originals and originals[0].digest != intent.digest):
             return None
     return _best(api, [task for task, other in found if other.is_older_of(intent)])
@@ -146,8 +146,10 @@ def _tell_of_another_request(api: TaskApiSpec, family: list[BatchTask], intent: 
             return
 
 
-def _tell_of_the_stop(task: BatchTask, before: Before) -> None:
-    if task.id in before.ids:
+def _tell_of_the_stop(api: TaskApiSpec, task: BatchTask, before: Before) -> None:
+    if not api.can.stop:
+        log.warning("Task %s, which this Airflow task ran before, cannot be stopped and runs to its end", task.id)
+    elif task.id in before.ids:
         log.info("Stopping task %s, which this Airflow task ran before", task.id)
     else:
         log.warning(
@@ -202,8 +204,8 @@ def _of(api: TaskApiSpec, tasks: list[BatchTask], intent: Intent) -> list[BatchT
     return [task for task in tasks if api.intent_of(task) == intent]
 
 
-def _is_begun(task: BatchTask) -> bool:
-    return task.status != "CREATED" or task.user_action != "NONE"
+def _is_begun(api: TaskApiSpec, task: BatchTask) -> bool:
+    return not api.can.start or task.status != "CREATED" or task.user_action != "NONE"
 
 
 def _best(api: TaskApiSpec, tasks: list[BatchTask]) -> BatchTask | None:
@@ -212,7 +214,7 @@ def _best(api: TaskApiSpec, tasks: list[BatchTask]) -> BatchTask | None:
 
     There are several where the first create arrived only after all searches for it: then the one that was begun.
     """
-    begun = [task for task in tasks if _is_begun(task)]
+    begun = [task for task in tasks if _is_begun(api, task)]
     going_on = [task for task in begun if not api.is_over(task)]
     return next(iter([*going_on, *begun, *reversed(tasks)]), None)
 
@@ -240,13 +242,14 @@ def create(
     for attempt in range(1, _CREATES + 1):
         try:
             created: BatchTask = yield api.calls.create(tagged, secrets)
-        except OutcomeUnknown:
-            if not (api.can.start or api.can.lists_tasks):
-                # It may be running, and nothing would tell.
-                raise
+        except OutcomeUnknown as error:
             found = yield from _after_lost_answer(api, intent, since, others)
             if found is not None:
                 return found
+            if not api.can.start:
+                # It may be running. Where tasks are listed, the next attempt finds it; elsewhere nobody ever would.
+                error.retryable = api.can.lists_tasks
+                raise
             if attempt == _CREATES:
                 raise
         else:
@@ -254,20 +257,12 @@ def create(
     raise AssertionError("the last attempt returns or raises")
 
 
-def _read(api: TaskApiSpec, task_id: str) -> Procedure[BatchTask | None]:
-    try:
-        task: BatchTask = yield api.calls.get(task_id).when_fresh()
-    except NotFound:
-        return None  # deleted by somebody, or by the service's own cleaning up
-    return task
-
-
 def _family(api: TaskApiSpec, intent: Intent, since: datetime, recorded: tuple[str, ...]) -> Procedure[list[BatchTask]]:
     """Return all tasks of the same task instance, the newest first, then those that only the record knows."""
     family = yield from find(api, intent, since)
     for task_id in recorded:
         if task_id not in {task.id for task in family}:
-            old = yield from _read(api, task_id)
+            old = yield from read(api, task_id, fresh=True)
             if old is not None:
                 family.append(old)
     return family
@@ -277,7 +272,7 @@ def _after_lost_answer(
     api: TaskApiSpec, intent: Intent, since: datetime, others: frozenset[str]
 ) -> Procedure[BatchTask | None]:
     # The service may still be writing what it accepted.
-    for search in range(_SEARCHES):
+    for search in range(_SEARCHES if api.can.lists_tasks else 1):
         yield Pause(min(0.5 * 2**search, 4.0))
         listed = yield from find(api, intent, since)
         if found := _best(api, _of(api, [task for task in listed if task.id not in others], intent)):
