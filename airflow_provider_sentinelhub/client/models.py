@@ -5,10 +5,9 @@ from __future__ import annotations
 import ast
 import json
 import re
-from collections.abc import Mapping
 from typing import Annotated, Any, NoReturn, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError
 from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError
 
@@ -77,18 +76,6 @@ def without_nulls(value: Any) -> Any:
     return [without_nulls(item) for item in value] if isinstance(value, list) else value
 
 
-def inside(value: Any, *steps: str) -> Any:
-    """
-    Return what lies in JSON of any shape; ``None`` where it does not lie there.
-
-    :param value: JSON, as somebody else wrote it.
-    :param steps: Names of the fields that lead there.
-    """
-    for step in steps:
-        value = value.get(step) if isinstance(value, Mapping) else None
-    return value
-
-
 def _flag(value: Any) -> bool:
     # The service takes nothing but true and false; templating makes texts of them.
     read = {"true": True, "false": False}.get(value.strip().lower()) if isinstance(value, str) else value
@@ -97,10 +84,26 @@ def _flag(value: Any) -> bool:
     return read
 
 
+def _script(text: str) -> str:
+    if not text.strip():
+        broken("is empty", "Give the script's text, or a path that ends in .js.")
+    return text
+
+
 Text = BeforeValidator(from_text)
 Flag = Annotated[bool, BeforeValidator(_flag)]
 Numbers = Annotated[list[float], Text]
 JsonObject = Annotated[dict[str, Any], Text]
+Evalscript = Annotated[str, AfterValidator(_script)]
+
+
+class Request(RequestModel):
+    """A whole request."""
+
+    def body(self) -> dict[str, Any]:
+        """Return the JSON to send: only what was given, and no nulls, which the service refuses."""
+        given: dict[str, Any] = without_nulls(self.model_dump(mode="json", by_alias=True, exclude_unset=True))
+        return given
 
 
 def validated(model: type[M], value: Any, where: str = "") -> M:

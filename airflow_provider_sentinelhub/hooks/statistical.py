@@ -220,8 +220,8 @@ def check_places(body: Mapping[str, Any], places: Sequence[Place]) -> None:
     """
     from airflow_provider_sentinelhub.client.models import validated
     from airflow_provider_sentinelhub.client.preflight.sampling import check_geometry
+    from airflow_provider_sentinelhub.client.requests.bounds import Bounds
     from airflow_provider_sentinelhub.client.requests.findings import Findings, each_of
-    from airflow_provider_sentinelhub.client.requests.process import Bounds
 
     problems: list[InvalidParameter] = []
     for place in places:

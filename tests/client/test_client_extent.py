@@ -12,8 +12,8 @@ from pyproj import Geod, Transformer
 
 from airflow_provider_sentinelhub.artifacts.results.preflight import examine
 from airflow_provider_sentinelhub.client.apis.registry import request_type
-from airflow_provider_sentinelhub.client.preflight.area import Area
-from airflow_provider_sentinelhub.client.requests.axes import check_order, inside_out, reordered
+from airflow_provider_sentinelhub.client.preflight.area import Area, check_order
+from airflow_provider_sentinelhub.client.requests.bounds import inside_out, reordered
 from airflow_provider_sentinelhub.client.requests.extent import Extent
 from tests.client.client_harness import build_document
 

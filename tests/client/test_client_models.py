@@ -12,7 +12,6 @@ from airflow_provider_sentinelhub.client.apis.batch_v2 import calls as batch_v2
 from airflow_provider_sentinelhub.client.errors import InvalidParameter
 from airflow_provider_sentinelhub.client.lifecycle.answers import BatchTask, TaskPage
 from airflow_provider_sentinelhub.client.models import from_text
-from airflow_provider_sentinelhub.client.requests.process import ProcessOutput, ProcessRequest
 from tests.client.client_harness import build_document, everything_said
 
 GRIDS = "0 (UTM 20 km); 1 (UTM 10 km); 2 (UTM 100 km); 3 (WGS84 1 degree); 6 (LAEA 100 km); 7 (LAEA 20 km)"  # one list
@@ -465,16 +464,6 @@ def test_coordinates_may_be_tuples_as_geometry_libraries_give_them() -> None:
     ring = body["processRequest"]["input"]["bounds"]["geometry"]["coordinates"][0]
     assert json.loads(json.dumps(ring)) == [list(point) for point in ring]
     assert len(ring) == 5
-
-
-def test_names_of_outputs() -> None:
-    given_ = {
-        "responses": [{"identifier": "ndvi", "format": {"type": "image/tiff"}}, {"format": {"type": "image/tiff"}}]
-    }
-    assert ProcessOutput.model_validate(given_).identifiers == ("ndvi", "default")
-    assert ProcessOutput().identifiers == ProcessOutput.model_validate({"responses": []}).identifiers == ("default",)
-    written = ProcessRequest.model_validate(build_document()["processRequest"])
-    assert written.output.identifiers == ("default",)
 
 
 # --- answers -------------------------------------------------------------------------------------------------------

@@ -190,11 +190,9 @@ def url(call: Call[Any], layout: PathLayout) -> str:
         (batch_statistical.TASKS.create({}), "POST", "/statistics/batch/v1"),
         (batch_statistical.TASKS.page(), "GET", "/statistics/batch/v1"),
         (batch_statistical.TASKS.get("t-1"), "GET", "/statistics/batch/v1/t-1"),
-        (batch_statistical.status("t-1"), "GET", "/statistics/batch/v1/t-1/status"),
         (batch_statistical.TASKS.analyse("t-1"), "POST", "/statistics/batch/v1/t-1/analyse"),
         (batch_statistical.TASKS.start("t-1"), "POST", "/statistics/batch/v1/t-1/start"),
         (batch_statistical.TASKS.stop("t-1"), "POST", "/statistics/batch/v1/t-1/stop"),
-        (batch_statistical.cancel("t-1"), "POST", "/statistics/batch/v1/t-1/cancel"),
         (statistical.statistics({}), "POST", "/statistics/v1"),
     ],
     ids=lambda each: each.what if isinstance(each, Call) else "",
@@ -216,18 +214,13 @@ def test_only_a_create_is_never_repeated() -> None:
 
 def test_a_page_is_asked_for() -> None:
     assert batch_statistical.TASKS.page().query == {"sort": "created:desc"}
-    assert batch_statistical.TASKS.page("abc", count=5).query == {
-        "sort": "created:desc",
-        "count": "5",
-        "viewtoken": "abc",
-    }
+    assert batch_statistical.TASKS.page("abc").query == {"sort": "created:desc", "viewtoken": "abc"}
 
 
 @pytest.mark.parametrize("wrong", ["", "None", "a/b", "x?y"])
 def test_what_is_no_id_reaches_nobody(wrong: str) -> None:
     for call in (
         batch_statistical.TASKS.get,
-        batch_statistical.status,
         batch_statistical.TASKS.start,
         batch_statistical.TASKS.stop,
     ):

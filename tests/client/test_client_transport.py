@@ -31,7 +31,16 @@ from airflow_provider_sentinelhub.client.http.throttle import Throttle
 from airflow_provider_sentinelhub.client.http.transport import AsyncSender, Sender
 from airflow_provider_sentinelhub.simulator.process import Simulator
 from airflow_provider_sentinelhub.simulator.ready import Ready
-from tests.client.client_harness import CREATE, Plan, Seen, build_document, everything_said, serving
+from tests.client.client_harness import (
+    CREATE,
+    Plan,
+    Seen,
+    build_document,
+    describe_call,
+    everything_said,
+    grid_call,
+    serving,
+)
 
 if TYPE_CHECKING:
     from http.server import BaseHTTPRequestHandler
@@ -44,7 +53,7 @@ Sending = Callable[[ServiceAddress, TokenSource, RetryLimits], contextlib.Abstra
 # The alphabet of real keys and tokens.
 PLAIN = "aB3/cD4+eF5-gH6_iJ7=="
 PROCESS = "/batch/v2/process"
-GRID = batch_v2.tiling_grid(2)
+GRID = grid_call(2)
 
 
 @contextlib.asynccontextmanager
@@ -120,7 +129,7 @@ async def test_both_senders_end_alike(
     _, fault, what, kind, calls, fetched = scenario
     calls_by_name: dict[str, Call[Any]] = {
         "grid": GRID,
-        "unknown": batch_v2.tiling_grid(99),
+        "unknown": grid_call(99),
         "start": batch_v2.TASKS.start("nobody"),
         "create": create(sim.ready),
     }
@@ -273,15 +282,14 @@ async def test_what_goes_over_the_wire(sending: Sending, limits: RetryLimits) ->
     answer = json.dumps({"data": [], "links": {}}).encode()
     with service(lambda _seen, _handler: (200, {}, answer)) as (plan, tokens):
         async with sending(plan.address, tokens, limits) as send:
-            await send(batch_v2.TASKS.page("a+b/c=", count=5))
-            await send(batch_v2.update_description("a-1", "déjà vu"))
+            await send(batch_v2.TASKS.page("a+b/c="))
+            await send(describe_call("a-1", "déjà vu"))
             await send(batch_v2.TASKS.page())
         listed, updated, _ = api_calls(plan)
     assert (listed.method, listed.body) == ("GET", b"")
     path, _, query = listed.path.partition("?")
     assert path == PROCESS
     assert sorted(query.replace("%3A", ":").replace("/", "%2F").split("&")) == [
-        "count=5",
         "sort=created:desc",
         "viewtoken=a%2Bb%2Fc%3D",
     ]
@@ -301,9 +309,8 @@ async def test_what_goes_over_the_wire(sending: Sending, limits: RetryLimits) ->
         batch_v2.TASKS.analyse,
         batch_v2.TASKS.start,
         batch_v2.TASKS.stop,
-        lambda task_id: batch_v2.update_description(task_id, "text"),
     ],
-    ids=["get", "analyse", "start", "stop", "update_description"],
+    ids=["get", "analyse", "start", "stop"],
 )
 def test_what_cannot_be_an_id_is_refused_before_anything_is_sent(
     build: Callable[[str], Call[Any]], task_id: str

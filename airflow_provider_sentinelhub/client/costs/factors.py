@@ -16,6 +16,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
 from airflow_provider_sentinelhub.client.evalscript.setup import Input, Output, Setup
+from airflow_provider_sentinelhub.client.requests.findings import mapping
 from airflow_provider_sentinelhub.client.requests.intervals import DAY, Period, intervals, read_range
 
 BASE_BANDS: Final = 3
@@ -43,15 +44,6 @@ class Factor(NamedTuple):
     why: str
     low: float
     high: float | None
-
-
-def as_mapping(value: Any) -> Mapping[str, Any]:
-    """
-    Return an object; an empty one in place of what is none.
-
-    :param value: JSON.
-    """
-    return value if isinstance(value, Mapping) else {}
 
 
 def bands(setup: Setup, sources: int) -> Factor:
@@ -112,7 +104,7 @@ def kind_of(response: Mapping[str, Any]) -> str:
 
     :param response: The response.
     """
-    return str(as_mapping(response.get("format")).get("type", "image/tiff"))
+    return str(mapping(response, "format").get("type", "image/tiff"))
 
 
 def samples(setup: Setup, sources: Sequence[Mapping[str, Any]]) -> Factor:
@@ -137,7 +129,7 @@ def statistics_samples(setup: Setup, aggregation: Mapping[str, Any]) -> Factor:
     :param setup: What the evalscript says about itself.
     :param aggregation: Period and intervals.
     """
-    given, span = as_mapping(aggregation.get("aggregationInterval")), read_range(aggregation.get("timeRange"))
+    given, span = mapping(aggregation, "aggregationInterval"), read_range(aggregation.get("timeRange"))
     try:
         period = Period.parse(str(given.get("of")))
     except ValueError:
@@ -188,7 +180,7 @@ def sentinel_1(sources: Sequence[Mapping[str, Any]]) -> Factor:
 
     :param sources: The data sources.
     """
-    each = [_sentinel_1_of(as_mapping(source.get("processing"))) for source in sources] or [(1.0, "nothing to correct")]
+    each = [_sentinel_1_of(mapping(source, "processing")) for source in sources] or [(1.0, "nothing to correct")]
     value, why = max(each)
     # Whether the factor of one data source is charged for the others as well is not said.
     return Factor("Sentinel-1", value, why, sum(factor for factor, _ in each) / len(each), value)
@@ -222,7 +214,7 @@ def _samples_of(mosaicking: str | None, source: Mapping[str, Any]) -> Factor:
     if mosaicking == "SIMPLE":
         return Factor(SAMPLES, 1, "SIMPLE mosaicking", 1, 1)
     name = mosaicking or "unknown"
-    period = read_range(as_mapping(source.get("dataFilter")).get("timeRange"))
+    period = read_range(mapping(source, "dataFilter").get("timeRange"))
     if period is None:
         return Factor(SAMPLES, 1, f"{name} mosaicking without a time range: 1 assumed", 0, None)
     start, end = period
@@ -256,7 +248,7 @@ def _sentinel_1_of(processing: Mapping[str, Any]) -> tuple[float, str]:
         value, parts = 2.5, ["radiometric terrain correction 2.5"]
     elif str(processing.get("orthorectify")).lower() == "true":
         value, parts = 2.0, ["orthorectification 2"]
-    if as_mapping(processing.get("speckleFilter")).get("type", "NONE") != "NONE":
+    if mapping(processing, "speckleFilter").get("type", "NONE") != "NONE":
         value, parts = value * 2, [*parts, "speckle filter 2"]
     return value, ", ".join(parts) or "no such processing"
 

@@ -41,16 +41,6 @@ class _Unknown:
 UNKNOWN: Final = _Unknown()
 
 
-def read_literal(text: str) -> Any:
-    """
-    Read a JavaScript literal: objects as dict, arrays as list, numbers as int or float.
-
-    :param text: The literal; any text.
-    :returns: Its value, with ``UNKNOWN`` in place of all that is no literal.
-    """
-    return literal_at(tokens(text), 0)
-
-
 def literal_at(tokens: list[Token], start: int) -> Any:
     """
     Read the literal that begins at a token.

@@ -14,7 +14,8 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field
 
-from airflow_provider_sentinelhub.client.models import AnswerModel, inside
+from airflow_provider_sentinelhub.client.models import AnswerModel
+from airflow_provider_sentinelhub.client.requests.findings import part
 from airflow_provider_sentinelhub.client.text import one_line
 
 ID = r"[A-Za-z0-9-]+"
@@ -88,7 +89,7 @@ class BatchTask(AnswerModel):
     @property
     def skips_existing(self) -> bool:
         """Whether features whose results exist are not processed."""
-        return inside(self.request, "output", "skipExisting") is True
+        return part(self.request, "output", "skipExisting") is True
 
     @property
     def was_skipped(self) -> bool:

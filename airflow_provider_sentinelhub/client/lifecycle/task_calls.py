@@ -51,17 +51,13 @@ class TaskCalls:
             secrets=secrets,
         )
 
-    def page(self, token: str | None = None, *, count: int | None = None, sort: str = "created:desc") -> Call[TaskPage]:
+    def page(self, token: str | None = None) -> Call[TaskPage]:
         """
-        List the account's tasks, one page at a time.
+        List the account's tasks, the newest first, one page at a time.
 
-        :param token: ``links.next_token`` of the page before; the first page where absent.
-        :param count: Tasks on a page; the service caps it.
-        :param sort: ``created``, ``created:desc``, ``status`` or ``status:desc``.
+        :param token: ``links.next_token`` of the page before; ``None`` for the first page.
         """
-        query = {"sort": sort}
-        if count is not None:
-            query["count"] = str(count)
+        query = {"sort": "created:desc"}
         if token is not None:
             query["viewtoken"] = token
         # Each of a hundred tasks comes with its request, geometries included.

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from airflow_provider_sentinelhub.client.errors import InvalidParameter
-from airflow_provider_sentinelhub.client.requests.axes import check_coverage, check_order, exchanged
+from airflow_provider_sentinelhub.client.requests.bounds import ORDER, reordered, size, spans
 from airflow_provider_sentinelhub.client.requests.crs import SUPPORTED_EPSG, WGS84, epsg_of
 from airflow_provider_sentinelhub.client.requests.extent import Extent
 from airflow_provider_sentinelhub.client.requests.findings import (
@@ -36,6 +36,10 @@ if TYPE_CHECKING:
 MANY_PARTS = 1_000
 _LONGITUDES, _LATITUDES = 180.0, 90.0
 _ROUNDING = 1e-6
+# Where it is read as meant, a box is nowhere near as much smaller as where two of its sides were exchanged.
+_TIMES_SMALLER: Final = 100.0
+_LEAST_SIDE: Final = {True: 1.0, False: 100_000.0}
+_SENTINEL_2: Final = (-56.0, 84.0)
 _SIDES = 4
 # Wide enough for whatever is drawn across several zones, and for both sides of the equator.
 _UTM_NORTH, _UTM_SOUTH = (-1e6, -1e7, 2e6, 1e7), (-1e6, 0.0, 2e6, 2e7)
@@ -161,6 +165,61 @@ def reach_of(epsg: int | None) -> tuple[float, float, float, float] | None:
     :param epsg: EPSG code.
     """
     return {326: _UTM_NORTH, 327: _UTM_SOUTH}.get((epsg or 0) // 100) if epsg in SUPPORTED_EPSG else None
+
+
+def check_order(field: str, box: Sequence[float], epsg: int | None) -> Iterator[Finding]:
+    """
+    Find a box that would be far smaller if its sides stood in another order.
+
+    :param field: Path of the box in the request.
+    :param box: West, south, east and north, as the service reads it.
+    :param epsg: EPSG code of its coordinates.
+    """
+    meant = reordered(box)
+    if meant is None or size(meant) * _TIMES_SMALLER > size(box) or min(spans(box)) < _LEAST_SIDE[epsg == WGS84]:
+        return
+    unit = "degrees" if epsg == WGS84 else "metres"
+    fact = (
+        f"{list(box)} spans {_spanned(box)} {unit} as the service reads it, {ORDER}; as west, east, south, north it "
+        f"would be {_spanned(meant)}"
+    )
+    yield Advice(field, fact, f"If that was meant, write {meant}.")
+
+
+def check_coverage(field: str, sides: Sequence[float], sources: list[Json]) -> Iterator[Finding]:
+    """
+    Find an area beyond the latitudes of which there are images.
+
+    :param field: Path of the area in the request.
+    :param sides: West, south, east and north in degrees.
+    :param sources: The request's data sources.
+    """
+    _, south, _, north = sides
+    kinds = {str(each.get("type")).lower() for each in sources}
+    least, most = _SENTINEL_2
+    if not kinds or not all(kind.startswith("sentinel-2-") for kind in kinds) or (south <= most and north >= least):
+        return
+    shown = [float(side) for side in sides]
+    fact = f"{shown} lies beyond the latitudes that Sentinel-2 covers, {least:g} to {most:g} degrees"
+    yield Advice(field, fact, exchanged(sides, (-180.0, least, 180.0, most)) or "Check the area.")
+
+
+def exchanged(sides: Sequence[float], within: Sequence[float]) -> str:
+    """
+    Say what to write where latitude was put in front of longitude; nothing where that is no better.
+
+    :param sides: West, south, east and north in degrees.
+    :param within: Where the area has to lie, in the same order.
+    """
+    south, west, north, east = (float(side) for side in sides)
+    lies_there = west <= within[2] and east >= within[0] and south <= within[3] and north >= within[1]
+    is_on_earth = max(-south, north) <= 90  # noqa: PLR2004 - degrees of latitude
+    meant = [west, south, east, north]
+    return f"Longitude comes first. If it does not here, write {meant}." if lies_there and is_on_earth else ""
+
+
+def _spanned(box: Sequence[float]) -> str:
+    return " x ".join(f"{each:,.3g}" if each < 1000 else f"{each:,.0f}" for each in spans(box))  # noqa: PLR2004 - digits
 
 
 def _check_crs(field: str, crs: Any, epsg: int | None) -> Iterator[Finding]:

@@ -13,8 +13,8 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_sentinelhub.client.errors import InvalidParameter
+from airflow_provider_sentinelhub.client.requests.data import NO_INTERVAL
 from airflow_provider_sentinelhub.client.requests.findings import Advice, Finding, Json, Rule, objects, part
-from airflow_provider_sentinelhub.client.requests.time_range import NO_INTERVAL
 
 if TYPE_CHECKING:
     from airflow_provider_sentinelhub.client.http.deployments import Deployment

@@ -7,32 +7,19 @@ https://docs.planet.com/develop/apis/batch-statistical/reference/
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
-from airflow_provider_sentinelhub.client.models import RequestModel, Text, broken, without_nulls
+from airflow_provider_sentinelhub.client.models import Request, RequestModel, Text, broken
 from airflow_provider_sentinelhub.client.requests.calculations import Calculations
+from airflow_provider_sentinelhub.client.requests.data import TimeRange
 from airflow_provider_sentinelhub.client.requests.intervals import Period
-from airflow_provider_sentinelhub.client.requests.process import InputData
-from airflow_provider_sentinelhub.client.requests.time_range import TimeRange
 
 MAX_PX = 2500
 
 Pixels = Annotated[int, Field(ge=1, le=MAX_PX)]
 Resolution = Annotated[float, Field(gt=0)]
-DataSources = Annotated[list[Annotated[InputData, Text]], Text, Field(min_length=1)]
-
-
-def is_script(evalscript: str) -> str:
-    """
-    Return an evalscript that is not empty.
-
-    :param evalscript: The script.
-    """
-    if not evalscript.strip():
-        broken("is empty", "Give the script's text, or a path that ends in .js.")
-    return evalscript
 
 
 class AggregationRange(TimeRange):
@@ -107,7 +94,7 @@ class Aggregation(RequestModel):
         return self
 
 
-class StatisticsRequest(RequestModel):
+class StatisticsRequest(Request):
     """
     What requests for statistics have in common.
 
@@ -116,8 +103,3 @@ class StatisticsRequest(RequestModel):
     """
 
     calculations: Calculations | None = None
-
-    def body(self) -> dict[str, Any]:
-        """Return the JSON to send: only what was given, and no nulls, which the service refuses."""
-        given: dict[str, Any] = without_nulls(self.model_dump(mode="json", by_alias=True, exclude_unset=True))
-        return given

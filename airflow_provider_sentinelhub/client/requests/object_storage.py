@@ -59,9 +59,3 @@ class ObjectStorage(RequestModel):
         if (self.s3 is None) == (self.gs is None):
             broken("must hold either s3 or gs", 'Write {"s3": {"url": "s3://bucket/path"}}.')
         return self
-
-    @property
-    def url(self) -> str:
-        """Address, with its scheme."""
-        bucket = self.s3 or self.gs
-        return bucket.url if bucket else ""

@@ -13,12 +13,11 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_sentinelhub.client.apis.batch_statistical.models import BatchStatisticalRequest
-from airflow_provider_sentinelhub.client.http.call import Call
 from airflow_provider_sentinelhub.client.http.deployments import Service
-from airflow_provider_sentinelhub.client.lifecycle.answers import BatchTask
 from airflow_provider_sentinelhub.client.lifecycle.intent import TAG
 from airflow_provider_sentinelhub.client.lifecycle.task_calls import TaskCalls
-from airflow_provider_sentinelhub.client.models import from_text, inside, validated
+from airflow_provider_sentinelhub.client.models import from_text, validated
+from airflow_provider_sentinelhub.client.requests.findings import part
 from airflow_provider_sentinelhub.client.requests.intervals import cut, written
 
 if TYPE_CHECKING:
@@ -26,9 +25,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_sentinelhub.client.lifecycle.rerun import Rerun
 
-_SERVICE = Service.BATCH_STATISTICAL
-TASKS = TaskCalls(_SERVICE, "")
-
+TASKS = TaskCalls(Service.BATCH_STATISTICAL, "")
 
 _COMMENT = "\n// "
 _TAG_LINE = re.compile(rf"{_COMMENT}{TAG}[ \t\r]*(?=\n|\Z)")
@@ -80,11 +77,11 @@ def tag_of(request: Mapping[str, Any]) -> str:
 
     :param request: The request as the service describes it.
     """
-    reference = inside(request, "aggregation", "evalscriptReference", "s3", "url")
+    reference = part(request, "aggregation", "evalscriptReference", "s3", "url")
     if found := _SCRIPT_NAME.search(str(reference or "")):
         with contextlib.suppress(ValueError):
             return base64.urlsafe_b64decode(f"{found[1]}===").decode()
-    return str(inside(request, "aggregation", "evalscript") or "")
+    return str(part(request, "aggregation", "evalscript") or "")
 
 
 def untagged(request: Mapping[str, Any]) -> dict[str, Any]:
@@ -93,7 +90,7 @@ def untagged(request: Mapping[str, Any]) -> dict[str, Any]:
 
     :param request: The request as the service describes it.
     """
-    script = inside(request, "aggregation", "evalscript")
+    script = part(request, "aggregation", "evalscript")
     if not isinstance(script, str):
         return dict(request)
     return {**request, "aggregation": {**request["aggregation"], "evalscript": _TAG_LINE.sub("", script)}}
@@ -105,7 +102,7 @@ def delivery_url(request: Mapping[str, Any]) -> str:
 
     :param request: The request as the service describes it.
     """
-    return str(inside(request, "output", "s3", "url") or "")
+    return str(part(request, "output", "s3", "url") or "")
 
 
 def check_rerun(body: Mapping[str, Any]) -> None:
@@ -146,29 +143,8 @@ def features_url(request: Mapping[str, Any]) -> str | None:
 
     :param request: The request, also as the service describes it.
     """
-    url = inside(request, "input", "features", "s3", "url")
+    url = part(request, "input", "features", "s3", "url")
     return None if url is None else str(url)
-
-
-def status(task_id: str) -> Call[BatchTask]:
-    """
-    Read how a task is doing: all but its request and what was last asked of it, which are empty in the result.
-
-    :param task_id: Its id.
-    :raises InvalidParameter: The id cannot be one; nothing is sent.
-    """
-    path, what = f"{TASKS.path_of(task_id)}/status", f"read the status of batch task {task_id}"
-    return Call("GET", _SERVICE, path, BatchTask.model_validate, what)
-
-
-def cancel(task_id: str) -> Call[None]:
-    """
-    Stop a task by the name that ``stop`` had until 2023, for deployments that have not learnt the new one.
-
-    :param task_id: Its id.
-    :raises InvalidParameter: The id cannot be one; nothing is sent.
-    """
-    return TASKS.action(task_id, "cancel")
 
 
 def _place(storage: Mapping[str, Any]) -> dict[str, Any]:

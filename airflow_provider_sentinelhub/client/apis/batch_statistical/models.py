@@ -8,15 +8,11 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, field_validator, model_validator
+from pydantic import BeforeValidator, model_validator
 
-from airflow_provider_sentinelhub.client.models import RequestModel, Text, broken
-from airflow_provider_sentinelhub.client.requests.aggregation import (
-    Aggregation,
-    DataSources,
-    StatisticsRequest,
-    is_script,
-)
+from airflow_provider_sentinelhub.client.models import Evalscript, RequestModel, Text, broken
+from airflow_provider_sentinelhub.client.requests.aggregation import Aggregation, StatisticsRequest
+from airflow_provider_sentinelhub.client.requests.data import DataSources
 from airflow_provider_sentinelhub.client.requests.object_storage import S3Bucket
 
 
@@ -35,11 +31,6 @@ class S3Storage(RequestModel):
 
     s3: Annotated[S3Bucket, Text]
 
-    @property
-    def url(self) -> str:
-        """Address, with its scheme."""
-        return self.s3.url
-
 
 Storage = Annotated[S3Storage, BeforeValidator(_storage), Text]
 
@@ -52,13 +43,8 @@ class BatchAggregation(Aggregation):
     :param evalscript_reference: Where the script lies instead.
     """
 
-    evalscript: str | None = None
+    evalscript: Evalscript | None = None
     evalscript_reference: Storage | None = None
-
-    @field_validator("evalscript")
-    @classmethod
-    def _not_empty(cls, evalscript: str | None) -> str | None:
-        return None if evalscript is None else is_script(evalscript)
 
     @model_validator(mode="after")
     def _one_script(self) -> BatchAggregation:

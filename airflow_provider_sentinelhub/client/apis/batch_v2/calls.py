@@ -9,13 +9,14 @@ from __future__ import annotations
 import copy
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_sentinelhub.client.apis.batch_v2.answers import GridDescription, GridPage
+from airflow_provider_sentinelhub.client.apis.batch_v2.answers import GridPage
 from airflow_provider_sentinelhub.client.apis.batch_v2.models import BatchV2Request
 from airflow_provider_sentinelhub.client.errors import InvalidParameter
 from airflow_provider_sentinelhub.client.http.call import Call
 from airflow_provider_sentinelhub.client.http.deployments import Service
 from airflow_provider_sentinelhub.client.lifecycle.task_calls import TaskCalls
-from airflow_provider_sentinelhub.client.models import from_text, inside, validated
+from airflow_provider_sentinelhub.client.models import from_text, validated
+from airflow_provider_sentinelhub.client.requests.findings import part
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -73,8 +74,8 @@ def delivery_url(request: Mapping[str, Any]) -> str:
 
     :param request: The request as the service describes it.
     """
-    delivery = inside(request, "output", "delivery")
-    return str(inside(delivery, "s3", "url") or inside(delivery, "gs", "url") or "")
+    delivery = part(request, "output", "delivery")
+    return str(part(delivery, "s3", "url") or part(delivery, "gs", "url") or "")
 
 
 def check_rerun(body: Mapping[str, Any]) -> None:
@@ -126,47 +127,15 @@ def features_url(request: Mapping[str, Any]) -> str | None:
 
     :param request: The request, also as the service describes it.
     """
-    urls = [inside(request, "input", "features", kind, "url") for kind in ("s3", "gs")]
+    urls = [part(request, "input", "features", kind, "url") for kind in ("s3", "gs")]
     return next((str(url) for url in urls if url), None)
 
 
-def update_description(task_id: str, description: str) -> Call[dict[str, Any]]:
+def tiling_grids(count: int) -> Call[GridPage]:
     """
-    Change a task's description; refused while it is being processed. The answer is the request, not the task.
+    List the first tiling grids.
 
-    :param task_id: Its id.
-    :param description: The new text.
-    :raises InvalidParameter: The id cannot be one; nothing is sent.
+    :param count: How many.
     """
-    return Call(
-        "PUT",
-        _SERVICE,
-        TASKS.path_of(task_id),
-        dict,
-        f"update batch task {task_id}",
-        body={"description": description},
-    )
-
-
-def tiling_grids(token: str | None = None, *, count: int | None = None) -> Call[GridPage]:
-    """
-    List the tiling grids, one page at a time.
-
-    :param token: ``links.next_token`` of the page before; the first page where absent.
-    :param count: Grids on a page.
-    """
-    query = {} if count is None else {"count": str(count)}
-    if token is not None:
-        query["viewtoken"] = token
+    query = {"count": str(count)}
     return Call("GET", _SERVICE, "/tilinggrids", GridPage.model_validate, "list the tiling grids", query=query)
-
-
-def tiling_grid(grid_id: int) -> Call[GridDescription]:
-    """
-    Read a tiling grid; the service answers 400 for an unknown one.
-
-    :param grid_id: Its id.
-    """
-    return Call(
-        "GET", _SERVICE, f"/tilinggrids/{grid_id}", GridDescription.model_validate, f"read tiling grid {grid_id}"
-    )

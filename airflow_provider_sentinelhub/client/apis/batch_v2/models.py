@@ -10,13 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from airflow_provider_sentinelhub.client.models import (
-    Flag,
-    RequestModel,
-    Text,
-    broken,
-    without_nulls,
-)
+from airflow_provider_sentinelhub.client.models import Flag, Request, RequestModel, Text, broken
 from airflow_provider_sentinelhub.client.requests.cog import CogParameters
 from airflow_provider_sentinelhub.client.requests.object_storage import ObjectStorage
 from airflow_provider_sentinelhub.client.requests.process import ProcessRequest
@@ -141,7 +135,7 @@ class ZarrOutput(RequestModel):
     array_overrides: Annotated[dict[str, Annotated[ZarrArray, Text]], Text] | None = None
 
 
-class BatchV2Request(RequestModel):
+class BatchV2Request(Request):
     """
     A Batch Processing V2 request.
 
@@ -160,8 +154,3 @@ class BatchV2Request(RequestModel):
     output: Annotated[Annotated[RasterOutput | ZarrOutput, Field(discriminator="type")], Text]
     description: str | None = None
     instance_type: Literal["normal", "large"] | None = None
-
-    def body(self) -> dict[str, Any]:
-        """Return the JSON to send: only what was given, and no nulls, which the service refuses."""
-        given: dict[str, Any] = without_nulls(self.model_dump(mode="json", by_alias=True, exclude_unset=True))
-        return given

@@ -8,16 +8,10 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import field_validator
-
-from airflow_provider_sentinelhub.client.models import RequestModel, Text
-from airflow_provider_sentinelhub.client.requests.aggregation import (
-    Aggregation,
-    DataSources,
-    StatisticsRequest,
-    is_script,
-)
-from airflow_provider_sentinelhub.client.requests.process import Bounds
+from airflow_provider_sentinelhub.client.models import Evalscript, RequestModel, Text
+from airflow_provider_sentinelhub.client.requests.aggregation import Aggregation, StatisticsRequest
+from airflow_provider_sentinelhub.client.requests.bounds import Bounds
+from airflow_provider_sentinelhub.client.requests.data import DataSources
 
 
 class StatisticalAggregation(Aggregation):
@@ -27,9 +21,7 @@ class StatisticalAggregation(Aggregation):
     :param evalscript: The JavaScript that computes a pixel; it has an output ``dataMask``.
     """
 
-    evalscript: str
-
-    _not_empty = field_validator("evalscript")(is_script)
+    evalscript: Evalscript
 
 
 class StatisticalInput(RequestModel):

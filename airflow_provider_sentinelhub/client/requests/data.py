@@ -1,4 +1,8 @@
-"""The filter of a data source: what Airflow's templates make of a date is understood, and what is wrong is told."""
+"""
+The data sources of a request, their time ranges and filters. Dates may be what Airflow's templates make of them.
+
+Source: https://docs.planet.com/develop/apis/processing/ (input.data)
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from airflow_provider_sentinelhub.client.models import OpenRequestModel, Text, broken
+from airflow_provider_sentinelhub.client.models import JsonObject, OpenRequestModel, Text, broken
 
 _ORDERS = ("mostRecent", "leastRecent", "leastCC")
 _MAX_PERCENT = 100
@@ -108,3 +112,20 @@ class DataFilter(OpenRequestModel):
     def _nulls_left_out(cls, given: Any) -> Any:
         # As everywhere in a request.
         return {key: value for key, value in given.items() if value is not None} if isinstance(given, dict) else given
+
+
+class InputData(OpenRequestModel):
+    """
+    One data source; collections add fields of their own, which are passed on.
+
+    :param type: The collection, e.g. ``sentinel-2-l2a``.
+    :param data_filter: Time range, cloud cover and the like.
+    :param processing: Resampling, orthorectification and the like.
+    """
+
+    type: Annotated[str, Field(min_length=1)]
+    data_filter: Annotated[DataFilter, Text] | None = None
+    processing: JsonObject | None = None
+
+
+DataSources = Annotated[list[Annotated[InputData, Text]], Text, Field(min_length=1)]
