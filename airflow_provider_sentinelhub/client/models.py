@@ -80,7 +80,7 @@ def _flag(value: Any) -> bool:
     # The service takes nothing but true and false; templating makes texts of them.
     read = {"true": True, "false": False}.get(value.strip().lower()) if isinstance(value, str) else value
     if not isinstance(read, bool):
-        broken("must be true or false", "Write one of the two, without quotes.")
+        broken("must be true or false", "Write true or false, without quotes.")
     return read
 
 

@@ -48,7 +48,7 @@ def refusal(**changes: Any) -> str:
             (
                 "processRequest.input.bounds.geometry = {'type': 'Polygon', 'coordinates': [[[8, 41], [9, 41], "
                 "[9, 42], [8, 42]]]}: a ring of polygon 0 is open: it starts at [8, 41] and ends at [8, 42]. "
-                "Repeat its first point at its end."
+                "Repeat its first point at the end."
             ),
         ),
         (
@@ -119,7 +119,10 @@ def refusal(**changes: Any) -> str:
         ),
         (
             {"input": {**GEOPACKAGE, "defaults": {"width": 100}}},
-            "input.defaults = {'width': 100}: width and height go together. Give both, or a resolution instead.",
+            (
+                "input.defaults = {'width': 100}: width and height must be given together. Give both, or a resolution "
+                "instead."
+            ),
         ),
         (
             {"input": {**GEOPACKAGE, "defaults": {"width": 3501, "height": 1}}},
@@ -424,7 +427,7 @@ def test_a_request_that_is_no_object(given: Any) -> None:
 @pytest.mark.parametrize("value", [1, 0, 1.0, "yes", "on", "1", "", [], {}])
 def test_only_true_and_false_are_true_and_false(name: str, value: Any) -> None:
     said = refusal(**{f"output__{name}": value})
-    assert said == f"output.{name} = {value!r}: must be true or false. Write one of the two, without quotes."
+    assert said == f"output.{name} = {value!r}: must be true or false. Write true or false, without quotes."
 
 
 @pytest.mark.parametrize(("text", "meant"), [("True", True), ("false", False), (" TRUE ", True)])

@@ -26,7 +26,7 @@ from airflow_provider_sentinelhub.client.http.call import Call
 from airflow_provider_sentinelhub.client.http.deployments import ServiceAddress
 from airflow_provider_sentinelhub.client.http.policy import RetryLimits
 from airflow_provider_sentinelhub.client.http.problems import Reply
-from airflow_provider_sentinelhub.client.http.request_flow import NeedToken, Wait, converse
+from airflow_provider_sentinelhub.client.http.request_flow import NeedToken, Wait, call_flow
 from airflow_provider_sentinelhub.client.http.throttle import Throttle
 from airflow_provider_sentinelhub.client.http.transport import AsyncSender, Sender
 from airflow_provider_sentinelhub.simulator.process import Simulator
@@ -357,7 +357,7 @@ async def test_an_answer_that_echoes_everything_shows_no_secret(
 
 def test_what_one_caller_is_told_holds_for_all(address: ServiceAddress, limits: RetryLimits) -> None:
     throttle = Throttle()
-    told, other = (converse(GRID, address, limits, throttle) for _ in range(2))
+    told, other = (call_flow(GRID, address, limits, throttle) for _ in range(2))
     assert isinstance(next(told), NeedToken)
     told.send("token")
     assert isinstance(told.send(Reply(429, {"retry-after": "60000"})), Wait)
@@ -394,17 +394,17 @@ def test_a_hold_is_never_shortened(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_nothing_is_sent_that_is_no_json(address: ServiceAddress, limits: RetryLimits) -> None:
-    conversation = converse(replace(GRID, body={"fill_value": float("nan")}), address, limits, Throttle())
+    flow = call_flow(replace(GRID, body={"fill_value": float("nan")}), address, limits, Throttle())
     with pytest.raises(ValueError, match="not JSON compliant"):
-        next(conversation)
+        next(flow)
 
 
 def test_a_sender_that_answers_nonsense_is_told_so(address: ServiceAddress, limits: RetryLimits) -> None:
-    conversation = converse(GRID, address, limits, Throttle())
-    next(conversation)
-    conversation.send("token")
+    flow = call_flow(GRID, address, limits, Throttle())
+    next(flow)
+    flow.send("token")
     with pytest.raises(TypeError, match="answered an exchange with str"):
-        conversation.send("not a reply")
+        flow.send("not a reply")
 
 
 def test_many_threads_share_a_sender(

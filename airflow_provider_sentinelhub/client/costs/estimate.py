@@ -90,7 +90,7 @@ def estimate_cost(priced: Price, pixels: PixelCounts) -> Estimate:
             *([f"{what} at least {minimum:g} PU: that is more than this one's {pu:,.4g}."] * (pu < minimum)),
             *factors_of.about_samples(factors),
             *(f"{note[0].upper()}{note[1:]}." for note in priced.setup.notes),
-            *(["Results that exist already are skipped and cost nothing."] * priced.may_skip),
+            *(["Existing results are skipped and cost nothing."] * priced.may_skip),
             *area.assumptions(),
             *priced.assumptions(area.pixels),
         ),
@@ -126,8 +126,11 @@ class Price:
         :param pixels: How many pixels the features have together.
         """
         if self.each_answered:
-            return ["All requests are answered: one that fails is not charged."]
-        return ["All features are processed: one that fails or has no data is not charged.", self._transfer(pixels)]
+            return ["All requests succeed; a failed request is not charged."]
+        return [
+            "All features are processed; a feature that fails or has no data is not charged.",
+            self._transfer(pixels),
+        ]
 
     def _transfer(self, pixels: int) -> str:
         text = "Delivery to a bucket in another region or cloud is not included"
@@ -175,7 +178,7 @@ class _Area:
         why = f"{BASE_PIXELS:,} pixels count 1, a feature never less than {LEAST_AREA}"
         cheap = f"1/3 for features of {DISCOUNT_FROM_PIXELS:,} pixels or more; {self.full_price:,} are smaller"
         if not discounted:
-            cheap = "statistics have no discount"
+            cheap = "there is no discount for statistics"
         area = self.units or 1.0
         return (
             Factor("area", self.units, why, self.units, self.units),

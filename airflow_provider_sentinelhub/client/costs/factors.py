@@ -50,7 +50,7 @@ def bands(setup: Setup, sources: int) -> Factor:
     """
     Return the factor of the bands that are read.
 
-    :param setup: What the evalscript says about itself.
+    :param setup: What the evalscript's ``setup()`` returns.
     :param sources: How many data sources there are.
     """
     inputs = _inputs(setup, sources)
@@ -58,7 +58,7 @@ def bands(setup: Setup, sources: int) -> Factor:
     paid = sum(len(set(each.bands) - {"dataMask"}) for each in inputs if each.bands is not None)
     unknown = sum(each.bands is None for each in inputs)
     if unknown:
-        why = f"the evalscript does not tell the bands of {unknown} inputs: {BASE_BANDS} assumed for each"
+        why = f"the bands of {unknown} inputs cannot be read from the evalscript: {BASE_BANDS} assumed for each"
         return Factor("bands", paid / BASE_BANDS + unknown, why, max(1, paid) / BASE_BANDS, None)
     value = max(1, paid) / BASE_BANDS
     return Factor("bands", value, f"{max(1, paid)} input bands of {BASE_BANDS}, dataMask not counted", value, value)
@@ -68,7 +68,7 @@ def image_format(setup: Setup, written: Sequence[Mapping[str, Any]]) -> Factor:
     """
     Return the factor of the pixel type of images.
 
-    :param setup: What the evalscript says about itself.
+    :param setup: What the evalscript's ``setup()`` returns.
     :param written: The responses that are asked for.
     """
     kinds = {str(each.get("identifier", "default")): kind_of(each) for each in written}
@@ -77,9 +77,9 @@ def image_format(setup: Setup, written: Sequence[Mapping[str, Any]]) -> Factor:
     if "FLOAT32" in tiff:
         return Factor("format", 2, "an output is a 32-bit float TIFF", 2, 2)
     if None in tiff:
-        return Factor("format", 2, "the evalscript does not tell whether a TIFF is 32-bit float: assumed", 1, 2)
+        return Factor("format", 2, "the evalscript does not say whether a TIFF is 32-bit float: assumed", 1, 2)
     if "FLOAT32" in outputs.values():
-        why = "no 32-bit float TIFF is requested; that another output is 32-bit float is taken not to count"
+        why = "no 32-bit float TIFF is requested; that another output is 32-bit float is assumed not to count"
         return Factor("format", 1, why, 1, 2)
     return Factor("format", 1, "no output is a 32-bit float TIFF", 1, 1)
 
@@ -88,13 +88,13 @@ def statistics_format(setup: Setup) -> Factor:
     """
     Return the factor of the pixel type where no image is written.
 
-    :param setup: What the evalscript says about itself.
+    :param setup: What the evalscript's ``setup()`` returns.
     """
     types = {each.sample_type for each in setup.outputs or () if each.id != "dataMask"}
     if types and types <= {"INT8", "UINT8", "INT16", "UINT16"}:
         return Factor("format", 1, "no output has 32-bit floats", 1, 1)
     return Factor(
-        "format", 1, "no TIFF is written; that statistics are made of 32-bit floats is taken not to count", 1, 2
+        "format", 1, "no TIFF is written; that statistics are made of 32-bit floats is assumed not to count", 1, 2
     )
 
 
@@ -111,7 +111,7 @@ def samples(setup: Setup, sources: Sequence[Mapping[str, Any]]) -> Factor:
     """
     Return the factor of the samples per pixel of images.
 
-    :param setup: What the evalscript says about itself.
+    :param setup: What the evalscript's ``setup()`` returns.
     :param sources: The data sources, with their time ranges.
     """
     by_id = {str(each["id"]): each for each in sources if each.get("id") is not None}
@@ -126,7 +126,7 @@ def statistics_samples(setup: Setup, aggregation: Mapping[str, Any]) -> Factor:
     """
     Return the factor of the samples per pixel of statistics: those of every interval.
 
-    :param setup: What the evalscript says about itself.
+    :param setup: What the evalscript's ``setup()`` returns.
     :param aggregation: Period and intervals.
     """
     given, span = mapping(aggregation, "aggregationInterval"), read_range(aggregation.get("timeRange"))
@@ -190,7 +190,7 @@ def bytes_of(setup: Setup, written: Sequence[Mapping[str, Any]]) -> int | None:
     """
     Return how many bytes a pixel of all images has before compression; ``None`` where that cannot be read.
 
-    :param setup: What the evalscript says about itself.
+    :param setup: What the evalscript's ``setup()`` returns.
     :param written: The responses that are asked for.
     """
     names = {str(each.get("identifier", "default")) for each in written if kind_of(each) != "application/json"}

@@ -79,7 +79,7 @@ class TokenSource:
 
     What the service told one sender of this client, to wait, holds for all of them: see ``throttle``.
 
-    :param credentials: Who asks.
+    :param credentials: The client's credentials.
     :param limits: How long a failing token endpoint is worth trying.
     """
 
@@ -197,7 +197,7 @@ def token_source(credentials: ClientCredentials) -> TokenSource:
     """
     Return this process's only token source for a client.
 
-    :param credentials: Who asks.
+    :param credentials: The client's credentials.
     """
     with _sources_lock:
         return _sources.setdefault(credentials, TokenSource(credentials))

@@ -119,7 +119,7 @@ def decide(
     :param call: The call that was sent.
     :param attempt: How far it has come.
     :param answer: What came back.
-    :param limits: How long it is worth trying.
+    :param limits: How often and how long to retry.
     :param jitter: Gives a number in [0, 1).
     :raises ApiError: The answer is final, or trying has taken long enough.
     """
@@ -144,7 +144,7 @@ def token_delay(
 
     :param attempt: How far the asking has come.
     :param answer: What came back.
-    :param limits: How long it is worth trying.
+    :param limits: How often and how long to retry.
     :param jitter: Gives a number in [0, 1).
     """
     if isinstance(answer, Broken):

@@ -21,7 +21,6 @@ from airflow_provider_sentinelhub.client.requests.findings import (
     Json,
     is_number,
     mapping,
-    objects,
     part,
 )
 from airflow_provider_sentinelhub.client.requests.tiling_grids import TILING_GRIDS, TilingGrid
@@ -31,7 +30,6 @@ if TYPE_CHECKING:
 
     from shapely.geometry.base import BaseGeometry
 
-    from airflow_provider_sentinelhub.client.http.deployments import Deployment
 
 MANY_PARTS = 1_000
 _LONGITUDES, _LATITUDES = 180.0, 90.0
@@ -116,7 +114,7 @@ class Area:
         for name, shape in shapes.items():
             yield from _check_parts(f"{self.field}.{name}", shape)
             if not shape.is_valid:
-                fact = "has parts that share an edge, which is not valid in the strictest sense"
+                fact = "has parts that share an edge, which is strictly speaking not valid"
                 yield Advice(f"{self.field}.{name}", fact, "Merge them, e.g. with shapely.union_all.")
             yield from _check_extent(f"{self.field}.{name}", shape.bounds, self.epsg, f"{self.field}.properties.crs")
             if self.epsg == WGS84:
@@ -124,27 +122,8 @@ class Area:
         if "bbox" in shapes:
             yield from check_order(f"{self.field}.bbox", shapes["bbox"].bounds, self.epsg)
         if len(shapes) > 1 and not shapes["bbox"].intersects(shapes["geometry"]):
-            rule = "has nothing in common with the geometry beside it, and only what both cover is processed"
+            rule = "does not intersect the geometry given with it, and only their intersection is processed"
             yield InvalidParameter(f"{self.field}.bbox", part(self.bounds, "bbox"), rule, "Give one of the two.")
-
-
-def check_area(body: Json, deployment: Deployment | None) -> Iterator[Finding]:  # noqa: ARG001 - a Rule
-    """
-    Find an area that is missing, cannot be read, or has no tiles.
-
-    :param body: The request.
-    :param deployment: Not looked at.
-    """
-    area, grid = Area.of(body, "processRequest", "input", "bounds"), grid_of(body)
-    if area.is_empty:
-        if part(body, "input", "type") == "tiling-grid":
-            fix = "Add a bbox or a geometry: it chooses the tiles."
-            yield InvalidParameter(area.field, None, "is required with a tiling grid", fix)
-        return
-    yield from area.check(objects(body, "processRequest", "input", "data"))
-    shapes = list(area.shapes.values())
-    if grid is not None and area.epsg == WGS84 and shapes and all(_is_in_degrees(each.bounds) for each in shapes):
-        yield from _check_coverage(area.field, shapes, grid)
 
 
 def grid_of(body: Json) -> TilingGrid | None:
@@ -200,7 +179,7 @@ def check_coverage(field: str, sides: Sequence[float], sources: list[Json]) -> I
     if not kinds or not all(kind.startswith("sentinel-2-") for kind in kinds) or (south <= most and north >= least):
         return
     shown = [float(side) for side in sides]
-    fact = f"{shown} lies beyond the latitudes that Sentinel-2 covers, {least:g} to {most:g} degrees"
+    fact = f"{shown} is outside of the latitudes that Sentinel-2 covers, {least:g} to {most:g} degrees"
     yield Advice(field, fact, exchanged(sides, (-180.0, least, 180.0, most)) or "Check the area.")
 
 
@@ -215,7 +194,7 @@ def exchanged(sides: Sequence[float], within: Sequence[float]) -> str:
     lies_there = west <= within[2] and east >= within[0] and south <= within[3] and north >= within[1]
     is_on_earth = max(-south, north) <= 90  # noqa: PLR2004 - degrees of latitude
     meant = [west, south, east, north]
-    return f"Longitude comes first. If it does not here, write {meant}." if lies_there and is_on_earth else ""
+    return f"Longitude comes first. If latitude came first here, write {meant}." if lies_there and is_on_earth else ""
 
 
 def _spanned(box: Sequence[float]) -> str:
@@ -228,8 +207,8 @@ def _check_crs(field: str, crs: Any, epsg: int | None) -> Iterator[Finding]:
     yield InvalidParameter(
         field,
         crs,
-        "is not among the coordinate reference systems the service knows",
-        "Reproject the area, e.g. to longitude and latitude, http://www.opengis.net/def/crs/OGC/1.3/CRS84.",
+        "is not a coordinate reference system the service supports",
+        "Reproject the area, e.g. to http://www.opengis.net/def/crs/OGC/1.3/CRS84 (longitude and latitude).",
     )
 
 
@@ -258,7 +237,7 @@ def _read_geometry(field: str, given: Any) -> BaseGeometry | InvalidParameter | 
     if is_empty:
         return InvalidParameter(field, given, "is empty", "Give its coordinates.")
     if reason:
-        fix = "Mend it, e.g. with shapely.make_valid, or draw it anew."
+        fix = "Repair it, e.g. with shapely.make_valid, or draw it again."
         return InvalidParameter(field, given, f"is not a valid polygon: {reason}", fix)
     return found
 
@@ -279,23 +258,23 @@ def _check_parts(field: str, shape: BaseGeometry) -> Iterator[Finding]:
         yield Advice(
             field,
             f"has {parts:,} parts; the service has refused geometries with thousands of them",
-            "Merge neighbours, or give the areas as features of a GeoPackage.",
+            "Merge adjacent parts, or put them into a GeoPackage as features.",
         )
 
 
 def _check_extent(field: str, extent: Sequence[float], epsg: int | None, crs: str) -> Iterator[Finding]:
     shown = [float(side) for side in extent]
-    if epsg == WGS84 and not _is_in_degrees(extent):
+    if epsg == WGS84 and not is_in_degrees(extent):
         yield InvalidParameter(
             field,
             shown,
-            "reaches beyond 180 degrees of longitude or 90 of latitude",
-            f"Longitude comes first. If these are no degrees, name their CRS in {crs}.",
+            "is outside of longitudes -180 to 180 or latitudes -90 to 90",
+            f"Longitude comes first. If the units are not degrees, set the CRS in {crs}.",
         )
-    elif epsg is not None and epsg != WGS84 and _is_in_degrees(extent):
+    elif epsg is not None and epsg != WGS84 and is_in_degrees(extent):
         yield Advice(
             field,
-            f"{shown} looks like degrees, and {crs} is EPSG:{epsg}, which counts metres",
+            f"{shown} looks like degrees, but {crs} is EPSG:{epsg}, which is in metres",
             "Check the CRS.",
         )
     elif (reach := reach_of(epsg)) is not None and not _is_within(extent, reach):
@@ -304,7 +283,7 @@ def _check_extent(field: str, extent: Sequence[float], epsg: int | None, crs: st
             shown,
             f"reaches beyond all that EPSG:{epsg} is for: {reach[0]:.0f} to {reach[2]:.0f} metres east, and "
             f"{reach[1]:.0f} to {reach[3]:.0f} north",
-            f"Easting comes first. If it does, name the CRS of these coordinates in {crs}.",
+            f"Easting comes first. If it does, set the CRS of these coordinates in {crs}.",
         )
 
 
@@ -312,21 +291,11 @@ def _is_within(extent: Sequence[float], reach: Sequence[float]) -> bool:
     return extent[0] >= reach[0] and extent[1] >= reach[1] and extent[2] <= reach[2] and extent[3] <= reach[3]
 
 
-def _is_in_degrees(extent: Sequence[float]) -> bool:
+def is_in_degrees(extent: Sequence[float]) -> bool:
+    """
+    Say whether an area may be one of longitudes and latitudes.
+
+    :param extent: West, south, east and north.
+    """
     west, south, east, north = extent
     return max(-west, east) <= _LONGITUDES + _ROUNDING and max(-south, north) <= _LATITUDES + _ROUNDING
-
-
-def _check_coverage(field: str, shapes: list[BaseGeometry], grid: TilingGrid) -> Iterator[Finding]:
-    west, south, east, north = grid.extent
-    for shape in shapes:
-        left, bottom, right, top = shape.bounds
-        if right < west or left > east or top < south or bottom > north:
-            yield InvalidParameter(
-                field,
-                [float(side) for side in shape.bounds],
-                f"lies where tiling grid {grid.id} ({grid.title}) has no tiles",
-                exchanged(shape.bounds, grid.extent)
-                or "Choose another grid, e.g. 3 (WGS84 1 degree), which covers the world.",
-            )
-            return

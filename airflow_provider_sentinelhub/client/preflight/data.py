@@ -48,8 +48,8 @@ def _check_sources(data: str, sources: list[Json]) -> Iterator[Finding]:
     names = [each.get("id") for each in sources]
     for number, name in enumerate(names):
         if name is not None and name in names[:number]:
-            rule = "is the id of another data source as well, and an evalscript tells them apart by it"
-            yield InvalidParameter(f"{data}.{number}.id", name, rule, "Give each an id of its own.")
+            rule = "is also the id of another data source, and the evalscript distinguishes them by it"
+            yield InvalidParameter(f"{data}.{number}.id", name, rule, "Give each its own id.")
     for number, source in enumerate(sources):
         yield from _check_filter(f"{data}.{number}.dataFilter", source.get("dataFilter"))
         kind = source.get("type")
@@ -63,18 +63,22 @@ def _check_sources(data: str, sources: list[Json]) -> Iterator[Finding]:
             continue
         field = f"{data}.{number}.type"
         if kind.lower().startswith(("byoc-", "batch-")):
-            fix = "Write byoc- or batch- and the whole id (UUID) of the collection."
+            fix = "Write byoc- or batch- followed by the full id (UUID) of the collection."
             yield Advice(field, f"{kind} does not end with the id of a collection", fix)
             continue
         meant = get_close_matches(kind.lower(), COLLECTIONS, n=1, cutoff=0.8)
         fix = f"Write {meant[0]}." if meant else f"Known are {', '.join(COLLECTIONS)}, byoc-<id> and batch-<id>."
-        yield Advice(field, f"{kind} is not a type of data that the service documents", fix)
+        yield Advice(field, f"{kind} is not a data type in the service's documentation", fix)
 
 
 def _check_filter(field: str, given: Any) -> Iterator[Finding]:
     span = part(given, "timeRange")
     if part(span, "from") is not None and part(span, "from") == part(span, "to"):
-        yield Advice(f"{field}.timeRange", "is a single moment, and only an image of that moment is in it", NO_INTERVAL)
+        yield Advice(
+            f"{field}.timeRange",
+            "is a single point in time, and contains only an image of exactly that time",
+            NO_INTERVAL,
+        )
     # Collections have filters of their own: what is not nearly the name of one that all have may be right.
     for name, value in given.items() if isinstance(given, Mapping) else ():
         meant = get_close_matches(str(name), _FILTERS, n=1, cutoff=0.8)

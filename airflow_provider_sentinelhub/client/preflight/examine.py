@@ -58,7 +58,7 @@ def examine(
     :param request: The service's own request as a dict, or as the JSON text of one.
     :param check: Checks the shape and returns the JSON to send, or raises :class:`InvalidParameter`.
     :param rules: What else to look at.
-    :param deployment: Where the request is going to be sent; ``None`` where that is not known.
+    :param deployment: Where the request will be sent; ``None`` if that is not known.
     :param sent_at: When it is sent; ``None`` where it is only looked at, so that templates may yet be rendered.
     """
     shape: tuple[InvalidParameter, ...] = ()

@@ -26,9 +26,9 @@ def check_payload(written: Any) -> Iterator[Finding]:
     """
     for path, value in _unusable(written, ()):
         if value is None:
-            yield InvalidParameter(path, None, "must not be null: the service refuses every null", "Leave it out.")
+            yield InvalidParameter(path, None, "must not be null: the service refuses nulls", "Leave it out.")
         else:
-            yield InvalidParameter(path, value, "is not a number that JSON can express", "Correct the number.")
+            yield InvalidParameter(path, value, "cannot be written in JSON", "Correct the number.")
     try:
         size = len(json.dumps(written, default=str).encode())
     except (ValueError, TypeError, RecursionError):
@@ -36,8 +36,8 @@ def check_payload(written: Any) -> Iterator[Finding]:
     if size > LARGE_BYTES:
         yield Advice(
             "request",
-            f"is {size / 1e6:,.1f} MB long; the service publishes no limit, and has refused large requests",
-            "Simplify the geometry, or give the areas as features of a GeoPackage.",
+            f"is {size / 1e6:,.1f} MB large; the service publishes no limit, but has refused large requests",
+            "Simplify the geometry, or put the areas into a GeoPackage as features.",
         )
 
 

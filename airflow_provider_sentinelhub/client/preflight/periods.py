@@ -46,8 +46,10 @@ _TIMELESS = frozenset({"dem"})
 _OWN = ("byoc-", "batch-")
 # For clocks that differ.
 _SLACK = timedelta(hours=1)
-_FUTURE = "lies in the future, and with it the whole period: there are no images of it, and the run costs all the same"
-_CHOOSE = "Choose a period that has begun, e.g. one that ends at {{ dag_run.run_after.isoformat() }}."
+_FUTURE = (
+    "is in the future, and so is the whole period: there are no images of it yet, and the run is charged all the same"
+)
+_CHOOSE = "Choose a period that has started, e.g. one that ends at {{ dag_run.run_after.isoformat() }}."
 
 
 def period_rule(sent_at: datetime | None) -> Rule:

@@ -28,7 +28,7 @@ PU_PER_MB_TO_ANOTHER_CLOUD = 0.1
 _REGION = re.compile(r"[a-z]{2,4}(-[a-z]+)+-\d+")
 _CDSE = "cdse"
 _AWS = ("aws-eu-central-1", "aws-us-west-2")
-OWN_DATA = "; a batch reads data of its own deployment only"
+OWN_DATA = "; a batch can only read data of its own deployment"
 """What it means for a task that data are elsewhere."""
 
 # Collections by the way their names begin, and the deployments whose documentation lists them.
@@ -78,18 +78,18 @@ def region_findings(body: Json, region: str, deployment: Deployment, field: str)
 
     :param body: The request.
     :param region: Region of the bucket.
-    :param deployment: Where the request is going to be sent.
+    :param deployment: Where the request will be sent.
     :param field: Where a request says that region.
     """
     if not deployment.region or region == deployment.region:
         return
     if not _REGION.fullmatch(region):
         meant = get_close_matches(region.lower(), [deployment.region], n=1, cutoff=0.8)
-        fix = f"Write {meant[0]}." if meant else f"Write it as Amazon does, e.g. {deployment.region}."
+        fix = f"Write {meant[0]}." if meant else f"Write it as AWS does, e.g. {deployment.region}."
         yield InvalidParameter(field, region, "is not the name of a region", fix)
         return
     if collection := makes_collection(body):
-        rule = f"is not {deployment.region}, the region of {deployment.title}, and {collection} needs that"
+        rule = f"is not {deployment.region}, the region of {deployment.title}, but {collection} requires that"
         yield InvalidParameter(field, region, rule, f"Deliver to a bucket in {deployment.region}.")
         return
     yield surcharge(field, f"the bucket is in {region}", PU_PER_MB_TO_ANOTHER_REGION, deployment)
@@ -102,7 +102,7 @@ def surcharge(field: str, fact: str, pu_per_mb: float, deployment: Deployment) -
     :param field: Where the request says where to.
     :param fact: Where that is.
     :param pu_per_mb: What it costs, in processing units (PU).
-    :param deployment: Where the request is going to be sent.
+    :param deployment: Where the request will be sent.
     """
     return Advice(
         field,
@@ -118,7 +118,7 @@ def check_sources(data: str, sources: list[Json], deployment: Deployment, why: s
 
     :param data: Path of the data sources in the request.
     :param sources: The data sources.
-    :param deployment: Where the request is going to be sent.
+    :param deployment: Where the request will be sent.
     :param why: What that means.
     """
     for number, source in enumerate(sources):

@@ -1,5 +1,5 @@
 """
-Statistical and Batch Statistical: what is sent.
+Statistical and Batch Statistical: the models of its requests.
 
 Sources: https://docs.planet.com/develop/apis/statistical/reference/ and
 https://docs.planet.com/develop/apis/batch-statistical/reference/
@@ -58,11 +58,11 @@ class AggregationInterval(RequestModel):
             period = Period.parse(of)
         except ValueError:
             broken(
-                "is not a duration as this API takes it: whole numbers with either Y, M, W, D or, after a T, H, M, S",
+                "is not a duration this API accepts: whole numbers with Y, M, W, D or, after a T, with H, M, S",
                 "Write e.g. P1D, P7D, P1M or PT36H.",
             )
         if not period.is_a_day:
-            broken("is less than a day, and no interval may be", "Write P1D or more.")
+            broken("is less than a day, the shortest interval allowed", "Write P1D or more.")
         return of.strip().upper()
 
 
@@ -90,7 +90,7 @@ class Aggregation(RequestModel):
         if not (self.width is self.height is None) and not (self.resx is self.resy is None):
             broken("holds both a size in pixels and a resolution", "Give width and height, or resx and resy.")
         if (self.resx is None) != (self.resy is None):
-            broken("resx and resy go together", "Give both.")
+            broken("resx and resy must be given together", "Give both.")
         return self
 
 

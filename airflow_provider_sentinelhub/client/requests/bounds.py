@@ -83,11 +83,14 @@ class Bounds(RequestModel):
 
 def _check_ring(ring: Any, polygon: int) -> None:
     if not isinstance(ring, (list, tuple)) or len(ring) < _MIN_RING:
-        broken(f"a ring of polygon {polygon} has fewer than four points", "Give at least four, the last the first.")
+        broken(
+            f"a ring of polygon {polygon} has fewer than four points",
+            "Give at least four; the last one repeats the first.",
+        )
     if ring[0] != ring[-1]:
         broken(
             f"a ring of polygon {polygon} is open: it starts at {ring[0]} and ends at {ring[-1]}",
-            "Repeat its first point at its end.",
+            "Repeat its first point at the end.",
         )
 
 

@@ -82,7 +82,7 @@ class Histogram(RequestModel):
     @classmethod
     def _ascending(cls, bins: list[float] | None) -> list[float] | None:
         if bins is not None and (len(bins) < _LEAST_EDGES or any(a >= b for a, b in itertools.pairwise(bins))):
-            broken("must be two edges or more, each larger than the one before", "Write e.g. [0, 0.2, 0.4, 1].")
+            broken("must be two edges or more, in ascending order", "Write e.g. [0, 0.2, 0.4, 1].")
         return bins
 
     @field_validator("bin_width")
@@ -96,10 +96,10 @@ class Histogram(RequestModel):
     def _one_way(self) -> Histogram:
         ways = [name for name, way in _WAYS.items() if getattr(self, way) is not None]
         if len(ways) != 1:
-            given = f"holds {' and '.join(ways)}" if ways else "says nothing of its bins"
+            given = f"holds {' and '.join(ways)}" if ways else "does not define its bins"
             broken(f"{given}, and takes exactly one of {', '.join(_WAYS)}", "Choose one.")
         if self.low_edge is not None and self.high_edge is not None and self.low_edge >= self.high_edge:
-            broken("lowEdge is not below highEdge", "Exchange the two, or correct them.")
+            broken("lowEdge is not below highEdge", "Swap the two, or correct them.")
         return self
 
 

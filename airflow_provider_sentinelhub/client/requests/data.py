@@ -16,9 +16,9 @@ from airflow_provider_sentinelhub.client.models import JsonObject, OpenRequestMo
 
 _ORDERS = ("mostRecent", "leastRecent", "leastCC")
 _MAX_PERCENT = 100
-NO_INTERVAL = "A schedule that is no interval has data_interval_start equal to data_interval_end; take another period."
-_FIX = "Write a moment like 2019-04-01T00:00:00Z."
-_NEXT_DAY = "Hours go from 00 to 23: where a day ends, write T00:00:00Z of the next."
+NO_INTERVAL = "If the schedule has no data interval, data_interval_start equals data_interval_end. Use another period."
+_FIX = "Write it like 2019-04-01T00:00:00Z."
+_NEXT_DAY = "Hours go from 00 to 23. For the end of a day, write T00:00:00Z of the next day."
 
 
 def _moment(value: Any) -> str | None:
@@ -31,7 +31,7 @@ def _moment(value: Any) -> str | None:
         try:
             moment = datetime.fromisoformat(text)
         except ValueError:
-            broken("is not a moment", _NEXT_DAY if "T24" in text else _FIX)
+            broken("is not a date and time", _NEXT_DAY if "T24" in text else _FIX)
         if len(text) <= len("2019-04-01"):
             broken("is a date without a time", _FIX)
     moment = (moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).astimezone(UTC)
@@ -55,7 +55,7 @@ def _percent(value: Any) -> Any:
 
 def _order(value: Any) -> Any:
     if value not in _ORDERS:
-        broken(f"must be one of {', '.join(_ORDERS)}", "Choose one; it is mostRecent where it is left out.")
+        broken(f"must be one of {', '.join(_ORDERS)}", "Choose one, or leave it out: the default is mostRecent.")
     return value
 
 
@@ -88,7 +88,7 @@ class FilterRange(TimeRange):
     @model_validator(mode="after")
     def _in_order(self) -> FilterRange:
         if self.start and self.end and datetime.fromisoformat(self.start) > datetime.fromisoformat(self.end):
-            broken("timeRange.from is after timeRange.to", "Exchange the two.")
+            broken("timeRange.from is after timeRange.to", "Swap the two.")
         return self
 
 

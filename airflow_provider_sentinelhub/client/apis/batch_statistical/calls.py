@@ -1,5 +1,5 @@
 """
-Batch Statistical: every endpoint, as functions that build Calls and do no I/O.
+Batch Statistical: its Calls, and its requests: check, tag, rerun. Nothing here does I/O.
 
 Source: https://docs.planet.com/develop/apis/batch-statistical/reference/
 """
@@ -34,9 +34,9 @@ _SCRIPT_NAME = re.compile(r"/airflow-([A-Za-z0-9_-]+)\.js$")
 
 def check(request: Any) -> dict[str, Any]:
     """
-    Check the shape of a request, and return the JSON to send.
+    Check a request against the models, and return the JSON to send.
 
-    What else can be known about it before it is sent, :mod:`airflow_provider_sentinelhub.client.preflight` knows.
+    Further checks are in :mod:`airflow_provider_sentinelhub.client.preflight` and in the API's ``rules``.
 
     :param request: The service's own request as a dict, or as the JSON text of one.
     :raises InvalidParameter: Names each field that is wrong, its value, its rule and its fix.
@@ -46,10 +46,10 @@ def check(request: Any) -> dict[str, Any]:
 
 def tagged(body: Mapping[str, Any], tag: str) -> dict[str, Any]:
     """
-    Return a request with a tag in it: the last line of its evalscript, a comment.
+    Return a request with a tag, as a comment in the last line of its evalscript.
 
-    This API has no description. Where the script lies in a bucket, the tag is in the name it has there, see
-    :func:`script_name`, and the request is left as it is.
+    Requests of this API have no description. If the script is in a bucket, the tag is in its name, see
+    :func:`script_name`, and the request is not changed.
 
     :param body: The request.
     :param tag: The tag.
@@ -63,19 +63,19 @@ def tagged(body: Mapping[str, Any], tag: str) -> dict[str, Any]:
 
 def script_name(tag: str) -> str:
     """
-    Return the name, in a bucket, of a script that is too long to stand in a request; it holds the tag.
+    Return the name in a bucket of a script that is too long for a request; it contains the tag.
 
     :param tag: The tag.
     """
-    # Characters the service takes in a key; a tag has others.
+    # A tag contains characters that the service does not accept in a key.
     return f"airflow-{base64.urlsafe_b64encode(tag.encode()).decode().rstrip('=')}.js"
 
 
 def tag_of(request: Mapping[str, Any]) -> str:
     """
-    Return the text that has the tag in it, where a request has one: its evalscript, or the name of that.
+    Return the text that may contain the tag: the evalscript, or the name of its file.
 
-    :param request: The request as the service describes it.
+    :param request: The request as the service returns it.
     """
     reference = part(request, "aggregation", "evalscriptReference", "s3", "url")
     if found := _SCRIPT_NAME.search(str(reference or "")):
@@ -86,9 +86,9 @@ def tag_of(request: Mapping[str, Any]) -> str:
 
 def untagged(request: Mapping[str, Any]) -> dict[str, Any]:
     """
-    Return a request without the comments in its evalscript that hold nothing but a tag.
+    Return a request without the comments in its evalscript that contain only a tag.
 
-    :param request: The request as the service describes it.
+    :param request: The request as the service returns it.
     """
     script = part(request, "aggregation", "evalscript")
     if not isinstance(script, str):
@@ -98,16 +98,16 @@ def untagged(request: Mapping[str, Any]) -> dict[str, Any]:
 
 def delivery_url(request: Mapping[str, Any]) -> str:
     """
-    Return where results go, as a request says it.
+    Return the URL that results are delivered to.
 
-    :param request: The request as the service describes it.
+    :param request: The request as the service returns it.
     """
     return str(part(request, "output", "s3", "url") or "")
 
 
 def check_rerun(body: Mapping[str, Any]) -> None:
     """
-    Check that features of a request could be run again alone: any can.
+    Check that single features of a request can be rerun: they always can.
 
     :param body: The request.
     """
@@ -115,22 +115,22 @@ def check_rerun(body: Mapping[str, Any]) -> None:
 
 def rerun(body: Mapping[str, Any], what: Rerun) -> dict[str, Any]:
     """
-    Return the request that runs some features of another one again.
+    Return the request that reruns some features of another request.
 
-    It asks for the same, of fewer features. Where these lost nothing but single intervals, it asks for no more than
-    the span that holds them, provided that the intervals in it are cut as they were.
+    If only single intervals of these features failed, the period is shortened to the span of these intervals, provided
+    that it is divided into the same intervals.
 
-    :param body: The other request, with its evalscript in it.
-    :param what: The features, where to write, and the intervals.
+    :param body: The other request, including its evalscript.
+    :param what: The features, the delivery, and the intervals.
     """
     again = copy.deepcopy(dict(body))
-    place = _place(again["output"])
-    again["output"] = {"s3": {"url": what.delivery_url, **place}}
-    again["input"]["features"] = {"s3": {"url": what.features_url, **place}}
+    location = _location(again["output"])
+    again["output"] = {"s3": {"url": what.delivery_url, **location}}
+    again["input"]["features"] = {"s3": {"url": what.features_url, **location}}
     if what.span is not None:
         start, end = what.span
         shorter = {**again["aggregation"], "timeRange": {"from": written(start), "to": written(end)}}
-        # Months from the 31st on are not: the one that begins on 28 February would end on 28 March if it were alone.
+        # Not so with months from the 31st on: one that starts on 28 February would then end on 28 March.
         alike = [each for each in cut(again["aggregation"]) if start <= each[0] and each[1] <= end]
         if alike and alike == cut(shorter) and alike[-1][1] == end:
             again["aggregation"] = shorter
@@ -139,14 +139,14 @@ def rerun(body: Mapping[str, Any], what: Rerun) -> dict[str, Any]:
 
 def features_url(request: Mapping[str, Any]) -> str | None:
     """
-    Return where the GeoPackage lies that a request takes its features from; ``None`` where it does not say.
+    Return the URL of the GeoPackage that a request reads its features from; ``None`` if there is none.
 
-    :param request: The request, also as the service describes it.
+    :param request: The request, also as the service returns it.
     """
     url = part(request, "input", "features", "s3", "url")
     return None if url is None else str(url)
 
 
-def _place(storage: Mapping[str, Any]) -> dict[str, Any]:
-    # Credentials are added anew when the request is sent; in answers of the service they are masked.
+def _location(storage: Mapping[str, Any]) -> dict[str, Any]:
+    # Credentials are added when the request is sent; in answers of the service they are masked.
     return {key: storage["s3"][key] for key in ("region",) if key in storage["s3"]}
