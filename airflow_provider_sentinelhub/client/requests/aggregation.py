@@ -1,5 +1,5 @@
 """
-Statistical and Batch Statistical: the models of its requests.
+What requests of Statistical and Batch Statistical have in common.
 
 Sources: https://docs.planet.com/develop/apis/statistical/reference/ and
 https://docs.planet.com/develop/apis/batch-statistical/reference/
@@ -24,10 +24,10 @@ Resolution = Annotated[float, Field(gt=0)]
 
 class AggregationRange(TimeRange):
     """
-    The period of which statistics are asked.
+    The period of the statistics.
 
-    :param start: Its first moment, where the first interval begins; what has no time zone is in UTC.
-    :param end: Its last moment.
+    :param start: Its start, and that of the first interval; without a time zone it is in UTC.
+    :param end: Its end.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -41,11 +41,11 @@ class AggregationRange(TimeRange):
 
 class AggregationInterval(RequestModel):
     """
-    The intervals the period is cut into.
+    The intervals the period is divided into.
 
     :param of: Length of an interval, an ISO 8601 duration of at least a day: ``P7D``, ``P1M`` or ``PT36H``.
-    :param last_interval_behavior: What becomes of a last interval that is too short: ``SKIP`` (default) leaves it out,
-        ``SHORTEN`` ends it with the period, ``EXTEND`` lets it reach beyond.
+    :param last_interval_behavior: What to do with a last interval that is too short: ``SKIP`` (default) leaves it out,
+        ``SHORTEN`` ends it with the period, ``EXTEND`` lets it end after the period.
     """
 
     of: str
@@ -68,12 +68,12 @@ class AggregationInterval(RequestModel):
 
 class Aggregation(RequestModel):
     """
-    What is computed of each geometry: when, at which resolution, and by which script.
+    What is computed for each geometry: the period, the resolution and the script.
 
     :param time_range: The period.
-    :param aggregation_interval: The intervals it is cut into.
-    :param width: Pixels across a geometry's box; 256 where no size is given.
-    :param height: Pixels along a geometry's box; 256 where no size is given.
+    :param aggregation_interval: The intervals it is divided into.
+    :param width: Width of a geometry's bounding box in pixels. Default: 256, if no size is given.
+    :param height: Height of a geometry's bounding box in pixels. Default: 256, if no size is given.
     :param resx: Width of a pixel in units of the CRS; instead of ``width``.
     :param resy: Height of a pixel in units of the CRS; instead of ``height``.
     """
@@ -98,8 +98,7 @@ class StatisticsRequest(Request):
     """
     What requests for statistics have in common.
 
-    :param calculations: Histograms and percentiles, by the evalscript's outputs; ``default`` stands for those that are
-        not named.
+    :param calculations: Histograms and percentiles, by output of the evalscript; ``default`` applies to all others.
     """
 
     calculations: Calculations | None = None

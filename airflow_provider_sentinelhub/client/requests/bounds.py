@@ -1,5 +1,5 @@
 """
-The area of interest of a request, and boxes whose sides are in another order than the service reads them in.
+The area of interest of a request, and boxes whose sides are in the wrong order.
 
 Source: https://docs.planet.com/develop/apis/processing/ (input.bounds)
 """
@@ -24,9 +24,9 @@ ORDER: Final = "west, south, east, north"
 
 class BoundsProperties(OpenRequestModel):
     """
-    How coordinates are to be read.
+    The coordinate reference system.
 
-    :param crs: Address of the CRS; CRS84 where absent.
+    :param crs: URI of the CRS. Default: CRS84.
     """
 
     crs: str | None = None
@@ -96,7 +96,7 @@ def _check_ring(ring: Any, polygon: int) -> None:
 
 def reordered(box: Sequence[float]) -> list[float] | None:
     """
-    Return the box that its numbers are as west, east, south, north, which many programs write; ``None`` if they cannot.
+    Return the box if its numbers are read as west, east, south, north, an order many programs use; ``None`` if invalid.
 
     :param box: Four numbers.
     """
@@ -106,13 +106,13 @@ def reordered(box: Sequence[float]) -> list[float] | None:
 
 def inside_out(box: Sequence[float]) -> str:
     """
-    Say how to mend a box whose west is not less than its east, or whose south is not less than its north.
+    Say how to correct a box whose west is not less than its east, or whose south is not less than its north.
 
     :param box: Four numbers.
     """
     west, south, east, north = box
     turned: Sequence[float] = [min(west, east), min(south, north), max(west, east), max(south, north)]
-    # What is more than half of the world was meant to cross the 180th meridian, which no box may.
+    # A box of more than half of the world was meant to cross the 180th meridian, which is not possible.
     turned = turned if turned[2] - turned[0] <= 180 or max(box) > _DEGREES else box  # noqa: PLR2004 - degrees
     meant = [each for each in (reordered(box), turned) if each and each[0] < each[2] and each[1] < each[3]]
     likely = min(meant, key=size, default=None)

@@ -47,7 +47,7 @@ def _percent(value: Any) -> Any:
         except ValueError:
             number = None
     is_number = isinstance(number, (int, float)) and not isinstance(number, bool)
-    # What JSON cannot express is told apart, as it is anywhere in a request.
+    # NaN and infinity have an error of their own, see preflight/payload.py.
     if not is_number or (math.isfinite(number) and not 0 <= number <= _MAX_PERCENT):
         broken(f"must be a number from 0 to {_MAX_PERCENT}, in percent", "Write e.g. 30, or leave it out.")
     return number
@@ -63,8 +63,8 @@ class TimeRange(OpenRequestModel):
     """
     A period.
 
-    :param start: Its first moment; what has no time zone is in UTC.
-    :param end: Its last moment.
+    :param start: Its start; without a time zone it is in UTC.
+    :param end: Its end.
     """
 
     start: Annotated[str | None, BeforeValidator(_moment), Field(alias="from")] = None
@@ -79,10 +79,10 @@ class TimeRange(OpenRequestModel):
 
 class FilterRange(TimeRange):
     """
-    A period in which images were taken; a single moment is one, too.
+    The acquisition period of images; start and end may be equal.
 
-    :param start: Its first moment; what has no time zone is in UTC.
-    :param end: Its last moment.
+    :param start: Its start; without a time zone it is in UTC.
+    :param end: Its end.
     """
 
     @model_validator(mode="after")
@@ -96,11 +96,11 @@ class DataFilter(OpenRequestModel):
     """
     Which images are read.
 
-    Collections have filters of their own, so an unknown one passes.
+    Collections may have further filters, so unknown ones are passed on.
 
-    :param time_range: When they were taken.
+    :param time_range: Acquisition period.
     :param max_cloud_coverage: Percent, 0 to 100.
-    :param mosaicking_order: Which image lies on top: ``mostRecent``, ``leastRecent`` or ``leastCC``.
+    :param mosaicking_order: Which image is on top: ``mostRecent``, ``leastRecent`` or ``leastCC``.
     """
 
     time_range: Annotated[FilterRange, Text] | None = None
@@ -110,13 +110,13 @@ class DataFilter(OpenRequestModel):
     @model_validator(mode="before")
     @classmethod
     def _nulls_left_out(cls, given: Any) -> Any:
-        # As everywhere in a request.
+        # As in the rest of a request.
         return {key: value for key, value in given.items() if value is not None} if isinstance(given, dict) else given
 
 
 class InputData(OpenRequestModel):
     """
-    One data source; collections add fields of their own, which are passed on.
+    One data source; further fields of collections are passed on.
 
     :param type: The collection, e.g. ``sentinel-2-l2a``.
     :param data_filter: Time range, cloud cover and the like.

@@ -17,7 +17,7 @@ from airflow_provider_sentinelhub.client.requests.data import DataSources
 
 class ProcessInput(RequestModel):
     """
-    What is read.
+    The input.
 
     :param bounds: The area of interest.
     :param data: The data sources; at least one.
@@ -48,7 +48,7 @@ class OutputResponse(OpenRequestModel):
     """
     One output of the evalscript.
 
-    :param identifier: The evalscript's output id; ``default`` where absent.
+    :param identifier: Id of the evalscript's output. Default: ``default``.
     :param format: Its format.
     """
 
@@ -58,9 +58,9 @@ class OutputResponse(OpenRequestModel):
 
 class ProcessOutput(RequestModel):
     """
-    What is written; the grid or the GeoPackage decides the size, so none is given here.
+    The outputs; their size is determined by the tiling grid or the GeoPackage.
 
-    :param responses: The outputs; a single GeoTIFF ``default`` where absent.
+    :param responses: The outputs. Default: a single GeoTIFF ``default``.
     """
 
     responses: Annotated[list[Annotated[OutputResponse, Text]], Text] | None = None
