@@ -1,9 +1,9 @@
 """
-The factors that the published rules multiply.
+The factors of the published rules.
 
 All but one are known once the features are. The number of samples per pixel is not: with ORBIT and TILE mosaicking it
-is the number of acquisitions. It is assumed as the first version of the batch API assumed it in its own estimates: one
-every three days.
+is the number of acquisitions. The assumption is that of the first version of the batch API in its own estimates: one
+acquisition every three days.
 
 Source: https://documentation.dataspace.copernicus.eu/APIs/SentinelHub/Overview/ProcessingUnit.html (rules) and
 https://documentation.dataspace.copernicus.eu/APIs/SentinelHub/Batch.html#cost-estimate (samples).
@@ -30,13 +30,13 @@ _BYTES = {"AUTO": 1, "INT8": 1, "UINT8": 1, "INT16": 2, "UINT16": 2, "FLOAT32": 
 
 class Factor(NamedTuple):
     """
-    One factor of the price.
+    One factor of the cost.
 
-    :param name: What it stands for.
-    :param value: By the wording of the rules.
-    :param why: What it was computed from.
-    :param low: The least it may turn out to be.
-    :param high: The most it may turn out to be; ``None`` where no bound is known.
+    :param name: Its name.
+    :param value: Its value by the wording of the rules.
+    :param why: How it was computed.
+    :param low: Its lowest possible value.
+    :param high: Its highest possible value; ``None`` if no bound is known.
     """
 
     name: str
@@ -51,7 +51,7 @@ def bands(setup: Setup, sources: int) -> Factor:
     Return the factor of the bands that are read.
 
     :param setup: What the evalscript's ``setup()`` returns.
-    :param sources: How many data sources there are.
+    :param sources: Number of data sources.
     """
     inputs = _inputs(setup, sources)
     # dataMask is free, unless there is nothing else.
@@ -69,7 +69,7 @@ def image_format(setup: Setup, written: Sequence[Mapping[str, Any]]) -> Factor:
     Return the factor of the pixel type of images.
 
     :param setup: What the evalscript's ``setup()`` returns.
-    :param written: The responses that are asked for.
+    :param written: The responses of the request.
     """
     kinds = {str(each.get("identifier", "default")): kind_of(each) for each in written}
     outputs = {each.id: each.sample_type for each in setup.outputs or ()}
@@ -164,7 +164,7 @@ def fusion(sources: Sequence[Mapping[str, Any]], *, remote: bool = False) -> Fac
     Return the factor of several data sources.
 
     :param sources: The data sources.
-    :param remote: Whether some may lie at another deployment: those count twice. Default ``False``.
+    :param remote: Whether some may be in another deployment: those count twice. Default ``False``.
     """
     count = max(1, len(sources))
     kinds = max(1, len({str(each.get("type")) for each in sources}))
@@ -176,22 +176,22 @@ def fusion(sources: Sequence[Mapping[str, Any]], *, remote: bool = False) -> Fac
 
 def sentinel_1(sources: Sequence[Mapping[str, Any]]) -> Factor:
     """
-    Return the factor of what is done with Sentinel-1 data.
+    Return the factor of the processing of Sentinel-1 data.
 
     :param sources: The data sources.
     """
     each = [_sentinel_1_of(mapping(source, "processing")) for source in sources] or [(1.0, "nothing to correct")]
     value, why = max(each)
-    # Whether the factor of one data source is charged for the others as well is not said.
+    # The rules do not say whether the factor of one data source applies to the others.
     return Factor("Sentinel-1", value, why, sum(factor for factor, _ in each) / len(each), value)
 
 
 def bytes_of(setup: Setup, written: Sequence[Mapping[str, Any]]) -> int | None:
     """
-    Return how many bytes a pixel of all images has before compression; ``None`` where that cannot be read.
+    Return the size of a pixel of all images in bytes, before compression; ``None`` if it cannot be read.
 
     :param setup: What the evalscript's ``setup()`` returns.
-    :param written: The responses that are asked for.
+    :param written: The responses of the request.
     """
     names = {str(each.get("identifier", "default")) for each in written if kind_of(each) != "application/json"}
     sizes = [_bytes(each) for each in setup.outputs or () if each.id in names]
@@ -203,7 +203,7 @@ def _inputs(setup: Setup, sources: int) -> tuple[Input, ...]:
 
 
 def _deepest(found: list[Factor]) -> Factor:
-    # The rules do not say how inputs of different depth add up: at most like the deepest, at least like the shallowest.
+    # The rules do not say how inputs with different numbers of samples add up: between the fewest and the most.
     deepest = max(found, key=lambda factor: factor.value)
     highs = [factor.high for factor in found]
     high = None if None in highs else max(high for high in highs if high is not None)

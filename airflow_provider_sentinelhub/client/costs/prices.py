@@ -1,5 +1,5 @@
 """
-What images and statistics cost, whichever API makes them.
+The prices of images and statistics, the same for all APIs.
 
 Source: https://documentation.dataspace.copernicus.eu/APIs/SentinelHub/Overview/ProcessingUnit.html
 """
@@ -20,7 +20,7 @@ def of_images(process: Mapping[str, Any], *, may_skip: bool) -> Price:
     Return what a request for images says about its cost.
 
     :param process: What is read, computed and written for each feature, as JSON of any shape.
-    :param may_skip: Whether features whose results exist are left out.
+    :param may_skip: Whether features with existing results are skipped.
     """
     setup, sources = _setup(process), objects(process, "input", "data")
     written = objects(process, "output", "responses") or [{"identifier": "default"}]
@@ -43,7 +43,7 @@ def of_statistics(body: Mapping[str, Any], *, minimum_pu: float = MINIMUM_PU, ea
     Return what a request for statistics says about its cost.
 
     :param body: The request, as JSON of any shape.
-    :param minimum_pu: What it costs at least, in processing units.
+    :param minimum_pu: Minimum cost, in processing units.
     :param each_answered: Whether each geometry is a request of its own.
     """
     aggregation = mapping(body, "aggregation")
@@ -58,7 +58,7 @@ def of_statistics(body: Mapping[str, Any], *, minimum_pu: float = MINIMUM_PU, ea
             factors_of.sentinel_1(sources),
         ),
         minimum=minimum_pu,
-        # The rules give this discount to images only.
+        # By the rules this discount is for images only.
         discounted=False,
         each_answered=each_answered,
     )

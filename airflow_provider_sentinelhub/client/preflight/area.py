@@ -34,12 +34,12 @@ if TYPE_CHECKING:
 MANY_PARTS = 1_000
 _LONGITUDES, _LATITUDES = 180.0, 90.0
 _ROUNDING = 1e-6
-# Where it is read as meant, a box is nowhere near as much smaller as where two of its sides were exchanged.
+# A correct box does not become that much smaller if two of its sides are swapped.
 _TIMES_SMALLER: Final = 100.0
 _LEAST_SIDE: Final = {True: 1.0, False: 100_000.0}
 _SENTINEL_2: Final = (-56.0, 84.0)
 _SIDES = 4
-# Wide enough for whatever is drawn across several zones, and for both sides of the equator.
+# Wide enough for areas across several zones, and on both sides of the equator.
 _UTM_NORTH, _UTM_SOUTH = (-1e6, -1e7, 2e6, 1e7), (-1e6, 0.0, 2e6, 2e7)
 
 
@@ -61,7 +61,7 @@ class Area:
         Return the area of a request.
 
         :param body: The request.
-        :param path: Where its bounds are.
+        :param path: Path of its bounds.
         """
         return cls(".".join(path), mapping(body, *path))
 
@@ -72,7 +72,7 @@ class Area:
 
     @cached_property
     def epsg(self) -> int | None:
-        """EPSG code of the CRS; ``None`` for one that the service does not know."""
+        """EPSG code of the CRS; ``None`` if it cannot be read."""
         crs = part(self.bounds, "properties", "crs")
         return epsg_of(crs) if isinstance(crs, str) else WGS84
 
@@ -83,7 +83,7 @@ class Area:
 
     @property
     def shapes(self) -> dict[str, BaseGeometry]:
-        """Box and geometry, as far as they can be read."""
+        """Bounding box and geometry, as far as they can be read."""
         return {
             name: shape
             for name, shape in self._read.items()
@@ -92,11 +92,11 @@ class Area:
 
     @cached_property
     def extent(self) -> Extent | None:
-        """How large it is, and where; ``None`` where it cannot be read."""
+        """Its size and location; ``None`` if it cannot be read."""
         found = list(self.shapes.values())
         if not found:
             return None
-        # Only what both cover is processed.
+        # Only the intersection is processed.
         shape = (
             found[0].intersection(found[1]) if len(found) > 1 and all(each.is_valid for each in found) else found[-1]
         )
@@ -104,7 +104,7 @@ class Area:
 
     def check(self, sources: list[Json]) -> Iterator[Finding]:
         """
-        Find what cannot be read, or lies nowhere, or elsewhere than was meant.
+        Find what cannot be read, or is probably not where it was meant to be.
 
         :param sources: The request's data sources.
         """
@@ -128,7 +128,7 @@ class Area:
 
 def grid_of(body: Json) -> TilingGrid | None:
     """
-    Return the tiling grid of a request, where it names one there is.
+    Return the tiling grid of a request; ``None`` if it has none, or an unknown one.
 
     :param body: The request.
     """
@@ -139,7 +139,7 @@ def grid_of(body: Json) -> TilingGrid | None:
 
 def reach_of(epsg: int | None) -> tuple[float, float, float, float] | None:
     """
-    Return west, south, east and north of all there is in a UTM zone; ``None`` for any other system.
+    Return the limits of coordinates in a UTM zone (west, south, east, north); ``None`` for any other system.
 
     :param epsg: EPSG code.
     """
@@ -148,7 +148,7 @@ def reach_of(epsg: int | None) -> tuple[float, float, float, float] | None:
 
 def check_order(field: str, box: Sequence[float], epsg: int | None) -> Iterator[Finding]:
     """
-    Find a box that would be far smaller if its sides stood in another order.
+    Find a box that would be far smaller if its sides were in another order.
 
     :param field: Path of the box in the request.
     :param box: West, south, east and north, as the service reads it.
@@ -167,7 +167,7 @@ def check_order(field: str, box: Sequence[float], epsg: int | None) -> Iterator[
 
 def check_coverage(field: str, sides: Sequence[float], sources: list[Json]) -> Iterator[Finding]:
     """
-    Find an area beyond the latitudes of which there are images.
+    Find an area at latitudes without images.
 
     :param field: Path of the area in the request.
     :param sides: West, south, east and north in degrees.
@@ -185,10 +185,10 @@ def check_coverage(field: str, sides: Sequence[float], sources: list[Json]) -> I
 
 def exchanged(sides: Sequence[float], within: Sequence[float]) -> str:
     """
-    Say what to write where latitude was put in front of longitude; nothing where that is no better.
+    Say what to write if latitude was put before longitude; an empty text if that would not help.
 
     :param sides: West, south, east and north in degrees.
-    :param within: Where the area has to lie, in the same order.
+    :param within: Limits of the area, in the same order.
     """
     south, west, north, east = (float(side) for side in sides)
     lies_there = west <= within[2] and east >= within[0] and south <= within[3] and north >= within[1]
@@ -215,7 +215,7 @@ def _check_crs(field: str, crs: Any, epsg: int | None) -> Iterator[Finding]:
 def _read_box(given: Any) -> BaseGeometry | None:
     from shapely.geometry import box
 
-    # What is no box at all, the model says.
+    # Anything that is not a box is an error of the model.
     is_box = isinstance(given, (list, tuple)) and len(given) == _SIDES and all(map(is_number, given))
     return box(*map(float, given)) if is_box and given[0] < given[2] and given[1] < given[3] else None
 
@@ -226,7 +226,7 @@ def _read_geometry(field: str, given: Any) -> BaseGeometry | InvalidParameter | 
     from shapely.geometry import shape
 
     if part(given, "type") not in {"Polygon", "MultiPolygon"}:
-        return None  # what is no polygon at all, the model says
+        return None  # anything that is not a polygon is an error of the model
     try:
         found = shape(given)
         reason = "" if found.is_valid or _only_touches(found) else shapely.is_valid_reason(found)
@@ -243,7 +243,7 @@ def _read_geometry(field: str, given: Any) -> BaseGeometry | InvalidParameter | 
 
 
 def _only_touches(shape: BaseGeometry) -> bool:
-    """Say whether an invalid geometry is made of valid parts that have no more than edges in common."""
+    """Say whether an invalid geometry consists of valid parts that share only edges."""
     import shapely
 
     parts = shapely.get_parts(shape)

@@ -24,7 +24,7 @@ COLLECTIONS = (
     "sentinel-3-slstr-l2", "sentinel-3-synergy-l2", "sentinel-5p-l2", "landsat-mss-l1", "landsat-tm-l1",
     "landsat-tm-l2", "landsat-etm-l1", "landsat-etm-l2", "landsat-ot-l1", "landsat-ot-l2", "dem", "hls", "modis",
 )  # fmt: skip
-"""Types of data as the service's documentation names them; beside them there are collections of users."""
+"""Types of data in the service's documentation; there are users' collections besides them."""
 
 _FILTERS = ("timeRange", "maxCloudCoverage", "mosaickingOrder")
 _FORMER = frozenset({"landsat-8-l1c", "s2gm", "custom", "s1grd", "s2l1c", "s2l2a", "l8l1c"})
@@ -33,9 +33,9 @@ _OWN = re.compile(r"(byoc|batch)-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.
 
 def data_rule(*path: str) -> Rule:
     """
-    Return the rule that finds types of data that the service's documentation does not know, and misspelt filters.
+    Return the rule that finds undocumented types of data, and misspelt filters.
 
-    :param path: Where a request has its data sources.
+    :param path: Path of the data sources in a request.
     """
 
     def check_data(body: Json, deployment: Deployment | None) -> Iterator[Finding]:  # noqa: ARG001 - a Rule
@@ -53,7 +53,7 @@ def _check_sources(data: str, sources: list[Json]) -> Iterator[Finding]:
     for number, source in enumerate(sources):
         yield from _check_filter(f"{data}.{number}.dataFilter", source.get("dataFilter"))
         kind = source.get("type")
-        # A template is judged when it has been rendered.
+        # A template is checked after it was rendered.
         if (
             not isinstance(kind, str)
             or "{" in kind
@@ -79,7 +79,7 @@ def _check_filter(field: str, given: Any) -> Iterator[Finding]:
             "is a single point in time, and contains only an image of exactly that time",
             NO_INTERVAL,
         )
-    # Collections have filters of their own: what is not nearly the name of one that all have may be right.
+    # Collections have further filters: an unknown name that resembles none of the common ones may be right.
     for name, value in given.items() if isinstance(given, Mapping) else ():
         meant = get_close_matches(str(name), _FILTERS, n=1, cutoff=0.8)
         if meant and name not in _FILTERS:

@@ -1,5 +1,5 @@
 """
-Rules on what is computed and written: responses, and the evalscript's outputs, which have to agree.
+Rules on responses and on the evalscript's outputs, which have to agree.
 
 Source: https://docs.planet.com/develop/apis/batch-processing/reference/ (responses) and
 https://documentation.dataspace.copernicus.eu/APIs/SentinelHub/Evalscript/V3.html
@@ -37,7 +37,7 @@ DATA = ("processRequest", "input", "data")
 @dataclass(frozen=True)
 class Asked:
     """
-    What a request asks the service to write, and what its evalscript offers.
+    The responses of a request, and the outputs of its evalscript.
 
     :param body: The request.
     """
@@ -46,7 +46,7 @@ class Asked:
 
     @cached_property
     def evalscript(self) -> str:
-        """The script's text; empty where there is none."""
+        """The script's text; empty if there is none."""
         found = part(self.body, "processRequest", "evalscript")
         return found if isinstance(found, str) else ""
 
@@ -57,12 +57,12 @@ class Asked:
 
     @cached_property
     def is_zarr(self) -> bool:
-        """Whether a Zarr group is written, and no files."""
+        """Whether a Zarr group is written instead of files."""
         return bool(part(self.body, "output", "type") == "zarr")
 
     @cached_property
     def formats(self) -> dict[str, str]:
-        """Formats by identifier; where the request names no response, that of the one output that is written."""
+        """Formats by identifier; if the request has no responses, the format of the one output that is written."""
         listed = objects(self.body, "processRequest", "output", "responses")
         usual = ZARR if self.is_zarr else TIFF
         found = {str(each.get("identifier", "default")): str(part(each, "format", "type") or usual) for each in listed}
@@ -70,13 +70,13 @@ class Asked:
 
     @cached_property
     def outputs(self) -> tuple[Output, ...]:
-        """Those of the script's outputs that are written, as far as they can be read."""
+        """The script's outputs that are written, as far as they can be read."""
         return tuple(each for each in self.setup.outputs or () if each.id in self.formats)
 
 
 def check_outputs(body: Json, deployment: Deployment | None) -> Iterator[Finding]:  # noqa: ARG001 - a Rule
     """
-    Find responses and an evalscript that the service would not take, or that do not fit each other.
+    Find responses and an evalscript that the service would refuse, or that do not match.
 
     :param body: The request.
     :param deployment: Not used.
@@ -124,7 +124,7 @@ def _check_script(asked: Asked) -> Iterator[Finding]:
 
 
 def _compare(asked: Asked) -> Iterator[Finding]:
-    """Compare responses with outputs, where all outputs are known."""
+    """Compare responses with outputs, if all outputs are known."""
     declared = [each.id for each in asked.setup.outputs or ()]
     names = [name for name in declared if name is not None]
     wanted = [name for name in asked.formats if name != USERDATA]

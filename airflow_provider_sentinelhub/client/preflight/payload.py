@@ -1,5 +1,5 @@
 """
-Rules on the JSON itself: what it must not hold anywhere, and how large it is.
+Rules on the JSON itself: values it must not contain anywhere, and its size.
 
 Source: https://docs.planet.com/develop/apis/batch-processing/reference/
 """
@@ -20,9 +20,9 @@ _SHOWN = 5
 
 def check_payload(written: Any) -> Iterator[Finding]:
     """
-    Find nulls, numbers that JSON has no word for, and a size that is unusual.
+    Find nulls, numbers that JSON cannot express, and an unusual size.
 
-    :param written: The request as the user wrote it: the models would leave such a number out without a word.
+    :param written: The request as the user wrote it: the models would silently leave out such a number.
     """
     for path, value in _unusable(written, ()):
         if value is None:
@@ -42,10 +42,10 @@ def check_payload(written: Any) -> Iterator[Finding]:
 
 
 def _unusable(value: Any, path: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
-    """Yield paths and values, a few of each list."""
+    """Yield paths and values; a few per list."""
     if isinstance(value, Mapping):
         for key, item in value.items():
-            # A null field is left out when the request is sent; a null in a list cannot be.
+            # A null field is removed before the request is sent; a null in a list cannot be.
             if item is not None:
                 yield from _unusable(item, (*path, str(key)))
     elif isinstance(value, (list, tuple)):

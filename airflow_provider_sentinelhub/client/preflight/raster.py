@@ -1,5 +1,5 @@
 """
-Rules on files: cloud optimised GeoTIFFs (COG), and collections made of them.
+Rules on raster output: cloud optimised GeoTIFFs (COG), and BYOC collections of them.
 
 Source: https://docs.planet.com/develop/apis/batch-processing/reference/ (raster output) and
 https://docs.planet.com/develop/apis/batch-processing/ (ingesting results into BYOC)
@@ -25,7 +25,7 @@ _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 def makes_collection(body: Json) -> str:
     """
-    Return the field by which a request has its results put into a collection; empty where it does not.
+    Return the field of a request that adds its results to a BYOC collection; empty if it does not.
 
     :param body: The request.
     """
@@ -84,7 +84,7 @@ def _check_collection(asked: Asked, field: str) -> Iterator[Finding]:
 
 
 def _check_band_names(asked: Asked, field: str) -> Iterator[Finding]:
-    """Find bands that would have the same name: an output of three bands makes result, result2 and result3."""
+    """Find bands with the same name: the bands of an output ``result`` are named result, result2, result3."""
     owner: dict[str, str] = {}
     for each in asked.outputs:
         if each.id is None or each.bands is None:

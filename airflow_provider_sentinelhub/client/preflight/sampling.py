@@ -1,5 +1,5 @@
 """
-Rules on when and where statistics are sampled: the period, its intervals, and the size of a pixel.
+Rules on the sampling of statistics: the period, its intervals, and the size in pixels.
 
 Sources: https://docs.planet.com/develop/apis/statistical/#split-the-requested-timerange-into-multiple-time-intervals
 and https://docs.planet.com/develop/apis/statistical/reference/ (width, height, resx, resy)
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 def check_sampling(body: Json, deployment: Deployment | None) -> Iterator[Finding]:  # noqa: ARG001 - a Rule
     """
-    Find a period that its intervals do not fit into, and a size that is left to the service.
+    Find intervals that do not fit into the period, and sizes left to the service's defaults.
 
     :param body: The request.
     :param deployment: Not used.

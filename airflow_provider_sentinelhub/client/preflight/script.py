@@ -1,5 +1,5 @@
 """
-Rules on an evalscript by itself, and on its data sources; the same for every API.
+Rules on an evalscript and on its data sources; the same for every API.
 
 Source: https://documentation.dataspace.copernicus.eu/APIs/SentinelHub/Evalscript/V3.html
 """
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 _MOSAICKING = ("SIMPLE", "ORBIT", "TILE")
 _SAMPLE_TYPES = ("AUTO", "INT8", "UINT8", "INT16", "UINT16", "FLOAT32")
 _VERSION = re.compile(r"[\s\ufeff]*//\s*VERSION\s*=\s*3\b", re.IGNORECASE)
-# In a single line: what ends in .js, or else a word with a folder before it or an ending after it.
+# A single line that ends in .js, or a word with a folder before it or an extension after it.
 _PATH = re.compile(r".*\.js|(?!//)[\w\-.~:\\/ ]*([\\/][\w\-.]+|\.\w{1,5})")
 _FUNCTIONS = ("setup", "evaluatePixel")
 
 
 def is_readable(text: str) -> bool:
     """
-    Say whether a text is a script whose ``setup()`` is worth looking at.
+    Say whether a text is a script with the required functions.
 
     :param text: The text.
     """
@@ -37,7 +37,7 @@ def is_readable(text: str) -> bool:
 
 def check_text(field: str, text: str) -> Iterator[Finding]:
     """
-    Find what no evalscript may lack.
+    Find what an evalscript must have.
 
     :param field: Path of the script in the request.
     :param text: The script.
@@ -60,7 +60,7 @@ def check_text(field: str, text: str) -> Iterator[Finding]:
 
 def check_setup(field: str, setup: Setup) -> Iterator[Finding]:
     """
-    Find outputs that cannot be told apart, and kinds of mosaicking and sample types that do not exist.
+    Find duplicate outputs, and unknown mosaicking types and sample types.
 
     :param field: Path of the script in the request.
     :param setup: What the script's ``setup()`` returns.
@@ -83,7 +83,7 @@ def check_setup(field: str, setup: Setup) -> Iterator[Finding]:
 
 def check_sources(field: str, setup: Setup, data: str, sources: Sequence[Json]) -> Iterator[Finding]:
     """
-    Compare the script's inputs with the data sources, where there are several.
+    Compare the script's inputs with the data sources, if there are several.
 
     :param field: Path of the script in the request.
     :param setup: What the script's ``setup()`` returns.

@@ -1,5 +1,5 @@
 """
-Rules on what is computed: the evalscript's outputs and bands, and the calculations that name them.
+Rules on the evalscript's outputs and bands, and on the calculations that refer to them.
 
 Sources: https://docs.planet.com/develop/apis/statistical/#statistical-api-and-evalscript and
 https://docs.planet.com/develop/apis/statistical/reference/ (calculations)
@@ -44,7 +44,7 @@ _WHOLE = frozenset({"INT8", "UINT8", "INT16", "UINT16"})
 @dataclass(frozen=True)
 class Offered:
     """
-    What the evalscript of a request offers.
+    The outputs of a request's evalscript.
 
     :param body: The request.
     """
@@ -53,7 +53,7 @@ class Offered:
 
     @cached_property
     def evalscript(self) -> str:
-        """The script's text; empty where it lies in a bucket."""
+        """The script's text; empty if it is in a bucket."""
         found = part(self.body, "aggregation", "evalscript")
         return found if isinstance(found, str) else ""
 
@@ -64,7 +64,7 @@ class Offered:
 
     @cached_property
     def outputs(self) -> dict[str, Output] | None:
-        """The outputs of which statistics are computed, by id; ``None`` where they cannot all be read."""
+        """The outputs that statistics are computed for, by id; ``None`` if they cannot all be read."""
         listed = self.setup.outputs
         if listed is None or any(each.id is None for each in listed):
             return None
@@ -72,13 +72,13 @@ class Offered:
 
     @cached_property
     def has_mask(self) -> bool:
-        """Whether there is an output that says which pixels count."""
+        """Whether there is an output ``dataMask``."""
         return any(each.id == MASK for each in self.setup.outputs or ())
 
 
 def check_statistics(body: Json, deployment: Deployment | None) -> Iterator[Finding]:  # noqa: ARG001 - a Rule
     """
-    Find an evalscript, or calculations, that the service would not take or that do not fit each other.
+    Find an evalscript and calculations that the service would refuse, or that do not match.
 
     :param body: The request.
     :param deployment: Not used.
@@ -154,7 +154,7 @@ def _check_band(field: str, band: str, outputs: list[Output]) -> Iterator[Findin
 
 
 def _check_numbers(field: str, histogram: Json, outputs: list[Output]) -> Iterator[Finding]:
-    """Compare the kind of numbers with the sample type, which is FLOAT32 here where the script names none."""
+    """Compare the type of the numbers with the sample type; for statistics AUTO means FLOAT32."""
     ways = (
         histogram.get("bins"),
         [histogram.get("binWidth")],

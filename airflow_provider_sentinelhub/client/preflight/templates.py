@@ -1,5 +1,5 @@
 """
-Templates that nothing has rendered, and nothing will.
+Templates that were not rendered.
 
 Source: https://airflow.apache.org/docs/apache-airflow/stable/authoring-and-scheduling/dynamic-task-mapping.html
 (templated fields).
@@ -26,10 +26,10 @@ _SCRIPT = "evalscript"
 
 def unrendered(value: Any, *path: str) -> Iterator[Finding]:
     """
-    Find templates in what is about to be used; those in an evalscript are JavaScript.
+    Find templates in a value; braces in an evalscript are JavaScript.
 
     :param value: JSON.
-    :param path: Where it stands.
+    :param path: Its path in the request.
     """
     if isinstance(value, Mapping):
         for key, item in value.items():

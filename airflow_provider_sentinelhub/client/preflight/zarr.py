@@ -1,5 +1,5 @@
 """
-Rules on Zarr output: what can go into one group, and how its arrays may be stored.
+Rules on Zarr output: the group, and the parameters of its arrays.
 
 Source: https://docs.planet.com/develop/apis/batch-processing/reference/ (Zarr output)
 """
@@ -29,9 +29,9 @@ _ANY = frozenset({"AUTO", "INT8", "UINT8", "INT16", "UINT16", "FLOAT32"})
 @dataclass(frozen=True, slots=True)
 class _Dtype:
     """
-    What an array of one type can hold.
+    The values an array of one type can contain.
 
-    :param sample_types: Sample types of an evalscript that fit into it.
+    :param sample_types: Sample types of an evalscript that fit.
     :param low: Smallest integer; ``None`` for floats.
     :param high: Largest integer; ``None`` for floats.
     """
@@ -52,7 +52,7 @@ DTYPES = {
 
 def check_zarr(body: Json, deployment: Deployment | None) -> Iterator[Finding]:  # noqa: ARG001 - a Rule
     """
-    Find what Zarr output does not allow.
+    Find errors in Zarr output.
 
     :param body: The request.
     :param deployment: Not used.
