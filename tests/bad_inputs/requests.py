@@ -130,9 +130,9 @@ def _bad_bucket(
 REQUESTS = (
     _bad(
         "A period that has not begun",
-        "processRequest.input.data.0.dataFilter.timeRange.from = '2026-07-01T00:00:00Z': is in the future, and so "
-        "is the whole period: there are no images of it yet, and the run is charged all the same. Choose a period "
-        "that has started, e.g. one that ends at {{ dag_run.run_after.isoformat() }}.",
+        "processRequest.input.data.0.dataFilter.timeRange.from = '2026-07-01T00:00:00Z': lies in the future, and "
+        "with it the whole period: there are no images of it yet, and the run is charged all the same. Choose a "
+        "period that has started, e.g. one that ends at {{ dag_run.run_after.isoformat() }}.",
         {"processRequest__input__data": source("2026-07-01T00:00:00Z", "2026-08-01T00:00:00Z")},
     ),
     _bad(

@@ -34,7 +34,7 @@ def _bad(
 STATISTICS = (
     _bad(
         "Statistics of a period that has not begun",
-        "aggregation.timeRange.from = '2026-07-01T00:00:00Z': is in the future, and so is the whole period: there "
+        "aggregation.timeRange.from = '2026-07-01T00:00:00Z': lies in the future, and with it the whole period: there "
         "are no images of it yet, and the run is charged all the same. Choose a period that has started, e.g. one "
         "that ends at {{ dag_run.run_after.isoformat() }}.",
         {"aggregation__timeRange": {"from": "2026-07-01T00:00:00Z", "to": "2026-08-01T00:00:00Z"}},

@@ -74,7 +74,7 @@ def test_a_period_in_the_future_is_refused(start: str | None, end: str | None, r
         return
     (error,) = errors
     assert error.startswith(f"{RASTER}.from = ")
-    assert "is in the future, and so is the whole period: there are no images of it yet" in error
+    assert "lies in the future, and with it the whole period: there are no images of it yet" in error
     assert "{{ dag_run.run_after.isoformat() }}" in error
 
 

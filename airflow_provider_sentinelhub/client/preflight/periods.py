@@ -46,7 +46,8 @@ _OWN = ("byoc-", "batch-")
 # Tolerance for clocks that differ.
 _SLACK = timedelta(hours=1)
 _FUTURE = (
-    "is in the future, and so is the whole period: there are no images of it yet, and the run is charged all the same"
+    "lies in the future, and with it the whole period: there are no images of it yet, and the run is charged all the "
+    "same"
 )
 _CHOOSE = "Choose a period that has started, e.g. one that ends at {{ dag_run.run_after.isoformat() }}."
 
