@@ -1,8 +1,8 @@
 """
 The commands this provider adds to ``airflow``.
 
-Airflow calls :func:`get_commands` whenever ``airflow`` is run, whatever for, so the work itself is imported when it is
-asked for.
+Airflow calls :func:`get_commands` for every ``airflow`` command, so the commands themselves are imported only when they
+run.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def get_commands() -> list[CLICommand]:
     """Return ``airflow sentinelhub`` with its sub-commands."""
     from airflow.cli import cli_config
 
-    # Airflow's own is untyped.
+    # Airflow's class is untyped.
     argument: Any = cli_config.Arg
 
     validate = cli_config.ActionCommand(
@@ -34,12 +34,12 @@ def get_commands() -> list[CLICommand]:
             argument(
                 ("--deployment",),
                 choices=DEPLOYMENTS,
-                help="where the requests are going to be sent; more can be checked then",
+                help="where the requests will be sent, for further checks",
             ),
             argument(
                 ("--api",),
                 choices=APIS,
-                help="what the requests are for; without it, each is taken for what it looks like",
+                help="the API of the requests; by default it is recognised from each request",
             ),
             argument(("--json",), action="store_true", help="print one JSON object for each problem"),
         ),

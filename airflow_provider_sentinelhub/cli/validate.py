@@ -1,8 +1,7 @@
 """
-``airflow sentinelhub validate``: a request checked offline, for somebody's CI.
+``airflow sentinelhub validate``: check requests offline, e.g. in CI.
 
-A value that is a Jinja template cannot be judged before Airflow has rendered it; what would be wrong with it is said
-as a warning.
+A Jinja template can be checked only after Airflow has rendered it; errors in one are printed as warnings.
 """
 
 from __future__ import annotations
@@ -45,23 +44,23 @@ class Problem:
     message: str
 
     def text(self) -> str:
-        """Return it as people read it."""
+        """Return the line of text."""
         return f"{self.file}: {self.level}: {self.message}"
 
     def json(self) -> str:
-        """Return it as programs read it."""
+        """Return the line of JSON."""
         return json.dumps({"file": self.file, "level": self.level, "field": self.field, "message": self.message})
 
 
 def validate(args: argparse.Namespace) -> None:
     """
-    Print what is wrong with requests, a line each, and exit with 1 if there is an error.
+    Print the problems in requests, one on a line, and exit with 1 if there is an error.
 
     :param args: ``requests``, ``deployment``, ``api`` and ``json``.
     """
     deployment = DEPLOYMENTS[args.deployment] if args.deployment else None
-    kind = APIS[args.api] if args.api else None
-    problems = [problem for name in args.requests for problem in problems_in(name, deployment, kind)]
+    api = APIS[args.api] if args.api else None
+    problems = [problem for name in args.requests for problem in problems_in(name, deployment, api)]
     for problem in problems:
         sys.stdout.write(f"{problem.json() if args.json else problem.text()}\n")
     errors = sum(problem.level == "error" for problem in problems)
@@ -72,13 +71,13 @@ def validate(args: argparse.Namespace) -> None:
     sys.exit(1 if errors else 0)
 
 
-def problems_in(name: str, deployment: Deployment | None = None, kind: ApiSpec | None = None) -> Iterator[Problem]:
+def problems_in(name: str, deployment: Deployment | None = None, api: ApiSpec | None = None) -> Iterator[Problem]:
     """
-    Find what is wrong with the request in a file.
+    Find the problems in a request.
 
-    :param name: The file. An ``evalscript`` in it that ends in ``.js`` is looked for beside it.
-    :param deployment: Where it is going to be sent; ``None`` where that is not known.
-    :param kind: What it is for; ``None`` where it is taken for what it looks like.
+    :param name: The file of the request. The path of an ``evalscript`` that ends in ``.js`` is relative to it.
+    :param deployment: Where it will be sent; ``None`` if that is not known.
+    :param api: Its API; ``None`` to recognise it from the request.
     """
     try:
         request, unread = _read(Path(name))
@@ -87,12 +86,12 @@ def problems_in(name: str, deployment: Deployment | None = None, kind: ApiSpec |
         return
     if unread:
         yield Problem(name, "error", unread.field, _line(str(unread)))
-    findings = examine(kind or request_type(request), request, deployment).findings
+    findings = examine(api or request_type(request), request, deployment).findings
     for error in findings.errors:
         if unread and error.field == unread.field:
             continue
         if _is_rendered(error.field, error.value):
-            message = f"{error.field} is a template: it is checked when Airflow has rendered it"
+            message = f"{error.field} is a template: it can be checked only after Airflow has rendered it"
             yield Problem(name, "warning", error.field, message)
         else:
             yield Problem(name, "error", error.field, _line(str(error)))
@@ -102,9 +101,9 @@ def problems_in(name: str, deployment: Deployment | None = None, kind: ApiSpec |
 
 def _read(path: Path) -> tuple[Any, InvalidParameter | None]:
     """
-    Read a request and the evalscript it names, and say what is wrong with the path of that: more may be wrong.
+    Return a request with its evalscript read from its file, and the error if that fails: the rest is checked anyway.
 
-    :raises InvalidParameter: The file cannot be read, or is no JSON.
+    :raises InvalidParameter: The file cannot be read, or is not JSON.
     """
     try:
         request = json.loads(path.read_text(encoding="utf-8"))
@@ -130,12 +129,12 @@ def _counted(count: int, noun: str) -> str:
 
 
 def _is_rendered(field: str, value: Any) -> bool:
-    """Say whether Airflow makes something else of a value before it is sent."""
+    """Say whether Airflow renders a value before it is sent."""
     if field.endswith(".evalscript"):
-        # Nothing of it but a path is rendered: its braces are JavaScript.
+        # Only a path is rendered; braces in a script are JavaScript.
         return isinstance(value, str) and _is_template(value) and value.endswith(".js") and "\n" not in value
     if field.endswith(".geometry"):
-        # All its coordinates are judged as one.
+        # Errors in coordinates name the whole geometry.
         return _is_template(repr(value))
     return isinstance(value, str) and _is_template(value)
 

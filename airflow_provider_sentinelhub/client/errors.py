@@ -29,7 +29,7 @@ Every way the service, the bucket and the request itself can say no.
         ├── ArtifactCorrupt         the object is not what it should be
         └── StorageUnavailable      the bucket could not be reached or refused the credentials
 
-``retryable`` says whether the same step may succeed later without anybody changing anything.
+``retryable`` says whether a retry may succeed although nothing was changed.
 
 Source: https://docs.planet.com/develop/apis/batch-processing/
 """
@@ -37,7 +37,7 @@ Source: https://docs.planet.com/develop/apis/batch-processing/
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from airflow_provider_sentinelhub.client.text import printable
 
@@ -49,28 +49,28 @@ _SHOWN = 200
 
 class SentinelHubError(Exception):
     """
-    Root of all errors this package raises on purpose.
+    Base of all errors of this package.
 
-    :param args: A message. What cannot be printed is taken out of it, but for the ends of its lines.
+    :param args: The message. Characters that cannot be printed are removed, except line breaks.
     """
 
-    retryable: ClassVar[bool] = False
+    retryable = False
 
     def __init__(self, *args: object) -> None:
         super().__init__(*(printable(arg, keep="\n") if isinstance(arg, str) else arg for arg in args))
 
 
 class InvalidConfiguration(SentinelHubError):
-    """The connection, or a setting it names, cannot be used."""
+    """The connection, or one of its settings, is wrong or missing."""
 
 
 class InvalidParameter(SentinelHubError):
     """
-    A request is wrong, found before anything was sent.
+    A request is wrong; nothing was sent.
 
     :param field: Path of the field as the service spells it, e.g. ``input.resolution``.
-    :param value: What was given; shortened when long.
-    :param rule: What the field must satisfy.
+    :param value: The given value; shortened if it is long.
+    :param rule: The rule it breaks.
     :param fix: What to write instead.
     """
 
@@ -86,9 +86,9 @@ class InvalidParameter(SentinelHubError):
 
     def with_others(self, others: Sequence[InvalidParameter]) -> InvalidParameter:
         """
-        Return this error with further ones found in the same request added to its message.
+        Return this error with further errors of the same request added to its message.
 
-        :param others: What else is wrong.
+        :param others: The further errors.
         """
         all_of_them = InvalidParameter(self.field, self.value, self.rule, self.fix)
         all_of_them.others = tuple(others)
@@ -101,8 +101,8 @@ class Violation:
     """
     One parameter the service refused.
 
-    :param parameter: The service's path of it, e.g. ``output->resx``.
-    :param violation: The service's own words.
+    :param parameter: Its path as the service writes it, e.g. ``output->resx``.
+    :param violation: The service's message.
     """
 
     parameter: str
@@ -111,16 +111,16 @@ class Violation:
 
 class ApiError(SentinelHubError):
     """
-    The service said no.
+    The service refused a request or did not answer.
 
-    :param message: What happened, to what, what the service said, and what to do next.
-    :param status: HTTP status, or ``None`` where no answer arrived.
+    :param message: What failed, what the service said, and what to do next.
+    :param status: HTTP status, or ``None`` if there was no answer.
     :param code: The service's error code, e.g. ``COMMON_BAD_PAYLOAD``; an open set.
-    :param violations: Parameters the service named.
+    :param violations: Parameters the service refused.
     """
 
     refuses_action = False
-    """Whether it is the answer to an action on a task, which was therefore not carried out."""
+    """Whether the service refused an action on a task, which was therefore not carried out."""
 
     def __init__(
         self,
@@ -145,27 +145,27 @@ class PermissionDenied(ApiError):
 
 
 class InsufficientProcessingUnits(PermissionDenied):
-    """The account has no processing units left; waiting a minute does not bring them back."""
+    """The account has no processing units left; a retry does not help."""
 
 
 class NotFound(ApiError):
-    """The service knows no such thing."""
+    """The resource does not exist."""
 
 
 class InvalidRequest(ApiError):
-    """The service refused the request as malformed."""
+    """The service refused the request as invalid."""
 
 
 class IllegalAction(InvalidRequest):
-    """The task is not in a state in which this action is allowed: read it again."""
+    """The action is not allowed in the task's current state: read the task again."""
 
 
 class Conflict(ApiError):
-    """The thing cannot be changed now."""
+    """The resource cannot be changed now."""
 
 
 class RateLimited(ApiError):
-    """The service kept asking to come back later."""
+    """The service kept answering 429."""
 
     retryable = True
 
@@ -177,22 +177,22 @@ class ServiceUnavailable(ApiError):
 
 
 class OutcomeUnknown(ServiceUnavailable):
-    """The answer to a call that may not be repeated was lost: look before doing it again."""
+    """The answer to a call that must not be repeated was lost: look for its result before sending it again."""
 
 
 class UnexpectedAnswer(ApiError):
-    """The answer does not have the shape the API promises."""
+    """The answer does not have the documented form."""
 
 
 class TaskError(SentinelHubError):
-    """A task ended, and not well."""
+    """A task did not succeed."""
 
     result: Mapping[str, object] | None = None
-    """What is known of it all the same, as far as it is: ids, cost, numbers of features, where the report lies."""
+    """What is known of the task, as far as possible: ids, cost, numbers of features, URL of the report."""
 
 
 class TaskFailed(TaskError):
-    """The service gave the task up."""
+    """The task is FAILED."""
 
 
 class TaskStopped(TaskError):
@@ -212,17 +212,17 @@ class BudgetExceeded(TaskError):
 
 
 class ArtifactError(SentinelHubError):
-    """Something a task should have left in the bucket cannot be used."""
+    """An object of a task in the bucket cannot be used."""
 
 
 class ArtifactMissing(ArtifactError):
-    """The object does not exist; while a task runs it may come later."""
+    """The object does not exist; while a task runs it may appear later."""
 
     retryable = True
 
 
 class ArtifactCorrupt(ArtifactError):
-    """The object is not what it should be, or was read half-written."""
+    """The object is corrupt or was read while it was written."""
 
 
 class StorageUnavailable(ArtifactError):
@@ -233,9 +233,9 @@ class StorageUnavailable(ArtifactError):
 
 def api_error(name: str, message: str) -> ApiError:
     """
-    Make the error again that a trigger met.
+    Return the error that a trigger reported.
 
-    :param name: Name of its class; an unknown one gives an :class:`ApiError`.
+    :param name: Name of its class; for an unknown name an :class:`ApiError` is returned.
     :param message: Its message.
     """
     kind = globals().get(name)

@@ -1,14 +1,13 @@
-"""What all APIs' models share: strictness, rules with a fix, and strings that templating made of lists and dicts."""
+"""Bases of all models: strict fields, rules with a fix, and lists and dicts that templating turned into strings."""
 
 from __future__ import annotations
 
 import ast
 import json
 import re
-from collections.abc import Mapping
 from typing import Annotated, Any, NoReturn, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError
 from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError
 
@@ -23,19 +22,19 @@ _WHOLE = "Give the request as a dict or as its JSON text."
 
 
 class RequestModel(BaseModel):
-    """A part of a request whose fields the service fixes: a field it does not know is a typing mistake."""
+    """A part of a request with a fixed set of fields: an unknown field is an error."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, alias_generator=to_camel, allow_inf_nan=False)
 
 
 class OpenRequestModel(BaseModel):
-    """A part of a request to which data collections add fields of their own."""
+    """A part of a request to which data collections may add fields."""
 
     model_config = ConfigDict(extra="allow", frozen=True, alias_generator=to_camel, validate_by_name=False)
 
 
 class AnswerModel(BaseModel):
-    """A part of an answer: fields the service adds later are kept, none is required without need."""
+    """A part of an answer: unknown fields are kept, and few are required."""
 
     model_config = ConfigDict(extra="allow", frozen=True, alias_generator=to_camel, validate_by_name=True)
 
@@ -44,7 +43,7 @@ def broken(rule: str, fix: str) -> NoReturn:
     """
     Fail a validator with a rule and a fix.
 
-    :param rule: What the field must satisfy.
+    :param rule: The rule that the field breaks.
     :param fix: What to write instead.
     """
     raise PydanticCustomError(_RULE, "{rule}", {"rule": rule, "fix": fix})
@@ -52,9 +51,9 @@ def broken(rule: str, fix: str) -> NoReturn:
 
 def from_text(value: Any) -> Any:
     """
-    Turn the string that templating made of a list or dict back into it.
+    Convert a string that templating made of a list or dict back into it.
 
-    :param value: Anything; only a string that starts like a list or dict is changed.
+    :param value: Any value; only a string that starts like a list or dict is converted.
     """
     if not isinstance(value, str) or not value.lstrip().startswith(("[", "{", "(")):
         return value
@@ -68,7 +67,7 @@ def from_text(value: Any) -> Any:
 
 def without_nulls(value: Any) -> Any:
     """
-    Leave out every field that is null, also where the fields are the user's own.
+    Remove every field that is null, including fields the models do not know.
 
     :param value: JSON.
     """
@@ -77,30 +76,34 @@ def without_nulls(value: Any) -> Any:
     return [without_nulls(item) for item in value] if isinstance(value, list) else value
 
 
-def inside(value: Any, *steps: str) -> Any:
-    """
-    Return what lies in JSON of any shape; ``None`` where it does not lie there.
-
-    :param value: JSON, as somebody else wrote it.
-    :param steps: Names of the fields that lead there.
-    """
-    for step in steps:
-        value = value.get(step) if isinstance(value, Mapping) else None
-    return value
-
-
 def _flag(value: Any) -> bool:
-    # The service takes nothing but true and false; templating makes texts of them.
+    # The service accepts only true and false; templating turns them into strings.
     read = {"true": True, "false": False}.get(value.strip().lower()) if isinstance(value, str) else value
     if not isinstance(read, bool):
-        broken("must be true or false", "Write one of the two, without quotes.")
+        broken("must be true or false", "Write true or false, without quotes.")
     return read
+
+
+def _script(text: str) -> str:
+    if not text.strip():
+        broken("is empty", "Give the script's text, or a path that ends in .js.")
+    return text
 
 
 Text = BeforeValidator(from_text)
 Flag = Annotated[bool, BeforeValidator(_flag)]
 Numbers = Annotated[list[float], Text]
 JsonObject = Annotated[dict[str, Any], Text]
+Evalscript = Annotated[str, AfterValidator(_script)]
+
+
+class Request(RequestModel):
+    """A whole request."""
+
+    def body(self) -> dict[str, Any]:
+        """Return the JSON to send: only what was given, and no nulls, which the service refuses."""
+        given: dict[str, Any] = without_nulls(self.model_dump(mode="json", by_alias=True, exclude_unset=True))
+        return given
 
 
 def validated(model: type[M], value: Any, where: str = "") -> M:
@@ -108,8 +111,8 @@ def validated(model: type[M], value: Any, where: str = "") -> M:
     Check a value against a model.
 
     :param model: The model.
-    :param value: What the user wrote.
-    :param where: Path of the value in the request, put before each field's own.
+    :param value: The value.
+    :param where: Path of the value in the request, prepended to each field's path.
     :raises InvalidParameter: Names every field that is wrong, its value, its rule and its fix.
     """
     try:
@@ -121,7 +124,7 @@ def validated(model: type[M], value: Any, where: str = "") -> M:
 
 
 def _problem(error: Any, where: str) -> InvalidParameter:
-    # Union members appear in pydantic's path by their tag; the service's path has no such step.
+    # pydantic's path contains the tags of union members; the service's path does not.
     steps = [str(step) for step in error["loc"] if str(step) not in _TAGS]
     field = ".".join([where, *steps] if where else steps) or "request"
     value = "***" if steps and _SECRET.search(steps[-1]) else _masked(error["input"])
@@ -149,7 +152,7 @@ def _problem(error: Any, where: str) -> InvalidParameter:
 
 
 def _masked(value: Any) -> Any:
-    # A misspelled name and a text that could not be read may hold a secret as well.
+    # A misspelt field and a string that could not be parsed may contain a secret as well.
     if isinstance(value, dict):
         return {key: "***" if _SECRET.search(str(key)) else _masked(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

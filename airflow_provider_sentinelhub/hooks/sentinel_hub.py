@@ -120,7 +120,7 @@ class SentinelHubHook(BaseHook):
             step = "Step 2 of 3, getting a token"
             tokens.get()
             step = "Step 3 of 3, listing the tiling grids"
-            Sender(self.address, tokens, limits).send(batch_v2.tiling_grids(count=1))
+            Sender(self.address, tokens, limits).send(batch_v2.tiling_grids(1))
         except NotFound as e:
             return False, f"{step}, failed. {e} There is no id here, so check the base URL and the path layout."
         except SentinelHubError as e:

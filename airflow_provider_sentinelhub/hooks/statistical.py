@@ -218,10 +218,10 @@ def check_places(body: Mapping[str, Any], places: Sequence[Place]) -> None:
     :param places: The geometries.
     :raises InvalidParameter: Names each that is wrong, its value, its rule and its fix.
     """
+    from airflow_provider_sentinelhub.client.apis.statistical.rules import check_geometry
     from airflow_provider_sentinelhub.client.models import validated
-    from airflow_provider_sentinelhub.client.preflight.sampling import check_geometry
+    from airflow_provider_sentinelhub.client.requests.bounds import Bounds
     from airflow_provider_sentinelhub.client.requests.findings import Findings, each_of
-    from airflow_provider_sentinelhub.client.requests.process import Bounds
 
     problems: list[InvalidParameter] = []
     for place in places:

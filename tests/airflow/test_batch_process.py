@@ -533,7 +533,7 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "open ring": (
         {"processRequest__input__bounds": {"geometry": {"type": "Polygon", "coordinates": [OPEN]}}},
-        "a ring of polygon 0 is open: it starts at [0, 0] and ends at [0, 1]. Repeat its first point at its end.",
+        "a ring of polygon 0 is open: it starts at [0, 0] and ends at [0, 1]. Repeat its first point at the end.",
     ),
     "empty evalscript": (
         {"processRequest__evalscript": " "},

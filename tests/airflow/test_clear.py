@@ -16,6 +16,7 @@ from airflow_provider_sentinelhub.operators.batch_process import SentinelHubBatc
 from airflow_provider_sentinelhub.simulator.process import Simulator
 from tests.airflow.airflow_harness import Comms, Run, RunTask, first_event, request
 from tests.airflow.test_reruns import calls, fatal, names
+from tests.client.client_harness import describe_call
 
 __all__ = ["names"]  # a fixture
 
@@ -288,7 +289,7 @@ def test_a_lost_description_does_not_lose_what_is_on_record(
     assert user.runs(op).state == "failed"
     hook = SentinelHubBatchHook()
     (task,) = hook.send(batch_v2.TASKS.page(None)).data[:1]
-    hook.send(batch_v2.update_description(task.id, "Somebody's own words"))
+    hook.send(describe_call(task.id, "Somebody's own words"))
     user.clears(op)
     # Where Airflow discards the record as well, nothing is left to find it by.
     assert calls(sim, "start") == 2

@@ -20,7 +20,7 @@ from airflow_provider_sentinelhub.sensors.batch_process import SentinelHubBatchP
 from airflow_provider_sentinelhub.simulator.process import Simulator
 from tests.airflow.airflow_harness import Comms, RunTask, request
 
-SAID = "is a template that was not rendered: Airflow renders what stands in the DAG file, and not what another task"
+SAID = "is a template that was not rendered: Airflow renders templates in the DAG file, but not in what another task"
 
 
 @pytest.mark.parametrize("what", ["{{ ds }}", "{% if x %}a{% endif %}", "{# a #}"])

@@ -65,7 +65,7 @@ def test_every_problem_has_a_line_of_its_own(tmp_path: Path, capsys: pytest.Capt
     bad = written(tmp_path, "bad.json", input__id=5, output__cogParameters={"blockxsize": 500})
     lines, status = run(capsys, good, bad)
     assert status == 1
-    ignored = "is ignored, for output.cogOutput is not true. Set output.cogOutput to true, or remove it."
+    ignored = "is ignored, because output.cogOutput is not true. Set output.cogOutput to true, or remove it."
     assert [line.split(" = ")[0] for line in lines] == [
         f"{bad}: error: input.id",
         f"{bad}: error: output.cogParameters.blockxsize",

@@ -130,16 +130,16 @@ def _bad_bucket(
 REQUESTS = (
     _bad(
         "A period that has not begun",
-        "processRequest.input.data.0.dataFilter.timeRange.from = '2026-07-01T00:00:00Z': lies in the future, and with "
-        "it the whole period: there are no images of it, and the run costs all the same. Choose a period that has "
-        "begun, e.g. one that ends at {{ dag_run.run_after.isoformat() }}.",
+        "processRequest.input.data.0.dataFilter.timeRange.from = '2026-07-01T00:00:00Z': lies in the future, and "
+        "with it the whole period: there are no images of it yet, and the run is charged all the same. Choose a "
+        "period that has started, e.g. one that ends at {{ dag_run.run_after.isoformat() }}.",
         {"processRequest__input__data": source("2026-07-01T00:00:00Z", "2026-08-01T00:00:00Z")},
     ),
     _bad(
         "A template in a request that another task returned",
-        "output.delivery.s3.url = 's3://my-bucket/{{ ds }}': is a template that was not rendered: Airflow renders what "
-        "stands in the DAG file, and not what another task returned. Render it in the task that returns it, e.g. with "
-        "its context, or write the parameter in the DAG file.",
+        "output.delivery.s3.url = 's3://my-bucket/{{ ds }}': is a template that was not rendered: Airflow renders "
+        "templates in the DAG file, but not in what another task returned. Render it in the task that returns it, "
+        "or write the parameter in the DAG file.",
         {"output__delivery": {"s3": {"url": "s3://my-bucket/{{ ds }}"}}},
     ),
     _bad(
@@ -155,29 +155,29 @@ REQUESTS = (
     ),
     _bad(
         "A resolution that the deployment does not have",
-        "input.resolution = 30.0: exists on Copernicus Data Space Ecosystem only, and this goes to AWS EU "
+        "input.resolution = 30.0: exists on Copernicus Data Space Ecosystem only, but this request goes to AWS EU "
         "(Frankfurt). Choose one of 10, 20, 60.",
         {"input__resolution": 30},
         "aws-eu-central-1",
     ),
     _bad(
         "No area of interest",
-        "processRequest.input.bounds = None: is required with a tiling grid. Add a bbox or a geometry: it chooses"
-        " the tiles.",
+        "processRequest.input.bounds = None: is required with a tiling grid. Add a bbox or a geometry: it selects "
+        "the tiles.",
         {"processRequest__input__bounds": ...},
     ),
     _bad(
         "A ring that is not closed",
-        "processRequest.input.bounds.geometry = {'type': 'Polygon', 'coordinates': [[[8, 41], [9, 41], [9, 42], "
-        "[8, 42]]]}: a ring of polygon 0 is open: it starts at [8, 41] and ends at [8, 42]. Repeat its first "
-        "point at its end.",
+        "processRequest.input.bounds.geometry = {'type': 'Polygon', 'coordinates': [[[8, 41], [9, 41], [9, 42], [8, "
+        "42]]]}: a ring of polygon 0 is open: it starts at [8, 41] and ends at [8, 42]. Repeat its first point at "
+        "the end.",
         {"processRequest__input__bounds": {"geometry": polygon([[8, 41], [9, 41], [9, 42], [8, 42]])}},
     ),
     _bad(
         "A polygon that crosses itself",
-        "processRequest.input.bounds.geometry = {'type': 'Polygon', 'coordinates': [[[8, 41], [9, 42], [9, 41], "
-        "[8, 42], [8, 41]]]}: is not a valid polygon: Self-intersection[8.5 41.5]. Mend it, e.g. with "
-        "shapely.make_valid, or draw it anew.",
+        "processRequest.input.bounds.geometry = {'type': 'Polygon', 'coordinates': [[[8, 41], [9, 42], [9, 41], [8, "
+        "42], [8, 41]]]}: is not a valid polygon: Self-intersection[8.5 41.5]. Repair it, e.g. with "
+        "shapely.make_valid, or draw it again.",
         {"processRequest__input__bounds": {"geometry": polygon([[8, 41], [9, 42], [9, 41], [8, 42], [8, 41]])}},
     ),
     _bad(
@@ -194,16 +194,16 @@ REQUESTS = (
     ),
     _bad(
         "Metres without their CRS",
-        "processRequest.input.bounds.bbox = [480000.0, 4570000.0, 560000.0, 4770000.0]: reaches beyond 180 "
-        "degrees of longitude or 90 of latitude. Longitude comes first. If these are no degrees, name their CRS "
-        "in processRequest.input.bounds.properties.crs.",
+        "processRequest.input.bounds.bbox = [480000.0, 4570000.0, 560000.0, 4770000.0]: is outside of longitudes "
+        "-180 to 180 or latitudes -90 to 90. Longitude comes first. If the units are not degrees, set the CRS in "
+        "processRequest.input.bounds.properties.crs.",
         {"processRequest__input__bounds": {"bbox": [480000, 4570000, 560000, 4770000]}},
     ),
     _bad(
         "Northing before easting",
         "processRequest.input.bounds.bbox = [4570000.0, 480000.0, 4770000.0, 560000.0]: reaches beyond all that "
-        "EPSG:32632 is for: -1000000 to 2000000 metres east, and -10000000 to 10000000 north. Easting comes first. If "
-        "it does, name the CRS of these coordinates in processRequest.input.bounds.properties.crs.",
+        "EPSG:32632 is for: -1000000 to 2000000 metres east, and -10000000 to 10000000 north. Easting comes first. "
+        "If it does, set the CRS of these coordinates in processRequest.input.bounds.properties.crs.",
         {
             "processRequest__input__bounds": {
                 "bbox": [4570000, 480000, 4770000, 560000],
@@ -213,8 +213,8 @@ REQUESTS = (
     ),
     _bad(
         "A box and a geometry far from each other",
-        "processRequest.input.bounds.bbox = [1.0, 41.0, 2.0, 42.0]: has nothing in common with the geometry "
-        "beside it, and only what both cover is processed. Give one of the two.",
+        "processRequest.input.bounds.bbox = [1.0, 41.0, 2.0, 42.0]: does not intersect the geometry given with it, "
+        "and only their intersection is processed. Give one of the two.",
         {"processRequest__input__bounds": {"bbox": [1, 41, 2, 42], "geometry": polygon(SQUARE)}},
     ),
     _bad(
@@ -225,14 +225,15 @@ REQUESTS = (
     ),
     _bad(
         "A CRS that the service does not know",
-        "processRequest.input.bounds.properties.crs = 'http://www.opengis.net/def/crs/EPSG/0/31287': is not among"
-        " the coordinate reference systems the service knows. Reproject the area, e.g. to longitude and latitude,"
-        " http://www.opengis.net/def/crs/OGC/1.3/CRS84.",
+        "processRequest.input.bounds.properties.crs = 'http://www.opengis.net/def/crs/EPSG/0/31287': is not a "
+        "coordinate reference system the service supports. Reproject the area, e.g. to "
+        "http://www.opengis.net/def/crs/OGC/1.3/CRS84 (longitude and latitude).",
         {"processRequest__input__bounds": {"bbox": BOX, "properties": {"crs": f"{EPSG}31287"}}},
     ),
     _bad(
         "An area outside the grid",
-        "processRequest.input.bounds = [100.0, 10.0, 101.0, 11.0]: lies where tiling grid 7 (LAEA 20 km) has no "
+        "processRequest.input.bounds = [100.0, 10.0, 101.0, 11.0]: is in a place where tiling grid 7 (LAEA 20 km) "
+        "has no "
         "tiles. Choose another grid, e.g. 3 (WGS84 1 degree), which covers the world.",
         {
             "input": {"type": "tiling-grid", "id": 7, "resolution": 10},
@@ -242,21 +243,20 @@ REQUESTS = (
     _bad(
         "A period that ends before it begins",
         "processRequest.input.data.0.dataFilter.timeRange = {'from': '2019-06-01T00:00:01Z', 'to': "
-        "'2019-06-01T00:00:00Z'}: timeRange.from is after timeRange.to. Exchange the two.",
+        "'2019-06-01T00:00:00Z'}: timeRange.from is after timeRange.to. Swap the two.",
         {"processRequest__input__data": source("2019-06-01T00:00:01Z", "2019-06-01T00:00:00Z")},
     ),
     _bad(
         "A date without a time",
-        "processRequest.input.data.0.dataFilter.timeRange.from = '2019-04-01': is a date without a time. Write a "
-        "moment like 2019-04-01T00:00:00Z.",
+        "processRequest.input.data.0.dataFilter.timeRange.from = '2019-04-01': is a date without a time. Write it "
+        "like 2019-04-01T00:00:00Z.",
         {"processRequest__input__data": source("2019-04-01", "2019-06-30T23:59:59Z")},
     ),
     _bad(
         "Two dates that are none",
-        "processRequest.input.data.0.dataFilter.timeRange.from = 'yesterday': is not a moment. Write a moment like "
-        "2019-04-01T00:00:00Z.\n"
-        "processRequest.input.data.0.dataFilter.timeRange.to = '2019-06-31T00:00:00Z': is not a moment. Write a "
-        "moment like 2019-04-01T00:00:00Z.",
+        "processRequest.input.data.0.dataFilter.timeRange.from = 'yesterday': is not a date and time. Write it like "
+        "2019-04-01T00:00:00Z.\nprocessRequest.input.data.0.dataFilter.timeRange.to = '2019-06-31T00:00:00Z': is "
+        "not a date and time. Write it like 2019-04-01T00:00:00Z.",
         {"processRequest__input__data": source("yesterday", "2019-06-31T00:00:00Z")},
     ),
     _bad(
@@ -268,7 +268,7 @@ REQUESTS = (
     _bad(
         "An unknown mosaicking order",
         "processRequest.input.data.0.dataFilter.mosaickingOrder = 'leastCloudy': must be one of mostRecent, "
-        "leastRecent, leastCC. Choose one; it is mostRecent where it is left out.",
+        "leastRecent, leastCC. Choose one, or leave it out: the default is mostRecent.",
         {"processRequest__input__data": [{"type": "sentinel-2-l2a", "dataFilter": {"mosaickingOrder": "leastCloudy"}}]},
     ),
     _bad(
@@ -279,14 +279,13 @@ REQUESTS = (
     ),
     _bad(
         "A null in a list",
-        "processRequest.input.data.0.dataFilter.tiles.1 = None: must not be null: the service refuses every null."
+        "processRequest.input.data.0.dataFilter.tiles.1 = None: must not be null: the service refuses nulls."
         " Leave it out.",
         {"processRequest__input__data": [{"type": "sentinel-2-l2a", "dataFilter": {"tiles": ["32TNM", None]}}]},
     ),
     _bad(
         "A number that JSON has no word for",
-        "processRequest.input.data.0.dataFilter.maxCloudCoverage = nan: is not a number that JSON can express. "
-        "Correct the number.",
+        "processRequest.input.data.0.dataFilter.maxCloudCoverage = nan: cannot be written in JSON. Correct the number.",
         {"processRequest__input__data": [{"type": "sentinel-2-l2a", "dataFilter": {"maxCloudCoverage": float("nan")}}]},
     ),
     _bad(
@@ -296,8 +295,8 @@ REQUESTS = (
     ),
     _bad(
         "The path of an evalscript in place of its text",
-        "processRequest.evalscript = 'max_ndvi.js': is the path of a file, and the service takes the text of a "
-        "script. Have the file read, or give the text.",
+        "processRequest.evalscript = 'max_ndvi.js': is the path of a file, but the service needs the text of the "
+        "script. Read the file and give its text.",
         {"processRequest__evalscript": "max_ndvi.js"},
     ),
     _bad(
@@ -325,7 +324,7 @@ REQUESTS = (
     ),
     _bad(
         "A kind of mosaicking that does not exist",
-        "processRequest.evalscript = 'mosaicking: DAILY': is no kind of mosaicking. Choose one of SIMPLE, ORBIT, TILE.",
+        "processRequest.evalscript = 'mosaicking: DAILY': is not a mosaicking type. Choose one of SIMPLE, ORBIT, TILE.",
         {"processRequest__evalscript": script().replace("return {", "return {mosaicking: 'DAILY', ", 1)},
     ),
     _bad(
@@ -336,7 +335,7 @@ REQUESTS = (
     ),
     _bad(
         "Two outputs with the same id",
-        "processRequest.evalscript = 'id: ndvi': is the id of 2 outputs in setup(). Give each output an id of its own.",
+        "processRequest.evalscript = 'id: ndvi': is the id of 2 outputs in setup(). Give each output its own id.",
         {
             "processRequest__evalscript": SCRIPT.format(output='[{id: "ndvi", bands: 1}, {id: "ndvi", bands: 2}]'),
             "processRequest__output": {"responses": [tiff("ndvi")]},
@@ -344,8 +343,8 @@ REQUESTS = (
     ),
     _bad(
         "A datasource that is no data source",
-        "processRequest.evalscript = 'datasource: L2A': is the id of no data source; processRequest.input.data "
-        "has l1c, l2a. Make the two the same.",
+        "processRequest.evalscript = 'datasource: L2A': is not the id of a data source; processRequest.input.data "
+        "has l1c, l2a. Use the same id in both.",
         {
             "processRequest__evalscript": FUSION,
             "processRequest__input__data": [
@@ -362,13 +361,13 @@ REQUESTS = (
     ),
     _bad(
         "No response, and no default output",
-        "processRequest.output.responses = None: is absent, which asks for the output default, and the "
-        "evalscript's setup() has ndvi. Name a response for each output you want.",
+        "processRequest.output.responses = None: is absent, which means the output default, but the evalscript's "
+        "setup() has ndvi. Add a response for each output you want.",
         {"processRequest__output": ..., "processRequest__evalscript": script(id="ndvi")},
     ),
     _bad(
         "Two responses for one output",
-        "processRequest.output.responses.1.identifier = 'default': is used twice. Name each output once.",
+        "processRequest.output.responses.1.identifier = 'default': is used twice. Use each identifier once.",
         {"processRequest__output": {"responses": [tiff("default"), tiff("default")]}},
     ),
     _bad(
@@ -379,8 +378,8 @@ REQUESTS = (
     ),
     _bad(
         "JSON that is not userdata",
-        "processRequest.output.responses.0.format.type = 'application/json': is the format of the identifier "
-        "userdata only. Write image/tiff, or name it userdata.",
+        "processRequest.output.responses.0.format.type = 'application/json': is allowed for the identifier userdata "
+        "only. Write image/tiff, or name it userdata.",
         {"processRequest__output": {"responses": [{"identifier": "default", "format": {"type": "application/json"}}]}},
     ),
     _bad(
@@ -396,7 +395,7 @@ REQUESTS = (
     ),
     _bad(
         "A word where true or false belongs",
-        "output.overwrite = 'yes': must be true or false. Write one of the two, without quotes.",
+        "output.overwrite = 'yes': must be true or false. Write true or false, without quotes.",
         {"output__overwrite": "yes"},
     ),
     _bad(
@@ -456,19 +455,20 @@ REQUESTS = (
     _bad(
         "Google Cloud Storage on the Copernicus deployment",
         "output.delivery.gs.url = 'gs://my-bucket/ndvi': is on Google Cloud Storage, which Copernicus Data Space "
-        "Ecosystem does not reach. Use a bucket on S3.",
+        "Ecosystem does not support. Use a bucket on S3.",
         {"output__delivery": {"gs": {"url": "gs://my-bucket/ndvi"}}},
         "cdse",
     ),
     _bad(
         "COG with INT8",
         "processRequest.evalscript = 'sampleType: INT8': is not allowed with output.cogOutput; it is that of "
-        "output default in setup(). Use INT16, or leave cogOutput out.",
+        "output default in setup(). Use INT16, or remove cogOutput.",
         {"output__cogOutput": True, "processRequest__evalscript": script(sampleType="INT8")},
     ),
     _bad(
         "COG with blocks that TIFF does not have",
-        "output.cogParameters.blockxsize = 500: must be a multiple of 16, as TIFF has it. Write e.g. 256, 512 or 1024.",
+        "output.cogParameters.blockxsize = 500: must be a multiple of 16, as TIFF requires. Write e.g. 256, 512 or "
+        "1024.",
         {"output__cogOutput": True, "output__cogParameters": {"blockxsize": 500}},
     ),
     _bad(
@@ -488,14 +488,14 @@ REQUESTS = (
     ),
     _bad(
         "A collection with an id that is none",
-        "output.collectionId = 'byoc-4a2b': is not the id (UUID) of a collection. Write the id alone, without the"
-        " byoc- in front of it.",
+        "output.collectionId = 'byoc-4a2b': is not the id (UUID) of a collection. Write the id without the prefix "
+        "byoc-.",
         {"output__cogOutput": True, "output__collectionId": "byoc-4a2b"},
     ),
     _bad(
         "A collection in another region",
-        "output.delivery.s3.region = 'us-west-2': is not eu-central-1, the region of AWS EU (Frankfurt), and "
-        "output.createCollection needs that. Deliver to a bucket in eu-central-1.",
+        "output.delivery.s3.region = 'us-west-2': is not eu-central-1, the region of AWS EU (Frankfurt), but "
+        "output.createCollection requires that. Deliver to a bucket in eu-central-1.",
         {**COLLECTION, "output__delivery": {"s3": {"url": "s3://my-bucket/ndvi", "region": "us-west-2"}}},
         "aws-eu-central-1",
     ),
@@ -507,7 +507,7 @@ REQUESTS = (
     ),
     _bad(
         "A GeoPackage with a width and no height",
-        "input.defaults = {'width': 512}: width and height go together. Give both, or a resolution instead.",
+        "input.defaults = {'width': 512}: width and height must be given together. Give both, or a resolution instead.",
         {"input": {**GEOPACKAGE, "defaults": {"width": 512}}},
     ),
     _bad(
@@ -523,26 +523,26 @@ REQUESTS = (
     ),
     _bad(
         "Zarr on a UTM grid",
-        "input.id = 0: is a UTM grid (UTM 20 km), and Zarr works on WGS84 and LAEA grids only. Choose one of 3 "
+        "input.id = 0: is a UTM grid (UTM 20 km), but Zarr supports WGS84 and LAEA grids only. Choose one of 3 "
         "(WGS84 1 degree), 6 (LAEA 100 km), 7 (LAEA 20 km), or deliver rasters.",
         {**ZARR, "input": {"type": "tiling-grid", "id": 0, "resolution": 10}},
     ),
     _bad(
         "Zarr of a GeoPackage",
-        "input.type = 'geopackage': cannot be written as Zarr, which works on the service's WGS84 and LAEA grids "
+        "input.type = 'geopackage': cannot be written as Zarr, which supports the service's WGS84 and LAEA grids "
         "only. Use one of the grids 3 (WGS84 1 degree), 6 (LAEA 100 km), 7 (LAEA 20 km), or deliver rasters.",
         {**ZARR, "input": GEOPACKAGE},
     ),
     _bad(
         "Zarr with several bands in an output",
-        "processRequest.evalscript = 'bands: 3': is too many for a Zarr, which takes one band per output; it is "
-        "that of output default in setup(). Write an output for each band.",
+        "processRequest.evalscript = 'bands: 3': is too many for Zarr, which has one band per output; it belongs to "
+        "output default in setup(). Write an output for each band.",
         {**ZARR, "processRequest__evalscript": script(bands=3)},
     ),
     _bad(
         "Zarr with userdata",
-        "processRequest.output.responses.1.format.type = 'application/json': cannot be written into a Zarr, which"
-        " takes zarr/array only. Remove this response, or deliver rasters.",
+        "processRequest.output.responses.1.format.type = 'application/json': cannot be written into a Zarr group, "
+        "which contains zarr/array only. Remove this response, or deliver rasters.",
         {
             **ZARR,
             "processRequest__output": {
@@ -596,7 +596,7 @@ REQUESTS = (
         "output.delivery.s3.url = 's3://my-bucket/<tileID>': <tileID> is not a placeholder the service knows. "
         "Write <tileName> instead.\n"
         "processRequest.evalscript = 'sampleType: INT8': is not allowed with output.cogOutput; it is that of "
-        "output default in setup(). Use INT16, or leave cogOutput out.",
+        "output default in setup(). Use INT16, or remove cogOutput.",
         {
             "input__id": 5,
             "output__cogOutput": True,
@@ -689,8 +689,8 @@ BUCKETS = (
         "A collection in a bucket of another region",
         "output.delivery.s3.region = None: is absent, which stands for the deployment's own, and not for "
         'us-west-2, where the bucket is. Write "region": "us-west-2" beside the url.\n'
-        "output.delivery.s3.region = 'us-west-2': is not eu-central-1, the region of AWS EU (Frankfurt), and "
-        "output.createCollection needs that. Deliver to a bucket in eu-central-1.",
+        "output.delivery.s3.region = 'us-west-2': is not eu-central-1, the region of AWS EU (Frankfurt), but "
+        "output.createCollection requires that. Deliver to a bucket in eu-central-1.",
         {**COLLECTION, **DELIVERY},
         ELSEWHERE,
         deployment="aws-eu-central-1",

@@ -35,27 +35,27 @@ STATISTICS = (
     _bad(
         "Statistics of a period that has not begun",
         "aggregation.timeRange.from = '2026-07-01T00:00:00Z': lies in the future, and with it the whole period: there "
-        "are no images of it, and the run costs all the same. Choose a period that has begun, e.g. one that ends at "
-        "{{ dag_run.run_after.isoformat() }}.",
+        "are no images of it yet, and the run is charged all the same. Choose a period that has started, e.g. one "
+        "that ends at {{ dag_run.run_after.isoformat() }}.",
         {"aggregation__timeRange": {"from": "2026-07-01T00:00:00Z", "to": "2026-08-01T00:00:00Z"}},
     ),
     _bad(
         "Statistics without an output dataMask",
-        "aggregation.evalscript = 'output: ndvi': has no output dataMask, which says which pixels count, and "
-        'the service needs it. Add {id: "dataMask", bands: 1} to the outputs of setup(), and dataMask: [...] '
-        "to what is returned.",
+        "aggregation.evalscript = 'output: ndvi': has no output dataMask, which the service requires to know which "
+        'pixels are valid. Add {id: "dataMask", bands: 1} to the outputs of setup(), and dataMask: [...] to what '
+        "evaluatePixel() returns.",
         {"aggregation__evalscript": NDVI.replace(', {id: "dataMask", bands: 1}', "")},
     ),
     _bad(
         "Calculations of an output that the evalscript does not have",
-        "calculations.NDVI = 'NDVI': is not an output of the evalscript that statistics are computed of; "
-        "there is ndvi. Write ndvi, or default for all that are not named.",
+        "calculations.NDVI = 'NDVI': is not an output of the evalscript that statistics are computed of; there is "
+        "ndvi. Write ndvi, or default for all others.",
         {"calculations": {"NDVI": {}}},
     ),
     _bad(
         "A histogram of a band that the output does not have",
-        "calculations.ndvi.histograms.B1 = 'B1': is not a band of ndvi; there is B0. Write B0, or default for"
-        " all that are not named.",
+        "calculations.ndvi.histograms.B1 = 'B1': is not a band of ndvi; there is B0. Write B0, or default for all "
+        "others.",
         {"calculations__ndvi__histograms": {"B1": {"nBins": 3}}},
     ),
     _bad(
@@ -66,8 +66,8 @@ STATISTICS = (
     ),
     _bad(
         "Bins that do not ascend",
-        "calculations.ndvi.histograms.default.bins = [0, 0.5, 0.4]: must be two edges or more, each larger "
-        "than the one before. Write e.g. [0, 0.2, 0.4, 1].",
+        "calculations.ndvi.histograms.default.bins = [0, 0.5, 0.4]: must be two edges or more, in ascending order. "
+        "Write e.g. [0, 0.2, 0.4, 1].",
         {HISTOGRAM: {"bins": [0, 0.5, 0.4]}},
     ),
     _bad(
@@ -78,25 +78,26 @@ STATISTICS = (
     ),
     _bad(
         "An interval of less than a day",
-        "aggregation.aggregationInterval.of = 'PT12H': is less than a day, and no interval may be. Write P1D or more.",
+        "aggregation.aggregationInterval.of = 'PT12H': is less than a day, the shortest interval allowed. Write P1D "
+        "or more.",
         {"aggregation__aggregationInterval__of": "PT12H"},
     ),
     _bad(
         "An interval of days and hours",
-        "aggregation.aggregationInterval.of = 'P1DT12H': is not a duration as this API takes it: whole "
-        "numbers with either Y, M, W, D or, after a T, H, M, S. Write e.g. P1D, P7D, P1M or PT36H.",
+        "aggregation.aggregationInterval.of = 'P1DT12H': is not a duration this API accepts: whole numbers with Y, "
+        "M, W, D or, after a T, with H, M, S. Write e.g. P1D, P7D, P1M or PT36H.",
         {"aggregation__aggregationInterval__of": "P1DT12H"},
     ),
     _bad(
         "An interval that is no ISO 8601 duration",
-        "aggregation.aggregationInterval.of = 'weekly': is not a duration as this API takes it: whole numbers"
-        " with either Y, M, W, D or, after a T, H, M, S. Write e.g. P1D, P7D, P1M or PT36H.",
+        "aggregation.aggregationInterval.of = 'weekly': is not a duration this API accepts: whole numbers with Y, "
+        "M, W, D or, after a T, with H, M, S. Write e.g. P1D, P7D, P1M or PT36H.",
         {"aggregation__aggregationInterval__of": "weekly"},
     ),
     _bad(
         "An interval that is longer than the period",
-        "aggregation.aggregationInterval.of = 'P1Y': is longer than timeRange, 182 days: the only interval "
-        "would be skipped as too short. Set lastIntervalBehavior to SHORTEN or EXTEND, or choose shorter "
+        "aggregation.aggregationInterval.of = 'P1Y': is longer than timeRange, 182 days: the only interval would be "
+        "skipped because it is too short. Set lastIntervalBehavior to SHORTEN or EXTEND, or choose shorter "
         "intervals.",
         {"aggregation__aggregationInterval__of": "P1Y"},
     ),
@@ -123,26 +124,24 @@ STATISTICS = (
     ),
     _bad(
         "A resolution in metres for a geometry in degrees",
-        "aggregation.resx = 10.0: is more than the width of the geometry, 0.005 degrees; its unit is that of "
-        "the CRS, degrees. Write e.g. 9e-05, which is about 10 m, or give the geometry in a CRS that counts "
-        "metres.\n"
-        "aggregation.resy = 10.0: is more than the height of the geometry, 0.005 degrees; its unit is that of"
-        " the CRS, degrees. Write e.g. 9e-05, which is about 10 m, or give the geometry in a CRS that counts "
-        "metres.",
+        "aggregation.resx = 10.0: is more than the width of the geometry, 0.005 degrees; its unit is that of the "
+        "CRS, degrees. Write e.g. 9e-05, which is about 10 m, or give the geometry in a CRS in "
+        "metres.\naggregation.resy = 10.0: is more than the height of the geometry, 0.005 degrees; its unit is that "
+        "of the CRS, degrees. Write e.g. 9e-05, which is about 10 m, or give the geometry in a CRS in metres.",
         {"input__bounds": {"bbox": [14.0, 45.0, 14.005, 45.005]}},
         statistical_document,
     ),
     _bad(
         "Statistics without a geometry",
-        "input.bounds = None: must hold the geometry. Add a bbox or a geometry.",
+        "input.bounds = None: is required. Add a bbox or a geometry.",
         {"input__bounds": {}},
         statistical_document,
     ),
     _bad(
         "Bounds in a Batch Statistical request",
-        "input = {'features': {'s3': {'url': 's3://bucket/parcels.gpkg'}}, 'data': [{'type': "
-        "'sentinel-2-l2a'}], 'bounds': {'bbox': [14, 45, 15, 46]}}: a batch takes no bounds. Remove them: the"
-        " geometries are those of the GeoPackage in features.",
+        "input = {'features': {'s3': {'url': 's3://bucket/parcels.gpkg'}}, 'data': [{'type': 'sentinel-2-l2a'}], "
+        "'bounds': {'bbox': [14, 45, 15, 46]}}: a Batch Statistical request has no bounds. Remove them: the "
+        "geometries come from the GeoPackage in features.",
         {"input__bounds": {"bbox": [14, 45, 15, 46]}},
     ),
     _bad(
@@ -150,13 +149,13 @@ STATISTICS = (
         "aggregation = {'timeRange': {'from': '2024-04-01T00:00:00Z', 'to': '2024-09-30T00:00:00Z'}, "
         "'aggregationInterval': {'of': 'P7D'}, 'resx': 10.0, 'resy': 10.0, 'evalscript': "
         "'//VERSION=3\\nfunction setup() {\\n  return... (532 characters): must hold either evalscript or "
-        "evalscriptReference. Give the script's text, or where it lies.",
+        "evalscriptReference. Give the script's text, or its URL.",
         {"aggregation__evalscriptReference": {"s3": {"url": "s3://my-bucket/ndvi.js"}}},
     ),
     _bad(
         "Batch Statistical with a bucket of Google",
-        "output = {'gs': {'url': 'gs://my-bucket/statistics'}}: is on Google Cloud Storage, and this API "
-        "reads and writes on S3 only. Write s3, with a bucket there.",
+        "output = {'gs': {'url': 'gs://my-bucket/statistics'}}: is on Google Cloud Storage, but this API reads and "
+        "writes on S3 only. Use s3 with a bucket on S3.",
         {"output": {"gs": {"url": "gs://my-bucket/statistics"}}},
     ),
     _bad(

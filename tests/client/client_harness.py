@@ -11,15 +11,28 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from airflow_provider_sentinelhub.client.apis.batch_v2.answers import GridDescription
 from airflow_provider_sentinelhub.client.apis.batch_v2.spec import BATCH_V2
 from airflow_provider_sentinelhub.client.http.call import Call
-from airflow_provider_sentinelhub.client.http.deployments import ServiceAddress
+from airflow_provider_sentinelhub.client.http.deployments import Service, ServiceAddress
 from airflow_provider_sentinelhub.client.lifecycle.answers import BatchTask
 
 MARKER = 'pa"ss/wo\\rd+MARKER=='
 
 CREATE = BATCH_V2.calls.create({"secret": MARKER}, (MARKER,))
 READ = BATCH_V2.calls.get("6aa8765a")
+
+
+def grid_call(grid_id: int) -> Call[GridDescription]:
+    """A call that only reads, and no task."""
+    path = f"/tilinggrids/{grid_id}"
+    return Call("GET", Service.BATCH_V2, path, GridDescription.model_validate, f"read tiling grid {grid_id}")
+
+
+def describe_call(task_id: str, description: str) -> Call[dict[str, Any]]:
+    """What a user's click on the description of a task sends; the provider itself never changes one."""
+    path, what = BATCH_V2.calls.path_of(task_id), f"update batch task {task_id}"
+    return Call("PUT", Service.BATCH_V2, path, dict, what, body={"description": description})
 
 
 def everything_said(error: BaseException) -> str:

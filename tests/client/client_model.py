@@ -58,6 +58,7 @@ class Service:
     :param list_lag: Seconds after which the list shows a new task.
     :param is_listing: Whether it shows any at all.
     :param is_orderly: Whether no call ever arrives late or twice.
+    :param runs_at_once: Whether a task runs as soon as it is created, as in an API without a start.
     :param delays: Seconds by which late calls come late, in turn.
     :param faults: What happens to the next calls, one after the other.
     """
@@ -67,6 +68,7 @@ class Service:
     list_lag: float = 0.0
     is_listing: bool = True
     is_orderly: bool = False
+    runs_at_once: bool = False
     delays: list[float] = field(default_factory=lambda: [30.0])
     step_seconds: float = 3.0
     page_size: int = 2
@@ -203,7 +205,7 @@ class Service:
         return {
             "id": task.id,
             "status": status,
-            "userAction": action,
+            "userAction": "NONE" if self.runs_at_once else action,
             "created": (START + timedelta(seconds=task.created)).isoformat(),
             "request": {"description": task.description},
         }
@@ -222,7 +224,9 @@ class Service:
     def add(self, description: str) -> Task:
         task = Task(f"t{next(self._number)}", description, self.now)
         self.tasks[task.id] = task
-        task.seen.append((self.now, "CREATED", "NONE"))
+        if self.runs_at_once:
+            task.action, task.starts = "START", 1
+        task.seen.append((self.now, task.status, task.action))
         return task
 
     def _act(self, task_id: str, action: str) -> None:

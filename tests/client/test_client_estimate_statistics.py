@@ -82,7 +82,7 @@ def test_only_a_batch_delivers() -> None:
     assert "where it is charged it costs 0.03 PU per MB" in said
     said = "\n".join(estimate_of(statistical_document(), THOUSAND).assumptions)
     assert "Delivery" not in said
-    assert "All requests are answered" in said
+    assert "All requests succeed" in said
 
 
 def test_remote_data_count_twice_where_they_are_allowed() -> None:

@@ -11,11 +11,15 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_sentinelhub.client.evalscript.javascript import UNKNOWN, read_literal
+from airflow_provider_sentinelhub.client.evalscript.javascript import UNKNOWN, literal_at, tokens
 from airflow_provider_sentinelhub.client.evalscript.setup import Input, Output, Setup, read_setup
 from airflow_provider_sentinelhub.simulator.sample import EVALSCRIPT
 
 EXAMPLES = Path(__file__).parents[2] / "dags_examples" / "evalscripts"
+
+
+def literal(text: str) -> Any:
+    return literal_at(tokens(text), 0)
 
 
 def of(body: str) -> Setup:
@@ -148,7 +152,7 @@ def test_a_computed_part_is_unknown_and_the_rest_is_known(body: str, inputs: Any
 
 
 def test_a_script_is_never_run() -> None:
-    assert read_literal("{a: (() => { throw 1 })(), b: 2, c: `${x}`}") == {"a": UNKNOWN, "b": 2, "c": UNKNOWN}
+    assert literal("{a: (() => { throw 1 })(), b: 2, c: `${x}`}") == {"a": UNKNOWN, "b": 2, "c": UNKNOWN}
 
 
 VALUES = st.recursive(
@@ -199,7 +203,7 @@ class Writer:
 @given(VALUES, st.integers())
 def test_any_literal_comes_back(value: Any, seed: int) -> None:
     script = Writer(seed).write(value)
-    assert read_literal(script) == value, script
+    assert literal(script) == value, script
 
 
 @given(VALUES, st.integers())
@@ -223,7 +227,7 @@ def test_no_text_at_all_is_too_much(text: str) -> None:
     assert isinstance(read_setup(text), Setup)
     assert isinstance(of(f"return {text}"), Setup)
     assert isinstance(of(f"return {{input: {text}"), Setup)
-    read_literal(text)
+    literal(text)
 
 
 @pytest.mark.parametrize(
@@ -237,8 +241,8 @@ def test_time_is_linear_in_the_length_and_depth_does_not_matter(piece: str) -> N
 
 
 def test_numbers_are_numbers() -> None:
-    assert read_literal("[1, -1, +2, .5, 1., 1e3, 0x1F, -0x1]") == [1, -1, 2, 0.5, 1.0, 1000.0, 31, -1]
-    assert math.isinf(read_literal("9" * 5000))
+    assert literal("[1, -1, +2, .5, 1., 1e3, 0x1F, -0x1]") == [1, -1, 2, 0.5, 1.0, 1000.0, 31, -1]
+    assert math.isinf(literal("9" * 5000))
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,8 @@ from pyproj import Geod, Transformer
 
 from airflow_provider_sentinelhub.artifacts.results.preflight import examine
 from airflow_provider_sentinelhub.client.apis.registry import request_type
-from airflow_provider_sentinelhub.client.preflight.area import Area
-from airflow_provider_sentinelhub.client.requests.axes import check_order, inside_out, reordered
+from airflow_provider_sentinelhub.client.preflight.area import Area, check_order
+from airflow_provider_sentinelhub.client.requests.bounds import inside_out, reordered
 from airflow_provider_sentinelhub.client.requests.extent import Extent
 from tests.client.client_harness import build_document
 
@@ -131,7 +131,7 @@ def test_a_box_inside_out_is_shown_the_right_way(box: list[float], likely: str |
 def test_latitudes_without_images() -> None:
     (said,) = warnings(bbox=[10, -70, 11, -69])
     assert (
-        "lies beyond the latitudes that Sentinel-2 covers, -56 to 84 degrees. Longitude comes first. If it does not"
+        "is outside of the latitudes that Sentinel-2 covers, -56 to 84 degrees. Longitude comes first. If latitude came"
         in said
     )
     assert "write [-70.0, 10.0, -69.0, 11.0]" in said
@@ -146,7 +146,7 @@ def test_a_place_beyond_a_grid_may_have_its_axes_exchanged() -> None:
     (error,) = [
         each for each in examine(request_type(document), document).findings.errors if "has no tiles" in str(each)
     ]
-    assert str(error).endswith("Longitude comes first. If it does not here, write [14.0, 46.0, 15.0, 47.0].")
+    assert str(error).endswith("Longitude comes first. If latitude came first here, write [14.0, 46.0, 15.0, 47.0].")
 
 
 def test_metres_are_suspected_as_well() -> None:

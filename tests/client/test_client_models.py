@@ -12,7 +12,6 @@ from airflow_provider_sentinelhub.client.apis.batch_v2 import calls as batch_v2
 from airflow_provider_sentinelhub.client.errors import InvalidParameter
 from airflow_provider_sentinelhub.client.lifecycle.answers import BatchTask, TaskPage
 from airflow_provider_sentinelhub.client.models import from_text
-from airflow_provider_sentinelhub.client.requests.process import ProcessOutput, ProcessRequest
 from tests.client.client_harness import build_document, everything_said
 
 GRIDS = "0 (UTM 20 km); 1 (UTM 10 km); 2 (UTM 100 km); 3 (WGS84 1 degree); 6 (LAEA 100 km); 7 (LAEA 20 km)"  # one list
@@ -49,7 +48,7 @@ def refusal(**changes: Any) -> str:
             (
                 "processRequest.input.bounds.geometry = {'type': 'Polygon', 'coordinates': [[[8, 41], [9, 41], "
                 "[9, 42], [8, 42]]]}: a ring of polygon 0 is open: it starts at [8, 41] and ends at [8, 42]. "
-                "Repeat its first point at its end."
+                "Repeat its first point at the end."
             ),
         ),
         (
@@ -120,7 +119,10 @@ def refusal(**changes: Any) -> str:
         ),
         (
             {"input": {**GEOPACKAGE, "defaults": {"width": 100}}},
-            "input.defaults = {'width': 100}: width and height go together. Give both, or a resolution instead.",
+            (
+                "input.defaults = {'width': 100}: width and height must be given together. Give both, or a resolution "
+                "instead."
+            ),
         ),
         (
             {"input": {**GEOPACKAGE, "defaults": {"width": 3501, "height": 1}}},
@@ -425,7 +427,7 @@ def test_a_request_that_is_no_object(given: Any) -> None:
 @pytest.mark.parametrize("value", [1, 0, 1.0, "yes", "on", "1", "", [], {}])
 def test_only_true_and_false_are_true_and_false(name: str, value: Any) -> None:
     said = refusal(**{f"output__{name}": value})
-    assert said == f"output.{name} = {value!r}: must be true or false. Write one of the two, without quotes."
+    assert said == f"output.{name} = {value!r}: must be true or false. Write true or false, without quotes."
 
 
 @pytest.mark.parametrize(("text", "meant"), [("True", True), ("false", False), (" TRUE ", True)])
@@ -465,16 +467,6 @@ def test_coordinates_may_be_tuples_as_geometry_libraries_give_them() -> None:
     ring = body["processRequest"]["input"]["bounds"]["geometry"]["coordinates"][0]
     assert json.loads(json.dumps(ring)) == [list(point) for point in ring]
     assert len(ring) == 5
-
-
-def test_names_of_outputs() -> None:
-    given_ = {
-        "responses": [{"identifier": "ndvi", "format": {"type": "image/tiff"}}, {"format": {"type": "image/tiff"}}]
-    }
-    assert ProcessOutput.model_validate(given_).identifiers == ("ndvi", "default")
-    assert ProcessOutput().identifiers == ProcessOutput.model_validate({"responses": []}).identifiers == ("default",)
-    written = ProcessRequest.model_validate(build_document()["processRequest"])
-    assert written.output.identifiers == ("default",)
 
 
 # --- answers -------------------------------------------------------------------------------------------------------

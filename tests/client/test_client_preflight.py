@@ -214,7 +214,7 @@ def test_a_script_that_cannot_be_read_is_no_mistake() -> None:
 
 def test_an_output_nobody_asked_for_is_pointed_out() -> None:
     (said,) = warnings(processRequest__evalscript=script('[{bands: 1}, {id: "mask", bands: 1}, {id: "x", bands: 1}]'))
-    assert "evalscript's output mask, x: it is not delivered" in said
+    assert "evalscript's output mask, x, so it is not delivered" in said
 
 
 def test_userdata_nobody_writes_is_pointed_out() -> None:
@@ -274,8 +274,8 @@ def test_data_the_service_documents_pass(kind: str) -> None:
 @pytest.mark.parametrize(
     ("kind", "fact", "fix"),
     [
-        ("sentinel-2-l2", "is not a type of data", "Write sentinel-2-l"),
-        ("ikonos", "is not a type of data", "Known are sentinel-1-grd, "),
+        ("sentinel-2-l2", "is not a data type", "Write sentinel-2-l"),
+        ("ikonos", "is not a data type", "Known are sentinel-1-grd, "),
         ("byoc-mine", "does not end with the id of a collection", "Write byoc- or batch-"),
     ],
 )
@@ -296,13 +296,13 @@ def test_a_misspelt_filter_is_named_beside_other_mistakes() -> None:
 def test_a_period_that_is_a_single_moment_is_pointed_out() -> None:
     moment = {"from": "2026-11-01T00:00:00+01:00", "to": "2026-10-31T23:00:00Z"}
     (said,) = warnings(processRequest__input__data=[{"type": "sentinel-2-l2a", "dataFilter": {"timeRange": moment}}])
-    assert "timeRange: is a single moment" in said
-    assert "A schedule that is no interval has data_interval_start equal to data_interval_end" in said
+    assert "timeRange: is a single point in time" in said
+    assert "If the schedule has no data interval, data_interval_start equals data_interval_end" in said
 
 
 def test_what_is_skipped_is_not_overwritten() -> None:
     (said,) = warnings(output__overwrite=True, output__skipExisting=True)
-    assert said.startswith("output.overwrite: does not write features again whose results are all there")
+    assert said.startswith("output.overwrite: has no effect on features whose results all exist")
     assert warnings(output__overwrite=True, output__skipExisting=False) == []
 
 
@@ -434,7 +434,7 @@ def test_delivery_to_another_region_has_a_price() -> None:
     [
         ("eu-central1", "Write eu-central-1."),
         ("EU-CENTRAL-1", "Write eu-central-1."),
-        ("frankfurt", "Write it as Amazon does, e.g. eu-central-1."),
+        ("frankfurt", "Write it as AWS does, e.g. eu-central-1."),
     ],
 )
 def test_a_region_that_is_none(region: str, fix: str) -> None:

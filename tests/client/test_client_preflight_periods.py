@@ -74,7 +74,7 @@ def test_a_period_in_the_future_is_refused(start: str | None, end: str | None, r
         return
     (error,) = errors
     assert error.startswith(f"{RASTER}.from = ")
-    assert "lies in the future, and with it the whole period: there are no images of it" in error
+    assert "lies in the future, and with it the whole period: there are no images of it yet" in error
     assert "{{ dag_run.run_after.isoformat() }}" in error
 
 
@@ -140,7 +140,7 @@ def test_statistics_before_a_collection_began() -> None:
 def test_a_template_that_was_not_rendered_is_named(changes: dict[str, Any], field: str, value: str | None) -> None:
     (error,), _ = look(build(**changes))
     assert error.startswith(f"{field} = {value!r}: " if value else f"{field} = ")
-    assert "is a template that was not rendered: Airflow renders what stands in the DAG file, and not" in error
+    assert "is a template that was not rendered: Airflow renders templates in the DAG file, but not in" in error
     assert "Render it in the task that returns it" in error
     assert "was not rendered" not in str(look(build(**changes), None))
 

@@ -105,12 +105,12 @@ def test_nothing_is_wrong_with_a_good_request(kind: ApiSpec, document: Any, depl
         (
             {"aggregation__evalscript": script('{id: "ndvi", bands: 1}')},
             "aggregation.evalscript",
-            "has no output dataMask, which says which pixels count, and the service needs it",
+            "has no output dataMask, which the service requires to know which pixels are valid",
         ),
         (
             {"aggregation__evalscript": script('{id: "dataMask", bands: 1}'), "calculations": {}},
             "aggregation.evalscript",
-            "has no output but dataMask, so there is nothing to compute statistics of",
+            "has no output besides dataMask, so there is nothing to compute statistics of",
         ),
         ({"aggregation__evalscript": "ndvi.js"}, "aggregation.evalscript", "is the path of a file"),
         ({"aggregation__evalscript": "evalscripts/x.txt"}, "aggregation.evalscript", "only files that end in .js"),
@@ -129,7 +129,7 @@ def test_nothing_is_wrong_with_a_good_request(kind: ApiSpec, document: Any, depl
         (
             {"calculations__ndvi__histograms": {"B1": {"nBins": 3}}},
             "calculations.ndvi.histograms.B1",
-            "is not a band of ndvi; there is B0. Write B0, or default for all that are not named.",
+            "is not a band of ndvi; there is B0. Write B0, or default for all others.",
         ),
         (
             {
@@ -142,12 +142,12 @@ def test_nothing_is_wrong_with_a_good_request(kind: ApiSpec, document: Any, depl
         (
             {"aggregation__aggregationInterval__of": "P1Y"},
             "aggregation.aggregationInterval.of",
-            "is longer than timeRange, 182 days: the only interval would be skipped as too short",
+            "is longer than timeRange, 182 days: the only interval would be skipped because it is too short",
         ),
         (
             {"input__data": [{"type": "sentinel-2-l2a", "dataFilter": {"maxCloudCoverage": float("nan")}}]},
             "input.data.0.dataFilter.maxCloudCoverage",
-            "is not a number that JSON can express",
+            "cannot be written in JSON",
         ),
     ],
 )
@@ -161,29 +161,33 @@ def test_an_error(kind: ApiSpec, document: Any, changes: dict[str, Any], field: 
 @pytest.mark.parametrize(
     ("changes", "field", "said"),
     [
-        ({"aggregation__evalscript": script(MASKED % 1, '"B04"')}, "aggregation.evalscript", "reads no band dataMask"),
+        (
+            {"aggregation__evalscript": script(MASKED % 1, '"B04"')},
+            "aggregation.evalscript",
+            "does not read the band dataMask",
+        ),
         (
             {"aggregation__evalscript": script("OUTPUTS")},
             "aggregation.evalscript",
-            "setup() is computed, so it is not known before the run whether there is an output dataMask",
+            "setup() is computed, so it is not known whether it has the required output dataMask",
         ),
-        ({"aggregation__resx": ..., "aggregation__resy": ...}, "aggregation", "becomes 256 x 256 pixels"),
+        ({"aggregation__resx": ..., "aggregation__resy": ...}, "aggregation", "is sampled with 256 x 256 pixels"),
         (
             {"aggregation__resx": ..., "aggregation__resy": ..., "aggregation__width": 5},
             "aggregation.height",
-            "is left out, and so is 256, while width is given. Give both.",
+            "is missing and defaults to 256, although width is given. Give both.",
         ),
         (
             {"aggregation__timeRange__to": "2024-04-29T23:59:59Z"},
             "aggregation.aggregationInterval.of",
-            "leaves 24 hours at the end of timeRange over, which are skipped",
+            "leaves 24 hours at the end of timeRange, which are skipped",
         ),
         (
             {"aggregation__timeRange__to": "2024-04-30T00:00:00Z"},
             "aggregation.aggregationInterval.of",
-            "leaves 1 day at the end of timeRange over",
+            "leaves 1 day at the end of timeRange",
         ),
-        ({HISTOGRAM: {"bins": [0, 1, 2]}}, HISTOGRAM, "counts with whole numbers, which is meant for outputs of whole"),
+        ({HISTOGRAM: {"bins": [0, 1, 2]}}, HISTOGRAM, "uses whole numbers, which are meant for integer outputs"),
         ({HISTOGRAM: {"binWidth": 1}}, HISTOGRAM, "Write e.g. 1.0 instead of 1."),
         (
             {
@@ -191,7 +195,7 @@ def test_an_error(kind: ApiSpec, document: Any, changes: dict[str, Any], field: 
                 HISTOGRAM: {"binWidth": 0.5},
             },
             HISTOGRAM,
-            "does not count with whole numbers, and the output has UINT8",
+            "does not use whole numbers, but the output is UINT8",
         ),
         (
             {"calculations__ndvi__statistics__default__percentiles__k": [0.05, 0.5]},
@@ -201,7 +205,7 @@ def test_an_error(kind: ApiSpec, document: Any, changes: dict[str, Any], field: 
         (
             {"calculations__dataMask": {}},
             "calculations.dataMask",
-            "names dataMask, of which no statistics are computed",
+            "names dataMask, for which no statistics are computed",
         ),
         ({"input__data": [{"type": "sentinel-2-l2b"}]}, "input.data.0.type", "Write sentinel-2-l2a."),
     ],
@@ -225,7 +229,7 @@ def test_no_interval_is_skipped_where_that_is_asked_for(last: str) -> None:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"input__bounds": {}}, "input.bounds = None: must hold the geometry. Add a bbox or a geometry."),
+        ({"input__bounds": {}}, "input.bounds = None: is required. Add a bbox or a geometry."),
         (
             {"input__bounds": WGS84},
             "is more than the width of the geometry, 0.005 degrees; its unit is that of the CRS, degrees. Write e.g. 9",
@@ -244,7 +248,7 @@ def test_no_interval_is_skipped_where_that_is_asked_for(last: str) -> None:
         ),
         (
             {"input__bounds__properties": {"crs": "http://www.opengis.net/def/crs/EPSG/0/2056"}},
-            "input.bounds.properties.crs = 'http://www.opengis.net/def/crs/EPSG/0/2056': is not among the coordinate",
+            "input.bounds.properties.crs = 'http://www.opengis.net/def/crs/EPSG/0/2056': is not a coordinate reference",
         ),
     ],
 )
@@ -285,7 +289,7 @@ def test_where_results_cost_more() -> None:
 def test_where_data_are(kind: ApiSpec, document: Any) -> None:
     (found,) = [each for each in look(document(input__data=[{"type": "modis"}]), EU).warnings if "type" in each.field]
     assert "modis is documented for AWS US (Oregon), not for AWS EU (Frankfurt)" in str(found)
-    assert ("a batch reads data of its own deployment only" in str(found)) is (kind is BATCH_STATISTICAL)
+    assert ("a batch can only read data of its own deployment" in str(found)) is (kind is BATCH_STATISTICAL)
 
 
 def test_a_script_in_a_bucket_is_not_judged() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -15,7 +16,7 @@ from airflow_provider_sentinelhub.client.http.policy import RetryLimits
 from airflow_provider_sentinelhub.client.http.transport import Sender
 from airflow_provider_sentinelhub.client.lifecycle import procedures
 from airflow_provider_sentinelhub.client.lifecycle.intent import Intent
-from airflow_provider_sentinelhub.client.lifecycle.spec import Goal, NextStep
+from airflow_provider_sentinelhub.client.lifecycle.spec import Capabilities, Goal, NextStep
 from airflow_provider_sentinelhub.client.lifecycle.submission import find, obtain
 from airflow_provider_sentinelhub.simulator.process import Simulator
 from tests.client.client_harness import build_document, make_task
@@ -191,6 +192,74 @@ def test_a_percentage_says_nothing_about_the_end() -> None:
     task = make_task(status="PROCESSING", userAction="START", completionPercentage=100)
     assert not BATCH_V2.is_over(task)
     assert BATCH_V2.next_step(task, Goal.RUN) is NextStep.WAIT
+
+
+# --- APIs that can do less -------------------------------------------------------------------------------------------
+
+AT_ONCE = Capabilities(analyse=False, start=False)
+WITHOUT_ANALYSIS = Capabilities(analyse=False)
+
+
+@pytest.mark.parametrize(
+    ("can", "status", "steps"),
+    [
+        (AT_ONCE, "CREATED", {ANALYSE: "finish", RESUME: "finish"}),
+        (AT_ONCE, "ANALYSIS_DONE", {ANALYSE: "finish", RESUME: "finish"}),
+        (AT_ONCE, "PROCESSING", {ANALYSE: "finish", RESUME: "finish"}),
+        (AT_ONCE, "STOPPED", dict.fromkeys(Goal, "finish")),
+        (AT_ONCE, "DONE", dict.fromkeys(Goal, "finish")),
+        # What it costs cannot be judged by an analysis: who wants only that gets the task back as it is.
+        (
+            WITHOUT_ANALYSIS,
+            "CREATED",
+            {RUN: "start", THROUGH: "start", BOTH: "start", ANALYSE: "finish", RESUME: "finish"},
+        ),
+        (WITHOUT_ANALYSIS, "PROCESSING", {ANALYSE: "finish", RESUME: "finish"}),
+        (WITHOUT_ANALYSIS, "STOPPED", {**dict.fromkeys(Goal, "finish"), THROUGH: "start", RESUME: "start"}),
+    ],
+)
+def test_the_next_step_where_less_is_possible(can: Capabilities, status: str, steps: dict[Goal, str]) -> None:
+    task = make_task(status=status, stoppedStatusReason="OUT_OF_PU" if status == "STOPPED" else None)
+    api = replace(BATCH_V2, can=can)
+    assert {goal: api.next_step(task, goal) for goal in Goal} == {
+        goal: NextStep(steps.get(goal, "wait")) for goal in Goal
+    }
+
+
+@pytest.mark.parametrize("goal", list(Goal))
+def test_nothing_is_asked_of_a_task_that_runs_at_once(goal: Goal) -> None:
+    service = Service(runs_at_once=True)
+    api = replace(BATCH_V2, can=AT_ONCE)
+    task = carry_out(service, obtain(api, INTENTS[0], BODY, (), recorded=None, since=SINCE))
+    assert (task.status, task.user_action) == ("CREATED", "NONE")
+    assert api.is_running(task)
+    assert not BATCH_V2.is_running(task)
+    assert carry_out(service, procedures.act(api, task, goal)) == task
+    assert service.log == ["GET /process", "POST /process"]
+
+
+def test_a_task_that_runs_at_once_can_be_stopped_before_anything_shows() -> None:
+    service = Service(runs_at_once=True)
+    api = replace(BATCH_V2, can=AT_ONCE)
+    task = carry_out(service, obtain(api, INTENTS[0], BODY, (), recorded=None, since=SINCE))
+    assert api.can_stop(task)
+    assert not BATCH_V2.can_stop(task)
+    assert carry_out(service, procedures.stop(api, task.id)) is not None
+    assert service.tasks[task.id].action == "STOP"
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_where_no_task_can_be_stopped_it_is_only_read(is_there: bool) -> None:
+    service = Service(step_seconds=60)
+    api = replace(BATCH_V2, can=Capabilities(stop=False))
+    task = carry_out(service, obtaining(INTENTS[0]))
+    carry_out(service, procedures.act(api, task, Goal.RUN))
+    service.advance(190)
+    before = len(service.log)
+    left = carry_out(service, procedures.stop(api, task.id if is_there else "nobody"))
+    assert (left.status if left else None) == ("PROCESSING" if is_there else None)
+    assert len(service.log) == before + 1
+    assert not api.can_stop(make_task(status="PROCESSING", userAction="START"))
 
 
 # --- searching -------------------------------------------------------------------------------------------------------

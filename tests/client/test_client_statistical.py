@@ -79,7 +79,7 @@ def test_what_templating_made_text_of_is_read(check: Any, document: Any) -> None
         ),
         (
             {"aggregation__timeRange__to": "2024-01-01"},
-            "aggregation.timeRange.to = '2024-01-01': is a date without a time. Write a moment like",
+            "aggregation.timeRange.to = '2024-01-01': is a date without a time. Write it like",
         ),
         (
             {"aggregation__timeRange__to": "2023-01-01T00:00:00Z"},
@@ -88,11 +88,11 @@ def test_what_templating_made_text_of_is_read(check: Any, document: Any) -> None
         ({"aggregation__timeRange": ...}, "aggregation.timeRange = None: is required. Add it."),
         (
             {"aggregation__aggregationInterval__of": "P1DT6H"},
-            "aggregation.aggregationInterval.of = 'P1DT6H': is not a duration as this API takes it",
+            "aggregation.aggregationInterval.of = 'P1DT6H': is not a duration this API accepts",
         ),
         (
             {"aggregation__aggregationInterval__of": "PT12H"},
-            "aggregation.aggregationInterval.of = 'PT12H': is less than a day, and no interval may be",
+            "aggregation.aggregationInterval.of = 'PT12H': is less than a day, the shortest interval allowed",
         ),
         (
             {"aggregation__aggregationInterval__lastIntervalBehavior": "KEEP"},
@@ -101,7 +101,7 @@ def test_what_templating_made_text_of_is_read(check: Any, document: Any) -> None
         ({"aggregation__width": 2501}, "aggregation.width = 2501: input should be less than or equal to 2500"),
         ({"aggregation__width": 100}, "holds both a size in pixels and a resolution. Give width and height, or resx"),
         ({"aggregation__resx": 0}, "aggregation.resx = 0: input should be greater than 0"),
-        ({"aggregation__resy": ...}, ": resx and resy go together. Give both."),
+        ({"aggregation__resy": ...}, ": resx and resy must be given together. Give both."),
         ({"aggregation__evalscript": " "}, "aggregation.evalscript = ' ': is empty. Give the script's text"),
         (
             {"calculations__ndvi__histograms__default__bins": [0, 1]},
@@ -109,11 +109,11 @@ def test_what_templating_made_text_of_is_read(check: Any, document: Any) -> None
         ),
         (
             {"calculations__ndvi__histograms__default": {"lowEdge": 0}},
-            "calculations.ndvi.histograms.default = {'lowEdge': 0}: says nothing of its bins, and takes exactly one of",
+            "calculations.ndvi.histograms.default = {'lowEdge': 0}: does not define its bins, and takes exactly one of",
         ),
         (
             {"calculations__ndvi__histograms__default": {"bins": [0, 2, 1]}},
-            "calculations.ndvi.histograms.default.bins = [0, 2, 1]: must be two edges or more, each larger than",
+            "calculations.ndvi.histograms.default.bins = [0, 2, 1]: must be two edges or more, in ascending",
         ),
         (
             {"calculations__ndvi__histograms__default": {"binWidth": -0.1}},
@@ -125,7 +125,7 @@ def test_what_templating_made_text_of_is_read(check: Any, document: Any) -> None
         ),
         (
             {"calculations__ndvi__histograms__default__lowEdge": 1},
-            "lowEdge is not below highEdge. Exchange the two, or correct them.",
+            "lowEdge is not below highEdge. Swap the two, or correct them.",
         ),
         (
             {"calculations__ndvi__statistics__default__percentiles__k": [50, 101]},
@@ -155,15 +155,15 @@ def test_what_is_wrong_is_said_before_anything_is_sent(
         ),
         (
             {"aggregation__evalscriptReference": {"s3": {"url": "s3://b/x.js"}}},
-            "must hold either evalscript or evalscriptReference. Give the script's text, or where it lies.",
+            "must hold either evalscript or evalscriptReference. Give the script's text, or its URL.",
         ),
         (
             {"output": {"gs": {"url": "gs://b/x"}}},
-            "is on Google Cloud Storage, and this API reads and writes on S3 only",
+            "is on Google Cloud Storage, but this API reads and writes on S3 only",
         ),
         (
             {"input__bounds": {"bbox": [1, 2, 3, 4]}},
-            "a batch takes no bounds. Remove them: the geometries are those of",
+            "a Batch Statistical request has no bounds. Remove them: the geometries come from",
         ),
         ({"input__features": ...}, "input.features = None: is required. Add it."),
     ],
@@ -190,11 +190,9 @@ def url(call: Call[Any], layout: PathLayout) -> str:
         (batch_statistical.TASKS.create({}), "POST", "/statistics/batch/v1"),
         (batch_statistical.TASKS.page(), "GET", "/statistics/batch/v1"),
         (batch_statistical.TASKS.get("t-1"), "GET", "/statistics/batch/v1/t-1"),
-        (batch_statistical.status("t-1"), "GET", "/statistics/batch/v1/t-1/status"),
         (batch_statistical.TASKS.analyse("t-1"), "POST", "/statistics/batch/v1/t-1/analyse"),
         (batch_statistical.TASKS.start("t-1"), "POST", "/statistics/batch/v1/t-1/start"),
         (batch_statistical.TASKS.stop("t-1"), "POST", "/statistics/batch/v1/t-1/stop"),
-        (batch_statistical.cancel("t-1"), "POST", "/statistics/batch/v1/t-1/cancel"),
         (statistical.statistics({}), "POST", "/statistics/v1"),
     ],
     ids=lambda each: each.what if isinstance(each, Call) else "",
@@ -216,18 +214,13 @@ def test_only_a_create_is_never_repeated() -> None:
 
 def test_a_page_is_asked_for() -> None:
     assert batch_statistical.TASKS.page().query == {"sort": "created:desc"}
-    assert batch_statistical.TASKS.page("abc", count=5).query == {
-        "sort": "created:desc",
-        "count": "5",
-        "viewtoken": "abc",
-    }
+    assert batch_statistical.TASKS.page("abc").query == {"sort": "created:desc", "viewtoken": "abc"}
 
 
 @pytest.mark.parametrize("wrong", ["", "None", "a/b", "x?y"])
 def test_what_is_no_id_reaches_nobody(wrong: str) -> None:
     for call in (
         batch_statistical.TASKS.get,
-        batch_statistical.status,
         batch_statistical.TASKS.start,
         batch_statistical.TASKS.stop,
     ):

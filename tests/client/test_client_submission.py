@@ -8,7 +8,7 @@ this intent continued with, as far as the service ever accepted a start of them.
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 
@@ -21,10 +21,10 @@ from airflow_provider_sentinelhub.client import errors
 from airflow_provider_sentinelhub.client.apis.batch_v2.spec import BATCH_V2
 from airflow_provider_sentinelhub.client.lifecycle import procedures
 from airflow_provider_sentinelhub.client.lifecycle.intent import Intent
-from airflow_provider_sentinelhub.client.lifecycle.spec import Goal
+from airflow_provider_sentinelhub.client.lifecycle.spec import Capabilities, Goal, TaskApiSpec
 from airflow_provider_sentinelhub.client.lifecycle.submission import Before, obtain
 from tests.client.client_harness import build_document
-from tests.client.client_model import DISORDER, LATE, START, TWICE, Service, abandon, carry_out
+from tests.client.client_model import DISORDER, LATE, LOST, START, TWICE, Service, abandon, carry_out
 
 BODY = build_document(description="Corsica")
 SINCE = START - timedelta(seconds=1)
@@ -376,3 +376,92 @@ def test_an_awaited_start_is_stopped_however_long_it_takes() -> None:
     abandon(service, procedures.act(BATCH_V2, task, Goal.RUN), 0)
     carry_out(service, procedures.stop(BATCH_V2, task.id, action_on_its_way=True))
     assert service.tasks[task.id].action == "STOP"
+
+
+# --- APIs that can do less -------------------------------------------------------------------------------------------
+
+WITHOUT_LIST = replace(BATCH_V2, can=Capabilities(lists_tasks=False))
+WITHOUT_STOP = replace(BATCH_V2, can=Capabilities(stop=False))
+AT_ONCE = replace(BATCH_V2, can=Capabilities(analyse=False, start=False))
+AT_ONCE_WITHOUT_LIST = replace(BATCH_V2, can=Capabilities(lists_tasks=False, analyse=False, start=False))
+CREATE = "POST /process"
+
+
+def obtaining(api: TaskApiSpec, intent: Intent, **search: Any) -> Any:
+    return obtain(api, intent, BODY, (), **{"recorded": None, "since": SINCE, **search})
+
+
+INTENT = Instance(0, adopts=False).intent
+CLEARED = replace(INTENT, generation=1)
+
+
+@pytest.mark.parametrize("fault", [fault for fault in LOST if fault != "down"])
+def test_a_task_that_runs_at_once_and_cannot_be_listed_is_never_created_again(fault: str) -> None:
+    service = Service(faults=[fault], runs_at_once=True)
+    with pytest.raises(errors.OutcomeUnknown) as caught:
+        carry_out(service, obtaining(AT_ONCE_WITHOUT_LIST, INTENT))
+    assert service.log == [CREATE]
+    # Neither does Airflow: the next attempt could not find it.
+    assert not caught.value.retryable
+
+
+def test_a_task_that_runs_at_once_is_found_in_the_list_after_its_answer_was_lost() -> None:
+    service = Service(faults=["none", "lost after"], list_lag=3.0, runs_at_once=True)
+    task = carry_out(service, obtaining(AT_ONCE, INTENT))
+    assert list(service.tasks) == [task.id]
+
+
+def test_a_task_that_runs_at_once_and_is_not_listed_in_time_is_left_to_the_next_attempt() -> None:
+    service = Service(faults=["none", "lost after"], list_lag=60.0, runs_at_once=True)
+    with pytest.raises(errors.OutcomeUnknown) as caught:
+        carry_out(service, obtaining(AT_ONCE, INTENT))
+    assert caught.value.retryable
+    service.advance(60)
+    task = carry_out(service, obtaining(AT_ONCE, INTENT))
+    assert list(service.tasks) == [task.id]
+    assert service.log.count(CREATE) == 1
+
+
+def test_a_clear_stops_a_task_that_runs_at_once_before_a_new_one_is_created() -> None:
+    service = Service(runs_at_once=True, step_seconds=60)
+    old = carry_out(service, obtaining(AT_ONCE, INTENT))
+    service.advance(60)
+    new = carry_out(service, obtaining(AT_ONCE, CLEARED))
+    assert service.tasks[old.id].action == "STOP"
+    assert service.tasks[new.id].action == "START"
+    assert service.log.index(f"POST /process/{old.id}/stop") < len(service.log) - 1 - service.log[::-1].index(CREATE)
+
+
+def test_without_a_list_the_record_alone_says_which_task_it_is() -> None:
+    service = Service()
+    first = carry_out(service, obtaining(WITHOUT_LIST, INTENT))
+    assert carry_out(service, obtaining(WITHOUT_LIST, INTENT, recorded=first.id)).id == first.id
+    assert carry_out(service, obtaining(WITHOUT_LIST, INTENT)).id != first.id
+    assert service.log == [CREATE, f"GET /process/{first.id}", CREATE]
+
+
+def test_without_a_list_a_lost_create_is_repeated_for_it_costs_nothing_before_its_start() -> None:
+    service = Service(faults=["lost after", "lost before"])
+    task = carry_out(service, obtaining(WITHOUT_LIST, INTENT))
+    carry_out(service, procedures.act(WITHOUT_LIST, task, Goal.RUN))
+    assert service.log[:3] == [CREATE] * 3
+    assert [each.starts for each in service.tasks.values()] == [0, 1]
+
+
+def test_without_a_list_a_clear_still_stops_what_is_on_record() -> None:
+    service = Service()
+    old = carry_out(service, obtaining(WITHOUT_LIST, INTENT))
+    carry_out(service, procedures.act(WITHOUT_LIST, old, Goal.RUN))
+    service.advance(4)
+    carry_out(service, obtaining(WITHOUT_LIST, CLEARED, before=Before((old.id,), same_request=True)))
+    assert service.tasks[old.id].action == "STOP"
+
+
+def test_what_cannot_be_stopped_is_left_running_and_said(caplog: pytest.LogCaptureFixture) -> None:
+    service = Service(step_seconds=60)
+    old = carry_out(service, obtaining(WITHOUT_STOP, INTENT))
+    carry_out(service, procedures.act(WITHOUT_STOP, old, Goal.RUN))
+    new = carry_out(service, obtaining(WITHOUT_STOP, CLEARED))
+    assert new.id != old.id
+    assert not any(entry.endswith("/stop") for entry in service.log)
+    assert f"Task {old.id}, which this Airflow task ran before, cannot be stopped" in caplog.text

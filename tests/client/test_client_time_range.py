@@ -52,11 +52,11 @@ def test_what_airflow_makes_of_a_date_is_understood(start: Any) -> None:
     [
         (
             {"timeRange": {"from": "2019-13-01T00:00:00Z"}},
-            "dataFilter.timeRange.from = '2019-13-01T00:00:00Z': is not a moment. Write",
+            "dataFilter.timeRange.from = '2019-13-01T00:00:00Z': is not a date and time. Write",
         ),
         (
             {"timeRange": {"to": "2019-04-30T24:00:00Z"}},
-            "dataFilter.timeRange.to = '2019-04-30T24:00:00Z': is not a moment. Hours go from 00 to 23: where",
+            "dataFilter.timeRange.to = '2019-04-30T24:00:00Z': is not a date and time. Hours go from 00 to 23. ",
         ),
         (
             {"timeRange": {"to": "2019-04-01"}},
@@ -64,7 +64,7 @@ def test_what_airflow_makes_of_a_date_is_understood(start: Any) -> None:
         ),
         (
             {"timeRange": {"from": "2020-01-01T00:00:00Z", "to": "2019-01-01T00:00:00Z"}},
-            "timeRange.from is after timeRange.to. Exchange the two.",
+            "timeRange.from is after timeRange.to. Swap the two.",
         ),
         (
             {"maxCloudCoverage": 100.5},
@@ -88,7 +88,7 @@ def test_what_is_wrong_with_a_period_is_told(data_filter: Any, message: str) -> 
 def test_a_moment_is_a_period_of_images_and_none_of_statistics() -> None:
     moment = {"from": "2026-11-01T00:00:00Z", "to": "2026-11-01T00:00:00Z"}
     assert sent({"timeRange": moment}) == {"timeRange": moment}
-    with pytest.raises(InvalidParameter, match=r"timeRange\.from is not before timeRange\.to\. A schedule that is no"):
+    with pytest.raises(InvalidParameter, match=r"timeRange\.from is not before timeRange\.to\. If the schedule has no"):
         statistical.check(statistical_document(aggregation__timeRange=moment))
 
 

@@ -26,12 +26,21 @@ from airflow_provider_sentinelhub.client.http.call import Call
 from airflow_provider_sentinelhub.client.http.deployments import ServiceAddress
 from airflow_provider_sentinelhub.client.http.policy import RetryLimits
 from airflow_provider_sentinelhub.client.http.problems import Reply
-from airflow_provider_sentinelhub.client.http.request_flow import NeedToken, Wait, converse
+from airflow_provider_sentinelhub.client.http.request_flow import NeedToken, Wait, call_flow
 from airflow_provider_sentinelhub.client.http.throttle import Throttle
 from airflow_provider_sentinelhub.client.http.transport import AsyncSender, Sender
 from airflow_provider_sentinelhub.simulator.process import Simulator
 from airflow_provider_sentinelhub.simulator.ready import Ready
-from tests.client.client_harness import CREATE, Plan, Seen, build_document, everything_said, serving
+from tests.client.client_harness import (
+    CREATE,
+    Plan,
+    Seen,
+    build_document,
+    describe_call,
+    everything_said,
+    grid_call,
+    serving,
+)
 
 if TYPE_CHECKING:
     from http.server import BaseHTTPRequestHandler
@@ -44,7 +53,7 @@ Sending = Callable[[ServiceAddress, TokenSource, RetryLimits], contextlib.Abstra
 # The alphabet of real keys and tokens.
 PLAIN = "aB3/cD4+eF5-gH6_iJ7=="
 PROCESS = "/batch/v2/process"
-GRID = batch_v2.tiling_grid(2)
+GRID = grid_call(2)
 
 
 @contextlib.asynccontextmanager
@@ -120,7 +129,7 @@ async def test_both_senders_end_alike(
     _, fault, what, kind, calls, fetched = scenario
     calls_by_name: dict[str, Call[Any]] = {
         "grid": GRID,
-        "unknown": batch_v2.tiling_grid(99),
+        "unknown": grid_call(99),
         "start": batch_v2.TASKS.start("nobody"),
         "create": create(sim.ready),
     }
@@ -273,15 +282,14 @@ async def test_what_goes_over_the_wire(sending: Sending, limits: RetryLimits) ->
     answer = json.dumps({"data": [], "links": {}}).encode()
     with service(lambda _seen, _handler: (200, {}, answer)) as (plan, tokens):
         async with sending(plan.address, tokens, limits) as send:
-            await send(batch_v2.TASKS.page("a+b/c=", count=5))
-            await send(batch_v2.update_description("a-1", "déjà vu"))
+            await send(batch_v2.TASKS.page("a+b/c="))
+            await send(describe_call("a-1", "déjà vu"))
             await send(batch_v2.TASKS.page())
         listed, updated, _ = api_calls(plan)
     assert (listed.method, listed.body) == ("GET", b"")
     path, _, query = listed.path.partition("?")
     assert path == PROCESS
     assert sorted(query.replace("%3A", ":").replace("/", "%2F").split("&")) == [
-        "count=5",
         "sort=created:desc",
         "viewtoken=a%2Bb%2Fc%3D",
     ]
@@ -301,9 +309,8 @@ async def test_what_goes_over_the_wire(sending: Sending, limits: RetryLimits) ->
         batch_v2.TASKS.analyse,
         batch_v2.TASKS.start,
         batch_v2.TASKS.stop,
-        lambda task_id: batch_v2.update_description(task_id, "text"),
     ],
-    ids=["get", "analyse", "start", "stop", "update_description"],
+    ids=["get", "analyse", "start", "stop"],
 )
 def test_what_cannot_be_an_id_is_refused_before_anything_is_sent(
     build: Callable[[str], Call[Any]], task_id: str
@@ -350,7 +357,7 @@ async def test_an_answer_that_echoes_everything_shows_no_secret(
 
 def test_what_one_caller_is_told_holds_for_all(address: ServiceAddress, limits: RetryLimits) -> None:
     throttle = Throttle()
-    told, other = (converse(GRID, address, limits, throttle) for _ in range(2))
+    told, other = (call_flow(GRID, address, limits, throttle) for _ in range(2))
     assert isinstance(next(told), NeedToken)
     told.send("token")
     assert isinstance(told.send(Reply(429, {"retry-after": "60000"})), Wait)
@@ -387,17 +394,17 @@ def test_a_hold_is_never_shortened(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_nothing_is_sent_that_is_no_json(address: ServiceAddress, limits: RetryLimits) -> None:
-    conversation = converse(replace(GRID, body={"fill_value": float("nan")}), address, limits, Throttle())
+    flow = call_flow(replace(GRID, body={"fill_value": float("nan")}), address, limits, Throttle())
     with pytest.raises(ValueError, match="not JSON compliant"):
-        next(conversation)
+        next(flow)
 
 
 def test_a_sender_that_answers_nonsense_is_told_so(address: ServiceAddress, limits: RetryLimits) -> None:
-    conversation = converse(GRID, address, limits, Throttle())
-    next(conversation)
-    conversation.send("token")
+    flow = call_flow(GRID, address, limits, Throttle())
+    next(flow)
+    flow.send("token")
     with pytest.raises(TypeError, match="answered an exchange with str"):
-        conversation.send("not a reply")
+        flow.send("not a reply")
 
 
 def test_many_threads_share_a_sender(

@@ -170,7 +170,7 @@ def test_what_we_send_is_what_the_document_asks_for(
 )
 def test_a_real_status(name: str, status: str, percentage: float, cost: float) -> None:
     reply = Reply(200, {}, contract.fixture(name))
-    result = decide(batch_statistical.status("t"), Attempt(), reply, contract.LIMITS)
+    result = decide(batch_statistical.TASKS.get("t"), Attempt(), reply, contract.LIMITS)
     assert isinstance(result, Done)
     task: answers.BatchTask = result.value
     assert (task.status, task.completion_percentage, task.cost_pu) == (status, percentage, cost)

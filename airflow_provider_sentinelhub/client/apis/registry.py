@@ -1,4 +1,4 @@
-"""All APIs, and which of them a request is for."""
+"""All APIs, and how the API of a request is recognised."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ APIS: Final[Mapping[str, ApiSpec]] = {**TASK_APIS, STATISTICAL.key: STATISTICAL}
 
 def request_type(request: Any) -> ApiSpec:
     """
-    Tell which API a request is for: statistics have an aggregation, and those of one geometry no output.
+    Return the API a request is for: statistics have an ``aggregation``, Statistical requests have no ``output``.
 
-    One whose ``aggregation`` is misspelt is known by what else stands in it.
+    A request with a misspelt ``aggregation`` is recognised by its other fields.
 
-    :param request: JSON of any shape; what looks like none of them is taken for a Batch V2 request.
+    :param request: JSON of any shape; if it looks like none of them, it counts as a Batch V2 request.
     """
     fields, given = mapping(request), mapping(request, "input")
     if "aggregation" not in fields and not _looks_like_statistics(fields, given):
@@ -37,9 +37,9 @@ def request_type(request: Any) -> ApiSpec:
 
 def other_request_type(api: ApiSpec, request: Any) -> ApiSpec | None:
     """
-    Tell which other API a request is for, where that is beyond doubt; ``None`` where it is not.
+    Return the other API a request is certainly for; ``None`` if there is no other, or it is not certain.
 
-    :param api: The API it was given to.
+    :param api: The API the request was given to.
     :param request: JSON of any shape.
     """
     fields, given = mapping(request), mapping(request, "input")
@@ -48,11 +48,11 @@ def other_request_type(api: ApiSpec, request: Any) -> ApiSpec | None:
         return None
     if BATCH_V2.key in {likely.key, api.key}:
         return likely
-    # A mistake in a single field does not make another request of it.
+    # A single wrong field does not make it a request of another API.
     signs = {"features" in given, "bounds" not in given, "output" in fields}
     return likely if len(signs) == 1 else None
 
 
 def _looks_like_statistics(fields: Json, given: Json) -> bool:
-    # Batch V2 has its data within processRequest; a request with an evalscript at the top is for none of these APIs.
+    # Batch V2 has its data in processRequest; a request with a top-level evalscript is for none of these APIs.
     return not {"processRequest", "evalscript"} & fields.keys() and ("data" in given or "calculations" in fields)

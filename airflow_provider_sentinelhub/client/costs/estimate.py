@@ -1,9 +1,9 @@
 """
-What a request will cost, told before it is started.
+The estimated cost of a request.
 
-The published rules multiply factors, see :mod:`airflow_provider_sentinelhub.client.costs.factors`. Where they can be
-read in more than one way, ``pu`` follows their wording, and ``low_pu`` and ``high_pu`` are the cheapest and the dearest
-reading.
+The published rules multiply factors, see :mod:`airflow_provider_sentinelhub.client.costs.factors`. If they can be
+interpreted in several ways, ``pu`` follows their wording, and ``low_pu`` and ``high_pu`` are the lowest and the highest
+cost.
 
 Source: https://documentation.dataspace.copernicus.eu/APIs/SentinelHub/Overview/ProcessingUnit.html
 """
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from airflow_provider_sentinelhub.client.evalscript.setup import Setup
 
 PixelCounts = Iterable[tuple[int, int, int]]
-"""Groups of features of one size: width and height in pixels, and how many features have them."""
+"""Groups of features of one size: width and height in pixels, and the number of features."""
 
 MINIMUM_PU: Final = 100.0
 BASE_PIXELS: Final = 512 * 512
@@ -35,15 +35,15 @@ DISCOUNT_FROM_PIXELS: Final = 10_000
 @dataclass(frozen=True, slots=True)
 class Estimate:
     """
-    What a request is expected to cost, in processing units (PU).
+    The expected cost of a request, in processing units (PU).
 
-    :param pu: By the wording of the published rules.
-    :param low_pu: The least it costs if every feature is processed; 0 if features may be skipped.
-    :param high_pu: The most it costs; ``None`` where no bound is known.
-    :param features: How many features there are.
-    :param pixels: How many pixels they have together, each output counted once.
-    :param factors: Their product is ``pu``, unless the minimum for a task is more.
-    :param assumptions: What the estimate takes for granted, most important first.
+    :param pu: Cost by the wording of the published rules.
+    :param low_pu: Minimum cost if every feature is processed; 0 if features may be skipped.
+    :param high_pu: Maximum cost; ``None`` if no bound is known.
+    :param features: Number of features.
+    :param pixels: Total number of pixels of all features, each output counted once.
+    :param factors: Their product is ``pu``, unless the minimum for a task is higher.
+    :param assumptions: The assumptions of the estimate, most important first.
     """
 
     pu: float
@@ -55,7 +55,7 @@ class Estimate:
     assumptions: tuple[str, ...]
 
     def text(self) -> str:
-        """Say what it costs, how wrong that can be, and why, in a few lines."""
+        """Describe the cost, its range and the factors, in a few lines."""
         most = "without a known upper bound" if self.high_pu is None else f"at most {_pu(self.high_pu)}"
         lines = [
             f"Estimated cost: {_pu(self.pu)}; at least {_pu(self.low_pu)}, {most}.",
@@ -67,10 +67,10 @@ class Estimate:
 
 def estimate_cost(priced: Price, pixels: PixelCounts) -> Estimate:
     """
-    Estimate what a task costs, or what requests for some geometries cost together.
+    Estimate the cost of a task, or the total cost of requests for several geometries.
 
     :param priced: What the request says about its cost.
-    :param pixels: The features by size, as the manifest gives them; gone through once.
+    :param pixels: The features by size, as in the manifest; iterated once.
     """
     area = _Area.of(pixels, discounted=priced.discounted)
     factors = (*area.factors(discounted=priced.discounted), *priced.factors)
@@ -90,7 +90,7 @@ def estimate_cost(priced: Price, pixels: PixelCounts) -> Estimate:
             *([f"{what} at least {minimum:g} PU: that is more than this one's {pu:,.4g}."] * (pu < minimum)),
             *factors_of.about_samples(factors),
             *(f"{note[0].upper()}{note[1:]}." for note in priced.setup.notes),
-            *(["Results that exist already are skipped and cost nothing."] * priced.may_skip),
+            *(["Existing results are skipped and cost nothing."] * priced.may_skip),
             *area.assumptions(),
             *priced.assumptions(area.pixels),
         ),
@@ -100,15 +100,15 @@ def estimate_cost(priced: Price, pixels: PixelCounts) -> Estimate:
 @dataclass(frozen=True, slots=True)
 class Price:
     """
-    What a request says about its price, before any feature is looked at.
+    What a request says about its cost, before any feature is read.
 
     :param setup: What its evalscript says about itself.
-    :param factors: All but that of the area.
-    :param minimum: What it costs at least, in processing units.
+    :param factors: All factors except those of the area.
+    :param minimum: Minimum cost, in processing units.
     :param discounted: Whether large features are cheaper.
-    :param may_skip: Whether features may be left out for nothing.
+    :param may_skip: Whether features may be skipped at no cost.
     :param each_answered: Whether each feature is a request of its own, and nothing is delivered.
-    :param pixel_bytes: Size of a delivered pixel, where that is known.
+    :param pixel_bytes: Size of a delivered pixel, if known.
     """
 
     setup: Setup
@@ -121,13 +121,16 @@ class Price:
 
     def assumptions(self, pixels: int) -> list[str]:
         """
-        Return what an estimate takes for granted.
+        Return the assumptions of an estimate.
 
-        :param pixels: How many pixels the features have together.
+        :param pixels: Total number of pixels of all features.
         """
         if self.each_answered:
-            return ["All requests are answered: one that fails is not charged."]
-        return ["All features are processed: one that fails or has no data is not charged.", self._transfer(pixels)]
+            return ["All requests succeed; a failed request is not charged."]
+        return [
+            "All features are processed; a feature that fails or has no data is not charged.",
+            self._transfer(pixels),
+        ]
 
     def _transfer(self, pixels: int) -> str:
         text = "Delivery to a bucket in another region or cloud is not included"
@@ -175,7 +178,7 @@ class _Area:
         why = f"{BASE_PIXELS:,} pixels count 1, a feature never less than {LEAST_AREA}"
         cheap = f"1/3 for features of {DISCOUNT_FROM_PIXELS:,} pixels or more; {self.full_price:,} are smaller"
         if not discounted:
-            cheap = "statistics have no discount"
+            cheap = "there is no discount for statistics"
         area = self.units or 1.0
         return (
             Factor("area", self.units, why, self.units, self.units),

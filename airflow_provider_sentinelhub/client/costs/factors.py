@@ -1,9 +1,9 @@
 """
-The factors that the published rules multiply.
+The factors of the published rules.
 
 All but one are known once the features are. The number of samples per pixel is not: with ORBIT and TILE mosaicking it
-is the number of acquisitions. It is assumed as the first version of the batch API assumed it in its own estimates: one
-every three days.
+is the number of acquisitions. The assumption is that of the first version of the batch API in its own estimates: one
+acquisition every three days.
 
 Source: https://documentation.dataspace.copernicus.eu/APIs/SentinelHub/Overview/ProcessingUnit.html (rules) and
 https://documentation.dataspace.copernicus.eu/APIs/SentinelHub/Batch.html#cost-estimate (samples).
@@ -16,6 +16,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
 from airflow_provider_sentinelhub.client.evalscript.setup import Input, Output, Setup
+from airflow_provider_sentinelhub.client.requests.findings import mapping
 from airflow_provider_sentinelhub.client.requests.intervals import DAY, Period, intervals, read_range
 
 BASE_BANDS: Final = 3
@@ -29,13 +30,13 @@ _BYTES = {"AUTO": 1, "INT8": 1, "UINT8": 1, "INT16": 2, "UINT16": 2, "FLOAT32": 
 
 class Factor(NamedTuple):
     """
-    One factor of the price.
+    One factor of the cost.
 
-    :param name: What it stands for.
-    :param value: By the wording of the rules.
-    :param why: What it was computed from.
-    :param low: The least it may turn out to be.
-    :param high: The most it may turn out to be; ``None`` where no bound is known.
+    :param name: Its name.
+    :param value: Its value by the wording of the rules.
+    :param why: How it was computed.
+    :param low: Its lowest possible value.
+    :param high: Its highest possible value; ``None`` if no bound is known.
     """
 
     name: str
@@ -45,28 +46,19 @@ class Factor(NamedTuple):
     high: float | None
 
 
-def as_mapping(value: Any) -> Mapping[str, Any]:
-    """
-    Return an object; an empty one in place of what is none.
-
-    :param value: JSON.
-    """
-    return value if isinstance(value, Mapping) else {}
-
-
 def bands(setup: Setup, sources: int) -> Factor:
     """
     Return the factor of the bands that are read.
 
-    :param setup: What the evalscript says about itself.
-    :param sources: How many data sources there are.
+    :param setup: What the evalscript's ``setup()`` returns.
+    :param sources: Number of data sources.
     """
     inputs = _inputs(setup, sources)
     # dataMask is free, unless there is nothing else.
     paid = sum(len(set(each.bands) - {"dataMask"}) for each in inputs if each.bands is not None)
     unknown = sum(each.bands is None for each in inputs)
     if unknown:
-        why = f"the evalscript does not tell the bands of {unknown} inputs: {BASE_BANDS} assumed for each"
+        why = f"the bands of {unknown} inputs cannot be read from the evalscript: {BASE_BANDS} assumed for each"
         return Factor("bands", paid / BASE_BANDS + unknown, why, max(1, paid) / BASE_BANDS, None)
     value = max(1, paid) / BASE_BANDS
     return Factor("bands", value, f"{max(1, paid)} input bands of {BASE_BANDS}, dataMask not counted", value, value)
@@ -76,8 +68,8 @@ def image_format(setup: Setup, written: Sequence[Mapping[str, Any]]) -> Factor:
     """
     Return the factor of the pixel type of images.
 
-    :param setup: What the evalscript says about itself.
-    :param written: The responses that are asked for.
+    :param setup: What the evalscript's ``setup()`` returns.
+    :param written: The responses of the request.
     """
     kinds = {str(each.get("identifier", "default")): kind_of(each) for each in written}
     outputs = {each.id: each.sample_type for each in setup.outputs or ()}
@@ -85,9 +77,9 @@ def image_format(setup: Setup, written: Sequence[Mapping[str, Any]]) -> Factor:
     if "FLOAT32" in tiff:
         return Factor("format", 2, "an output is a 32-bit float TIFF", 2, 2)
     if None in tiff:
-        return Factor("format", 2, "the evalscript does not tell whether a TIFF is 32-bit float: assumed", 1, 2)
+        return Factor("format", 2, "the evalscript does not say whether a TIFF is 32-bit float: assumed", 1, 2)
     if "FLOAT32" in outputs.values():
-        why = "no 32-bit float TIFF is requested; that another output is 32-bit float is taken not to count"
+        why = "no 32-bit float TIFF is requested; that another output is 32-bit float is assumed not to count"
         return Factor("format", 1, why, 1, 2)
     return Factor("format", 1, "no output is a 32-bit float TIFF", 1, 1)
 
@@ -96,13 +88,13 @@ def statistics_format(setup: Setup) -> Factor:
     """
     Return the factor of the pixel type where no image is written.
 
-    :param setup: What the evalscript says about itself.
+    :param setup: What the evalscript's ``setup()`` returns.
     """
     types = {each.sample_type for each in setup.outputs or () if each.id != "dataMask"}
     if types and types <= {"INT8", "UINT8", "INT16", "UINT16"}:
         return Factor("format", 1, "no output has 32-bit floats", 1, 1)
     return Factor(
-        "format", 1, "no TIFF is written; that statistics are made of 32-bit floats is taken not to count", 1, 2
+        "format", 1, "no TIFF is written; that statistics are made of 32-bit floats is assumed not to count", 1, 2
     )
 
 
@@ -112,14 +104,14 @@ def kind_of(response: Mapping[str, Any]) -> str:
 
     :param response: The response.
     """
-    return str(as_mapping(response.get("format")).get("type", "image/tiff"))
+    return str(mapping(response, "format").get("type", "image/tiff"))
 
 
 def samples(setup: Setup, sources: Sequence[Mapping[str, Any]]) -> Factor:
     """
     Return the factor of the samples per pixel of images.
 
-    :param setup: What the evalscript says about itself.
+    :param setup: What the evalscript's ``setup()`` returns.
     :param sources: The data sources, with their time ranges.
     """
     by_id = {str(each["id"]): each for each in sources if each.get("id") is not None}
@@ -134,10 +126,10 @@ def statistics_samples(setup: Setup, aggregation: Mapping[str, Any]) -> Factor:
     """
     Return the factor of the samples per pixel of statistics: those of every interval.
 
-    :param setup: What the evalscript says about itself.
+    :param setup: What the evalscript's ``setup()`` returns.
     :param aggregation: Period and intervals.
     """
-    given, span = as_mapping(aggregation.get("aggregationInterval")), read_range(aggregation.get("timeRange"))
+    given, span = mapping(aggregation, "aggregationInterval"), read_range(aggregation.get("timeRange"))
     try:
         period = Period.parse(str(given.get("of")))
     except ValueError:
@@ -172,7 +164,7 @@ def fusion(sources: Sequence[Mapping[str, Any]], *, remote: bool = False) -> Fac
     Return the factor of several data sources.
 
     :param sources: The data sources.
-    :param remote: Whether some may lie at another deployment: those count twice. Default ``False``.
+    :param remote: Whether some may be in another deployment: those count twice. Default ``False``.
     """
     count = max(1, len(sources))
     kinds = max(1, len({str(each.get("type")) for each in sources}))
@@ -184,22 +176,22 @@ def fusion(sources: Sequence[Mapping[str, Any]], *, remote: bool = False) -> Fac
 
 def sentinel_1(sources: Sequence[Mapping[str, Any]]) -> Factor:
     """
-    Return the factor of what is done with Sentinel-1 data.
+    Return the factor of the processing of Sentinel-1 data.
 
     :param sources: The data sources.
     """
-    each = [_sentinel_1_of(as_mapping(source.get("processing"))) for source in sources] or [(1.0, "nothing to correct")]
+    each = [_sentinel_1_of(mapping(source, "processing")) for source in sources] or [(1.0, "nothing to correct")]
     value, why = max(each)
-    # Whether the factor of one data source is charged for the others as well is not said.
+    # The rules do not say whether the factor of one data source applies to the others.
     return Factor("Sentinel-1", value, why, sum(factor for factor, _ in each) / len(each), value)
 
 
 def bytes_of(setup: Setup, written: Sequence[Mapping[str, Any]]) -> int | None:
     """
-    Return how many bytes a pixel of all images has before compression; ``None`` where that cannot be read.
+    Return the size of a pixel of all images in bytes, before compression; ``None`` if it cannot be read.
 
-    :param setup: What the evalscript says about itself.
-    :param written: The responses that are asked for.
+    :param setup: What the evalscript's ``setup()`` returns.
+    :param written: The responses of the request.
     """
     names = {str(each.get("identifier", "default")) for each in written if kind_of(each) != "application/json"}
     sizes = [_bytes(each) for each in setup.outputs or () if each.id in names]
@@ -211,7 +203,7 @@ def _inputs(setup: Setup, sources: int) -> tuple[Input, ...]:
 
 
 def _deepest(found: list[Factor]) -> Factor:
-    # The rules do not say how inputs of different depth add up: at most like the deepest, at least like the shallowest.
+    # The rules do not say how inputs with different numbers of samples add up: between the fewest and the most.
     deepest = max(found, key=lambda factor: factor.value)
     highs = [factor.high for factor in found]
     high = None if None in highs else max(high for high in highs if high is not None)
@@ -222,7 +214,7 @@ def _samples_of(mosaicking: str | None, source: Mapping[str, Any]) -> Factor:
     if mosaicking == "SIMPLE":
         return Factor(SAMPLES, 1, "SIMPLE mosaicking", 1, 1)
     name = mosaicking or "unknown"
-    period = read_range(as_mapping(source.get("dataFilter")).get("timeRange"))
+    period = read_range(mapping(source, "dataFilter").get("timeRange"))
     if period is None:
         return Factor(SAMPLES, 1, f"{name} mosaicking without a time range: 1 assumed", 0, None)
     start, end = period
@@ -256,7 +248,7 @@ def _sentinel_1_of(processing: Mapping[str, Any]) -> tuple[float, str]:
         value, parts = 2.5, ["radiometric terrain correction 2.5"]
     elif str(processing.get("orthorectify")).lower() == "true":
         value, parts = 2.0, ["orthorectification 2"]
-    if as_mapping(processing.get("speckleFilter")).get("type", "NONE") != "NONE":
+    if mapping(processing, "speckleFilter").get("type", "NONE") != "NONE":
         value, parts = value * 2, [*parts, "speckle filter 2"]
     return value, ", ".join(parts) or "no such processing"
 

@@ -1,5 +1,5 @@
 """
-What images and statistics cost, whichever API makes them.
+The prices of images and statistics, the same for all APIs.
 
 Source: https://documentation.dataspace.copernicus.eu/APIs/SentinelHub/Overview/ProcessingUnit.html
 """
@@ -11,8 +11,8 @@ from typing import Any
 
 from airflow_provider_sentinelhub.client.costs import factors as factors_of
 from airflow_provider_sentinelhub.client.costs.estimate import MINIMUM_PU, Price
-from airflow_provider_sentinelhub.client.costs.factors import as_mapping
 from airflow_provider_sentinelhub.client.evalscript.setup import Setup, read_setup
+from airflow_provider_sentinelhub.client.requests.findings import mapping, objects
 
 
 def of_images(process: Mapping[str, Any], *, may_skip: bool) -> Price:
@@ -20,11 +20,10 @@ def of_images(process: Mapping[str, Any], *, may_skip: bool) -> Price:
     Return what a request for images says about its cost.
 
     :param process: What is read, computed and written for each feature, as JSON of any shape.
-    :param may_skip: Whether features whose results exist are left out.
+    :param may_skip: Whether features with existing results are skipped.
     """
-    setup, sources = _setup(process), _objects(as_mapping(process.get("input")).get("data"))
-    responses = as_mapping(process.get("output")).get("responses")
-    written = [as_mapping(each) for each in _list(responses)] or [{"identifier": "default"}]
+    setup, sources = _setup(process), objects(process, "input", "data")
+    written = objects(process, "output", "responses") or [{"identifier": "default"}]
     return Price(
         setup,
         (
@@ -44,11 +43,11 @@ def of_statistics(body: Mapping[str, Any], *, minimum_pu: float = MINIMUM_PU, ea
     Return what a request for statistics says about its cost.
 
     :param body: The request, as JSON of any shape.
-    :param minimum_pu: What it costs at least, in processing units.
+    :param minimum_pu: Minimum cost, in processing units.
     :param each_answered: Whether each geometry is a request of its own.
     """
-    aggregation, given = as_mapping(body.get("aggregation")), as_mapping(body.get("input"))
-    setup, sources = _setup(aggregation), _objects(given.get("data"))
+    aggregation = mapping(body, "aggregation")
+    setup, sources = _setup(aggregation), objects(body, "input", "data")
     return Price(
         setup,
         (
@@ -59,7 +58,7 @@ def of_statistics(body: Mapping[str, Any], *, minimum_pu: float = MINIMUM_PU, ea
             factors_of.sentinel_1(sources),
         ),
         minimum=minimum_pu,
-        # The rules give this discount to images only.
+        # By the rules this discount is for images only.
         discounted=False,
         each_answered=each_answered,
     )
@@ -68,11 +67,3 @@ def of_statistics(body: Mapping[str, Any], *, minimum_pu: float = MINIMUM_PU, ea
 def _setup(holder: Mapping[str, Any]) -> Setup:
     script = holder.get("evalscript")
     return read_setup(script if isinstance(script, str) else "")
-
-
-def _list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else []
-
-
-def _objects(value: Any) -> list[Mapping[str, Any]]:
-    return [each for each in _list(value) if isinstance(each, Mapping)]

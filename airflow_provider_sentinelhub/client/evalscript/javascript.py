@@ -1,7 +1,7 @@
 """
-JavaScript, as far as object literals go: read, never run.
+A reader of JavaScript object literals; it runs nothing.
 
-What is computed (a helper function, a variable, a conditional) is :data:`UNKNOWN`.
+Computed values (a helper function, a variable, a conditional) are :data:`UNKNOWN`.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
-# What is not closed ends with its line or with the script: each alternative takes whatever starts like it, so that
-# reading takes time linear in the length of the script, whatever the script is.
+# An unclosed token ends with its line or with the script: each alternative matches whatever starts like it, so that
+# reading any script takes linear time.
 _SKIP = r"(?P<skip>[\s\ufeff]+|//[^\n]*|/\*.*?(?:\*/|\Z))"
 _REGEX = r"|(?P<regex>/(?:\\.|\[(?:\\.|[^\]\\\n])*\]?|[^/\\\n\[])+/?\w*)"
 _REST = (
@@ -27,7 +27,7 @@ _OPENING, _CLOSING = ("{", "[", "("), ("}", "]", ")")
 _ENDS_VALUE = (",", ";", *_CLOSING)
 _MAX_DEPTH = 50
 ANY_KEY: Final = "..."
-"""Key of an object in which further keys may be hidden, and any of its values replaced."""
+"""Key of an object that may contain further keys, and whose values may be replaced."""
 
 Token = tuple[str, str]
 _END: Token = ("end", "")
@@ -41,30 +41,20 @@ class _Unknown:
 UNKNOWN: Final = _Unknown()
 
 
-def read_literal(text: str) -> Any:
-    """
-    Read a JavaScript literal: objects as dict, arrays as list, numbers as int or float.
-
-    :param text: The literal; any text.
-    :returns: Its value, with ``UNKNOWN`` in place of all that is no literal.
-    """
-    return literal_at(tokens(text), 0)
-
-
 def literal_at(tokens: list[Token], start: int) -> Any:
     """
     Read the literal that begins at a token.
 
     :param tokens: All tokens.
     :param start: Position of its first one.
-    :returns: Its value, with ``UNKNOWN`` in place of all that is no literal.
+    :returns: Its value, with ``UNKNOWN`` for everything that is not a literal.
     """
     return _Literal(tokens, start).value()
 
 
 def tokens(code: str) -> list[Token]:
     """
-    Cut a script into tokens: what kind each is, and its text. Comments and spaces are left out.
+    Split a script into tokens: kind and text. Comments and spaces are left out.
 
     :param code: The script; any text.
     """
@@ -85,7 +75,7 @@ def tokens(code: str) -> list[Token]:
 
 def depth_change(token: Token) -> int:
     """
-    Say by how much a token changes the depth of brackets: 1, 0 or -1.
+    Return the change of the bracket depth by a token: 1, 0 or -1.
 
     :param token: The token.
     """
@@ -108,7 +98,7 @@ class _Literal:
         value = self._operand(depth)
         if self._sign(*_ENDS_VALUE):
             return value
-        # An expression: its value is not that of its first part.
+        # An expression: the value is not that of its first part.
         nested = 0
         while self._token != _END and (nested or not self._sign(*_ENDS_VALUE)):
             nested += depth_change(self._token)
@@ -157,10 +147,10 @@ class _Literal:
             self._at += plain
             value = self.value(depth)
             if known:
-                # Without a colon it is a method, or a name that stands for its own value.
+                # Without a colon it is a method or a shorthand property.
                 found[str(key)] = value if plain else UNKNOWN
             else:
-                # Spread and computed keys: any key may be among them, those before it included.
+                # Spread or computed keys may be any key, including earlier ones.
                 found = dict.fromkeys([*found, ANY_KEY], UNKNOWN)
             self._at += self._sign(",") or self._at == before
         self._at += 1

@@ -1,9 +1,9 @@
 """
-What an evalscript says about its inputs and outputs, as far as that can be read without running it.
+The inputs and outputs of an evalscript, as far as they can be read without running it.
 
-Evalscripts are JavaScript; only the object that ``setup()`` returns is read. Where it is a plain literal everything is
-known. What is computed (a helper function, a variable, a conditional) stays unknown, and a note says so: nothing here
-ever raises because of a script, and nothing of a script is ever run.
+Evalscripts are JavaScript; only the object that ``setup()`` returns is read. If it is a plain literal, everything is
+known. Computed values (a helper function, a variable, a conditional) stay unknown, and a note says so. No script raises
+an error here, and no script is run.
 
 Source: https://documentation.dataspace.copernicus.eu/APIs/SentinelHub/Evalscript/V3.html
 """
@@ -30,9 +30,9 @@ class Input:
     """
     One input of ``setup()``.
 
-    :param datasource: The ``id`` of the data source it belongs to; ``None`` where the order decides.
-    :param bands: Names of its bands, ``dataMask`` included; ``None`` when they cannot be read.
-    :param mosaicking: SIMPLE, ORBIT or TILE, or whatever else stands there; ``None`` when it cannot be read.
+    :param datasource: The ``id`` of its data source; ``None`` if the order decides.
+    :param bands: Names of its bands, including ``dataMask``; ``None`` if they cannot be read.
+    :param mosaicking: SIMPLE, ORBIT or TILE, or an unknown value; ``None`` if it cannot be read.
     """
 
     datasource: str | None
@@ -45,10 +45,10 @@ class Output:
     """
     One output of ``setup()``.
 
-    :param id: Its identifier; ``None`` when it cannot be read.
-    :param bands: How many bands it has; ``None`` when that cannot be read.
-    :param sample_type: E.g. ``UINT16``; ``None`` when it cannot be read.
-    :param names: Names that the script gives its bands; empty where it gives none, ``None`` when they cannot be read.
+    :param id: Its identifier; ``None`` if it cannot be read.
+    :param bands: How many bands it has; ``None`` if that cannot be read.
+    :param sample_type: E.g. ``UINT16``; ``None`` if it cannot be read.
+    :param names: Names the script gives its bands; empty if it gives none, ``None`` if they cannot be read.
     """
 
     id: str | None
@@ -58,7 +58,7 @@ class Output:
 
     @property
     def band_names(self) -> tuple[str, ...] | None:
-        """Names of its bands as statistics have them; ``None`` when they cannot be read."""
+        """Names of its bands in statistics; ``None`` if they cannot be read."""
         if self.names is None or self.names:
             return self.names
         if self.bands is None:
@@ -71,8 +71,8 @@ class Setup:
     """
     What ``setup()`` returns.
 
-    :param inputs: In the script's order; ``None`` when they cannot be read.
-    :param outputs: In the script's order; ``None`` when they cannot be read.
+    :param inputs: In the script's order; ``None`` if they cannot be read.
+    :param outputs: In the script's order; ``None`` if they cannot be read.
     :param notes: What could not be read, and why.
     """
 
@@ -86,7 +86,7 @@ def read_setup(evalscript: str) -> Setup:
     Read what ``setup()`` returns.
 
     :param evalscript: The whole script; any text.
-    :returns: What can be told without running it; ``notes`` says what cannot.
+    :returns: What can be read without running it; ``notes`` says what cannot.
     """
     script = tokens(evalscript)
     start = _returned_by_setup(script)
@@ -103,7 +103,7 @@ def read_setup(evalscript: str) -> Setup:
 
 
 def _returned_by_setup(script: list[Token]) -> int | None:
-    """Find where the object starts; only a setup() that consists of one return is understood."""
+    """Find the start of the object; only a setup() that consists of a single return is supported."""
     texts = [text for _, text in script]
     starts = [i for i, text in enumerate(texts) if text == "setup" and texts[i - 1 : i] != ["."]]
     # Of several declarations the last one counts.
@@ -114,7 +114,7 @@ def _returned_by_setup(script: list[Token]) -> int | None:
         if texts[i] == "=>" and texts[i + 1 : i + 3] == ["(", "{"] and depth == 0:
             return i + 2
         if texts[i] == "return":
-            # Inside a block, or behind a condition, it need not be the one that is taken.
+            # In a block or after a condition it may not be reached.
             certain = depth == 1 and texts[i - 1] not in {")", "else"}
             start = i + 1 + (texts[i + 1 : i + 2] == ["("])
             return start if certain and texts[start : start + 1] == ["{"] else None

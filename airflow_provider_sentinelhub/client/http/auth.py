@@ -1,5 +1,5 @@
 """
-OAuth2 client credentials: one live token per client in a process, whoever asks.
+OAuth2 client credentials: one valid token per client in a process.
 
 Source: https://docs.planet.com/develop/authentication/
 """
@@ -37,21 +37,21 @@ _TOTAL_S = 60.0
 _MAX_BYTES = 64 * 1024
 _EARLY_S = 120.0
 _DEFAULT_TTL_S = 600.0
-# What can stand in a header.
+# Characters allowed in a header.
 _TOKEN = re.compile(r"[!-~]+")
-# What a token endpoint answers about who asks; anything else is no token endpoint's answer.
+# Answers of a token endpoint about the client; any other comes from something else.
 _OF_THE_CLIENT = frozenset({400, 401, 403})
 
 
 @dataclass(frozen=True, slots=True)
 class ClientCredentials:
     """
-    Who asks for a token, and where.
+    The credentials of a client, and its token endpoint.
 
     :param client_id: OAuth2 client id.
     :param client_secret: OAuth2 client secret; never shown.
     :param token_url: Token endpoint.
-    :param name: What messages call them, e.g. the connection they come from.
+    :param name: Their name in messages, e.g. the id of the connection.
     """
 
     client_id: str
@@ -72,14 +72,14 @@ _Asking = Generator[Exchange | Wait, Reply | Broken | None, _Outcome]
 
 class TokenSource:
     """
-    Keeps one live token, renewed before it expires; safe to share between threads and event loops.
+    Keeps one valid token and renews it before it expires; safe to share between threads and event loops.
 
-    Whoever asks while a token is being fetched waits for that fetch, and shares its outcome, also where that is an
-    error: a token endpoint that is down is not asked once more for each of a hundred tasks that wait.
+    Callers that need a token while one is being fetched wait for that fetch and share its outcome, even an error: if
+    the token endpoint is down, a hundred waiting tasks do not send a hundred requests.
 
-    What the service told one sender of this client, to wait, holds for all of them: see ``throttle``.
+    If the service tells one sender of this client to wait, all of them wait: see ``throttle``.
 
-    :param credentials: Who asks.
+    :param credentials: The client's credentials.
     :param limits: How long a failing token endpoint is worth trying.
     """
 
@@ -94,9 +94,9 @@ class TokenSource:
 
     def live(self, *, refused: str | None = None) -> str | None:
         """
-        Return the token if one is live, without any waiting.
+        Return the token if there is a valid one, without waiting.
 
-        :param refused: A token the service has just refused; it is not live, whatever its expiry says.
+        :param refused: A token the service has just refused; it is not valid, whatever its expiry.
         """
         token = self._token
         if token is None or token.value == refused or time.monotonic() >= token.renew_at:
@@ -105,7 +105,7 @@ class TokenSource:
 
     def get(self, *, refused: str | None = None) -> str:
         """
-        Return a live token, fetching one where needed, blocking.
+        Return a valid token, fetching one if needed; blocking.
 
         :param refused: A token the service has just refused.
         :raises AuthenticationError: The client id or secret is wrong.
@@ -124,9 +124,9 @@ class TokenSource:
 
     async def aget(self, *, refused: str | None = None) -> str:
         """
-        Return a live token, fetching one where needed, without blocking the event loop and without a thread.
+        Return a valid token, fetching one if needed, without blocking the event loop and without a thread.
 
-        The fetch belongs to nobody: a caller that is cancelled, or whose time is up, leaves it to the others.
+        The fetch does not belong to a caller: if the caller is cancelled or times out, it continues for the others.
 
         :param refused: A token the service has just refused.
         :raises AuthenticationError: The client id or secret is wrong.
@@ -138,12 +138,12 @@ class TokenSource:
         fetching = self._fetching.get(loop)
         if fetching is None:
             fetching = self._fetching[loop] = loop.create_task(self._fetch())
-            # Called before anybody who waits for it, so that nobody is given the same outcome twice.
+            # Runs before the waiting callers continue, so that none of them gets the same outcome twice.
             fetching.add_done_callback(lambda _: self._fetching.pop(loop))
         return self._taken(await asyncio.shield(fetching))
 
     async def _fetch(self) -> _Outcome:
-        # Not a caller's session, which may be closed before this ends.
+        # Not the session of a caller, which may be closed before this ends.
         async with open_async_session(self.credentials.token_url) as session:
             return self._keep(await drive_async(self._asking(), partial(exchange_async, session)))
 
@@ -159,18 +159,18 @@ class TokenSource:
     def _taken(self, outcome: _Outcome) -> str:
         if isinstance(outcome, _Token):
             return outcome.value
-        # One for each caller: an exception that is raised in several places collects all their traces.
+        # One exception for each caller: raised in several places, it would collect all their tracebacks.
         raise self._refusal(outcome)
 
     def _refusal(self, answer: Reply | Broken) -> errors.ApiError:
-        # Not the whole address: where it comes from a connection, Airflow masks it in its logs.
+        # Not the whole URL: if it comes from a connection, Airflow masks it in its logs.
         host = urlsplit(self.credentials.token_url).netloc
         whose = f"Connection {self.credentials.name!r}: could" if self.credentials.name else "Could"
         where = f"{whose} not get a token from {host}"
         if isinstance(answer, Broken):
             return errors.ServiceUnavailable(f"{where}: {answer.reason}. Check the token URL, or try again later.")
         if answer.status < 300:  # noqa: PLR2004 - HTTP
-            # The body is not quoted: it may hold a token under another name.
+            # The body is not quoted: it may contain a token under another name.
             return errors.UnexpectedAnswer(
                 f"{where}: it answered {answer.status} without a token. Check the token URL in the connection.",
                 status=answer.status,
@@ -197,7 +197,7 @@ def token_source(credentials: ClientCredentials) -> TokenSource:
     """
     Return this process's only token source for a client.
 
-    :param credentials: Who asks.
+    :param credentials: The client's credentials.
     """
     with _sources_lock:
         return _sources.setdefault(credentials, TokenSource(credentials))

@@ -1,7 +1,7 @@
 """
-One request as data: what is sent, what comes back, and whether it may be sent again.
+One request as data: what is sent, how the answer is parsed, and whether it may be sent again.
 
-What takes more than one request is a :data:`Procedure`: a generator that yields Calls and pauses and does no I/O.
+Work that takes several requests is a :data:`Procedure`: a generator that yields Calls and pauses and does no I/O.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ MIB = 1024 * 1024
 
 
 class Repeat(StrEnum):
-    """Whether a call may be sent again when its answer was lost."""
+    """Whether a call may be sent again after its answer was lost."""
 
     ALWAYS = "always"
-    """Reading; or an action whose second sending the service refuses without harm."""
+    """The call only reads, or the service refuses the second request without harm."""
 
     NEVER = "never"
-    """Sending it twice would do it twice."""
+    """The second request would do the work twice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,18 +35,18 @@ class Call(Generic[T]):
     One request to the service.
 
     :param method: HTTP method.
-    :param service: The API it belongs to; with the path layout this makes the address.
+    :param service: The API; together with the path layout it determines the URL.
     :param path: Path below the API's prefix.
-    :param parse: Makes the result from the decoded JSON answer (``None`` for an empty one).
-    :param what: What is being done, for messages, e.g. ``start task 6aa8765a``.
+    :param parse: Turns the decoded JSON answer (``None`` if it is empty) into the result.
+    :param what: What the call does, for messages, e.g. ``start task 6aa8765a``.
     :param query: Query parameters.
     :param body: JSON body.
-    :param repeat: Whether it may be sent again when its answer was lost.
-    :param fresh: The thing was created moments ago: a 404 may only mean that a replica lags behind.
-    :param secrets: Values in the body that no message may show.
-    :param patience_s: Seconds for which the service may be silent before the answer counts as lost.
-    :param total_s: Seconds after which an answer that is still coming counts as lost.
-    :param max_bytes: Bytes of the answer that are read at most, decompressed; a longer one is an error.
+    :param repeat: Whether it may be sent again after its answer was lost.
+    :param fresh: The resource was created moments ago: a 404 may only mean that a replica lags behind.
+    :param secrets: Values in the body that must not appear in messages.
+    :param patience_s: Read timeout: seconds without a byte after which the answer counts as lost.
+    :param total_s: Total timeout: seconds after which an incomplete answer counts as lost.
+    :param max_bytes: Maximum size of the answer in bytes, decompressed; a longer one is an error.
     """
 
     method: Literal["GET", "POST", "PUT"]
@@ -64,7 +64,7 @@ class Call(Generic[T]):
     max_bytes: int = 8 * MIB
 
     def when_fresh(self) -> Call[T]:
-        """Return the same call for a thing that was created moments ago."""
+        """Return the same call for a resource that was created moments ago."""
         return replace(self, fresh=True)
 
 
@@ -75,7 +75,7 @@ def nothing(_: Any) -> None:
 @dataclass(frozen=True, slots=True)
 class Pause:
     """
-    A procedure does nothing for a while.
+    A procedure waits.
 
     :param seconds: How long.
     """

@@ -1,5 +1,5 @@
 """
-Where Sentinel Hub answers: hosts, token endpoints, path layouts and what each deployment can do.
+The deployments of Sentinel Hub: hosts, token endpoints, path layouts and capabilities.
 
 Sources: https://docs.planet.com/develop/apis/batch-processing/, https://docs.planet.com/develop/apis/batch-statistical/
 and
@@ -16,7 +16,7 @@ from airflow_provider_sentinelhub.client.errors import InvalidConfiguration
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
-# What may be in an address, and nothing else: programs disagree on what is the host where there is more.
+# Nothing else is allowed in an address: programs disagree on which part is the host otherwise.
 _ADDRESS = re.compile(
     r"(?P<scheme>https?)://"
     r"(?P<host>[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])"
@@ -27,14 +27,14 @@ _MAX_PORT = 65535
 
 
 class PathLayout(StrEnum):
-    """The two spellings of every path; the service serves both until the legacy one is withdrawn."""
+    """The two layouts of every path; the service supports both until the legacy one is removed."""
 
     LEGACY = "legacy"
     NEW = "new"
 
 
 class Service(StrEnum):
-    """One API of the service; the value names it in both path layouts."""
+    """One API of the service; both path layouts are derived from the value."""
 
     BATCH_V2 = "batch/v2"
     BATCH_STATISTICAL = "statistics/batch/v1"
@@ -42,7 +42,7 @@ class Service(StrEnum):
 
     def prefix(self, layout: PathLayout) -> str:
         """
-        Return the path this API starts with.
+        Return the path prefix of this API.
 
         :param layout: ``legacy`` gives ``/api/v2/batch``, ``new`` gives ``/batch/v2``.
         """
@@ -53,16 +53,16 @@ class Service(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Deployment:
     """
-    A place where Sentinel Hub runs.
+    A deployment of Sentinel Hub.
 
-    :param key: What the connection stores.
-    :param title: What people read.
-    :param base_url: Address of the APIs; empty for a custom deployment.
+    :param key: Its name in the connection.
+    :param title: Its name for users.
+    :param base_url: Base URL of the APIs; empty for a custom deployment.
     :param token_url: OAuth2 token endpoint; empty for a custom deployment.
-    :param region: Region of the buckets that cause no transfer cost; empty where there are several or none.
-    :param delivers_by_role: Whether the service can assume an IAM role to reach a bucket.
-    :param delivers_to_gcs: Whether results can go to Google Cloud Storage.
-    :param lacks: APIs of this package that it does not have.
+    :param region: Region of buckets without transfer cost; empty if there are several or none.
+    :param delivers_by_role: Whether the service can assume an IAM role to access a bucket.
+    :param delivers_to_gcs: Whether it can deliver results to Google Cloud Storage.
+    :param lacks: APIs of this package that it does not offer.
     """
 
     key: str
@@ -112,12 +112,12 @@ DEPLOYMENTS = {
 @dataclass(frozen=True, slots=True)
 class ServiceAddress:
     """
-    Where one connection's requests go.
+    The addresses of one connection.
 
-    :param deployment: What the place can do.
-    :param base_url: Address of the APIs, without a trailing slash.
+    :param deployment: The deployment.
+    :param base_url: Base URL of the APIs, without a trailing slash.
     :param token_url: OAuth2 token endpoint.
-    :param layout: Spelling of the paths.
+    :param layout: Path layout.
     """
 
     deployment: Deployment
@@ -128,15 +128,15 @@ class ServiceAddress:
     @classmethod
     def of(cls, *, deployment: str, base_url: str, token_url: str, layout: str) -> ServiceAddress:
         """
-        Check and complete what a connection says.
+        Check and complete the settings of a connection.
 
-        :param deployment: A key of :data:`DEPLOYMENTS`; empty means ``aws-eu-central-1``, or ``custom`` where a
-            base URL is given.
-        :param base_url: Overrides the deployment's address; required for ``custom``.
+        :param deployment: A key of :data:`DEPLOYMENTS`; empty means ``aws-eu-central-1``, or ``custom`` if a base URL
+            is given.
+        :param base_url: Overrides the deployment's base URL; required for ``custom``.
         :param token_url: Overrides the deployment's token endpoint; required for ``custom``.
         :param layout: ``legacy`` or ``new``; empty means ``new``.
-        :raises InvalidConfiguration: The deployment or layout is unknown, an address is missing, or an
-            address would carry the secret unencrypted.
+        :raises InvalidConfiguration: The deployment or layout is unknown, a URL is missing, or the secret would be sent
+            unencrypted.
         """
         key = deployment or ("custom" if base_url else "aws-eu-central-1")
         if key not in DEPLOYMENTS:
@@ -160,9 +160,9 @@ class ServiceAddress:
 
     def url(self, service: Service, path: str) -> str:
         """
-        Return the full address of a path.
+        Return the full URL of a path.
 
-        :param service: The API the path belongs to.
+        :param service: The API.
         :param path: The path below the API's prefix, e.g. ``/process``.
         """
         return f"{self.base_url}{service.prefix(self.layout)}{path}"
@@ -170,11 +170,11 @@ class ServiceAddress:
 
 def check_address(field: str, address: str) -> None:
     """
-    Check an address that requests, and with them the secret or a token, are sent to.
+    Check a URL that the secret or a token will be sent to.
 
-    :param field: What the address is, for the message.
-    :param address: The address.
-    :raises InvalidConfiguration: It is more or less than scheme, host, port and path, or would carry the secret
+    :param field: Name of the setting, for the message.
+    :param address: The URL.
+    :raises InvalidConfiguration: It is not made of scheme, host, port and path alone, or the secret would be sent
         unencrypted.
     """
     match = _ADDRESS.fullmatch(address)
@@ -192,6 +192,6 @@ def check_address(field: str, address: str) -> None:
 
 
 def _without_secrets(address: str) -> str:
-    # Before an @ stands a user name and a password, and in a query or a fragment there may be anything.
+    # There may be a user name and a password before an @, and anything in a query or a fragment.
     shown = re.sub(r"^((?:https?://)?).*@", r"\1***@", address, flags=re.DOTALL)
     return re.sub(r"[?#;\s].*", "...", shown, flags=re.DOTALL)

@@ -1,8 +1,8 @@
 """
-Carries the steps of conversations out over HTTP, blocking or async.
+Carries out the steps of a request flow over HTTP, blocking or async.
 
-How long an answer may take, and how much of it is read, is bounded here for whatever is sent. What counts is what comes
-out of the decompression: 1.5 MB of gzip can hold 4.6 GB.
+The time and the size of every answer are limited here. The limit is on decompressed bytes: 1.5 MB of gzip can hold
+4.6 GB.
 """
 
 from __future__ import annotations
@@ -30,35 +30,35 @@ CONNECT_TIMEOUT_S = 10.0
 _CHUNK = 64 * 1024
 
 
-def drive(conversation: Generator[S, A, T], carry_out: Callable[[S], A | ApiError]) -> T:
+def drive(flow: Generator[S, A, T], carry_out: Callable[[S], A | ApiError]) -> T:
     """
-    Carry a conversation out, blocking; return its result.
+    Run a request flow, blocking; return its result.
 
-    :param conversation: Yields steps.
-    :param carry_out: Carries one of them out; an error it returns is raised in the conversation.
+    :param flow: Yields steps.
+    :param carry_out: Carries out one step; an error it returns is raised in the flow.
     """
-    # Nothing can be sent to a generator that has not begun.
+    # A generator that has not started accepts nothing but None.
     answer: A | ApiError = None  # type: ignore[assignment]
     while True:
         try:
-            step = conversation.throw(answer) if isinstance(answer, ApiError) else conversation.send(answer)
+            step = flow.throw(answer) if isinstance(answer, ApiError) else flow.send(answer)
         except StopIteration as end:
             result: T = end.value
             return result
         answer = carry_out(step)
 
 
-async def drive_async(conversation: Generator[S, A, T], carry_out: Callable[[S], Awaitable[A | ApiError]]) -> T:
+async def drive_async(flow: Generator[S, A, T], carry_out: Callable[[S], Awaitable[A | ApiError]]) -> T:
     """
-    Carry a conversation out without blocking the event loop; return its result.
+    Run a request flow without blocking the event loop; return its result.
 
-    :param conversation: Yields steps.
-    :param carry_out: Carries one of them out; an error it returns is raised in the conversation.
+    :param flow: Yields steps.
+    :param carry_out: Carries out one step; an error it returns is raised in the flow.
     """
     answer: A | ApiError = None  # type: ignore[assignment]  # as above
     while True:
         try:
-            step = conversation.throw(answer) if isinstance(answer, ApiError) else conversation.send(answer)
+            step = flow.throw(answer) if isinstance(answer, ApiError) else flow.send(answer)
         except StopIteration as end:
             result: T = end.value
             return result
@@ -70,7 +70,7 @@ def open_session() -> requests.Session:
     import requests
 
     session = requests.Session()
-    # Without this, requests would put what ~/.netrc says about the host in place of the token.
+    # Without this, requests would replace the token with the credentials for the host in ~/.netrc.
     session.auth = lambda request: request
     return session
 
@@ -79,13 +79,13 @@ def open_async_session(url: str, *, limit_per_host: int = 0) -> aiohttp.ClientSe
     """
     Open a session for :func:`exchange_async`.
 
-    :param url: An address at which everything it is used for lies; the environment may name a proxy for it.
-    :param limit_per_host: Connections at most; 0 for any number.
+    :param url: URL of the host it is used for; the environment may name a proxy for it.
+    :param limit_per_host: Maximum number of connections; 0 for no limit.
     """
     import aiohttp
     from requests.utils import get_environ_proxies, select_proxy
 
-    # Not trust_env: aiohttp would look for the host in ~/.netrc at every request, and refuse a token beside it.
+    # Not trust_env: aiohttp would look up the host in ~/.netrc for every request, and then reject our token.
     proxy = select_proxy(url, get_environ_proxies(url))
     return aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit_per_host=limit_per_host), proxy=proxy)
 
@@ -95,7 +95,7 @@ def exchange(session: requests.Session, step: Exchange | Wait) -> Reply | Broken
     Send a request and read its answer, or wait.
 
     :param session: From :func:`open_session`.
-    :param step: What to do.
+    :param step: The step.
     """
     import requests
     from urllib3.exceptions import HTTPError
@@ -116,14 +116,14 @@ def exchange(session: requests.Session, step: Exchange | Wait) -> Reply | Broken
             stream=True,
         ) as response:
             body, limit = bytearray(), _limit(step, response.status_code)
-            # Not iter_content, which waits until a whole chunk is there, however slowly it comes.
+            # Not iter_content, which waits for a whole chunk, however slowly it arrives.
             while len(body) <= limit and (chunk := response.raw.read1(_CHUNK, decode_content=True)):
                 body += chunk
                 if time.monotonic() > ends:
                     return Broken(f"the answer was not complete after {step.total_s:.0f} s", sent=True)
             return _reply(response.status_code, response.headers.items(), body, limit)
     except requests.RequestException as e:
-        # The text of a requests error holds the address with its query; its kind says enough.
+        # The text of a requests error contains the URL with its query; the class name says enough.
         return Broken(type(e).__name__, sent=not _never_left(e))
     except HTTPError as e:
         return Broken(type(e).__name__, sent=True)
@@ -134,7 +134,7 @@ async def exchange_async(session: aiohttp.ClientSession, step: Exchange | Wait) 
     Send a request and read its answer, or wait, without blocking the event loop.
 
     :param session: From :func:`open_async_session`.
-    :param step: What to do.
+    :param step: The step.
     """
     import aiohttp
 

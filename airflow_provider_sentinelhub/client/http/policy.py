@@ -1,8 +1,8 @@
 """
-What an answer means: one pure function of (call, attempt, answer), shared by the sync and the async sender.
+The retry policy: one pure function of (call, attempt, answer), used by the blocking and the async sender.
 
-429 and 5xx and broken connections are tried again, with backoff and jitter; ``Retry-After`` is in
-**milliseconds** here. A call that may not be repeated is repeated only where the service surely did not act.
+Requests are retried after 429, 5xx and connection errors, with backoff and jitter; ``Retry-After`` is in
+**milliseconds** here. A call that must not be repeated is retried only if the service certainly did not act on it.
 
 Source: https://documentation.dataspace.copernicus.eu/APIs/SentinelHub/Overview/RateLimiting.html
 """
@@ -32,9 +32,9 @@ _NEVER_FITS = "RATE_LIMIT_TOKEN_COUNT_EXCEEDS_CAPACITY"
 @dataclass(frozen=True, slots=True)
 class Broken:
     """
-    No answer arrived.
+    There was no answer.
 
-    :param reason: What happened, e.g. ``timed out``.
+    :param reason: Why, e.g. ``timed out``.
     :param sent: Whether the request may have reached the service.
     """
 
@@ -45,10 +45,10 @@ class Broken:
 @dataclass(frozen=True, slots=True)
 class Attempt:
     """
-    How far a call has come.
+    The state of a call.
 
-    :param number: 1 for the first sending.
-    :param elapsed: Seconds since the first sending.
+    :param number: 1 for the first request.
+    :param elapsed: Seconds since the first request.
     :param token_renewed: Whether the token was already renewed for this call.
     """
 
@@ -60,14 +60,14 @@ class Attempt:
 @dataclass(frozen=True, slots=True)
 class RetryLimits:
     """
-    How long a call is worth trying.
+    How often and how long to retry a call.
 
-    :param attempts: Sendings of one call at most.
-    :param max_elapsed: Seconds from the first sending after which no new one starts.
-    :param base: Seconds before the second sending; doubles each time.
-    :param cap: Seconds between two sendings at most.
-    :param retry_after_cap: Longest ``Retry-After`` that is waited for, in seconds.
-    :param fresh_for: Seconds during which a 404 on a fresh id is taken for a lagging replica.
+    :param attempts: Maximum number of requests for one call.
+    :param max_elapsed: Seconds after the first request after which no retry starts.
+    :param base: Seconds before the first retry; doubles each time.
+    :param cap: Maximum number of seconds between two requests.
+    :param retry_after_cap: Maximum ``Retry-After``, in seconds; a longer one is shortened to it.
+    :param fresh_for: Seconds during which a 404 for a new id is attributed to a lagging replica.
     """
 
     attempts: int = 8
@@ -83,7 +83,7 @@ class Done(Generic[T]):
     """
     The call succeeded.
 
-    :param value: What it returned.
+    :param value: Its result.
     """
 
     value: T
@@ -95,9 +95,9 @@ class TryAgain:
     Send the call again.
 
     :param after: Seconds to wait first.
-    :param why: What went wrong, for the log.
+    :param why: The reason, for the log.
     :param renew_token: Get a new token first.
-    :param throttled: The service asked every request of this account to wait.
+    :param throttled: The service told this client to wait.
     """
 
     after: float
@@ -114,14 +114,14 @@ def decide(
     jitter: Callable[[], float] = random.random,
 ) -> Done[T] | TryAgain:
     """
-    Say what to do next with a call.
+    Return the result of a call, or that it is to be retried.
 
     :param call: The call that was sent.
-    :param attempt: How far it has come.
-    :param answer: What came back.
-    :param limits: How long it is worth trying.
-    :param jitter: Gives a number in [0, 1).
-    :raises ApiError: The answer is final, or trying has taken long enough.
+    :param attempt: Its state.
+    :param answer: The answer.
+    :param limits: How often and how long to retry.
+    :param jitter: Returns a number in [0, 1).
+    :raises ApiError: The answer is final, or the limits are reached.
     """
     if isinstance(answer, Broken):
         again = TryAgain(_backoff(attempt, limits, jitter), answer.reason)
@@ -129,7 +129,7 @@ def decide(
     if HTTPStatus.OK <= answer.status < HTTPStatus.MULTIPLE_CHOICES:
         return Done(_parsed(call, answer))
     problem = Problem.of(answer, call.secrets)
-    retry = _rerun_of(attempt, answer, problem, limits, jitter, fresh=call.fresh)
+    retry = _retry_of(attempt, answer, problem, limits, jitter, fresh=call.fresh)
     if retry is None:
         raise refusal(call, answer.status, problem)
     acted = answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR
@@ -140,17 +140,17 @@ def token_delay(
     attempt: Attempt, answer: Reply | Broken, limits: RetryLimits, jitter: Callable[[], float] = random.random
 ) -> float | None:
     """
-    Say after how many seconds to ask a token endpoint again, or ``None`` when its answer is final.
+    Return after how many seconds to retry a request for a token; ``None`` if the answer is final.
 
-    :param attempt: How far the asking has come.
-    :param answer: What came back.
-    :param limits: How long it is worth trying.
-    :param jitter: Gives a number in [0, 1).
+    :param attempt: Its state.
+    :param answer: The answer.
+    :param limits: How often and how long to retry.
+    :param jitter: Returns a number in [0, 1).
     """
     if isinstance(answer, Broken):
         after = _backoff(attempt, limits, jitter)
     else:
-        again = _rerun_of(replace(attempt, token_renewed=True), answer, Problem.of(answer), limits, jitter, fresh=False)
+        again = _retry_of(replace(attempt, token_renewed=True), answer, Problem.of(answer), limits, jitter, fresh=False)
         if again is None:
             return None
         after = again.after
@@ -161,7 +161,7 @@ def _worth(attempt: Attempt, after: float, limits: RetryLimits) -> bool:
     return attempt.number < limits.attempts and attempt.elapsed + after <= limits.max_elapsed
 
 
-def _rerun_of(
+def _retry_of(
     attempt: Attempt,
     answer: Reply,
     problem: Problem,
@@ -177,7 +177,7 @@ def _rerun_of(
             return TryAgain(0.0, "the token was refused", renew_token=True)
         case HTTPStatus.TOO_MANY_REQUESTS if problem.code != _NEVER_FITS:
             asked = _retry_after(answer.headers, limits)
-            # Everybody was told the same moment: without jitter everybody would come back together.
+            # All clients are told the same time: without jitter they would all come back together.
             return TryAgain(asked + backoff * 0.5 if asked is not None else backoff, why, throttled=True)
         case HTTPStatus.NOT_FOUND if fresh and attempt.elapsed < limits.fresh_for:
             return TryAgain(backoff, "404: a replica may not know the new id yet")
@@ -228,12 +228,12 @@ def _retry_after(headers: Mapping[str, str], limits: RetryLimits) -> float | Non
         milliseconds = float(headers["retry-after"])
     except (KeyError, ValueError):
         return None
-    # In this order, for max() returns its first argument where the other one is not a number.
+    # In this order, because max() returns its first argument if the other one is NaN.
     return min(max(RETRY_AFTER_MIN_S, milliseconds / 1000.0), limits.retry_after_cap)
 
 
 def _parsed(call: Call[T], answer: Reply) -> T:
-    # What may not be repeated was done all the same; its result has to be looked for.
+    # A call that must not be repeated was carried out all the same; its result has to be looked for.
     kind = errors.OutcomeUnknown if call.repeat is Repeat.NEVER else errors.UnexpectedAnswer
     if answer.cut_at is not None:
         raise kind(
@@ -245,7 +245,7 @@ def _parsed(call: Call[T], answer: Reply) -> T:
         decoded = json.loads(answer.body) if answer.body.strip() else None
         return call.parse(decoded)
     except (ValueError, TypeError, KeyError, RecursionError) as e:
-        # The cause is cut off: pydantic and json errors quote the answer, which may echo credentials.
+        # Without the cause: pydantic and json errors quote the answer, which may contain credentials.
         raise kind(
             f"Could not {call.what}: the service answered {answer.status} with a body that the API does not "
             f"promise ({type(e).__name__}). If the address in the connection is right, please report it.",

@@ -1,7 +1,7 @@
 """
-What the service says when it says no, and which error that is.
+Error bodies of the service, and the exceptions for them.
 
-Bodies differ: JSON with or without the ``error`` envelope, OAuth style, plain text, or nothing at all.
+Bodies differ: JSON with or without the ``error`` envelope, OAuth style, plain text, or empty.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _OUT_OF_UNITS = "ACCESS_INSUFFICIENT_PROCESSING_UNITS"
 _SHOWN = 500
 _VIOLATIONS = 20
 ERROR_BYTES = 1024 * 1024
-"""So much of the body of an error is read at most."""
+"""Maximum number of bytes read of an error's body."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +33,8 @@ class Reply:
 
     :param status: HTTP status.
     :param headers: Headers, names in lower case.
-    :param body: The raw body; may hold secrets, so it is never shown.
-    :param cut_at: After how many bytes the reading was ended; ``None`` where the body is whole.
+    :param body: The raw body; it may contain secrets, so it is never shown.
+    :param cut_at: Number of bytes after which reading stopped; ``None`` if the body is complete.
     """
 
     status: int
@@ -46,12 +46,12 @@ class Reply:
 @dataclass(frozen=True, slots=True)
 class Problem:
     """
-    What an error body says.
+    The content of an error body.
 
-    :param message: The service's words, shortened, secrets masked.
-    :param code: The service's error code, where it gave one.
-    :param violations: The parameters it named, the first of them.
-    :param more: How many further ones it named.
+    :param message: The service's message, shortened, with secrets masked.
+    :param code: The service's error code, if there is one.
+    :param violations: The first parameters it names.
+    :param more: Number of further ones.
     """
 
     message: str
@@ -61,17 +61,17 @@ class Problem:
 
     @property
     def named(self) -> str:
-        """The parameters, one on a line."""
+        """The parameters, one per line."""
         lines = [f"\n  {each.parameter}: {each.violation}" for each in self.violations]
         return "".join([*lines, f"\n  and {self.more:,} more"] if self.more else lines)
 
     @classmethod
     def of(cls, answer: Reply, secrets: tuple[str, ...] = ()) -> Problem:
         """
-        Read an error body: JSON with or without the ``error`` envelope, OAuth style, plain text or nothing.
+        Read an error body: JSON with or without the ``error`` envelope, OAuth style, plain text, or empty.
 
         :param answer: The answer.
-        :param secrets: Values that must not be shown.
+        :param secrets: Values that must not appear in messages.
         """
         text, decoded = _read(answer.body, secrets)
         if not isinstance(decoded, dict):
@@ -95,7 +95,7 @@ class Problem:
 
 
 def _read(body: bytes, secrets: tuple[str, ...]) -> tuple[str, Any]:
-    # Written anew, JSON has one spelling of each character, and so of each secret.
+    # JSON can spell a character in several ways. Dumped again, there is only one to look for.
     text = body.decode("utf-8", "replace").strip()
     spelled = [json.dumps(secret, ensure_ascii=False)[1:-1] for secret in secrets]
     try:
@@ -115,7 +115,7 @@ def _masked(text: str, secrets: Sequence[str]) -> str:
 def _phrase(status: int) -> str:
     try:
         return HTTPStatus(status).phrase
-    except ValueError:  # proxies have statuses of their own, e.g. 520
+    except ValueError:  # proxies use statuses of their own, e.g. 520
         return "no explanation"
 
 
@@ -129,11 +129,11 @@ def _short(text: str) -> str:
 
 def refusal(call: Call[Any], status: int, problem: Problem) -> errors.ApiError:
     """
-    Make the error for an answer that is final.
+    Return the error for a final answer.
 
-    :param call: What was asked.
+    :param call: The call.
     :param status: HTTP status.
-    :param problem: What the answer said.
+    :param problem: The content of the answer.
     """
     said = f"Could not {call.what}: the service answered {status}: {problem.message}"
     kind: type[errors.ApiError]

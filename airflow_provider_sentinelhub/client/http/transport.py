@@ -1,4 +1,4 @@
-"""Carries conversations out: one blocking and one async sender."""
+"""Senders that run request flows: one blocking, one async."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from airflow_provider_sentinelhub.client.http.exchanges import (
     open_session,
 )
 from airflow_provider_sentinelhub.client.http.policy import RetryLimits
-from airflow_provider_sentinelhub.client.http.request_flow import Answer, NeedToken, Step, converse, perform
+from airflow_provider_sentinelhub.client.http.request_flow import Answer, FlowStep, NeedToken, call_flow, procedure_flow
 
 if TYPE_CHECKING:
     import aiohttp
@@ -27,11 +27,11 @@ T = TypeVar("T")
 
 class Sender:
     """
-    Sends Calls and carries procedures out, blocking; for hooks and operators.
+    Sends Calls and runs procedures, blocking; for hooks and operators.
 
-    :param address: Where requests go.
-    :param tokens: Whom to ask for a token.
-    :param limits: How long a call is worth trying.
+    :param address: The service's address.
+    :param tokens: Source of tokens.
+    :param limits: How often and how long to retry a call.
     """
 
     def __init__(self, address: ServiceAddress, tokens: TokenSource, limits: RetryLimits | None = None) -> None:
@@ -42,23 +42,23 @@ class Sender:
 
     def send(self, call: Call[T]) -> T:
         """
-        Carry a call out and return its result.
+        Send a call and return its result.
 
-        :param call: What to do.
-        :raises ApiError: The service said no.
+        :param call: The call.
+        :raises ApiError: The service refused the request, or retries did not help.
         """
-        return drive(converse(call, self.address, self._limits, self._tokens.throttle), self._carry_out)
+        return drive(call_flow(call, self.address, self._limits, self._tokens.throttle), self._carry_out)
 
     def run(self, procedure: Procedure[T]) -> T:
         """
-        Carry a procedure out and return its result.
+        Run a procedure and return its result.
 
-        :param procedure: What to do.
-        :raises ApiError: The service said no, and the procedure had no use for that.
+        :param procedure: The procedure.
+        :raises ApiError: A Call failed, and the procedure did not handle the error.
         """
-        return drive(perform(procedure, self.address, self._limits, self._tokens.throttle), self._carry_out)
+        return drive(procedure_flow(procedure, self.address, self._limits, self._tokens.throttle), self._carry_out)
 
-    def _carry_out(self, step: Step) -> Answer | ApiError:
+    def _carry_out(self, step: FlowStep) -> Answer | ApiError:
         if not isinstance(step, NeedToken):
             return exchange(self._session, step)
         try:
@@ -73,12 +73,12 @@ class Sender:
 
 class AsyncSender:
     """
-    Sends Calls and carries procedures out without blocking the event loop; for triggers.
+    Sends Calls and runs procedures without blocking the event loop; for triggers.
 
-    :param address: Where requests go.
-    :param tokens: Whom to ask for a token.
+    :param address: The service's address.
+    :param tokens: Source of tokens.
     :param session: An open session, owned by the caller.
-    :param limits: How long a call is worth trying.
+    :param limits: How often and how long to retry a call.
     """
 
     def __init__(
@@ -95,23 +95,24 @@ class AsyncSender:
 
     async def send(self, call: Call[T]) -> T:
         """
-        Carry a call out and return its result.
+        Send a call and return its result.
 
-        :param call: What to do.
-        :raises ApiError: The service said no.
+        :param call: The call.
+        :raises ApiError: The service refused the request, or retries did not help.
         """
-        return await drive_async(converse(call, self.address, self._limits, self._tokens.throttle), self._carry_out)
+        return await drive_async(call_flow(call, self.address, self._limits, self._tokens.throttle), self._carry_out)
 
     async def run(self, procedure: Procedure[T]) -> T:
         """
-        Carry a procedure out and return its result.
+        Run a procedure and return its result.
 
-        :param procedure: What to do.
-        :raises ApiError: The service said no, and the procedure had no use for that.
+        :param procedure: The procedure.
+        :raises ApiError: A Call failed, and the procedure did not handle the error.
         """
-        return await drive_async(perform(procedure, self.address, self._limits, self._tokens.throttle), self._carry_out)
+        flow = procedure_flow(procedure, self.address, self._limits, self._tokens.throttle)
+        return await drive_async(flow, self._carry_out)
 
-    async def _carry_out(self, step: Step) -> Answer | ApiError:
+    async def _carry_out(self, step: FlowStep) -> Answer | ApiError:
         if not isinstance(step, NeedToken):
             return await exchange_async(self._session, step)
         try:

@@ -1,5 +1,5 @@
 """
-What the asynchronous APIs answer: tasks and lists of them.
+The answers of the asynchronous APIs: tasks and lists of tasks.
 
 Source: https://docs.planet.com/develop/apis/batch-processing/reference/
 """
@@ -14,11 +14,12 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field
 
-from airflow_provider_sentinelhub.client.models import AnswerModel, inside
+from airflow_provider_sentinelhub.client.models import AnswerModel
+from airflow_provider_sentinelhub.client.requests.findings import part
 from airflow_provider_sentinelhub.client.text import one_line
 
 ID = r"[A-Za-z0-9-]+"
-"""A regular expression for the id of a task, which becomes part of addresses and of names in a bucket."""
+"""A regular expression for the id of a task, which becomes part of URLs and of names in a bucket."""
 
 
 def _moment(given: Any) -> datetime | None:
@@ -26,7 +27,7 @@ def _moment(given: Any) -> datetime | None:
         moment = datetime.fromisoformat(given) if isinstance(given, str) else given
     except ValueError:
         return None
-    # Without a zone it cannot be compared with anything.
+    # Without a time zone it cannot be compared with other times.
     return moment if isinstance(moment, datetime) and moment.tzinfo is not None else None
 
 
@@ -46,7 +47,7 @@ def _id(given: Any) -> str:
     return given if isinstance(given, str) and re.fullmatch(ID, given) else ""
 
 
-# What is said of a task beside its id and status is read where it can be: it stands in the way of nothing.
+# Fields other than id and status are read if possible; an odd value is no error.
 Moment = Annotated[datetime | None, BeforeValidator(_moment)]
 Number = Annotated[float | None, BeforeValidator(_number)]
 Word = Annotated[str | None, BeforeValidator(lambda given: one_line(given) if isinstance(given, str) else None)]
@@ -55,15 +56,15 @@ Object = Annotated[dict[str, Any], BeforeValidator(lambda given: given if isinst
 
 class BatchTask(AnswerModel):
     """
-    A task, as the service describes it.
+    A task, as the service returns it.
 
     :param id: Its id.
-    :param status: CREATED, ANALYSING, ANALYSIS_DONE, PROCESSING, DONE, FAILED, STOPPED, or what comes later.
-    :param user_action: NONE, ANALYSE, START, STOP: what was last asked of it.
-    :param user_action_updated: When.
+    :param status: CREATED, ANALYSING, ANALYSIS_DONE, PROCESSING, DONE, FAILED, STOPPED, or an unknown one.
+    :param user_action: NONE, ANALYSE, START or STOP: the last action that was requested.
+    :param user_action_updated: When that was.
     :param created: When it was created.
     :param last_updated: When it last changed.
-    :param completion_percentage: 0 to 100; 100 does not mean that it ended.
+    :param completion_percentage: 0 to 100; 100 does not mean that the task has ended.
     :param cost_pu: Processing units spent so far.
     :param error: Why it failed.
     :param stopped_status_reason: OUT_OF_PU, USER_ACTION or UNHEALTHY.
@@ -77,7 +78,7 @@ class BatchTask(AnswerModel):
     created: Moment = None
     last_updated: Moment = None
     completion_percentage: Number = None
-    # The document of Batch Statistical spells it costPu; its answers do not.
+    # The OpenAPI document of Batch Statistical spells it costPu; its answers do not.
     cost_pu: Annotated[Number, Field(alias="costPU", validation_alias=AliasChoices("costPU", "costPu", "cost_pu"))] = (
         None
     )
@@ -87,13 +88,13 @@ class BatchTask(AnswerModel):
 
     @property
     def skips_existing(self) -> bool:
-        """Whether features whose results exist are not processed."""
-        return inside(self.request, "output", "skipExisting") is True
+        """Whether features with existing results are skipped."""
+        return part(self.request, "output", "skipExisting") is True
 
     @property
     def was_skipped(self) -> bool:
-        """Whether it had nothing to do, because all its results were there already."""
-        # With skipExisting, a task whose results all exist is DONE after the analysis: it costs nothing and leaves no
+        """Whether there was nothing to do, because all results existed already."""
+        # With skipExisting, a task whose results all exist is DONE after the analysis: it costs nothing and writes no
         # execution database.
         is_over = self.status == "DONE" and self.user_action in {"ANALYSE", "START"}
         return is_over and self.skips_existing and not self.cost_pu
@@ -101,10 +102,10 @@ class BatchTask(AnswerModel):
 
 class ListedTask(BatchTask):
     """
-    A task in a list, which others write to as well: no row is so odd that the others could not be read.
+    A task in a list. The list may contain tasks of others: an odd row must not prevent reading the rest.
 
-    :param id: Its id; empty where there is none that could be one.
-    :param status: Its status; empty where there is none.
+    :param id: Its id; empty if there is no valid one.
+    :param status: Its status; empty if there is none.
     """
 
     id: Annotated[
@@ -115,9 +116,9 @@ class ListedTask(BatchTask):
 
 class Links(AnswerModel):
     """
-    Where the pages of a list lie.
+    Links to the pages of a list.
 
-    :param next_token: ``viewtoken`` of the next page; absent on the last.
+    :param next_token: ``viewtoken`` of the next page; absent on the last page.
     """
 
     next_token: Annotated[str | None, Field(coerce_numbers_to_str=True)] = None
@@ -127,7 +128,7 @@ def _rows(given: Any) -> Any:
     return [row for row in given if isinstance(row, Mapping)] if isinstance(given, list) else given
 
 
-# Null means the same as nothing.
+# Null means the same as a missing field.
 Paging = Annotated[Links, BeforeValidator(lambda given: {} if given is None else given)]
 
 
@@ -135,8 +136,8 @@ class TaskPage(AnswerModel):
     """
     One page of the list of tasks.
 
-    :param data: The tasks; what is no object is left out.
-    :param links: Where the next page lies.
+    :param data: The tasks; rows that are not objects are left out.
+    :param links: Link to the next page.
     """
 
     data: Annotated[list[ListedTask], BeforeValidator(_rows)]

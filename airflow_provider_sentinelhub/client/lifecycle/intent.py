@@ -1,8 +1,8 @@
 """
-What one Airflow task instance wants, written so that it can be found again in the service's own list.
+What one Airflow task instance wants, as a tag by which its remote task is found in the service's list.
 
-The tag travels at a place in the request that the API gives back, see ``TaskApiSpec.tagged``. Whatever people write
-before or after it, it is found; a text that replaces it loses it. E.g. in a description:
+The tag is in a field of the request that the API returns, see ``TaskApiSpec.tagged``. Text before or after it does no
+harm; a text that replaces it loses it. E.g. in a description:
 ``Corsica | airflow:9f8e7d6c/dag/run/task/3#1a2b3c4d5e6f7a8b~2``, and ``…~2^1:<id>`` for the first rerun of the task
 ``<id>``.
 """
@@ -20,14 +20,14 @@ from urllib.parse import quote, unquote
 _DIGEST_CHARS = 16
 INSTALLATION_CHARS = 8
 _PART = r"(?:[A-Za-z0-9_.~-]|%[0-9A-F]{2})+"
-# It must not be a piece of a longer word: 1 read from the generation 12, or a rerun without its number, would be that
-# of another task.
+# It must not be part of a longer word: the generation 1 read from a 12, or a rerun without its number, would belong to
+# another task.
 TAG = (
     rf"(?<![\w%])airflow:(?P<installation>[0-9a-f]{{8}})/(?P<dag>{_PART})/(?P<run>{_PART})/(?P<task>{_PART})"
     r"(?:/(?P<map>[0-9]{1,9}))?#(?P<digest>[0-9a-f]{16})~(?P<generation>[0-9]{1,9})"
     r"(?:\^(?P<round>[0-9]{1,9}):(?P<original>[A-Za-z0-9]+(?:-[A-Za-z0-9]+)*))?(?![\w%^~]|[-.:/#][\w%])"
 )
-"""A regular expression for the tag of any intent, wherever it stands in a text."""
+"""A regular expression for the tag of any intent, anywhere in a text."""
 _TAG = re.compile(TAG)
 _UNHASHED = frozenset({"accessKey", "secretAccessKey", "iamRoleARN", "credentials"})
 
@@ -35,19 +35,19 @@ _UNHASHED = frozenset({"accessKey", "secretAccessKey", "iamRoleARN", "credential
 @dataclass(frozen=True, slots=True)
 class Intent:
     """
-    Who wants what.
+    What a task instance wants.
 
     :param dag_id: The DAG.
     :param run_id: The DAG run.
     :param task_id: The Airflow task.
-    :param map_index: Index of a mapped task; -1 where it is not mapped.
-    :param digest: Digest of what is asked for, see :func:`digest`.
-    :param generation: ``max_tries`` of the task instance: a user's clear raises it, an automatic retry does not. So a
-        retry means the same task, and a clear means a new one.
-    :param round: 0, or which rerun of features that failed, from 1.
-    :param original: Id of the task they failed in; empty where ``round`` is 0.
-    :param installation: Which Airflow it is, 8 hexadecimal digits: DAG, run and task may have the same names in another
-        one that uses the same account.
+    :param map_index: Index of a mapped task; -1 if it is not mapped.
+    :param digest: Digest of the request, see :func:`digest`.
+    :param generation: ``max_tries`` of the task instance: a clear by a user increases it, a retry does not. So a retry
+        continues with the same remote task, and a clear means a new one.
+    :param round: Number of the rerun of failed features, from 1; 0 for the original task.
+    :param original: Id of the task the features failed in; empty if ``round`` is 0.
+    :param installation: Which Airflow installation it is, 8 hexadecimal digits: another one that uses the same account
+        may have a DAG, run and task of the same names.
     """
 
     dag_id: str
@@ -62,14 +62,14 @@ class Intent:
 
     @property
     def instance(self) -> tuple[str, str, str, str, int]:
-        """The task instance, whatever it wants."""
+        """The task instance alone."""
         return self.installation, self.dag_id, self.run_id, self.task_id, self.map_index
 
     def is_older_of(self, other: Intent) -> bool:
         """
-        Whether it is the same, of the same task instance, from before a clear.
+        Whether it is the same intent of the same task instance, before a clear.
 
-        :param other: What is wanted now.
+        :param other: The current intent.
         """
         return self.generation != other.generation and replace(self, generation=other.generation) == other
 
@@ -85,9 +85,9 @@ class Intent:
     @classmethod
     def found_in(cls, text: str) -> Intent | None:
         """
-        Read the tag back, the last one of several; ``None`` where there is none.
+        Read the last tag in a text; ``None`` if there is none.
 
-        :param text: What has a tag in it, if there is one: people write before it and after it.
+        :param text: Any text.
         """
         match = None
         for match in _TAG.finditer(text):  # noqa: B007 - the last one is wanted
@@ -110,9 +110,9 @@ class Intent:
 
 def digest(body: Mapping[str, Any]) -> str:
     """
-    Return a digest of what is asked for: the same for the same work, whoever pays for the delivery.
+    Return a digest of a request.
 
-    :param body: The request; credentials and the description do not count.
+    :param body: The request; credentials and the description are ignored.
     """
     asked_for = {key: _without(value) for key, value in body.items() if key != "description"}
     canonical = json.dumps(asked_for, sort_keys=True, separators=(",", ":"))

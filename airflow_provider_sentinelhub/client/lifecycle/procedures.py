@@ -1,7 +1,7 @@
 """
-Acting on a task and stopping it, so that doing it twice is doing it once.
+Procedures that act on a task and stop it; both are idempotent.
 
-The procedures do no I/O; a sender carries them out, the blocking one for hooks or the async one for triggers.
+They do no I/O; a sender runs them, the blocking one for hooks or the async one for triggers.
 """
 
 from __future__ import annotations
@@ -27,22 +27,22 @@ log = logging.getLogger(__name__)
 
 _LOOKS = 6
 _STOP_LOOKS = 120
-# As many seconds, about: what is on its way has arrived by then, or never will.
+# About as many seconds: an action on its way has arrived by then, or never will.
 _AWAITED_LOOKS = 30
 _NOTHING_ASKED = "userAction from NONE"
 
 
 def act(api: TaskApiSpec, task: BatchTask, goal: Goal) -> Procedure[BatchTask]:
     """
-    Take the steps a task needs now, if any; return it when there is only waiting left, or nothing.
+    Send the actions a task needs now, if any; return it when nothing is left to do but wait.
 
-    An action that the service refuses because the task has moved on is no error: the task is read again. After an
-    action the task is read until the action shows, for a replica may lag behind.
+    If the service refuses an action because the task's status has changed, the task is read again. After an action the
+    task is read until the action shows, because a replica may lag behind.
 
     :param api: The task's API.
-    :param task: The task as last seen.
-    :param goal: What is wanted of it.
-    :raises ApiError: The service refused an action for good, and ``refuses_action`` is set; or it is not known whether
+    :param task: The task as last read.
+    :param goal: What the caller wants.
+    :raises ApiError: The service refused an action for good, and ``refuses_action`` is set; or it is unknown whether
         the action was carried out.
     """
     for _ in range(_LOOKS):
@@ -53,8 +53,8 @@ def act(api: TaskApiSpec, task: BatchTask, goal: Goal) -> Procedure[BatchTask]:
             yield (api.calls.start if step is NextStep.START else api.calls.analyse)(task.id).when_fresh()
         except (InvalidRequest, PermissionDenied, Conflict) as refusal:
             if api.is_over(task) and isinstance(refusal, (InvalidRequest, InsufficientProcessingUnits)):
-                # Stopped, and still locked or without units: it is asked again at the next look.
-                log.info("Task %s is not started again yet: %s", task.id, refusal)
+                # Stopped, and still locked or without units: the next look tries again.
+                log.info("Task %s cannot be restarted yet: %s", task.id, refusal)
                 return task
             if not isinstance(refusal, IllegalAction):
                 refusal.refuses_action = True
@@ -69,24 +69,40 @@ def act(api: TaskApiSpec, task: BatchTask, goal: Goal) -> Procedure[BatchTask]:
     return task
 
 
-def stop(api: TaskApiSpec, task_id: str, *, action_on_its_way: bool = False) -> Procedure[BatchTask | None]:
+def read(api: TaskApiSpec, task_id: str, *, fresh: bool = False) -> Procedure[BatchTask | None]:
     """
-    Stop a task; an ended one, one that was never started and one that is gone need no stopping.
-
-    What was read may be older than a start: so a task that looks unstarted, stopped or unknown is asked to stop as
-    well, and the refusal is believed. The service also refuses to stop a task that was asked to start and has not
-    been picked up: then it is asked again until it can be stopped.
+    Read a task; ``None`` if it does not exist, e.g. because it was deleted.
 
     :param api: The task's API.
     :param task_id: Its id.
-    :param action_on_its_way: An action was sent whose answer never came: it is waited for, and then stopped.
+    :param fresh: It may have been created moments ago: a 404 may only mean that a replica lags behind.
+    """
+    call = api.calls.get(task_id)
+    try:
+        task: BatchTask = yield call.when_fresh() if fresh else call
+    except NotFound:
+        return None
+    return task
+
+
+def stop(api: TaskApiSpec, task_id: str, *, action_on_its_way: bool = False) -> Procedure[BatchTask | None]:
+    """
+    Stop a task, unless it has ended, was never started, or does not exist.
+
+    A read may be older than a start. So the stop is also sent if the task looks unstarted, stopped or unknown, and the
+    service's refusal decides. The service also refuses to stop a task whose start it has accepted but not begun: then
+    the stop is repeated until it is accepted. Where the API has no stop, the task is only read.
+
+    :param api: The task's API.
+    :param task_id: Its id.
+    :param action_on_its_way: The answer to an action was lost: wait for the action to arrive, and then stop the task.
+    :returns: The task as last read; ``None`` if it does not exist.
     """
     task: BatchTask | None = None
-    for look in range(_STOP_LOOKS if api.can.stop else 0):
-        try:
-            task = yield api.calls.get(task_id)
-        except NotFound:
-            task = None
+    if not api.can.stop:
+        return (yield from read(api, task_id))
+    for look in range(_STOP_LOOKS):
+        task = yield from read(api, task_id)
         may_run_again = task is not None and task.status == "STOPPED"
         if task is not None and not may_run_again and (api.is_over(task) or task.user_action == "STOP"):
             return task
@@ -98,7 +114,7 @@ def stop(api: TaskApiSpec, task_id: str, *, action_on_its_way: bool = False) -> 
                 continue
             return None
         except IllegalAction as refusal:
-            # The service's own words are newer than any reading; without them a few readings have to do.
+            # The service's message is newer than any read; without it, a few reads have to do.
             believed = may_run_again or _NOTHING_ASKED in str(refusal) or look + 1 >= _LOOKS
             if action_on_its_way:
                 believed = look + 1 >= _AWAITED_LOOKS

@@ -1,4 +1,4 @@
-"""What a task lost, ready to be run again by a further one."""
+"""The features a task failed to deliver, as input of a rerun."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, slots=True)
 class Rerun:
     """
-    What a task lost, ready to be run again.
+    What to rerun.
 
     :param features_url: GeoPackage of the features, in the bucket of the delivery.
-    :param delivery_url: Where the task that runs them again has to write: a folder, or a template.
-    :param span: Start of the first and end of the last interval that failed, where features lost nothing but single
-        intervals; ``None`` where all intervals are wanted again, or there are none.
-    :param features: How many features.
+    :param delivery_url: Where the rerun delivers to: a folder, or a template.
+    :param span: Start of the first and end of the last failed interval, if only single intervals of the features
+        failed; ``None`` if all intervals are needed, or the API has none.
+    :param features: Number of features.
     """
 
     features_url: str

@@ -1,7 +1,7 @@
 """
-What the package knows of an API, as data: its requests, its cost, and, where it has tasks, their lifecycle.
+An API as data: its requests, their cost and, if it has tasks, their lifecycle.
 
-Everything that differs between the APIs is in a spec; what comes after it asks the spec, and no API by its name.
+Everything that differs between the APIs is in a spec. All other code asks the spec and knows no API by name.
 
 Source of the state machine: https://docs.planet.com/develop/apis/batch-processing/
 """
@@ -29,31 +29,31 @@ class Goal(StrEnum):
     """What a caller wants of a task."""
 
     RUN = "run"
-    """Started, and waited for until it ends."""
+    """Start the task and wait until it ends."""
 
     RUN_THROUGH = "run_through"
-    """As RUN; and started again where the service stopped it for lack of processing units."""
+    """As RUN; also restart it after the service stopped it because the account ran out of processing units."""
 
     RESUME = "resume"
-    """Started again after a stop; what comes then is for the caller to decide."""
+    """Restart a stopped task; the caller decides what comes next."""
 
     ANALYSE_THEN_RUN = "analyse_then_run"
-    """Analysed first, so that its cost can be judged; then as RUN."""
+    """Analyse the task first, so that its cost is known; then as RUN. Without an analysis: as RUN."""
 
     ANALYSE = "analyse"
-    """Analysed, and not started."""
+    """Analyse the task and do not start it. Without an analysis: leave it as it is."""
 
     OBSERVE = "observe"
-    """Waited for until it ends; somebody else acts on it."""
+    """Wait until the task ends; somebody else acts on it."""
 
 
 @dataclass(frozen=True, slots=True)
 class LongScript:
     """
-    How an API takes an evalscript that is too long for a request: in a bucket, named by ``evalscriptReference``.
+    How an API accepts an evalscript that is too long for a request: in a bucket, named by ``evalscriptReference``.
 
-    :param max_bytes: What stands in the request must be shorter than this.
-    :param name: Returns the name it gets in the bucket, from the tag of an intent, which must be found in it again.
+    :param max_bytes: A script in the request must be shorter than this.
+    :param name: Returns the script's file name for the tag of an intent; the tag can be read back from the name.
     """
 
     max_bytes: int
@@ -61,7 +61,7 @@ class LongScript:
 
 
 class NextStep(StrEnum):
-    """What to do next with a task."""
+    """What to do with a task next."""
 
     ANALYSE = "analyse"
     START = "start"
@@ -74,16 +74,16 @@ class ApiSpec:
     """
     One API.
 
-    :param key: What triggers, records and the command line call it.
+    :param key: Its name in triggers, records and on the command line.
     :param title: Its name in the service's documentation.
     :param operator: The Airflow operator that takes its requests.
-    :param service: What deployments and the paths of its Calls know it by.
-    :param check: Checks the shape of what a user wrote, and returns the JSON to send, without credentials.
-    :param rules: What else can be known about a request before it is sent.
+    :param service: Its name in deployments and in the paths of its Calls.
+    :param check: Checks a request against the models and returns the JSON to send, without credentials.
+    :param rules: Further checks of a request before it is sent.
     :param price: Returns what a request says about its cost.
-    :param input: Path in a request of what is read: the area of interest, if it names one, and the data.
-    :param storages: Paths in a request of the places that need credentials.
-    :param script_holder: Path in a request of the object that holds ``evalscript``.
+    :param input: Path in a request to the object with ``data`` and, if the request has an area of interest, ``bounds``.
+    :param storages: Paths in a request to the bucket locations that need credentials.
+    :param script_holder: Field of a request that contains ``evalscript``.
     """
 
     key: str
@@ -99,12 +99,12 @@ class ApiSpec:
 
     def estimate(self, request: Mapping[str, Any], pixels: PixelCounts) -> Estimate:
         """
-        Estimate what a task costs, or what requests for some geometries cost together.
+        Estimate the cost of a task, or the total cost of requests for several geometries.
 
-        A pure function: nothing is asked of the service, no evalscript is run, and no request makes it raise.
+        A pure function: it sends nothing, runs no evalscript, and raises for no request.
 
-        :param request: The body of the request, as JSON; the answer's ``request`` will do as well.
-        :param pixels: The features by size, as the manifest gives them; gone through once.
+        :param request: The body of the request, as JSON; the ``request`` of an answer works as well.
+        :param pixels: The features by size, as in the manifest; iterated once.
         """
         from airflow_provider_sentinelhub.client.costs.estimate import estimate_cost
 
@@ -114,12 +114,12 @@ class ApiSpec:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Capabilities:
     """
-    What an API lets one do with a task.
+    What an API can do with a task.
 
-    :param lists_tasks: The account's tasks can be listed, so that one whose id was lost is found by its tag.
-    :param analyse: A task can be analysed without being started, so that its cost can be judged.
-    :param start: A created task waits to be started; otherwise it runs as soon as it is created.
-    :param stop: A task can be stopped.
+    :param lists_tasks: It lists the account's tasks, so that a task whose id was lost can be found by its tag.
+    :param analyse: It can analyse a task without starting it, so that its cost is known before.
+    :param start: A created task waits until it is started; otherwise it runs as soon as it is created.
+    :param stop: It can stop a task.
     """
 
     lists_tasks: bool = True
@@ -131,24 +131,24 @@ class Capabilities:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskApiSpec(ApiSpec):
     """
-    An asynchronous API: its requests make tasks.
+    An asynchronous API: its requests create tasks.
 
-    Operators, triggers and sensors are written once for all of them.
+    Operators, triggers and sensors are written once for all of these APIs.
 
-    :param start_operator: The Airflow operator that starts a task again.
-    :param calls: Builds the Calls about its tasks.
-    :param can: What it lets one do with a task.
-    :param tagged: Returns a request with the tag of an intent in it, at a place that the service gives back.
-    :param tag_of: Returns the text in which that tag stands, if it does, from a request as the service describes it.
+    :param start_operator: The Airflow operator that reruns failed features of a task or restarts it.
+    :param calls: Builds the Calls for its tasks.
+    :param can: What it can do with a task.
+    :param tagged: Returns a request with the tag of an intent in a field that the service returns unchanged.
+    :param tag_of: Returns the text of that field from a request as returned by the service; it may have no tag.
     :param untagged: Returns such a request without the tag.
-    :param rerun: Returns the request that runs some features of another one again.
-    :param check_rerun: Raises :class:`InvalidParameter` where features of a request cannot be run again alone.
-    :param features_url: Returns where the GeoPackage lies that a request takes its features from, if there is one.
-    :param delivery_url: Returns where results go, from a request as the service describes it.
-    :param long_script: How a long evalscript is taken; ``None`` where the request takes one of any length.
-    :param terminal: Statuses from which the task does not move by itself.
-    :param answered: Those of them in which the service has an answer for every feature, failed ones included.
-    :param analysed: Statuses that come after the analysis.
+    :param rerun: Returns the request that reruns some features of another request.
+    :param check_rerun: Raises :class:`InvalidParameter` if single features of a request cannot be rerun.
+    :param features_url: Returns the URL of the GeoPackage a request reads its features from, if it does.
+    :param delivery_url: Returns the URL that results are delivered to, from a request as returned by the service.
+    :param long_script: How a long evalscript is sent; ``None`` if a request may contain one of any length.
+    :param terminal: Statuses that a task does not leave by itself.
+    :param answered: Terminal statuses in which every feature has a result, or an error.
+    :param analysed: Statuses after the analysis.
     """
 
     start_operator: str
@@ -168,7 +168,7 @@ class TaskApiSpec(ApiSpec):
 
     def is_over(self, task: BatchTask) -> bool:
         """
-        Whether a task has ended; its percentage says nothing about that.
+        Whether a task has ended; a percentage of 100 does not mean that.
 
         :param task: The task.
         """
@@ -176,15 +176,16 @@ class TaskApiSpec(ApiSpec):
 
     def is_running(self, task: BatchTask) -> bool:
         """
-        Whether a task costs something as time goes by: it was started, and has not ended.
+        Whether a task spends processing units: it was started, and has not ended.
 
         :param task: The task.
         """
-        return not self.is_over(task) and (task.user_action == "START" or task.status == "PROCESSING")
+        is_started = not self.can.start or task.user_action == "START" or task.status == "PROCESSING"
+        return is_started and not self.is_over(task)
 
     def intent_of(self, task: BatchTask) -> Intent | None:
         """
-        Say what a task was created for; ``None`` if it was not created by this package.
+        Return what a task was created for; ``None`` if this package did not create it.
 
         :param task: The task.
         """
@@ -192,16 +193,17 @@ class TaskApiSpec(ApiSpec):
 
     def next_step(self, task: BatchTask, goal: Goal) -> NextStep:
         """
-        Say what to do next with a task.
+        Return what to do with a task next.
 
-        A status this package does not know is waited out: the deadline ends the wait, not a guess.
+        With an unknown status the answer is to wait: the deadline ends the wait, not a guess.
 
-        :param task: The task as the service describes it now.
+        :param task: The task as the service returns it now.
         :param goal: What the caller wants.
         """
         out_of_pu = task.stopped_status_reason == "OUT_OF_PU"
-        if task.status == "STOPPED" and (goal is Goal.RESUME or (goal is Goal.RUN_THROUGH and out_of_pu)):
-            # Refused until the service's lock is over and units are back; then it is not.
+        is_resumed = goal is Goal.RESUME or (goal is Goal.RUN_THROUGH and out_of_pu)
+        if task.status == "STOPPED" and is_resumed and self.can.start:
+            # The service refuses this while its lock lasts or units are missing; it is then repeated later.
             return NextStep.START
         if (
             self.is_over(task)
@@ -220,7 +222,7 @@ class TaskApiSpec(ApiSpec):
 
     def can_stop(self, task: BatchTask) -> bool:
         """
-        Whether a stop can do anything: a task that was never analysed has nothing to stop, nor has an ended one.
+        Whether a stop has any effect: not on a task that was never analysed or started, and not on an ended one.
 
         :param task: The task.
         """

@@ -1,8 +1,9 @@
 """
-Getting the one task an intent stands for: the recorded one, else the one found by its tag, else a new one.
+Obtain the one task of an intent: the recorded task, else the one found by its tag, else a new one.
 
-Creating costs nothing; only a start does. So the order is create, record, start, and a crash at any point leaves at
-most an unstarted task, which the next attempt finds by its tag.
+Creating a task costs nothing; only a start does. So the order is create, record, start: a crash at any point leaves at
+most an unstarted task, which the next attempt finds by its tag. Where an API starts a task as it creates it, nothing is
+created again before the list has been searched.
 """
 
 from __future__ import annotations
@@ -12,9 +13,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_sentinelhub.client.errors import NotFound, OutcomeUnknown, ServiceUnavailable
+from airflow_provider_sentinelhub.client.errors import OutcomeUnknown, ServiceUnavailable
 from airflow_provider_sentinelhub.client.http.call import Pause, Procedure
-from airflow_provider_sentinelhub.client.lifecycle.procedures import stop
+from airflow_provider_sentinelhub.client.lifecycle.procedures import read, stop
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -35,10 +36,10 @@ _READINGS = 5
 @dataclass(frozen=True, slots=True)
 class Before:
     """
-    What is on record of what a task instance wanted before it was cleared, or before its request changed.
+    The record of a task instance from before it was cleared, or before its request changed.
 
-    :param ids: Ids of its tasks, the original first, then those that ran again what was lost.
-    :param same_request: Whether it wanted the same.
+    :param ids: Ids of its tasks: the original, then its reruns.
+    :param same_request: Whether the request is still the same.
     """
 
     ids: tuple[str, ...] = ()
@@ -48,11 +49,11 @@ class Before:
 @dataclass(frozen=True, slots=True)
 class Search:
     """
-    What came of the search for the task of an intent.
+    The result of the search for the task of an intent.
 
-    :param task: The task; ``None`` where one has to be created.
-    :param is_older: Whether it was created for what the task instance wanted before it was cleared.
-    :param others: Ids of the task instance's other tasks, which were created for something else.
+    :param task: The task; ``None`` if one has to be created.
+    :param is_older: Whether it was created before the task instance was cleared.
+    :param others: Ids of the task instance's other tasks, which were created for other intents.
     """
 
     task: BatchTask | None
@@ -61,7 +62,7 @@ class Search:
 
 
 def nothing_older(_: BatchTask) -> bool:
-    """Resume no task from before a clear."""
+    """Do not continue with a task from before a clear."""
     return False
 
 
@@ -76,29 +77,29 @@ def search(
     adopt_ended: bool = True,
 ) -> Procedure[Search]:
     """
-    Look for the task of an intent: the recorded one, else the one that carries its tag, else an older one.
+    Look for the task of an intent: the recorded task, else the one with its tag, else one from before a clear.
 
-    Where there is none, what the same task instance wanted before it was cleared, or before its request changed, is
-    stopped, so that no two tasks ever run for it.
+    If there is none, the task instance's tasks from before a clear, or for an earlier request, are stopped, so that no
+    two tasks run for it at the same time.
 
     :param api: The API.
-    :param intent: What is wanted, by whom.
+    :param intent: What the task instance wants.
     :param recorded: Id of the task an earlier attempt recorded for this intent.
-    :param before: What is on record of what this task instance wanted before.
-    :param since: Moment before which no task of this task instance can have been created.
-    :param resumes: Asked, where only an older task for the same request is found, whether to continue with that one.
-    :param adopt_ended: Whether a task that has ended can be that of this intent: not where nobody has asked for it
-        before, for then it is of a run that was deleted, and has been made again under the same name.
+    :param before: The record of this task instance from before a clear or a change of the request.
+    :param since: Time before which no task of this task instance can have been created.
+    :param resumes: Called if only a task from before a clear is found: returns whether to continue with it.
+    :param adopt_ended: Whether an ended task may be used. Not on the first attempt: then it belongs to a run that was
+        deleted and created again under the same name.
     """
     if recorded is not None:
-        known = yield from _read(api, recorded)
+        known = yield from read(api, recorded, fresh=True)
         if known is not None:
             return Search(known)
     family = yield from _family(api, intent, since, before.ids)
     possible = [task for task in family if adopt_ended or not api.is_over(task)]
     own = _of(api, possible, intent)
     if before.ids:
-        # A task that was stopped because the request changed is not resumed, even if the request changes back.
+        # A task that was stopped because the request changed is not restarted, even if the request changes back.
         own = [task for task in own if task.id not in before.ids and task.user_action != "STOP"]
     if found := _best(api, own):
         for old in before.ids:
@@ -111,22 +112,22 @@ def search(
         return Search(older, is_older=True)
     for task in family:
         if not api.is_over(task):
-            _tell_of_the_stop(task, before)
+            _tell_of_the_stop(api, task, before)
             yield from stop(api, task.id)
     return Search(None, others=frozenset(task.id for task in family))
 
 
 def _older(api: TaskApiSpec, family: list[BatchTask], intent: Intent, before: Before) -> BatchTask | None:
-    """Return the task for the same request from before a clear: the recorded one, else the newest that was begun."""
+    """Return the task for the same request from before a clear: the recorded one, else the newest started one."""
     if before.ids and before.same_request:
         original = next((task for task in family if task.id == before.ids[0]), None)
         if original is not None:
-            # Also where its description was replaced since, and the tag is lost.
+            # Even if its description was replaced since, and the tag is lost.
             return original
     found = [(task, other) for task in family if (other := api.intent_of(task)) is not None]
     if not intent.round:
-        # What came before another request that was begun is not the last that was wanted.
-        originals = [other for task, other in found if not other.round and _is_begun(task)]
+        # A task older than one of another request is not the latest that was wanted.
+        originals = [other for task, other in found if not other.round and _is_begun(api, task)]
         if (before.ids and not before.same_request) or (originals and originals[0].digest != intent.digest):
             return None
     return _best(api, [task for task, other in found if other.is_older_of(intent)])
@@ -146,8 +147,10 @@ def _tell_of_another_request(api: TaskApiSpec, family: list[BatchTask], intent: 
             return
 
 
-def _tell_of_the_stop(task: BatchTask, before: Before) -> None:
-    if task.id in before.ids:
+def _tell_of_the_stop(api: TaskApiSpec, task: BatchTask, before: Before) -> None:
+    if not api.can.stop:
+        log.warning("Task %s, which this Airflow task ran before, cannot be stopped and runs to its end", task.id)
+    elif task.id in before.ids:
         log.info("Stopping task %s, which this Airflow task ran before", task.id)
     else:
         log.warning(
@@ -172,17 +175,17 @@ def obtain(
     adopt_ended: bool = True,
 ) -> Procedure[BatchTask]:
     """
-    Return the task of an intent, creating it only where none exists; see :func:`search` and :func:`create`.
+    Return the task of an intent, creating it only if there is none; see :func:`search` and :func:`create`.
 
     :param api: The API.
-    :param intent: What is wanted, by whom.
-    :param body: The request, credentials included; it is completed with the intent's tag.
+    :param intent: What the task instance wants.
+    :param body: The request, including credentials, without the tag.
     :param secrets: The credentials in it.
     :param recorded: See :func:`search`, as for the next four.
-    :param before: What is on record of what this task instance wanted before.
-    :param since: Moment before which no task of this task instance can have been created.
-    :param resumes: Asked whether to continue with an older task.
-    :param adopt_ended: Whether a task that has ended can be that of this intent.
+    :param before: The record of this task instance from before a clear or a change of the request.
+    :param since: Time before which no task of this task instance can have been created.
+    :param resumes: Returns whether to continue with a task from before a clear.
+    :param adopt_ended: Whether an ended task may be used.
     """
     found: Search = yield from search(
         api,
@@ -202,17 +205,17 @@ def _of(api: TaskApiSpec, tasks: list[BatchTask], intent: Intent) -> list[BatchT
     return [task for task in tasks if api.intent_of(task) == intent]
 
 
-def _is_begun(task: BatchTask) -> bool:
-    return task.status != "CREATED" or task.user_action != "NONE"
+def _is_begun(api: TaskApiSpec, task: BatchTask) -> bool:
+    return not api.can.start or task.status != "CREATED" or task.user_action != "NONE"
 
 
 def _best(api: TaskApiSpec, tasks: list[BatchTask]) -> BatchTask | None:
     """
-    Return the one of several tasks for the same, the newest first, that counts.
+    Return the one of several tasks, newest first, to continue with: a started one, if there is one.
 
-    There are several where the first create arrived only after all searches for it: then the one that was begun.
+    There are several if a create request arrived only after all searches for its task.
     """
-    begun = [task for task in tasks if _is_begun(task)]
+    begun = [task for task in tasks if _is_begun(api, task)]
     going_on = [task for task in begun if not api.is_over(task)]
     return next(iter([*going_on, *begun, *reversed(tasks)]), None)
 
@@ -227,26 +230,29 @@ def create(
     others: frozenset[str],
 ) -> Procedure[BatchTask]:
     """
-    Create the task of an intent; where the answer is lost, look for it before trying again.
+    Create the task of an intent; if the answer is lost, search for the task before creating another one.
 
     :param api: The API.
-    :param intent: What is wanted, by whom.
-    :param body: The request, credentials included; it is completed with the intent's tag.
+    :param intent: What the task instance wants.
+    :param body: The request, including credentials, without the tag.
     :param secrets: The credentials in it.
-    :param since: Moment before which no task of this task instance can have been created.
-    :param others: What :func:`search` found that is not it.
+    :param since: Time before which no task of this task instance can have been created.
+    :param others: Ids of other tasks that :func:`search` found.
+    :raises OutcomeUnknown: The answer was lost, and no task was found. Not retryable if a task may be running that no
+        later attempt could find.
     """
     tagged = api.tagged(body, intent.tag)
     for attempt in range(1, _CREATES + 1):
         try:
             created: BatchTask = yield api.calls.create(tagged, secrets)
-        except OutcomeUnknown:
-            if not (api.can.start or api.can.lists_tasks):
-                # It may be running, and nothing would tell.
-                raise
+        except OutcomeUnknown as error:
             found = yield from _after_lost_answer(api, intent, since, others)
             if found is not None:
                 return found
+            if not api.can.start:
+                # It may be running. The next attempt finds it in the list; without a list nothing would ever find it.
+                error.retryable = api.can.lists_tasks
+                raise
             if attempt == _CREATES:
                 raise
         else:
@@ -254,20 +260,12 @@ def create(
     raise AssertionError("the last attempt returns or raises")
 
 
-def _read(api: TaskApiSpec, task_id: str) -> Procedure[BatchTask | None]:
-    try:
-        task: BatchTask = yield api.calls.get(task_id).when_fresh()
-    except NotFound:
-        return None  # deleted by somebody, or by the service's own cleaning up
-    return task
-
-
 def _family(api: TaskApiSpec, intent: Intent, since: datetime, recorded: tuple[str, ...]) -> Procedure[list[BatchTask]]:
-    """Return all tasks of the same task instance, the newest first, then those that only the record knows."""
+    """Return all tasks of the task instance, newest first, then those found by the record only."""
     family = yield from find(api, intent, since)
     for task_id in recorded:
         if task_id not in {task.id for task in family}:
-            old = yield from _read(api, task_id)
+            old = yield from read(api, task_id, fresh=True)
             if old is not None:
                 family.append(old)
     return family
@@ -276,8 +274,8 @@ def _family(api: TaskApiSpec, intent: Intent, since: datetime, recorded: tuple[s
 def _after_lost_answer(
     api: TaskApiSpec, intent: Intent, since: datetime, others: frozenset[str]
 ) -> Procedure[BatchTask | None]:
-    # The service may still be writing what it accepted.
-    for search in range(_SEARCHES):
+    # The task may take a while to appear in the list.
+    for search in range(_SEARCHES if api.can.lists_tasks else 1):
         yield Pause(min(0.5 * 2**search, 4.0))
         listed = yield from find(api, intent, since)
         if found := _best(api, _of(api, [task for task in listed if task.id not in others], intent)):
@@ -287,7 +285,7 @@ def _after_lost_answer(
 
 def reruns_of(api: TaskApiSpec, original: BatchTask) -> Procedure[list[BatchTask]]:
     """
-    Look for the tasks that run failed features of a task again, in the order in which they were created.
+    Return the reruns of a task, in the order in which they were created.
 
     :param api: The API.
     :param original: The task.
@@ -301,11 +299,11 @@ def reruns_of(api: TaskApiSpec, original: BatchTask) -> Procedure[list[BatchTask
 
 def find(api: TaskApiSpec, intent: Intent, since: datetime) -> Procedure[list[BatchTask]]:
     """
-    Look for the tasks of a task instance in the account's list, newest first, only as far back as needed.
+    Return the tasks of a task instance from the account's list, newest first, reading only as far back as needed.
 
     :param api: The API.
-    :param intent: Whose tasks are looked for; digest and generation do not count.
-    :param since: Moment before which none can have been created.
+    :param intent: An intent of the task instance; digest and generation are ignored.
+    :param since: Time before which none can have been created.
     """
 
     def is_of_this_instance(other: Intent) -> bool:
@@ -318,11 +316,10 @@ def _search(api: TaskApiSpec, since: datetime | None, wanted: Callable[[Intent],
     """
     Return the matching tasks of the account's list, each task once, newest first.
 
-    Nobody promises what the list does while it is read. Where a task is deleted, those after it move up, and one that
-    stood on the next page is on a page that has been read. So a list of several pages is read again, until all that was
-    in it is still there.
+    The list may change while it is read: if a task is deleted, later ones move up, possibly onto a page that was read
+    before. So a list of several pages is read again until nothing has disappeared between two readings.
 
-    :raises ServiceUnavailable: The list has no end or does not keep still, or a task that is wanted has no usable id.
+    :raises ServiceUnavailable: The list does not end or keeps changing, or a matching task has no valid id.
     """
     if not api.can.lists_tasks:
         return []
@@ -345,7 +342,7 @@ def _read_list(
     found: dict[str, BatchTask],
     read: set[str],
 ) -> Procedure[int]:
-    """Add what is wanted to ``found``, and the id of all that is not too old to ``read``; return how many pages."""
+    """Add matching tasks to ``found``, and the ids of all that are not too old to ``read``; return the page count."""
     order = _Order(since)
     tokens: list[str | None] = [None]
     while len(tokens) <= _PAGES:
@@ -377,12 +374,12 @@ def _unsearchable(why: str) -> ServiceUnavailable:
 @dataclass(slots=True)
 class _Order:
     """
-    How far back a list goes, newest first, as long as it keeps that order.
+    Tells when a list, sorted newest first, has been read far enough.
 
-    One old task says nothing about the next one, for the order is only asked for: the end is believed after a number
-    of them, and never in a list that was seen out of order.
+    The service may ignore the order. So reading ends only after a number of old tasks, and never early in a list that
+    is out of order.
 
-    :param since: Moment before which nothing is wanted.
+    :param since: Time before which no task is of interest.
     """
 
     since: datetime | None
@@ -391,7 +388,7 @@ class _Order:
     _is_kept: bool = True
 
     def takes(self, task: BatchTask) -> bool:
-        """Take note of the next task; return whether it is surely older than what is wanted."""
+        """Note the next task; return whether it is older than ``since``."""
         if task.created is None or self.since is None:
             return False
         self._is_kept = self._is_kept and (self._last is None or task.created <= self._last)
@@ -402,5 +399,5 @@ class _Order:
 
     @property
     def is_over(self) -> bool:
-        """Whether what follows is surely older as well."""
+        """Whether all tasks that follow are older as well."""
         return self._is_kept and self._past >= _PAST

@@ -1,5 +1,5 @@
 """
-The Calls about tasks that the asynchronous APIs have in common; they differ in the path alone.
+The Calls for tasks that the asynchronous APIs have in common; only the path differs.
 
 Sources: https://docs.planet.com/develop/apis/batch-processing/reference/ and
 https://docs.planet.com/develop/apis/batch-statistical/reference/
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, slots=True)
 class TaskCalls:
     """
-    Builds Calls about the tasks of one API.
+    Builds the Calls for the tasks of one API.
 
     :param service: The API.
-    :param path: Where its tasks are, below its prefix.
+    :param path: Path of its tasks, below its prefix.
     """
 
     service: Service
@@ -37,8 +37,8 @@ class TaskCalls:
         """
         Create a task. It costs nothing until it is analysed or started.
 
-        :param body: The request, credentials included.
-        :param secrets: The credentials in it, which no message may show.
+        :param body: The request, including credentials.
+        :param secrets: The credentials in it, which must not appear in messages.
         """
         return Call(
             "POST",
@@ -51,20 +51,16 @@ class TaskCalls:
             secrets=secrets,
         )
 
-    def page(self, token: str | None = None, *, count: int | None = None, sort: str = "created:desc") -> Call[TaskPage]:
+    def page(self, token: str | None = None) -> Call[TaskPage]:
         """
-        List the account's tasks, one page at a time.
+        List the account's tasks, the newest first, one page at a time.
 
-        :param token: ``links.next_token`` of the page before; the first page where absent.
-        :param count: Tasks on a page; the service caps it.
-        :param sort: ``created``, ``created:desc``, ``status`` or ``status:desc``.
+        :param token: ``links.next_token`` of the page before; ``None`` for the first page.
         """
-        query = {"sort": sort}
-        if count is not None:
-            query["count"] = str(count)
+        query = {"sort": "created:desc"}
         if token is not None:
             query["viewtoken"] = token
-        # Each of a hundred tasks comes with its request, geometries included.
+        # Each of a hundred tasks contains its request, including geometries.
         return Call(
             "GET",
             self.service,
@@ -80,16 +76,16 @@ class TaskCalls:
         Read a task.
 
         :param task_id: Its id.
-        :raises InvalidParameter: The id cannot be one; nothing is sent.
+        :raises InvalidParameter: The id is not valid; nothing is sent.
         """
         return Call("GET", self.service, self.path_of(task_id), BatchTask.model_validate, f"read batch task {task_id}")
 
     def analyse(self, task_id: str) -> Call[None]:
         """
-        Have a created task analysed without starting it.
+        Analyse a created task without starting it.
 
         :param task_id: Its id.
-        :raises InvalidParameter: The id cannot be one; nothing is sent.
+        :raises InvalidParameter: The id is not valid; nothing is sent.
         """
         return self.action(task_id, "analyse")
 
@@ -97,10 +93,10 @@ class TaskCalls:
         """
         Start a task; from then on it costs processing units. A created task is analysed first.
 
-        A stopped one may be started again after 30 minutes, and after 60 where it was stopped for lack of units.
+        A stopped task can be restarted after 30 minutes, or after 60 if the account ran out of processing units.
 
         :param task_id: Its id.
-        :raises InvalidParameter: The id cannot be one; nothing is sent.
+        :raises InvalidParameter: The id is not valid; nothing is sent.
         """
         return self.action(task_id, "start")
 
@@ -109,19 +105,19 @@ class TaskCalls:
         Stop a task; features already processed, or being processed, are charged.
 
         :param task_id: Its id.
-        :raises InvalidParameter: The id cannot be one; nothing is sent.
+        :raises InvalidParameter: The id is not valid; nothing is sent.
         """
         return self.action(task_id, "stop")
 
     def action(self, task_id: str, action: str) -> Call[None]:
         """
-        Have something done with a task.
+        Send an action on a task.
 
         :param task_id: Its id.
-        :param action: What, as the path says it.
-        :raises InvalidParameter: The id cannot be one; nothing is sent.
+        :param action: The action, as in the path.
+        :raises InvalidParameter: The id is not valid; nothing is sent.
         """
-        # Sent twice, an action is refused as illegal the second time, and the caller reads the task again.
+        # The service refuses the second of two equal actions as illegal, and the caller reads the task again.
         return Call(
             "POST", self.service, f"{self.path_of(task_id)}/{action}", nothing, f"{action} batch task {task_id}"
         )
@@ -130,16 +126,16 @@ class TaskCalls:
         """
         Return the path of a task.
 
-        :param task_id: Its id, or what a template made of one.
-        :raises InvalidParameter: It cannot be one.
+        :param task_id: Its id, possibly rendered from a template.
+        :raises InvalidParameter: It is not a valid id.
         """
-        # An id may come from a template: nothing at all asks for the list, and a slash would lead anywhere else.
+        # An empty id from a template would request the list, and a slash any other path.
         if not re.fullmatch(ID, task_id) or task_id == "None":
             raise InvalidParameter(
                 "batch_task_id",
                 task_id,
-                "is not the id of a batch task, which has letters, digits and hyphens only",
+                "is not the id of a batch task, which consists of letters, digits and hyphens",
                 "Give the id as the service shows it, e.g. 2e0d4c5f-6a3b-4e57-9c6d-0f1a2b3c4d5e; "
-                "where a template makes it, look at what it makes.",
+                "if it comes from a template, check what it renders to.",
             )
         return f"{self.path}/{task_id}"

@@ -1,7 +1,7 @@
 """
-Waiting for a task, without I/O: what to log, when to look again, when it has been too long.
+Waiting for a task, without I/O: what to log, when to poll again, when to give up.
 
-The blocking wait of an operator and the wait of a trigger are driven by the same object.
+Used by the blocking wait of an operator and by the wait of a trigger.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _PROGRESS_STEP = 10.0
 _QUIET_S = 900.0
 _MAX_DOUBLINGS = 3
 LOST_AFTER_S = 900.0
-# The last look comes when the deadline has passed: a task that ended in time is not called late.
+# The last read comes after the deadline: a task that ended in time is not late.
 _LOOK_S = 30.0
 
 
@@ -34,13 +34,13 @@ class Watch:
     """
     One wait for one task.
 
-    :param poll_interval: Seconds between two looks at a task that is being processed. The service asks for 60 or
-        more; an analysis is looked at every 10 seconds at least, and a stopped task five times as seldom.
-    :param deadline: Moment, in seconds since the epoch, after which the wait is over; ``None`` for never.
-    :param clock: Gives seconds since the epoch.
-    :param max_pu: Processing units the task may spend before it is over budget; ``None`` for any.
-    :param lost_after: Seconds for which the service may refuse every look (token revoked, task gone) before waiting
-        on makes no sense. An outage of the service has no such limit: the task goes on, so the wait does.
+    :param poll_interval: Seconds between two reads of a task that is being processed. The service asks for 60 or
+        more. During the analysis it is at most 10 seconds; for a stopped task it is five times as long.
+    :param deadline: Time, in seconds since the epoch, after which the wait is over; ``None`` for never.
+    :param clock: Returns seconds since the epoch.
+    :param max_pu: Processing units the task may spend; ``None`` for no limit.
+    :param lost_after: Seconds for which the service may refuse every read (token revoked, task deleted) before the wait
+        is given up. There is no such limit for an outage of the service: the task continues, and so does the wait.
     """
 
     poll_interval: float
@@ -57,9 +57,9 @@ class Watch:
 
     def saw(self, task: BatchTask) -> str | None:
         """
-        Take note of a look at the task; return what is worth a line in the log, if anything.
+        Note a successful read; return a line for the log if something has changed.
 
-        :param task: What was seen.
+        :param task: The task.
         """
         recovered = self._misses > 0
         self._misses, self._refused_since = 0, None
@@ -81,9 +81,9 @@ class Watch:
 
     def missed(self, error: Exception) -> str | None:
         """
-        Take note of a look that failed; return a line for the log on the first of a row.
+        Note a failed read; return a line for the log if the one before succeeded.
 
-        :param error: What happened.
+        :param error: The error.
         """
         self._misses += 1
         if isinstance(error, TimeoutError) or (isinstance(error, ApiError) and error.retryable):
@@ -96,7 +96,7 @@ class Watch:
         return f"Could not look at the task; the wait goes on. {said or 'There was no answer in time.'}"
 
     def patience(self) -> float | None:
-        """Return the seconds a look may take: not much past the deadline; ``None`` for any number."""
+        """Return the timeout of a read in seconds, so that it ends soon after the deadline; ``None`` for none."""
         return None if self.deadline is None else max(_LOOK_S, self.deadline - self.clock())
 
     @property
@@ -106,19 +106,19 @@ class Watch:
 
     @property
     def is_lost(self) -> bool:
-        """Whether the service has refused every look for too long."""
+        """Whether the service has refused every read for too long."""
         return self._refused_since is not None and self.clock() - self._refused_since >= self.lost_after
 
     def is_over_budget(self, task: BatchTask) -> bool:
         """
-        Whether a running task has spent more than it may.
+        Whether a running task has spent more than ``max_pu``.
 
-        :param task: What was seen.
+        :param task: The task.
         """
         return self.max_pu is not None and task.status == "PROCESSING" and (task.cost_pu or 0.0) > self.max_pu
 
     def pause(self) -> float:
-        """Return the seconds until the next look: never past the deadline, longer after failures, never in step."""
+        """Return the seconds until the next read, with jitter: longer after failures, never past the deadline."""
         interval = self.poll_interval
         if self._status in {"CREATED", "ANALYSING"}:
             interval = min(interval, ANALYSIS_POLL_S)

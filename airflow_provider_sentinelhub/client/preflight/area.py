@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from airflow_provider_sentinelhub.client.errors import InvalidParameter
-from airflow_provider_sentinelhub.client.requests.axes import check_coverage, check_order, exchanged
+from airflow_provider_sentinelhub.client.requests.bounds import ORDER, reordered, size, spans
 from airflow_provider_sentinelhub.client.requests.crs import SUPPORTED_EPSG, WGS84, epsg_of
 from airflow_provider_sentinelhub.client.requests.extent import Extent
 from airflow_provider_sentinelhub.client.requests.findings import (
@@ -21,7 +21,6 @@ from airflow_provider_sentinelhub.client.requests.findings import (
     Json,
     is_number,
     mapping,
-    objects,
     part,
 )
 from airflow_provider_sentinelhub.client.requests.tiling_grids import TILING_GRIDS, TilingGrid
@@ -31,13 +30,16 @@ if TYPE_CHECKING:
 
     from shapely.geometry.base import BaseGeometry
 
-    from airflow_provider_sentinelhub.client.http.deployments import Deployment
 
 MANY_PARTS = 1_000
 _LONGITUDES, _LATITUDES = 180.0, 90.0
 _ROUNDING = 1e-6
+# A correct box does not become that much smaller if two of its sides are swapped.
+_TIMES_SMALLER: Final = 100.0
+_LEAST_SIDE: Final = {True: 1.0, False: 100_000.0}
+_SENTINEL_2: Final = (-56.0, 84.0)
 _SIDES = 4
-# Wide enough for whatever is drawn across several zones, and for both sides of the equator.
+# Wide enough for areas across several zones, and on both sides of the equator.
 _UTM_NORTH, _UTM_SOUTH = (-1e6, -1e7, 2e6, 1e7), (-1e6, 0.0, 2e6, 2e7)
 
 
@@ -59,7 +61,7 @@ class Area:
         Return the area of a request.
 
         :param body: The request.
-        :param path: Where its bounds are.
+        :param path: Path of its bounds.
         """
         return cls(".".join(path), mapping(body, *path))
 
@@ -70,7 +72,7 @@ class Area:
 
     @cached_property
     def epsg(self) -> int | None:
-        """EPSG code of the CRS; ``None`` for one that the service does not know."""
+        """EPSG code of the CRS; ``None`` if it cannot be read."""
         crs = part(self.bounds, "properties", "crs")
         return epsg_of(crs) if isinstance(crs, str) else WGS84
 
@@ -81,7 +83,7 @@ class Area:
 
     @property
     def shapes(self) -> dict[str, BaseGeometry]:
-        """Box and geometry, as far as they can be read."""
+        """Bounding box and geometry, as far as they can be read."""
         return {
             name: shape
             for name, shape in self._read.items()
@@ -90,11 +92,11 @@ class Area:
 
     @cached_property
     def extent(self) -> Extent | None:
-        """How large it is, and where; ``None`` where it cannot be read."""
+        """Its size and location; ``None`` if it cannot be read."""
         found = list(self.shapes.values())
         if not found:
             return None
-        # Only what both cover is processed.
+        # Only the intersection is processed.
         shape = (
             found[0].intersection(found[1]) if len(found) > 1 and all(each.is_valid for each in found) else found[-1]
         )
@@ -102,7 +104,7 @@ class Area:
 
     def check(self, sources: list[Json]) -> Iterator[Finding]:
         """
-        Find what cannot be read, or lies nowhere, or elsewhere than was meant.
+        Find what cannot be read, or is probably not where it was meant to be.
 
         :param sources: The request's data sources.
         """
@@ -112,7 +114,7 @@ class Area:
         for name, shape in shapes.items():
             yield from _check_parts(f"{self.field}.{name}", shape)
             if not shape.is_valid:
-                fact = "has parts that share an edge, which is not valid in the strictest sense"
+                fact = "has parts that share an edge, which is strictly speaking not valid"
                 yield Advice(f"{self.field}.{name}", fact, "Merge them, e.g. with shapely.union_all.")
             yield from _check_extent(f"{self.field}.{name}", shape.bounds, self.epsg, f"{self.field}.properties.crs")
             if self.epsg == WGS84:
@@ -120,32 +122,13 @@ class Area:
         if "bbox" in shapes:
             yield from check_order(f"{self.field}.bbox", shapes["bbox"].bounds, self.epsg)
         if len(shapes) > 1 and not shapes["bbox"].intersects(shapes["geometry"]):
-            rule = "has nothing in common with the geometry beside it, and only what both cover is processed"
+            rule = "does not intersect the geometry given with it, and only their intersection is processed"
             yield InvalidParameter(f"{self.field}.bbox", part(self.bounds, "bbox"), rule, "Give one of the two.")
-
-
-def check_area(body: Json, deployment: Deployment | None) -> Iterator[Finding]:  # noqa: ARG001 - a Rule
-    """
-    Find an area that is missing, cannot be read, or has no tiles.
-
-    :param body: The request.
-    :param deployment: Not looked at.
-    """
-    area, grid = Area.of(body, "processRequest", "input", "bounds"), grid_of(body)
-    if area.is_empty:
-        if part(body, "input", "type") == "tiling-grid":
-            fix = "Add a bbox or a geometry: it chooses the tiles."
-            yield InvalidParameter(area.field, None, "is required with a tiling grid", fix)
-        return
-    yield from area.check(objects(body, "processRequest", "input", "data"))
-    shapes = list(area.shapes.values())
-    if grid is not None and area.epsg == WGS84 and shapes and all(_is_in_degrees(each.bounds) for each in shapes):
-        yield from _check_coverage(area.field, shapes, grid)
 
 
 def grid_of(body: Json) -> TilingGrid | None:
     """
-    Return the tiling grid of a request, where it names one there is.
+    Return the tiling grid of a request; ``None`` if it has none, or an unknown one.
 
     :param body: The request.
     """
@@ -156,11 +139,66 @@ def grid_of(body: Json) -> TilingGrid | None:
 
 def reach_of(epsg: int | None) -> tuple[float, float, float, float] | None:
     """
-    Return west, south, east and north of all there is in a UTM zone; ``None`` for any other system.
+    Return the limits of coordinates in a UTM zone (west, south, east, north); ``None`` for any other system.
 
     :param epsg: EPSG code.
     """
     return {326: _UTM_NORTH, 327: _UTM_SOUTH}.get((epsg or 0) // 100) if epsg in SUPPORTED_EPSG else None
+
+
+def check_order(field: str, box: Sequence[float], epsg: int | None) -> Iterator[Finding]:
+    """
+    Find a box that would be far smaller if its sides were in another order.
+
+    :param field: Path of the box in the request.
+    :param box: West, south, east and north, as the service reads it.
+    :param epsg: EPSG code of its coordinates.
+    """
+    meant = reordered(box)
+    if meant is None or size(meant) * _TIMES_SMALLER > size(box) or min(spans(box)) < _LEAST_SIDE[epsg == WGS84]:
+        return
+    unit = "degrees" if epsg == WGS84 else "metres"
+    fact = (
+        f"{list(box)} spans {_spanned(box)} {unit} as the service reads it, {ORDER}; as west, east, south, north it "
+        f"would be {_spanned(meant)}"
+    )
+    yield Advice(field, fact, f"If that was meant, write {meant}.")
+
+
+def check_coverage(field: str, sides: Sequence[float], sources: list[Json]) -> Iterator[Finding]:
+    """
+    Find an area at latitudes without images.
+
+    :param field: Path of the area in the request.
+    :param sides: West, south, east and north in degrees.
+    :param sources: The request's data sources.
+    """
+    _, south, _, north = sides
+    kinds = {str(each.get("type")).lower() for each in sources}
+    least, most = _SENTINEL_2
+    if not kinds or not all(kind.startswith("sentinel-2-") for kind in kinds) or (south <= most and north >= least):
+        return
+    shown = [float(side) for side in sides]
+    fact = f"{shown} is outside of the latitudes that Sentinel-2 covers, {least:g} to {most:g} degrees"
+    yield Advice(field, fact, exchanged(sides, (-180.0, least, 180.0, most)) or "Check the area.")
+
+
+def exchanged(sides: Sequence[float], within: Sequence[float]) -> str:
+    """
+    Say what to write if latitude was put before longitude; an empty text if that would not help.
+
+    :param sides: West, south, east and north in degrees.
+    :param within: Limits of the area, in the same order.
+    """
+    south, west, north, east = (float(side) for side in sides)
+    lies_there = west <= within[2] and east >= within[0] and south <= within[3] and north >= within[1]
+    is_on_earth = max(-south, north) <= 90  # noqa: PLR2004 - degrees of latitude
+    meant = [west, south, east, north]
+    return f"Longitude comes first. If latitude came first here, write {meant}." if lies_there and is_on_earth else ""
+
+
+def _spanned(box: Sequence[float]) -> str:
+    return " x ".join(f"{each:,.3g}" if each < 1000 else f"{each:,.0f}" for each in spans(box))  # noqa: PLR2004 - digits
 
 
 def _check_crs(field: str, crs: Any, epsg: int | None) -> Iterator[Finding]:
@@ -169,15 +207,15 @@ def _check_crs(field: str, crs: Any, epsg: int | None) -> Iterator[Finding]:
     yield InvalidParameter(
         field,
         crs,
-        "is not among the coordinate reference systems the service knows",
-        "Reproject the area, e.g. to longitude and latitude, http://www.opengis.net/def/crs/OGC/1.3/CRS84.",
+        "is not a coordinate reference system the service supports",
+        "Reproject the area, e.g. to http://www.opengis.net/def/crs/OGC/1.3/CRS84 (longitude and latitude).",
     )
 
 
 def _read_box(given: Any) -> BaseGeometry | None:
     from shapely.geometry import box
 
-    # What is no box at all, the model says.
+    # Anything that is not a box is an error of the model.
     is_box = isinstance(given, (list, tuple)) and len(given) == _SIDES and all(map(is_number, given))
     return box(*map(float, given)) if is_box and given[0] < given[2] and given[1] < given[3] else None
 
@@ -188,7 +226,7 @@ def _read_geometry(field: str, given: Any) -> BaseGeometry | InvalidParameter | 
     from shapely.geometry import shape
 
     if part(given, "type") not in {"Polygon", "MultiPolygon"}:
-        return None  # what is no polygon at all, the model says
+        return None  # anything that is not a polygon is an error of the model
     try:
         found = shape(given)
         reason = "" if found.is_valid or _only_touches(found) else shapely.is_valid_reason(found)
@@ -199,13 +237,13 @@ def _read_geometry(field: str, given: Any) -> BaseGeometry | InvalidParameter | 
     if is_empty:
         return InvalidParameter(field, given, "is empty", "Give its coordinates.")
     if reason:
-        fix = "Mend it, e.g. with shapely.make_valid, or draw it anew."
+        fix = "Repair it, e.g. with shapely.make_valid, or draw it again."
         return InvalidParameter(field, given, f"is not a valid polygon: {reason}", fix)
     return found
 
 
 def _only_touches(shape: BaseGeometry) -> bool:
-    """Say whether an invalid geometry is made of valid parts that have no more than edges in common."""
+    """Say whether an invalid geometry consists of valid parts that share only edges."""
     import shapely
 
     parts = shapely.get_parts(shape)
@@ -220,23 +258,23 @@ def _check_parts(field: str, shape: BaseGeometry) -> Iterator[Finding]:
         yield Advice(
             field,
             f"has {parts:,} parts; the service has refused geometries with thousands of them",
-            "Merge neighbours, or give the areas as features of a GeoPackage.",
+            "Merge adjacent parts, or put them into a GeoPackage as features.",
         )
 
 
 def _check_extent(field: str, extent: Sequence[float], epsg: int | None, crs: str) -> Iterator[Finding]:
     shown = [float(side) for side in extent]
-    if epsg == WGS84 and not _is_in_degrees(extent):
+    if epsg == WGS84 and not is_in_degrees(extent):
         yield InvalidParameter(
             field,
             shown,
-            "reaches beyond 180 degrees of longitude or 90 of latitude",
-            f"Longitude comes first. If these are no degrees, name their CRS in {crs}.",
+            "is outside of longitudes -180 to 180 or latitudes -90 to 90",
+            f"Longitude comes first. If the units are not degrees, set the CRS in {crs}.",
         )
-    elif epsg is not None and epsg != WGS84 and _is_in_degrees(extent):
+    elif epsg is not None and epsg != WGS84 and is_in_degrees(extent):
         yield Advice(
             field,
-            f"{shown} looks like degrees, and {crs} is EPSG:{epsg}, which counts metres",
+            f"{shown} looks like degrees, but {crs} is EPSG:{epsg}, which is in metres",
             "Check the CRS.",
         )
     elif (reach := reach_of(epsg)) is not None and not _is_within(extent, reach):
@@ -245,7 +283,7 @@ def _check_extent(field: str, extent: Sequence[float], epsg: int | None, crs: st
             shown,
             f"reaches beyond all that EPSG:{epsg} is for: {reach[0]:.0f} to {reach[2]:.0f} metres east, and "
             f"{reach[1]:.0f} to {reach[3]:.0f} north",
-            f"Easting comes first. If it does, name the CRS of these coordinates in {crs}.",
+            f"Easting comes first. If it does, set the CRS of these coordinates in {crs}.",
         )
 
 
@@ -253,21 +291,11 @@ def _is_within(extent: Sequence[float], reach: Sequence[float]) -> bool:
     return extent[0] >= reach[0] and extent[1] >= reach[1] and extent[2] <= reach[2] and extent[3] <= reach[3]
 
 
-def _is_in_degrees(extent: Sequence[float]) -> bool:
+def is_in_degrees(extent: Sequence[float]) -> bool:
+    """
+    Say whether an area may be one of longitudes and latitudes.
+
+    :param extent: West, south, east and north.
+    """
     west, south, east, north = extent
     return max(-west, east) <= _LONGITUDES + _ROUNDING and max(-south, north) <= _LATITUDES + _ROUNDING
-
-
-def _check_coverage(field: str, shapes: list[BaseGeometry], grid: TilingGrid) -> Iterator[Finding]:
-    west, south, east, north = grid.extent
-    for shape in shapes:
-        left, bottom, right, top = shape.bounds
-        if right < west or left > east or top < south or bottom > north:
-            yield InvalidParameter(
-                field,
-                [float(side) for side in shape.bounds],
-                f"lies where tiling grid {grid.id} ({grid.title}) has no tiles",
-                exchanged(shape.bounds, grid.extent)
-                or "Choose another grid, e.g. 3 (WGS84 1 degree), which covers the world.",
-            )
-            return

@@ -13,8 +13,8 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_sentinelhub.client.errors import InvalidParameter
+from airflow_provider_sentinelhub.client.requests.data import NO_INTERVAL
 from airflow_provider_sentinelhub.client.requests.findings import Advice, Finding, Json, Rule, objects, part
-from airflow_provider_sentinelhub.client.requests.time_range import NO_INTERVAL
 
 if TYPE_CHECKING:
     from airflow_provider_sentinelhub.client.http.deployments import Deployment
@@ -24,7 +24,7 @@ COLLECTIONS = (
     "sentinel-3-slstr-l2", "sentinel-3-synergy-l2", "sentinel-5p-l2", "landsat-mss-l1", "landsat-tm-l1",
     "landsat-tm-l2", "landsat-etm-l1", "landsat-etm-l2", "landsat-ot-l1", "landsat-ot-l2", "dem", "hls", "modis",
 )  # fmt: skip
-"""Types of data as the service's documentation names them; beside them there are collections of users."""
+"""Types of data in the service's documentation; there are users' collections besides them."""
 
 _FILTERS = ("timeRange", "maxCloudCoverage", "mosaickingOrder")
 _FORMER = frozenset({"landsat-8-l1c", "s2gm", "custom", "s1grd", "s2l1c", "s2l2a", "l8l1c"})
@@ -33,9 +33,9 @@ _OWN = re.compile(r"(byoc|batch)-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.
 
 def data_rule(*path: str) -> Rule:
     """
-    Return the rule that finds types of data that the service's documentation does not know, and misspelt filters.
+    Return the rule that finds undocumented types of data, and misspelt filters.
 
-    :param path: Where a request has its data sources.
+    :param path: Path of the data sources in a request.
     """
 
     def check_data(body: Json, deployment: Deployment | None) -> Iterator[Finding]:  # noqa: ARG001 - a Rule
@@ -48,12 +48,12 @@ def _check_sources(data: str, sources: list[Json]) -> Iterator[Finding]:
     names = [each.get("id") for each in sources]
     for number, name in enumerate(names):
         if name is not None and name in names[:number]:
-            rule = "is the id of another data source as well, and an evalscript tells them apart by it"
-            yield InvalidParameter(f"{data}.{number}.id", name, rule, "Give each an id of its own.")
+            rule = "is also the id of another data source, and the evalscript distinguishes them by it"
+            yield InvalidParameter(f"{data}.{number}.id", name, rule, "Give each its own id.")
     for number, source in enumerate(sources):
         yield from _check_filter(f"{data}.{number}.dataFilter", source.get("dataFilter"))
         kind = source.get("type")
-        # A template is judged when it has been rendered.
+        # A template is checked after it was rendered.
         if (
             not isinstance(kind, str)
             or "{" in kind
@@ -63,19 +63,23 @@ def _check_sources(data: str, sources: list[Json]) -> Iterator[Finding]:
             continue
         field = f"{data}.{number}.type"
         if kind.lower().startswith(("byoc-", "batch-")):
-            fix = "Write byoc- or batch- and the whole id (UUID) of the collection."
+            fix = "Write byoc- or batch- followed by the full id (UUID) of the collection."
             yield Advice(field, f"{kind} does not end with the id of a collection", fix)
             continue
         meant = get_close_matches(kind.lower(), COLLECTIONS, n=1, cutoff=0.8)
         fix = f"Write {meant[0]}." if meant else f"Known are {', '.join(COLLECTIONS)}, byoc-<id> and batch-<id>."
-        yield Advice(field, f"{kind} is not a type of data that the service documents", fix)
+        yield Advice(field, f"{kind} is not a data type in the service's documentation", fix)
 
 
 def _check_filter(field: str, given: Any) -> Iterator[Finding]:
     span = part(given, "timeRange")
     if part(span, "from") is not None and part(span, "from") == part(span, "to"):
-        yield Advice(f"{field}.timeRange", "is a single moment, and only an image of that moment is in it", NO_INTERVAL)
-    # Collections have filters of their own: what is not nearly the name of one that all have may be right.
+        yield Advice(
+            f"{field}.timeRange",
+            "is a single point in time, and contains only an image of exactly that time",
+            NO_INTERVAL,
+        )
+    # Collections have further filters: an unknown name that resembles none of the common ones may be right.
     for name, value in given.items() if isinstance(given, Mapping) else ():
         meant = get_close_matches(str(name), _FILTERS, n=1, cutoff=0.8)
         if meant and name not in _FILTERS:

@@ -1,4 +1,4 @@
-"""All rules on a request put together: what can be known about it without asking anybody."""
+"""All checks of a request that need no service and no bucket."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ _TEXTS = frozenset({"evalscript", "description", "url", "identifier"})
 @dataclass(frozen=True, slots=True)
 class Examined:
     """
-    A request that was looked at.
+    A request that was checked.
 
-    :param body: The JSON to send, where there is no error.
-    :param findings: What was found.
+    :param body: The JSON to send, if there is no error.
+    :param findings: Errors and warnings.
     """
 
     body: dict[str, Any]
@@ -37,7 +37,7 @@ class Examined:
         """
         Return the JSON to send.
 
-        :raises InvalidParameter: There are errors; names all of them.
+        :raises InvalidParameter: There are errors; the message names all of them.
         """
         self.findings.raise_errors()
         return self.body
@@ -51,15 +51,15 @@ def examine(
     sent_at: datetime | None = None,
 ) -> Examined:
     """
-    Find everything that is wrong with a request, all at once.
+    Find everything that is wrong with a request at once.
 
-    The shape is checked first. Rules are applied even where that is wrong, to what can be read all the same.
+    The request is first checked against the models. If that fails, the rules are still applied to what can be read.
 
     :param request: The service's own request as a dict, or as the JSON text of one.
-    :param check: Checks the shape and returns the JSON to send, or raises :class:`InvalidParameter`.
-    :param rules: What else to look at.
-    :param deployment: Where the request is going to be sent; ``None`` where that is not known.
-    :param sent_at: When it is sent; ``None`` where it is only looked at, so that templates may yet be rendered.
+    :param check: Checks it against the models and returns the JSON to send, or raises :class:`InvalidParameter`.
+    :param rules: Further rules.
+    :param deployment: Where the request will be sent; ``None`` if that is not known.
+    :param sent_at: When it is sent; ``None`` if it is only checked, so that templates may still be rendered.
     """
     shape: tuple[InvalidParameter, ...] = ()
     written = _readable(request)
@@ -70,7 +70,7 @@ def examine(
         body = written if isinstance(written, dict) else {}
     rules = (*rules, period_rule(sent_at))
     found = Findings.of(itertools.chain(_apply(rules, body, deployment), check_payload(written)))
-    # What else is wrong with a template, and with what holds it, is so because it is one.
+    # Other errors about a template, or about what contains it, are consequences.
     raw = Findings.of(unrendered(written) if sent_at else iter(()))
     shape = tuple(error for error in shape if not any(_is_one_in_the_other(error, each) for each in raw.errors))
     known = (*raw.errors, *shape)
@@ -92,7 +92,7 @@ def _is_within(field: str, other: str) -> bool:
 
 
 def _readable(value: Any, name: str = "") -> Any:
-    """Return a request with texts that templating made of lists and dicts read, as the models read them."""
+    """Return a request with strings that templating made of lists and dicts converted back, as by the models."""
     from airflow_provider_sentinelhub.client.models import from_text
 
     value = value if name in _TEXTS else from_text(value)

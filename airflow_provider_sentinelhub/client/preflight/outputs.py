@@ -1,5 +1,5 @@
 """
-Rules on what is computed and written: responses, and the evalscript's outputs, which have to agree.
+Rules on responses and on the evalscript's outputs, which have to agree.
 
 Source: https://docs.planet.com/develop/apis/batch-processing/reference/ (responses) and
 https://documentation.dataspace.copernicus.eu/APIs/SentinelHub/Evalscript/V3.html
@@ -37,7 +37,7 @@ DATA = ("processRequest", "input", "data")
 @dataclass(frozen=True)
 class Asked:
     """
-    What a request asks the service to write, and what its evalscript offers.
+    The responses of a request, and the outputs of its evalscript.
 
     :param body: The request.
     """
@@ -46,23 +46,23 @@ class Asked:
 
     @cached_property
     def evalscript(self) -> str:
-        """The script's text; empty where there is none."""
+        """The script's text; empty if there is none."""
         found = part(self.body, "processRequest", "evalscript")
         return found if isinstance(found, str) else ""
 
     @cached_property
     def setup(self) -> Setup:
-        """What the script says about itself."""
+        """What the script's ``setup()`` returns."""
         return read_setup(self.evalscript)
 
     @cached_property
     def is_zarr(self) -> bool:
-        """Whether a Zarr group is written, and no files."""
+        """Whether a Zarr group is written instead of files."""
         return bool(part(self.body, "output", "type") == "zarr")
 
     @cached_property
     def formats(self) -> dict[str, str]:
-        """Formats by identifier; where the request names no response, that of the one output that is written."""
+        """Formats by identifier; if the request has no responses, the format of the one output that is written."""
         listed = objects(self.body, "processRequest", "output", "responses")
         usual = ZARR if self.is_zarr else TIFF
         found = {str(each.get("identifier", "default")): str(part(each, "format", "type") or usual) for each in listed}
@@ -70,16 +70,16 @@ class Asked:
 
     @cached_property
     def outputs(self) -> tuple[Output, ...]:
-        """Those of the script's outputs that are written, as far as they can be read."""
+        """The script's outputs that are written, as far as they can be read."""
         return tuple(each for each in self.setup.outputs or () if each.id in self.formats)
 
 
 def check_outputs(body: Json, deployment: Deployment | None) -> Iterator[Finding]:  # noqa: ARG001 - a Rule
     """
-    Find responses and an evalscript that the service would not take, or that do not fit each other.
+    Find responses and an evalscript that the service would refuse, or that do not match.
 
     :param body: The request.
-    :param deployment: Not looked at.
+    :param deployment: Not used.
     """
     asked = Asked(body)
     yield from _check_responses(asked)
@@ -94,20 +94,20 @@ def _check_responses(asked: Asked) -> Iterator[Finding]:
         field, kind = f"{RESPONSES}.{number}", part(response, "format", "type")
         identifier = str(response.get("identifier", "default"))
         if identifier in seen:
-            yield InvalidParameter(f"{field}.identifier", identifier, "is used twice", "Name each output once.")
+            yield InvalidParameter(f"{field}.identifier", identifier, "is used twice", "Use each identifier once.")
         seen.add(identifier)
         if asked.is_zarr and kind in {TIFF, JSON}:
-            rule = "cannot be written into a Zarr, which takes zarr/array only"
+            rule = "cannot be written into a Zarr group, which contains zarr/array only"
             fix = f"Write {ZARR}." if kind == TIFF else "Remove this response, or deliver rasters."
             yield InvalidParameter(f"{field}.format.type", kind, rule, fix)
         elif not asked.is_zarr and kind == ZARR:
-            rule = "goes into a Zarr, and output.type is not zarr"
+            rule = "is for Zarr output, but output.type is not zarr"
             yield InvalidParameter(f"{field}.format.type", kind, rule, f"Write {TIFF}, or set output.type to zarr.")
         elif kind == JSON and identifier != USERDATA:
-            rule = f"is the format of the identifier {USERDATA} only"
+            rule = f"is allowed for the identifier {USERDATA} only"
             yield InvalidParameter(f"{field}.format.type", kind, rule, f"Write {TIFF}, or name it {USERDATA}.")
         elif identifier == USERDATA and kind is not None and kind != JSON:
-            rule = f"is the identifier of what the evalscript writes as {JSON}"
+            rule = f"is reserved for the metadata the evalscript writes as {JSON}"
             yield InvalidParameter(f"{field}.identifier", identifier, rule, "Choose another identifier.")
 
 
@@ -116,15 +116,15 @@ def _check_script(asked: Asked) -> Iterator[Finding]:
     if not is_readable(asked.evalscript):
         return
     if asked.setup.outputs is None or any(None in {each.id, each.bands} for each in asked.setup.outputs):
-        rule = "setup() is computed, so its outputs cannot be compared with the responses before the run"
-        yield Advice(EVALSCRIPT, rule, "Have setup() do nothing but return an object, or check them yourself.")
+        rule = "setup() is computed, so its outputs cannot be compared with the responses"
+        yield Advice(EVALSCRIPT, rule, "Let setup() only return an object literal, or check them yourself.")
     yield from check_setup(EVALSCRIPT, asked.setup)
     yield from _compare(asked)
     yield from check_sources(EVALSCRIPT, asked.setup, ".".join(DATA), objects(asked.body, *DATA))
 
 
 def _compare(asked: Asked) -> Iterator[Finding]:
-    """Compare responses with outputs, where all outputs are known."""
+    """Compare responses with outputs, if all outputs are known."""
     declared = [each.id for each in asked.setup.outputs or ()]
     names = [name for name in declared if name is not None]
     wanted = [name for name in asked.formats if name != USERDATA]
@@ -134,10 +134,10 @@ def _compare(asked: Asked) -> Iterator[Finding]:
             yield _no_such_output(asked, name, names)
         idle = [name for name in names if name not in wanted]
         if idle and not missing:
-            fact = f"none asks for the evalscript's output {', '.join(idle)}: it is not delivered"
+            fact = f"no response uses the evalscript's output {', '.join(idle)}, so it is not delivered"
             yield Advice(RESPONSES, fact, "Add a response, or remove the output from the evalscript.")
     if USERDATA in asked.formats and "userData" not in asked.evalscript:
-        fact = f"the response {USERDATA} is asked for, and the evalscript never sets outputMetadata.userData"
+        fact = f"there is a response {USERDATA}, but the evalscript never sets outputMetadata.userData"
         yield Advice(EVALSCRIPT, fact, "Set it in updateOutputMetadata(), or remove the response.")
 
 
@@ -148,5 +148,5 @@ def _no_such_output(asked: Asked, name: str, names: list[str]) -> InvalidParamet
             meant = get_close_matches(name, names, n=1) or names[:1]
             field, rule = f"{RESPONSES}.{number}.identifier", f"is not an output of the evalscript; {known}"
             return InvalidParameter(field, name, rule, f"Write {meant[0]}, or correct the evalscript.")
-    rule = f"is absent, which asks for the output {name}, and {known}"
-    return InvalidParameter(RESPONSES, None, rule, "Name a response for each output you want.")
+    rule = f"is absent, which means the output {name}, but {known}"
+    return InvalidParameter(RESPONSES, None, rule, "Add a response for each output you want.")

@@ -1,5 +1,5 @@
 """
-Rules on the JSON itself: what it must not hold anywhere, and how large it is.
+Rules on the JSON itself: values it must not contain anywhere, and its size.
 
 Source: https://docs.planet.com/develop/apis/batch-processing/reference/
 """
@@ -20,15 +20,15 @@ _SHOWN = 5
 
 def check_payload(written: Any) -> Iterator[Finding]:
     """
-    Find nulls, numbers that JSON has no word for, and a size that is unusual.
+    Find nulls, numbers that JSON cannot express, and an unusual size.
 
-    :param written: The request as the user wrote it: the models would leave such a number out without a word.
+    :param written: The request as the user wrote it: the models would silently leave out such a number.
     """
     for path, value in _unusable(written, ()):
         if value is None:
-            yield InvalidParameter(path, None, "must not be null: the service refuses every null", "Leave it out.")
+            yield InvalidParameter(path, None, "must not be null: the service refuses nulls", "Leave it out.")
         else:
-            yield InvalidParameter(path, value, "is not a number that JSON can express", "Correct the number.")
+            yield InvalidParameter(path, value, "cannot be written in JSON", "Correct the number.")
     try:
         size = len(json.dumps(written, default=str).encode())
     except (ValueError, TypeError, RecursionError):
@@ -36,16 +36,16 @@ def check_payload(written: Any) -> Iterator[Finding]:
     if size > LARGE_BYTES:
         yield Advice(
             "request",
-            f"is {size / 1e6:,.1f} MB long; the service publishes no limit, and has refused large requests",
-            "Simplify the geometry, or give the areas as features of a GeoPackage.",
+            f"is {size / 1e6:,.1f} MB large; the service publishes no limit, but has refused large requests",
+            "Simplify the geometry, or put the areas into a GeoPackage as features.",
         )
 
 
 def _unusable(value: Any, path: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
-    """Yield paths and values, a few of each list."""
+    """Yield paths and values; a few per list."""
     if isinstance(value, Mapping):
         for key, item in value.items():
-            # A null field is left out when the request is sent; a null in a list cannot be.
+            # A null field is removed before the request is sent; a null in a list cannot be.
             if item is not None:
                 yield from _unusable(item, (*path, str(key)))
     elif isinstance(value, (list, tuple)):

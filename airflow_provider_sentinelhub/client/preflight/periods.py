@@ -1,8 +1,7 @@
 """
-Rules on periods: those of which there are no images yet, and those before a collection began.
+Rules on periods without images: in the future, or before the start of a collection.
 
-Sources: https://docs.sentinel-hub.com/api/latest/data/ (availability) and the dates on which satellites were launched,
-before which there is surely no image.
+Sources: https://docs.sentinel-hub.com/api/latest/data/ (availability) and the launch dates of the satellites.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_sentinelhub.client.http.deployments import Deployment
 
-# Of one collection the deployments do not all hold the same years: the earliest counts.
+# The years of a collection differ between deployments: the earliest counts.
 BEGAN: Final = {
     "sentinel-1-grd": "2014-10-01",
     "sentinel-2-l1c": "2015-06-27",
@@ -40,22 +39,25 @@ BEGAN: Final = {
     "hls": "2013-02-11",
     "modis": "1999-12-18",
 }
-"""The day before which a collection surely has no images, by its type."""
+"""The day before which a collection certainly has no images, by its type."""
 
 _TIMELESS = frozenset({"dem"})
 _OWN = ("byoc-", "batch-")
-# For clocks that differ.
+# Tolerance for clocks that differ.
 _SLACK = timedelta(hours=1)
-_FUTURE = "lies in the future, and with it the whole period: there are no images of it, and the run costs all the same"
-_CHOOSE = "Choose a period that has begun, e.g. one that ends at {{ dag_run.run_after.isoformat() }}."
+_FUTURE = (
+    "lies in the future, and with it the whole period: there are no images of it yet, and the run is charged all the "
+    "same"
+)
+_CHOOSE = "Choose a period that has started, e.g. one that ends at {{ dag_run.run_after.isoformat() }}."
 
 
 def period_rule(sent_at: datetime | None) -> Rule:
     """
-    Return the rule that finds periods of which there are no images.
+    Return the rule that finds periods without images.
 
-    :param sent_at: When the request is sent; ``None`` where it is only looked at: then a period in the future is
-        merely worth knowing, for it may have begun by the time the request is sent.
+    :param sent_at: When the request is sent; ``None`` if it is only checked: then a period in the future is a warning,
+        because it may have started by the time the request is sent.
     """
     now = sent_at or datetime.now(UTC)
 
@@ -79,7 +81,7 @@ def _check(field: str, span: Json, sources: list[Json], now: datetime, *, sent: 
     if not kinds:
         return
     if start is not None and start > now + _SLACK:
-        # What a user has put into a collection may be of any time, a forecast above all.
+        # A user's collection may contain data of any time, e.g. a forecast.
         if sent and not any(kind.startswith(_OWN) for kind in kinds):
             yield InvalidParameter(f"{field}.from", span["from"], _FUTURE, _CHOOSE)
         else:

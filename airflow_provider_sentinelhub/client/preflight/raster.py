@@ -1,5 +1,5 @@
 """
-Rules on files: cloud optimised GeoTIFFs (COG), and collections made of them.
+Rules on raster output: cloud optimised GeoTIFFs (COG), and BYOC collections of them.
 
 Source: https://docs.planet.com/develop/apis/batch-processing/reference/ (raster output) and
 https://docs.planet.com/develop/apis/batch-processing/ (ingesting results into BYOC)
@@ -25,7 +25,7 @@ _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 def makes_collection(body: Json) -> str:
     """
-    Return the field by which a request has its results put into a collection; empty where it does not.
+    Return the field of a request that adds its results to a BYOC collection; empty if it does not.
 
     :param body: The request.
     """
@@ -39,23 +39,23 @@ def check_raster(body: Json, deployment: Deployment | None) -> Iterator[Finding]
     Find what COGs and collections do not allow.
 
     :param body: The request.
-    :param deployment: Not looked at.
+    :param deployment: Not used.
     """
     if part(body, "output", "type") != "raster":
         return
     asked = Asked(body)
     if part(body, "output", "overwrite") is True and part(body, "output", "skipExisting") is True:
-        fact = "does not write features again whose results are all there: output.skipExisting leaves them out"
-        yield Advice("output.overwrite", fact, "To write everything again, leave skipExisting out.")
+        fact = "has no effect on features whose results all exist: output.skipExisting skips them"
+        yield Advice("output.overwrite", fact, "To write everything again, remove skipExisting.")
     if part(body, "output", "cogOutput") is True:
         yield from _check_cog(asked)
     elif mapping(body, "output", "cogParameters"):
-        fact = "is ignored, for output.cogOutput is not true"
+        fact = "is ignored, because output.cogOutput is not true"
         yield Advice("output.cogParameters", fact, "Set output.cogOutput to true, or remove it.")
     for name in ("blockxsize", "blockysize"):
         size = part(body, "output", "cogParameters", name)
         if isinstance(size, int) and (size < TIFF_BLOCK or size % TIFF_BLOCK):
-            rule = f"must be a multiple of {TIFF_BLOCK}, as TIFF has it"
+            rule = f"must be a multiple of {TIFF_BLOCK}, as TIFF requires"
             yield InvalidParameter(f"output.cogParameters.{name}", size, rule, "Write e.g. 256, 512 or 1024.")
     if field := makes_collection(body):
         yield from _check_collection(asked, field)
@@ -65,7 +65,7 @@ def _check_cog(asked: Asked) -> Iterator[Finding]:
     for each in asked.outputs:
         if each.sample_type == "INT8":
             rule = f"is not allowed with output.cogOutput; it is that of output {each.id} in setup()"
-            yield InvalidParameter(EVALSCRIPT, "sampleType: INT8", rule, "Use INT16, or leave cogOutput out.")
+            yield InvalidParameter(EVALSCRIPT, "sampleType: INT8", rule, "Use INT16, or remove cogOutput.")
 
 
 def _check_collection(asked: Asked, field: str) -> Iterator[Finding]:
@@ -75,7 +75,7 @@ def _check_collection(asked: Asked, field: str) -> Iterator[Finding]:
         yield InvalidParameter(field, value, rule, "Set output.cogOutput to true.")
     number = part(asked.body, "output", "collectionId")
     if isinstance(number, str) and not _UUID.fullmatch(number):
-        fix = "Write the id alone, without the byoc- in front of it."
+        fix = "Write the id without the prefix byoc-."
         yield InvalidParameter("output.collectionId", number, "is not the id (UUID) of a collection", fix)
     if mapping(asked.body, "output", "delivery", "gs"):
         rule = "needs a bucket on S3, in the region of the deployment"
@@ -84,7 +84,7 @@ def _check_collection(asked: Asked, field: str) -> Iterator[Finding]:
 
 
 def _check_band_names(asked: Asked, field: str) -> Iterator[Finding]:
-    """Find bands that would have the same name: an output of three bands makes result, result2 and result3."""
+    """Find bands with the same name: the bands of an output ``result`` are named result, result2, result3."""
     owner: dict[str, str] = {}
     for each in asked.outputs:
         if each.id is None or each.bands is None:

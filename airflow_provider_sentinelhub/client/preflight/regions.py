@@ -1,5 +1,5 @@
 """
-Rules on where things are: which deployment can do what, where buckets and data lie, and what the distance costs.
+Rules on deployments and regions: what a deployment supports, where buckets and data are, and what transfer costs.
 
 Sources: https://docs.planet.com/develop/apis/batch-processing/ (deployments, data sources restrictions),
 https://docs.planet.com/develop/apis/batch-statistical/ (deployments),
@@ -28,10 +28,10 @@ PU_PER_MB_TO_ANOTHER_CLOUD = 0.1
 _REGION = re.compile(r"[a-z]{2,4}(-[a-z]+)+-\d+")
 _CDSE = "cdse"
 _AWS = ("aws-eu-central-1", "aws-us-west-2")
-OWN_DATA = "; a batch reads data of its own deployment only"
-"""What it means for a task that data are elsewhere."""
+OWN_DATA = "; a batch can only read data of its own deployment"
+"""The consequence of data in another deployment for a task."""
 
-# Collections by the way their names begin, and the deployments whose documentation lists them.
+# Collections by prefix, and the deployments whose documentation lists them.
 _COLLECTIONS = {
     "sentinel-1": ("aws-eu-central-1", _CDSE),
     "s1grd": ("aws-eu-central-1", _CDSE),
@@ -48,11 +48,11 @@ _COLLECTIONS = {
 
 def statistics_region(service: Service, title: str, elsewhere: str = "") -> Rule:
     """
-    Return the rule that finds what the deployment cannot do, and what is far from it, in requests for statistics.
+    Return the rule that finds what the deployment does not support, and what is far from it, for statistics.
 
-    :param service: The API they are for.
+    :param service: The API.
     :param title: Its name.
-    :param elsewhere: What it means for it that data are elsewhere.
+    :param elsewhere: The consequence of data in another deployment.
     """
 
     def check_region(body: Json, deployment: Deployment | None) -> Iterator[Finding]:
@@ -74,22 +74,22 @@ def statistics_region(service: Service, title: str, elsewhere: str = "") -> Rule
 
 def region_findings(body: Json, region: str, deployment: Deployment, field: str) -> Iterator[Finding]:
     """
-    Say what it means that results are delivered to a bucket on S3 in some region.
+    Find the consequences of delivering to a bucket on S3 in a region.
 
     :param body: The request.
     :param region: Region of the bucket.
-    :param deployment: Where the request is going to be sent.
-    :param field: Where a request says that region.
+    :param deployment: Where the request will be sent.
+    :param field: Path of the region in the request.
     """
     if not deployment.region or region == deployment.region:
         return
     if not _REGION.fullmatch(region):
         meant = get_close_matches(region.lower(), [deployment.region], n=1, cutoff=0.8)
-        fix = f"Write {meant[0]}." if meant else f"Write it as Amazon does, e.g. {deployment.region}."
+        fix = f"Write {meant[0]}." if meant else f"Write it as AWS does, e.g. {deployment.region}."
         yield InvalidParameter(field, region, "is not the name of a region", fix)
         return
     if collection := makes_collection(body):
-        rule = f"is not {deployment.region}, the region of {deployment.title}, and {collection} needs that"
+        rule = f"is not {deployment.region}, the region of {deployment.title}, but {collection} requires that"
         yield InvalidParameter(field, region, rule, f"Deliver to a bucket in {deployment.region}.")
         return
     yield surcharge(field, f"the bucket is in {region}", PU_PER_MB_TO_ANOTHER_REGION, deployment)
@@ -99,10 +99,10 @@ def surcharge(field: str, fact: str, pu_per_mb: float, deployment: Deployment) -
     """
     Return the warning that delivery is not free.
 
-    :param field: Where the request says where to.
-    :param fact: Where that is.
-    :param pu_per_mb: What it costs, in processing units (PU).
-    :param deployment: Where the request is going to be sent.
+    :param field: Path of the location in the request.
+    :param fact: Where the bucket is.
+    :param pu_per_mb: Processing units (PU) per MB.
+    :param deployment: Where the request will be sent.
     """
     return Advice(
         field,
@@ -114,12 +114,12 @@ def surcharge(field: str, fact: str, pu_per_mb: float, deployment: Deployment) -
 
 def check_sources(data: str, sources: list[Json], deployment: Deployment, why: str = "") -> Iterator[Finding]:
     """
-    Warn of data sources that another deployment has.
+    Warn of data sources that only another deployment has.
 
     :param data: Path of the data sources in the request.
     :param sources: The data sources.
-    :param deployment: Where the request is going to be sent.
-    :param why: What that means.
+    :param deployment: Where the request will be sent.
+    :param why: The consequence.
     """
     for number, source in enumerate(sources):
         kind = str(source.get("type", ""))

@@ -1,5 +1,5 @@
 """
-Rules on an evalscript by itself, and on its data sources; the same for every API.
+Rules on an evalscript and on its data sources; the same for every API.
 
 Source: https://documentation.dataspace.copernicus.eu/APIs/SentinelHub/Evalscript/V3.html
 """
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 _MOSAICKING = ("SIMPLE", "ORBIT", "TILE")
 _SAMPLE_TYPES = ("AUTO", "INT8", "UINT8", "INT16", "UINT16", "FLOAT32")
 _VERSION = re.compile(r"[\s\ufeff]*//\s*VERSION\s*=\s*3\b", re.IGNORECASE)
-# In a single line: what ends in .js, or else a word with a folder before it or an ending after it.
+# A single line that ends in .js, or a word with a folder before it or an extension after it.
 _PATH = re.compile(r".*\.js|(?!//)[\w\-.~:\\/ ]*([\\/][\w\-.]+|\.\w{1,5})")
 _FUNCTIONS = ("setup", "evaluatePixel")
 
 
 def is_readable(text: str) -> bool:
     """
-    Say whether a text is a script whose ``setup()`` is worth looking at.
+    Say whether a text is a script with the required functions.
 
     :param text: The text.
     """
@@ -37,15 +37,15 @@ def is_readable(text: str) -> bool:
 
 def check_text(field: str, text: str) -> Iterator[Finding]:
     """
-    Find what no evalscript may lack.
+    Find what an evalscript must have.
 
     :param field: Path of the script in the request.
     :param text: The script.
     """
     if _is_path(text):
         if text.strip().endswith(".js"):
-            rule = "is the path of a file, and the service takes the text of a script"
-            yield InvalidParameter(field, text, rule, "Have the file read, or give the text.")
+            rule = "is the path of a file, but the service needs the text of the script"
+            yield InvalidParameter(field, text, rule, "Read the file and give its text.")
         else:
             rule = "looks like the path of a file, and only files that end in .js are read"
             yield InvalidParameter(field, text, rule, "Rename the file, or give the text of the script.")
@@ -60,20 +60,20 @@ def check_text(field: str, text: str) -> Iterator[Finding]:
 
 def check_setup(field: str, setup: Setup) -> Iterator[Finding]:
     """
-    Find outputs that cannot be told apart, and kinds of mosaicking and sample types that do not exist.
+    Find duplicate outputs, and unknown mosaicking types and sample types.
 
     :param field: Path of the script in the request.
-    :param setup: What the script says about itself.
+    :param setup: What the script's ``setup()`` returns.
     """
     for kind in dict.fromkeys(each.mosaicking for each in setup.inputs or ()):
         if kind is not None and kind.upper() not in _MOSAICKING:
             fix = f"Choose one of {', '.join(_MOSAICKING)}."
-            yield InvalidParameter(field, f"mosaicking: {kind}", "is no kind of mosaicking", fix)
+            yield InvalidParameter(field, f"mosaicking: {kind}", "is not a mosaicking type", fix)
     outputs = setup.outputs or ()
     for name, count in Counter(each.id for each in outputs if each.id is not None).items():
         if count > 1:
             rule = f"is the id of {count} outputs in setup()"
-            yield InvalidParameter(field, f"id: {name}", rule, "Give each output an id of its own.")
+            yield InvalidParameter(field, f"id: {name}", rule, "Give each output its own id.")
     for each in outputs:
         if each.sample_type is not None and each.sample_type not in _SAMPLE_TYPES:
             rule = f"is not a sample type; it is that of output {each.id} in setup()"
@@ -83,10 +83,10 @@ def check_setup(field: str, setup: Setup) -> Iterator[Finding]:
 
 def check_sources(field: str, setup: Setup, data: str, sources: Sequence[Json]) -> Iterator[Finding]:
     """
-    Compare the script's inputs with the data sources, where there are several.
+    Compare the script's inputs with the data sources, if there are several.
 
     :param field: Path of the script in the request.
-    :param setup: What the script says about itself.
+    :param setup: What the script's ``setup()`` returns.
     :param data: Path of the data sources in the request.
     :param sources: The data sources.
     """
@@ -96,8 +96,8 @@ def check_sources(field: str, setup: Setup, data: str, sources: Sequence[Json]) 
     known = [str(each["id"]) for each in sources if each.get("id") is not None]
     for each in inputs:
         if each.datasource is not None and each.datasource not in known:
-            rule = f"is the id of no data source; {data} has {', '.join(known) or 'none'}"
-            yield InvalidParameter(field, f"datasource: {each.datasource}", rule, "Make the two the same.")
+            rule = f"is not the id of a data source; {data} has {', '.join(known) or 'none'}"
+            yield InvalidParameter(field, f"datasource: {each.datasource}", rule, "Use the same id in both.")
     if len(inputs) != len(sources):
         fact = f"setup() has {len(inputs)} inputs for {len(sources)} data sources"
         yield Advice(field, fact, "Write one input for each data source, with its id as datasource.")

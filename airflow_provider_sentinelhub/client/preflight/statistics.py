@@ -1,5 +1,5 @@
 """
-Rules on what is computed: the evalscript's outputs and bands, and the calculations that name them.
+Rules on the evalscript's outputs and bands, and on the calculations that refer to them.
 
 Sources: https://docs.planet.com/develop/apis/statistical/#statistical-api-and-evalscript and
 https://docs.planet.com/develop/apis/statistical/reference/ (calculations)
@@ -44,7 +44,7 @@ _WHOLE = frozenset({"INT8", "UINT8", "INT16", "UINT16"})
 @dataclass(frozen=True)
 class Offered:
     """
-    What the evalscript of a request offers.
+    The outputs of a request's evalscript.
 
     :param body: The request.
     """
@@ -53,18 +53,18 @@ class Offered:
 
     @cached_property
     def evalscript(self) -> str:
-        """The script's text; empty where it lies in a bucket."""
+        """The script's text; empty if it is in a bucket."""
         found = part(self.body, "aggregation", "evalscript")
         return found if isinstance(found, str) else ""
 
     @cached_property
     def setup(self) -> Setup:
-        """What the script says about itself."""
+        """What the script's ``setup()`` returns."""
         return read_setup(self.evalscript)
 
     @cached_property
     def outputs(self) -> dict[str, Output] | None:
-        """The outputs of which statistics are computed, by id; ``None`` where they cannot all be read."""
+        """The outputs that statistics are computed for, by id; ``None`` if they cannot all be read."""
         listed = self.setup.outputs
         if listed is None or any(each.id is None for each in listed):
             return None
@@ -72,16 +72,16 @@ class Offered:
 
     @cached_property
     def has_mask(self) -> bool:
-        """Whether there is an output that says which pixels count."""
+        """Whether there is an output ``dataMask``."""
         return any(each.id == MASK for each in self.setup.outputs or ())
 
 
 def check_statistics(body: Json, deployment: Deployment | None) -> Iterator[Finding]:  # noqa: ARG001 - a Rule
     """
-    Find an evalscript, or calculations, that the service would not take or that do not fit each other.
+    Find an evalscript and calculations that the service would refuse, or that do not match.
 
     :param body: The request.
-    :param deployment: Not looked at.
+    :param deployment: Not used.
     """
     offered = Offered(body)
     if offered.evalscript.strip():
@@ -97,32 +97,38 @@ def _check_script(offered: Offered) -> Iterator[Finding]:
     yield from check_setup(EVALSCRIPT, setup)
     yield from check_sources(EVALSCRIPT, setup, "input.data", objects(offered.body, "input", "data"))
     if offered.outputs is None:
-        fact = f"setup() is computed, so it is not known before the run whether there is an output {MASK}, as needed"
-        yield Advice(EVALSCRIPT, fact, "Have setup() do nothing but return an object, or check it yourself.")
+        fact = f"setup() is computed, so it is not known whether it has the required output {MASK}"
+        yield Advice(EVALSCRIPT, fact, "Let setup() only return an object literal, or check it yourself.")
         return
     names = ", ".join(offered.outputs)
     if not offered.has_mask:
-        rule = f"has no output {MASK}, which says which pixels count, and the service needs it"
-        fix = f'Add {{id: "{MASK}", bands: 1}} to the outputs of setup(), and {MASK}: [...] to what is returned.'
+        rule = f"has no output {MASK}, which the service requires to know which pixels are valid"
+        fix = (
+            f'Add {{id: "{MASK}", bands: 1}} to the outputs of setup(), and {MASK}: [...] to what evaluatePixel() '
+            f"returns."
+        )
         yield InvalidParameter(EVALSCRIPT, f"output: {names}", rule, fix)
     elif not offered.outputs:
-        rule = f"has no output but {MASK}, so there is nothing to compute statistics of"
+        rule = f"has no output besides {MASK}, so there is nothing to compute statistics of"
         yield InvalidParameter(EVALSCRIPT, f"output: {MASK}", rule, "Add an output to setup().")
     inputs = setup.inputs or ()
     if inputs and all(each.bands is not None and MASK not in each.bands for each in inputs):
-        fact = f"reads no band {MASK}: pixels without data, and those outside of a polygon, count like others"
+        fact = (
+            f"does not read the band {MASK}: pixels without data, and pixels outside of the polygon, are counted "
+            "like any other"
+        )
         yield Advice(EVALSCRIPT, fact, f"Add {MASK} to the input bands, and return it as the output {MASK}.")
 
 
 def _check_calculation(offered: Offered, field: str, name: str, calculation: Json) -> Iterator[Finding]:
     outputs = offered.outputs
     if name == MASK:
-        yield Advice(field, f"names {MASK}, of which no statistics are computed", "Name another output.")
+        yield Advice(field, f"names {MASK}, for which no statistics are computed", "Name another output.")
         return
     if outputs and name not in {DEFAULT, *outputs}:
         rule = f"is not an output of the evalscript that statistics are computed of; there is {', '.join(outputs)}"
         meant = get_close_matches(name, outputs, n=1) or [*outputs][:1]
-        yield InvalidParameter(field, name, rule, f"Write {meant[0]}, or {DEFAULT} for all that are not named.")
+        yield InvalidParameter(field, name, rule, f"Write {meant[0]}, or {DEFAULT} for all others.")
         return
     chosen = [] if not outputs else [outputs[name]] if name in outputs else list(outputs.values())
     for kind in ("histograms", "statistics"):
@@ -143,12 +149,12 @@ def _check_band(field: str, band: str, outputs: list[Output]) -> Iterator[Findin
     rule = (
         f"is not a band of {' or '.join(str(each.id) for each in outputs)}; there is {', '.join(dict.fromkeys(known))}"
     )
-    fix = f"Write {(get_close_matches(band, known, n=1) or known)[0]}, or {DEFAULT} for all that are not named."
+    fix = f"Write {(get_close_matches(band, known, n=1) or known)[0]}, or {DEFAULT} for all others."
     yield InvalidParameter(field, band, rule, fix)
 
 
 def _check_numbers(field: str, histogram: Json, outputs: list[Output]) -> Iterator[Finding]:
-    """Compare the kind of numbers with the sample type, which is FLOAT32 here where the script names none."""
+    """Compare the type of the numbers with the sample type; for statistics AUTO means FLOAT32."""
     ways = (
         histogram.get("bins"),
         [histogram.get("binWidth")],
@@ -160,11 +166,11 @@ def _check_numbers(field: str, histogram: Json, outputs: list[Output]) -> Iterat
         return
     if all(isinstance(each, int) for each in numbers):
         if types <= {"FLOAT32", "AUTO"}:
-            fact = "counts with whole numbers, which is meant for outputs of whole numbers; this one has FLOAT32"
+            fact = "uses whole numbers, which are meant for integer outputs; this one is FLOAT32"
             yield Advice(field, fact, f"Write e.g. {float(numbers[0])} instead of {numbers[0]}.")
     elif types <= _WHOLE:
-        fact = f"does not count with whole numbers, and the output has {', '.join(sorted(types))}"
-        yield Advice(field, fact, "Write whole numbers, or let the output have FLOAT32.")
+        fact = f"does not use whole numbers, but the output is {', '.join(sorted(types))}"
+        yield Advice(field, fact, "Write whole numbers, or make the output FLOAT32.")
 
 
 def _check_percentiles(field: str, k: Any) -> Iterator[Finding]:

@@ -1,5 +1,5 @@
 """
-Templates that nothing has rendered, and nothing will.
+Templates that were not rendered.
 
 Source: https://airflow.apache.org/docs/apache-airflow/stable/authoring-and-scheduling/dynamic-task-mapping.html
 (templated fields).
@@ -16,26 +16,26 @@ from airflow_provider_sentinelhub.client.requests.findings import Advice, Findin
 
 _JINJA = re.compile(r"\{\{.*?\}\}|\{%.*?%\}|\{#.*?#\}", re.DOTALL)
 _RULE = (
-    "is a template that was not rendered: Airflow renders what stands in the DAG file, and not what another task "
+    "is a template that was not rendered: Airflow renders templates in the DAG file, but not in what another task "
     "returned"
 )
-_FIX = "Render it in the task that returns it, e.g. with its context, or write the parameter in the DAG file."
+_FIX = "Render it in the task that returns it, or write the parameter in the DAG file."
 _FREE_TEXT = "description"
 _SCRIPT = "evalscript"
 
 
 def unrendered(value: Any, *path: str) -> Iterator[Finding]:
     """
-    Find templates in what is about to be used; those in an evalscript are JavaScript.
+    Find templates in a value; braces in an evalscript are JavaScript.
 
     :param value: JSON.
-    :param path: Where it stands.
+    :param path: Its path in the request.
     """
     if isinstance(value, Mapping):
         for key, item in value.items():
             if isinstance(key, str) and _JINJA.search(key):
                 yield InvalidParameter(
-                    ".".join((*path, key)), key, _RULE, "Airflow renders no keys. Make the dict in a task."
+                    ".".join((*path, key)), key, _RULE, "Airflow does not render keys. Build the dict in a task."
                 )
             elif key != _SCRIPT:
                 yield from unrendered(item, *path, str(key))

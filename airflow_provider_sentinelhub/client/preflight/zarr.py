@@ -1,5 +1,5 @@
 """
-Rules on Zarr output: what can go into one group, and how its arrays may be stored.
+Rules on Zarr output: the group, and the parameters of its arrays.
 
 Source: https://docs.planet.com/develop/apis/batch-processing/reference/ (Zarr output)
 """
@@ -29,9 +29,9 @@ _ANY = frozenset({"AUTO", "INT8", "UINT8", "INT16", "UINT16", "FLOAT32"})
 @dataclass(frozen=True, slots=True)
 class _Dtype:
     """
-    What an array of one type can hold.
+    The values an array of one type can contain.
 
-    :param sample_types: Sample types of an evalscript that fit into it.
+    :param sample_types: Sample types of an evalscript that fit.
     :param low: Smallest integer; ``None`` for floats.
     :param high: Largest integer; ``None`` for floats.
     """
@@ -52,10 +52,10 @@ DTYPES = {
 
 def check_zarr(body: Json, deployment: Deployment | None) -> Iterator[Finding]:  # noqa: ARG001 - a Rule
     """
-    Find what Zarr output does not allow.
+    Find errors in Zarr output.
 
     :param body: The request.
-    :param deployment: Not looked at.
+    :param deployment: Not used.
     """
     if part(body, "output", "type") != "zarr":
         return
@@ -63,7 +63,7 @@ def check_zarr(body: Json, deployment: Deployment | None) -> Iterator[Finding]: 
     yield from _check_grid(body)
     for each in asked.outputs:
         if each.bands is not None and each.bands > 1:
-            rule = f"is too many for a Zarr, which takes one band per output; it is that of output {each.id} in setup()"
+            rule = f"is too many for Zarr, which has one band per output; it belongs to output {each.id} in setup()"
             yield InvalidParameter(EVALSCRIPT, f"bands: {each.bands}", rule, "Write an output for each band.")
     for name in mapping(body, "output", "arrayOverrides"):
         if name not in asked.formats:
@@ -75,11 +75,11 @@ def check_zarr(body: Json, deployment: Deployment | None) -> Iterator[Finding]: 
 def _check_grid(body: Json) -> Iterator[Finding]:
     known = ", ".join(f"{number} ({TILING_GRIDS[number].title})" for number in _GRIDS)
     if part(body, "input", "type") == "geopackage":
-        rule = "cannot be written as Zarr, which works on the service's WGS84 and LAEA grids only"
+        rule = "cannot be written as Zarr, which supports the service's WGS84 and LAEA grids only"
         yield InvalidParameter("input.type", "geopackage", rule, f"Use one of the grids {known}, or deliver rasters.")
     grid = grid_of(body)
     if grid is not None and grid.id not in _GRIDS:
-        rule = f"is a UTM grid ({grid.title}), and Zarr works on WGS84 and LAEA grids only"
+        rule = f"is a UTM grid ({grid.title}), but Zarr supports WGS84 and LAEA grids only"
         yield InvalidParameter("input.id", grid.id, rule, f"Choose one of {known}, or deliver rasters.")
 
 

@@ -1,5 +1,5 @@
 """
-Statistical and Batch Statistical: what is sent.
+What requests of Statistical and Batch Statistical have in common.
 
 Sources: https://docs.planet.com/develop/apis/statistical/reference/ and
 https://docs.planet.com/develop/apis/batch-statistical/reference/
@@ -7,40 +7,27 @@ https://docs.planet.com/develop/apis/batch-statistical/reference/
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
-from airflow_provider_sentinelhub.client.models import RequestModel, Text, broken, without_nulls
+from airflow_provider_sentinelhub.client.models import Request, RequestModel, Text, broken
 from airflow_provider_sentinelhub.client.requests.calculations import Calculations
+from airflow_provider_sentinelhub.client.requests.data import TimeRange
 from airflow_provider_sentinelhub.client.requests.intervals import Period
-from airflow_provider_sentinelhub.client.requests.process import InputData
-from airflow_provider_sentinelhub.client.requests.time_range import TimeRange
 
 MAX_PX = 2500
 
 Pixels = Annotated[int, Field(ge=1, le=MAX_PX)]
 Resolution = Annotated[float, Field(gt=0)]
-DataSources = Annotated[list[Annotated[InputData, Text]], Text, Field(min_length=1)]
-
-
-def is_script(evalscript: str) -> str:
-    """
-    Return an evalscript that is not empty.
-
-    :param evalscript: The script.
-    """
-    if not evalscript.strip():
-        broken("is empty", "Give the script's text, or a path that ends in .js.")
-    return evalscript
 
 
 class AggregationRange(TimeRange):
     """
-    The period of which statistics are asked.
+    The period of the statistics.
 
-    :param start: Its first moment, where the first interval begins; what has no time zone is in UTC.
-    :param end: Its last moment.
+    :param start: Its start, and that of the first interval; without a time zone it is in UTC.
+    :param end: Its end.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -54,11 +41,11 @@ class AggregationRange(TimeRange):
 
 class AggregationInterval(RequestModel):
     """
-    The intervals the period is cut into.
+    The intervals the period is divided into.
 
     :param of: Length of an interval, an ISO 8601 duration of at least a day: ``P7D``, ``P1M`` or ``PT36H``.
-    :param last_interval_behavior: What becomes of a last interval that is too short: ``SKIP`` (default) leaves it out,
-        ``SHORTEN`` ends it with the period, ``EXTEND`` lets it reach beyond.
+    :param last_interval_behavior: What to do with a last interval that is too short: ``SKIP`` (default) leaves it out,
+        ``SHORTEN`` ends it with the period, ``EXTEND`` lets it end after the period.
     """
 
     of: str
@@ -71,22 +58,22 @@ class AggregationInterval(RequestModel):
             period = Period.parse(of)
         except ValueError:
             broken(
-                "is not a duration as this API takes it: whole numbers with either Y, M, W, D or, after a T, H, M, S",
+                "is not a duration this API accepts: whole numbers with Y, M, W, D or, after a T, with H, M, S",
                 "Write e.g. P1D, P7D, P1M or PT36H.",
             )
         if not period.is_a_day:
-            broken("is less than a day, and no interval may be", "Write P1D or more.")
+            broken("is less than a day, the shortest interval allowed", "Write P1D or more.")
         return of.strip().upper()
 
 
 class Aggregation(RequestModel):
     """
-    What is computed of each geometry: when, at which resolution, and by which script.
+    What is computed for each geometry: the period, the resolution and the script.
 
     :param time_range: The period.
-    :param aggregation_interval: The intervals it is cut into.
-    :param width: Pixels across a geometry's box; 256 where no size is given.
-    :param height: Pixels along a geometry's box; 256 where no size is given.
+    :param aggregation_interval: The intervals it is divided into.
+    :param width: Width of a geometry's bounding box in pixels. Default: 256, if no size is given.
+    :param height: Height of a geometry's bounding box in pixels. Default: 256, if no size is given.
     :param resx: Width of a pixel in units of the CRS; instead of ``width``.
     :param resy: Height of a pixel in units of the CRS; instead of ``height``.
     """
@@ -103,21 +90,15 @@ class Aggregation(RequestModel):
         if not (self.width is self.height is None) and not (self.resx is self.resy is None):
             broken("holds both a size in pixels and a resolution", "Give width and height, or resx and resy.")
         if (self.resx is None) != (self.resy is None):
-            broken("resx and resy go together", "Give both.")
+            broken("resx and resy must be given together", "Give both.")
         return self
 
 
-class StatisticsRequest(RequestModel):
+class StatisticsRequest(Request):
     """
     What requests for statistics have in common.
 
-    :param calculations: Histograms and percentiles, by the evalscript's outputs; ``default`` stands for those that are
-        not named.
+    :param calculations: Histograms and percentiles, by output of the evalscript; ``default`` applies to all others.
     """
 
     calculations: Calculations | None = None
-
-    def body(self) -> dict[str, Any]:
-        """Return the JSON to send: only what was given, and no nulls, which the service refuses."""
-        given: dict[str, Any] = without_nulls(self.model_dump(mode="json", by_alias=True, exclude_unset=True))
-        return given

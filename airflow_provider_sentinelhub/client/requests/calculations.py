@@ -1,5 +1,5 @@
 """
-What the Statistical APIs compute of each output and band, beside minimum, maximum, mean and standard deviation.
+What the Statistical APIs compute for each output and band, besides minimum, maximum, mean and standard deviation.
 
 Source: https://docs.planet.com/develop/apis/statistical/reference/
 """
@@ -30,15 +30,15 @@ def _number(given: Any) -> float:
     return value
 
 
-# Whole numbers stay whole, also when they are sent: the service computes with integers where all edges are.
+# Integers are sent as integers: the service computes with integers if all edges are.
 Number = Annotated[int | float, PlainValidator(_number)]
 
 
 class Percentiles(OpenRequestModel):
     """
-    Percentiles of a band's values; what else is written here is passed on.
+    Percentiles of a band's values; further fields are passed on.
 
-    :param k: Which, in percent.
+    :param k: The percentiles, in percent.
     """
 
     k: Numbers
@@ -53,7 +53,7 @@ class Percentiles(OpenRequestModel):
 
 class BandStatistics(RequestModel):
     """
-    What is computed of one band beside minimum, maximum, mean and standard deviation.
+    What is computed for one band besides minimum, maximum, mean and standard deviation.
 
     :param percentiles: Percentiles.
     """
@@ -68,8 +68,8 @@ class Histogram(RequestModel):
     :param bins: Edges of the bins, one more than there are bins.
     :param bin_width: Width of a bin.
     :param n_bins: How many bins there are.
-    :param low_edge: Values below are counted apart; the smallest value where absent.
-    :param high_edge: Values above are counted apart; the largest value where absent.
+    :param low_edge: Values below it are counted separately. Default: the smallest value.
+    :param high_edge: Values above it are counted separately. Default: the largest value.
     """
 
     bins: Annotated[list[Number], Text] | None = None
@@ -82,7 +82,7 @@ class Histogram(RequestModel):
     @classmethod
     def _ascending(cls, bins: list[float] | None) -> list[float] | None:
         if bins is not None and (len(bins) < _LEAST_EDGES or any(a >= b for a, b in itertools.pairwise(bins))):
-            broken("must be two edges or more, each larger than the one before", "Write e.g. [0, 0.2, 0.4, 1].")
+            broken("must be two edges or more, in ascending order", "Write e.g. [0, 0.2, 0.4, 1].")
         return bins
 
     @field_validator("bin_width")
@@ -96,10 +96,10 @@ class Histogram(RequestModel):
     def _one_way(self) -> Histogram:
         ways = [name for name, way in _WAYS.items() if getattr(self, way) is not None]
         if len(ways) != 1:
-            given = f"holds {' and '.join(ways)}" if ways else "says nothing of its bins"
+            given = f"holds {' and '.join(ways)}" if ways else "does not define its bins"
             broken(f"{given}, and takes exactly one of {', '.join(_WAYS)}", "Choose one.")
         if self.low_edge is not None and self.high_edge is not None and self.low_edge >= self.high_edge:
-            broken("lowEdge is not below highEdge", "Exchange the two, or correct them.")
+            broken("lowEdge is not below highEdge", "Swap the two, or correct them.")
         return self
 
 
@@ -108,7 +108,7 @@ _WAYS = {"bins": "bins", "binWidth": "bin_width", "nBins": "n_bins"}
 
 class Calculation(RequestModel):
     """
-    What is computed of one output, by the names of its bands; ``default`` stands for the bands that are not named.
+    What is computed for one output, by band; ``default`` applies to all other bands.
 
     :param histograms: Histograms.
     :param statistics: Further statistics.

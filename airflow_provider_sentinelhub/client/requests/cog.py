@@ -1,5 +1,5 @@
 """
-Cloud optimised GeoTIFFs, as requests ask for them.
+Parameters of cloud optimised GeoTIFFs (COG).
 
 Source: https://docs.planet.com/develop/apis/batch-processing/reference/
 """
@@ -15,14 +15,14 @@ from airflow_provider_sentinelhub.client.models import Flag, RequestModel, Text
 
 class CogParameters(RequestModel):
     """
-    How cloud optimised GeoTIFFs are written; names are GDAL's.
+    How cloud optimised GeoTIFFs are written; the names are GDAL's.
 
     :param overview_levels: Levels of the overviews.
     :param overview_min_size: Pixels of the smallest overview.
-    :param resampling_algorithm: How overviews are made; ``average`` where absent.
-    :param blockxsize: Pixels of a block.
-    :param blockysize: Pixels of a block.
-    :param use_predictor: Predictor 2 for integers and 3 for floats; on where absent.
+    :param resampling_algorithm: How overviews are computed. Default: ``average``.
+    :param blockxsize: Width of a block in pixels.
+    :param blockysize: Height of a block in pixels.
+    :param use_predictor: Predictor 2 for integers and 3 for floats. Default: on.
     """
 
     overview_levels: Annotated[list[Annotated[int, Field(ge=1)]], Text] | None = None

@@ -1,5 +1,5 @@
 """
-The coordinate reference systems the service knows.
+The coordinate reference systems the service supports.
 
 Source: https://docs.planet.com/develop/apis/processing/#crs-support
 """
@@ -17,7 +17,7 @@ _NATIONAL = (
 )  # fmt: skip
 
 SUPPORTED_EPSG = frozenset({WGS84, _WEB_MERCATOR, *_UTM[0], *_UTM[1], *_NATIONAL})
-"""Codes of all of them; CRS84, which has no code, is 4326 here."""
+"""EPSG codes of all of them; CRS84, which has none, is 4326 here."""
 
 _CODE = re.compile(r"(?:EPSG/0/|EPSG:[\d.]*:)(\d+)$")
 _CRS84 = re.compile(r"OGC[/:].*CRS84$")
@@ -25,10 +25,10 @@ _CRS84 = re.compile(r"OGC[/:].*CRS84$")
 
 def epsg_of(address: str) -> int | None:
     """
-    Return the EPSG code in the address of a coordinate reference system.
+    Return the EPSG code in the URI of a coordinate reference system.
 
     :param address: E.g. ``http://www.opengis.net/def/crs/EPSG/0/32633`` or ``urn:ogc:def:crs:OGC::CRS84``.
-    :returns: The code, 4326 for CRS84; ``None`` where there is none in it.
+    :returns: The code, 4326 for CRS84; ``None`` if there is none.
     """
     if _CRS84.search(address):
         return WGS84

@@ -1,9 +1,9 @@
 """
-How large an area is, and where: in square kilometres and degrees, whatever its coordinate reference system.
+Size and location of an area, in square kilometres and degrees, for any coordinate reference system.
 
-Areas in degrees and in Web Mercator are those on a sphere of the same surface as the Earth, which are right to 1 %.
-Areas in systems that count metres are those in the plane of the system: right to 0.2 % in UTM zones and to some per
-cent in polar systems. It is meant for telling a field from a continent.
+Areas in degrees and in Web Mercator are computed on a sphere with the surface of the Earth, with an error of up to 1 %.
+Areas in systems in metres are computed in the plane: with an error of up to 0.2 % in UTM zones, and of some per cent in
+polar systems. That is enough to tell a field from a continent.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ _UTM_NORTH, _UTM_SOUTH = 326, 327
 @dataclass(frozen=True, slots=True)
 class Extent:
     """
-    How large an area is, and where.
+    Size and location of an area.
 
     :param km2: Its size in square kilometres.
-    :param sides: West, south, east and north of the box around it, in degrees where that is known.
-    :param epsg: EPSG code of the system ``sides`` is in: 4326 for degrees.
+    :param sides: West, south, east and north of its bounding box, in degrees if possible.
+    :param epsg: EPSG code of ``sides``: 4326 for degrees.
     """
 
     km2: float
@@ -53,17 +53,17 @@ class Extent:
         Measure a geometry.
 
         :param shape: The geometry, not empty.
-        :param epsg: EPSG code of its coordinates; ``None`` where it is not known.
+        :param epsg: EPSG code of its coordinates; ``None`` if it is not known.
         """
         return cls(area_km2([shape], epsg), *_placed(shape.bounds, epsg))
 
     @classmethod
     def around(cls, sides: Sides, epsg: int | None, km2: float) -> Extent:
         """
-        Place an area that is measured already.
+        Return the extent of an area of known size.
 
         :param sides: West, south, east and north in its coordinates.
-        :param epsg: EPSG code of these.
+        :param epsg: EPSG code of these coordinates.
         :param km2: Its size in square kilometres.
         """
         return cls(km2, *_placed(sides, epsg))
@@ -71,7 +71,7 @@ class Extent:
     @classmethod
     def of_all(cls, extents: Iterable[Extent]) -> Extent | None:
         """
-        Put areas that do not overlap together; ``None`` where there is none.
+        Combine areas that do not overlap; ``None`` if there are none.
 
         :param extents: The areas.
         """
@@ -83,7 +83,7 @@ class Extent:
 
     def meets(self, other: Extent) -> bool:
         """
-        Whether the boxes around two areas touch, as far as is known.
+        Whether the bounding boxes of two areas intersect; true if that is not known.
 
         :param other: The other area.
         """
@@ -92,7 +92,7 @@ class Extent:
         return self.epsg != other.epsg or (west <= right and left <= east and south <= top and bottom <= north)
 
     def text(self) -> str:
-        """Say how large it is and where, in a line."""
+        """Describe size and location in one line."""
         west, south, east, north = self.sides
         x, y = (west + east) / 2, (south + north) / 2
         if self.epsg == WGS84:
@@ -118,27 +118,27 @@ def km2_text(km2: float) -> str:
 
 def area_km2(shapes: Sequence[BaseGeometry] | Any, epsg: int | None) -> float:
     """
-    Return the size of geometries together, in square kilometres.
+    Return the total size of geometries, in square kilometres.
 
     :param shapes: The geometries.
-    :param epsg: EPSG code of their coordinates; what is neither in degrees nor in Web Mercator is taken for metres.
+    :param epsg: EPSG code of their coordinates; all but degrees and Web Mercator are assumed to be metres.
     """
     import shapely
 
     if epsg == _WEB_MERCATOR:
         shapes = shapely.transform(shapes, _degrees_of_mercator)
     if epsg in {WGS84, _WEB_MERCATOR}:
-        # What is straight in degrees is not in the plane of equal areas.
+        # A straight line in degrees is not straight in the equal-area projection.
         shapes = shapely.transform(shapely.segmentize(shapes, 1.0), _equal_area)
     return float(shapely.area(shapes).sum()) / _M2_OF_KM2
 
 
 def boxes_km2(boxes: Any, epsg: int | None) -> float:
     """
-    Return the size of many boxes together, in square kilometres.
+    Return the total size of many boxes, in square kilometres.
 
     :param boxes: An array of west, south, east and north.
-    :param epsg: EPSG code of their coordinates; what is neither in degrees nor in Web Mercator is taken for metres.
+    :param epsg: EPSG code of their coordinates; all but degrees and Web Mercator are assumed to be metres.
     """
     corners = boxes.reshape(-1, 2)
     if epsg == _WEB_MERCATOR:

@@ -1,4 +1,4 @@
-"""What is wrong with a request, and what is merely worth knowing: found without asking anybody."""
+"""Errors and warnings about a request, and access to JSON of any shape."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ Json = Mapping[str, Any]
 @dataclass(frozen=True, slots=True)
 class Advice:
     """
-    Something to know before a request is sent; it does not stand in the way.
+    A warning about a request; it does not prevent sending it.
 
     :param field: Path of the field as the service spells it.
-    :param fact: What was noticed.
+    :param fact: What was found.
     :param fix: What can be done about it.
     """
 
@@ -39,10 +39,10 @@ Rule = Callable[[Json, "Deployment | None"], Iterator[Finding]]
 @dataclass(frozen=True, slots=True)
 class Findings:
     """
-    Everything that was found in one request.
+    All errors and warnings about one request.
 
-    :param errors: Reasons for the service to refuse it, or to fail it in analysis.
-    :param warnings: Facts to know.
+    :param errors: Reasons why the service would refuse the request or fail the task.
+    :param warnings: Warnings.
     """
 
     errors: tuple[InvalidParameter, ...] = ()
@@ -51,9 +51,9 @@ class Findings:
     @classmethod
     def of(cls, found: Iterator[Finding]) -> Findings:
         """
-        Sort what rules found.
+        Separate errors and warnings.
 
-        :param found: Errors and warnings in any order; kept within each kind.
+        :param found: Errors and warnings; the order of each is kept.
         """
         listed = list(found)
         return cls(
@@ -63,9 +63,9 @@ class Findings:
 
     def raise_errors(self) -> None:
         """
-        Raise all errors as one; do nothing where there is none.
+        Raise all errors as one, if there are any.
 
-        :raises InvalidParameter: The first error, with the others in it and all of them in its message.
+        :raises InvalidParameter: The first error, with the others attached and all of them in its message.
         """
         if self.errors:
             raise self.errors[0].with_others(self.errors[1:])
@@ -73,7 +73,7 @@ class Findings:
 
 def each_of(error: InvalidParameter) -> tuple[InvalidParameter, ...]:
     """
-    Take apart an error that holds others.
+    Return an error and the errors attached to it.
 
     :param error: The error.
     """
@@ -83,9 +83,9 @@ def each_of(error: InvalidParameter) -> tuple[InvalidParameter, ...]:
 
 def part(value: Any, *path: str | int) -> Any:
     """
-    Return what lies at a path, ``None`` where there is nothing; whatever the JSON looks like.
+    Return the value at a path; ``None`` if there is none.
 
-    :param value: JSON.
+    :param value: JSON of any shape.
     :param path: Names of fields and positions in lists.
     """
     for step in path:
@@ -98,7 +98,7 @@ def part(value: Any, *path: str | int) -> Any:
 
 def mapping(value: Any, *path: str | int) -> Json:
     """
-    Return the object at a path; an empty one where there is none.
+    Return the object at a path; an empty one if there is none.
 
     :param value: JSON.
     :param path: Names of fields and positions in lists.
@@ -109,7 +109,7 @@ def mapping(value: Any, *path: str | int) -> Json:
 
 def objects(value: Any, *path: str | int) -> list[Json]:
     """
-    Return the objects of the list at a path; an empty object in place of what is none.
+    Return the objects of the list at a path, with an empty object for every item that is not an object.
 
     :param value: JSON.
     :param path: Names of fields and positions in lists.
@@ -120,7 +120,7 @@ def objects(value: Any, *path: str | int) -> list[Json]:
 
 def is_number(value: Any) -> bool:
     """
-    Say whether a value is a number; ``True`` and ``False`` are none.
+    Say whether a value is a number; ``True`` and ``False`` are not.
 
     :param value: JSON.
     """

@@ -1,5 +1,5 @@
 """
-Periods as the Statistical APIs write them, and the intervals a time range is cut into.
+Durations as the Statistical APIs write them, and the intervals a time range is divided into.
 
 Source: https://docs.planet.com/develop/apis/statistical/#split-the-requested-timerange-into-multiple-time-intervals
 """
@@ -23,10 +23,10 @@ DAY = timedelta(days=1)
 @dataclass(frozen=True, slots=True)
 class Period:
     """
-    A length of time, whose months are as long as the calendar has them.
+    A duration, with months of the calendar's length.
 
     :param months: Whole months.
-    :param length: What is added to them.
+    :param length: Added to the months.
     """
 
     months: int
@@ -35,10 +35,10 @@ class Period:
     @classmethod
     def parse(cls, text: str) -> Period:
         """
-        Read a period that is written with date designators (``P1M``, ``P10D``) or with time designators (``PT36H``).
+        Read a duration with date designators (``P1M``, ``P10D``) or with time designators (``PT36H``).
 
-        :param text: ISO 8601 duration of whole numbers.
-        :raises ValueError: It is none, or mixes both kinds.
+        :param text: ISO 8601 duration in whole numbers.
+        :raises ValueError: It is not one, or mixes date and time designators.
         """
         written = text.strip().upper()
         date, time = _DATE.fullmatch(written), _TIME.fullmatch(written)
@@ -58,10 +58,10 @@ class Period:
 
     def after(self, start: datetime, times: int = 1) -> datetime:
         """
-        Return the moment that is some periods later.
+        Return the time some periods later.
 
-        :param start: From when; the 31st of a month becomes the last day of a shorter one.
-        :param times: How many periods.
+        :param start: Start time; the 31st of a month becomes the last day of a shorter month.
+        :param times: Number of periods.
         :raises OverflowError: The calendar ends before that.
         """
         year, month = divmod(start.year * _MONTHS + start.month - 1 + self.months * times, _MONTHS)
@@ -75,12 +75,12 @@ def intervals(
     start: datetime, end: datetime, period: Period, last: str = "SKIP"
 ) -> Iterator[tuple[datetime, datetime]]:
     """
-    Cut a time range into the intervals that the service makes of it.
+    Divide a time range into intervals as the service does.
 
-    :param start: Where the first one begins.
-    :param end: Where the last one ends at the latest, unless it is extended.
+    :param start: Start of the first interval.
+    :param end: Latest end of the last interval, unless it is extended.
     :param period: Length of an interval; at least a day.
-    :param last: What becomes of a last interval that is too short: ``SKIP``, ``SHORTEN`` or ``EXTEND``.
+    :param last: What to do with a last interval that is too short: ``SKIP``, ``SHORTEN`` or ``EXTEND``.
     """
     number, begin = 0, start
     while begin < end:
@@ -97,7 +97,7 @@ def intervals(
 
 def cut(aggregation: Mapping[str, Any]) -> list[tuple[datetime, datetime]]:
     """
-    Return the intervals that the service makes of a request; none where it cannot be read.
+    Return the intervals of a request; none if its period cannot be read.
 
     :param aggregation: The request's aggregation.
     """
@@ -113,9 +113,9 @@ def cut(aggregation: Mapping[str, Any]) -> list[tuple[datetime, datetime]]:
 
 def read_range(given: Any) -> tuple[datetime, datetime] | None:
     """
-    Read a time range as requests hold it; ``None`` where it cannot be read, or ends before it begins.
+    Read a time range of a request; ``None`` if it cannot be read, or ends before it starts.
 
-    :param given: An object with ``from`` and ``to``; a moment without a time zone is one in UTC.
+    :param given: An object with ``from`` and ``to``; times without a time zone are in UTC.
     """
     fields = given if isinstance(given, Mapping) else {}
     start, end = (read_moment(fields.get(side)) for side in ("from", "to"))
@@ -124,13 +124,13 @@ def read_range(given: Any) -> tuple[datetime, datetime] | None:
 
 def read_moment(given: Any) -> datetime | None:
     """
-    Read a moment as requests hold it; ``None`` where it cannot be read.
+    Read a date and time of a request; ``None`` if it cannot be read.
 
-    :param given: What stands there; without a time zone it is in UTC.
+    :param given: Any value; a time without a time zone is in UTC.
     """
     try:
         moment = datetime.fromisoformat(str(given))
-        # Near the ends of the calendar not every zone exists.
+        # Near the ends of the calendar the conversion overflows.
         return moment.replace(tzinfo=moment.tzinfo or UTC).astimezone(UTC)
     except (ValueError, OverflowError):
         return None
@@ -138,9 +138,9 @@ def read_moment(given: Any) -> datetime | None:
 
 def written(moment: datetime) -> str:
     """
-    Write a moment as requests hold it, fractions of a second included: without them another interval is asked for.
+    Write a date and time as in requests, including fractions of a second: without them the interval would be another.
 
-    :param moment: The moment, with its time zone.
+    :param moment: The time, with its time zone.
     """
     return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
 

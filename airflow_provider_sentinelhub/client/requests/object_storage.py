@@ -1,5 +1,5 @@
 """
-Places in a bucket, as requests name them, and the rights to reach them.
+Locations in a bucket, and the credentials for them.
 
 Source: https://docs.planet.com/develop/apis/batch-processing/reference/
 """
@@ -15,7 +15,7 @@ from airflow_provider_sentinelhub.client.models import RequestModel, Text, broke
 
 class S3Bucket(RequestModel):
     """
-    A place on S3, and the right to reach it: a role, or a pair of keys.
+    A location on S3, with a role or a pair of keys.
 
     :param url: ``s3://bucket/path``.
     :param iam_role_arn: Role that the service assumes.
@@ -33,7 +33,7 @@ class S3Bucket(RequestModel):
 
 class GcsBucket(RequestModel):
     """
-    A place on Google Cloud Storage, and the right to reach it.
+    A location on Google Cloud Storage, with credentials.
 
     :param url: ``gs://bucket/path``.
     :param credentials: Base64 of a service account's JSON key.
@@ -45,7 +45,7 @@ class GcsBucket(RequestModel):
 
 class ObjectStorage(RequestModel):
     """
-    A place in one of the two object storages.
+    A location in one of the two object storages.
 
     :param s3: On S3.
     :param gs: On Google Cloud Storage.
@@ -59,9 +59,3 @@ class ObjectStorage(RequestModel):
         if (self.s3 is None) == (self.gs is None):
             broken("must hold either s3 or gs", 'Write {"s3": {"url": "s3://bucket/path"}}.')
         return self
-
-    @property
-    def url(self) -> str:
-        """Address, with its scheme."""
-        bucket = self.s3 or self.gs
-        return bucket.url if bucket else ""

@@ -12,14 +12,14 @@ from dataclasses import dataclass
 @dataclass(frozen=True, slots=True)
 class TilingGrid:
     """
-    A grid of tiles that covers the world, or Europe.
+    A tiling grid of the world, or of Europe.
 
-    :param id: What a request names.
-    :param title: What the documentation calls it.
+    :param id: Its id in requests.
+    :param title: Its name in the documentation.
     :param tile_size: Width and height of a tile, in units of its CRS.
-    :param resolutions: Supported resolutions, in units of its CRS; 30 m exists on the Copernicus deployment only.
+    :param resolutions: Supported resolutions, in units of its CRS; 30 m on the Copernicus deployment only.
     :param crs: ``UTM``, or an EPSG code.
-    :param extent: West, south, east and north in degrees, beyond which there is surely no tile.
+    :param extent: West, south, east and north in degrees, outside of which there are certainly no tiles.
     """
 
     id: int
@@ -31,14 +31,14 @@ class TilingGrid:
 
     def tile_pixels(self, resolution: float) -> int:
         """
-        Return width and height of a tile without its buffers, in pixels.
+        Return width and height of a tile in pixels, without buffers.
 
         :param resolution: One of the grid's resolutions.
         """
         return round(self.tile_size / resolution)
 
 
-# Around all of Europe, Turkey, Iceland, Svalbard, the Azores and the Canary Islands, with room to spare.
+# Around all of Europe, Turkey, Iceland, Svalbard, the Azores and the Canary Islands, with a margin.
 _EUROPE = (-65.0, 20.0, 85.0, 90.0)
 
 TILING_GRIDS = {

@@ -1,5 +1,5 @@
 """
-Zarr groups and arrays, as requests ask for them.
+Parameters of Zarr groups and arrays.
 
 Source: https://docs.planet.com/develop/apis/batch-processing/reference/
 """
@@ -14,14 +14,14 @@ from pydantic import BeforeValidator, Field, field_validator
 from airflow_provider_sentinelhub.client.models import JsonObject, OpenRequestModel, RequestModel, Text, broken
 
 NO_NUMBERS = ("NaN", "Infinity", "-Infinity")
-"""What Zarr writes for the values of a float that JSON has no number for."""
+"""How Zarr writes float values that JSON cannot express."""
 
 
 class ZarrCoordinates(RequestModel):
     """
     Orientation of the array.
 
-    :param origin: ``topLeft`` where absent.
+    :param origin: Default: ``topLeft``.
     """
 
     origin: Literal["topLeft", "bottomLeft"] | None = None
@@ -55,13 +55,13 @@ def _fill_value(value: Any) -> Any:
 
 class ZarrArray(OpenRequestModel):
     """
-    Parameters of a Zarr array; names are those of the Zarr V2 specification.
+    Parameters of a Zarr array; the names are those of the Zarr V2 specification.
 
     :param dtype: E.g. ``<f4``.
     :param order: ``C``.
     :param chunks: ``[1, height, width]``; height and width divide the tile's size in pixels.
-    :param fill_value: Value of chunks that are not written; ``NaN``, ``Infinity`` and ``-Infinity`` as text.
-    :param compressor: Blosc lz4 where absent.
+    :param fill_value: Value of chunks that are not written; ``NaN``, ``Infinity`` and ``-Infinity`` as strings.
+    :param compressor: Default: Blosc lz4.
     :param custom_attributes: Added to ``.zattrs``; for single arrays only.
     """
 

@@ -1,5 +1,5 @@
 """
-Batch Statistical: every endpoint, as functions that build Calls and do no I/O.
+Batch Statistical: its Calls, and its requests: check, tag, rerun. Nothing here does I/O.
 
 Source: https://docs.planet.com/develop/apis/batch-statistical/reference/
 """
@@ -13,12 +13,11 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_sentinelhub.client.apis.batch_statistical.models import BatchStatisticalRequest
-from airflow_provider_sentinelhub.client.http.call import Call
 from airflow_provider_sentinelhub.client.http.deployments import Service
-from airflow_provider_sentinelhub.client.lifecycle.answers import BatchTask
 from airflow_provider_sentinelhub.client.lifecycle.intent import TAG
 from airflow_provider_sentinelhub.client.lifecycle.task_calls import TaskCalls
-from airflow_provider_sentinelhub.client.models import from_text, inside, validated
+from airflow_provider_sentinelhub.client.models import from_text, validated
+from airflow_provider_sentinelhub.client.requests.findings import part
 from airflow_provider_sentinelhub.client.requests.intervals import cut, written
 
 if TYPE_CHECKING:
@@ -26,9 +25,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_sentinelhub.client.lifecycle.rerun import Rerun
 
-_SERVICE = Service.BATCH_STATISTICAL
-TASKS = TaskCalls(_SERVICE, "")
-
+TASKS = TaskCalls(Service.BATCH_STATISTICAL, "")
 
 _COMMENT = "\n// "
 _TAG_LINE = re.compile(rf"{_COMMENT}{TAG}[ \t\r]*(?=\n|\Z)")
@@ -37,9 +34,9 @@ _SCRIPT_NAME = re.compile(r"/airflow-([A-Za-z0-9_-]+)\.js$")
 
 def check(request: Any) -> dict[str, Any]:
     """
-    Check the shape of a request, and return the JSON to send.
+    Check a request against the models, and return the JSON to send.
 
-    What else can be known about it before it is sent, :mod:`airflow_provider_sentinelhub.client.preflight` knows.
+    Further checks are in :mod:`airflow_provider_sentinelhub.client.preflight` and in the API's ``rules``.
 
     :param request: The service's own request as a dict, or as the JSON text of one.
     :raises InvalidParameter: Names each field that is wrong, its value, its rule and its fix.
@@ -49,10 +46,10 @@ def check(request: Any) -> dict[str, Any]:
 
 def tagged(body: Mapping[str, Any], tag: str) -> dict[str, Any]:
     """
-    Return a request with a tag in it: the last line of its evalscript, a comment.
+    Return a request with a tag, as a comment in the last line of its evalscript.
 
-    This API has no description. Where the script lies in a bucket, the tag is in the name it has there, see
-    :func:`script_name`, and the request is left as it is.
+    Requests of this API have no description. If the script is in a bucket, the tag is in its name, see
+    :func:`script_name`, and the request is not changed.
 
     :param body: The request.
     :param tag: The tag.
@@ -66,34 +63,34 @@ def tagged(body: Mapping[str, Any], tag: str) -> dict[str, Any]:
 
 def script_name(tag: str) -> str:
     """
-    Return the name, in a bucket, of a script that is too long to stand in a request; it holds the tag.
+    Return the name in a bucket of a script that is too long for a request; it contains the tag.
 
     :param tag: The tag.
     """
-    # Characters the service takes in a key; a tag has others.
+    # A tag contains characters that the service does not accept in a key.
     return f"airflow-{base64.urlsafe_b64encode(tag.encode()).decode().rstrip('=')}.js"
 
 
 def tag_of(request: Mapping[str, Any]) -> str:
     """
-    Return the text that has the tag in it, where a request has one: its evalscript, or the name of that.
+    Return the text that may contain the tag: the evalscript, or the name of its file.
 
-    :param request: The request as the service describes it.
+    :param request: The request as the service returns it.
     """
-    reference = inside(request, "aggregation", "evalscriptReference", "s3", "url")
+    reference = part(request, "aggregation", "evalscriptReference", "s3", "url")
     if found := _SCRIPT_NAME.search(str(reference or "")):
         with contextlib.suppress(ValueError):
             return base64.urlsafe_b64decode(f"{found[1]}===").decode()
-    return str(inside(request, "aggregation", "evalscript") or "")
+    return str(part(request, "aggregation", "evalscript") or "")
 
 
 def untagged(request: Mapping[str, Any]) -> dict[str, Any]:
     """
-    Return a request without the comments in its evalscript that hold nothing but a tag.
+    Return a request without the comments in its evalscript that contain only a tag.
 
-    :param request: The request as the service describes it.
+    :param request: The request as the service returns it.
     """
-    script = inside(request, "aggregation", "evalscript")
+    script = part(request, "aggregation", "evalscript")
     if not isinstance(script, str):
         return dict(request)
     return {**request, "aggregation": {**request["aggregation"], "evalscript": _TAG_LINE.sub("", script)}}
@@ -101,16 +98,16 @@ def untagged(request: Mapping[str, Any]) -> dict[str, Any]:
 
 def delivery_url(request: Mapping[str, Any]) -> str:
     """
-    Return where results go, as a request says it.
+    Return the URL that results are delivered to.
 
-    :param request: The request as the service describes it.
+    :param request: The request as the service returns it.
     """
-    return str(inside(request, "output", "s3", "url") or "")
+    return str(part(request, "output", "s3", "url") or "")
 
 
 def check_rerun(body: Mapping[str, Any]) -> None:
     """
-    Check that features of a request could be run again alone: any can.
+    Check that single features of a request can be rerun: they always can.
 
     :param body: The request.
     """
@@ -118,22 +115,22 @@ def check_rerun(body: Mapping[str, Any]) -> None:
 
 def rerun(body: Mapping[str, Any], what: Rerun) -> dict[str, Any]:
     """
-    Return the request that runs some features of another one again.
+    Return the request that reruns some features of another request.
 
-    It asks for the same, of fewer features. Where these lost nothing but single intervals, it asks for no more than
-    the span that holds them, provided that the intervals in it are cut as they were.
+    If only single intervals of these features failed, the period is shortened to the span of these intervals, provided
+    that it is divided into the same intervals.
 
-    :param body: The other request, with its evalscript in it.
-    :param what: The features, where to write, and the intervals.
+    :param body: The other request, including its evalscript.
+    :param what: The features, the delivery, and the intervals.
     """
     again = copy.deepcopy(dict(body))
-    place = _place(again["output"])
-    again["output"] = {"s3": {"url": what.delivery_url, **place}}
-    again["input"]["features"] = {"s3": {"url": what.features_url, **place}}
+    location = _location(again["output"])
+    again["output"] = {"s3": {"url": what.delivery_url, **location}}
+    again["input"]["features"] = {"s3": {"url": what.features_url, **location}}
     if what.span is not None:
         start, end = what.span
         shorter = {**again["aggregation"], "timeRange": {"from": written(start), "to": written(end)}}
-        # Months from the 31st on are not: the one that begins on 28 February would end on 28 March if it were alone.
+        # Not so with months from the 31st on: one that starts on 28 February would then end on 28 March.
         alike = [each for each in cut(again["aggregation"]) if start <= each[0] and each[1] <= end]
         if alike and alike == cut(shorter) and alike[-1][1] == end:
             again["aggregation"] = shorter
@@ -142,35 +139,14 @@ def rerun(body: Mapping[str, Any], what: Rerun) -> dict[str, Any]:
 
 def features_url(request: Mapping[str, Any]) -> str | None:
     """
-    Return where the GeoPackage lies that a request takes its features from; ``None`` where it does not say.
+    Return the URL of the GeoPackage that a request reads its features from; ``None`` if there is none.
 
-    :param request: The request, also as the service describes it.
+    :param request: The request, also as the service returns it.
     """
-    url = inside(request, "input", "features", "s3", "url")
+    url = part(request, "input", "features", "s3", "url")
     return None if url is None else str(url)
 
 
-def status(task_id: str) -> Call[BatchTask]:
-    """
-    Read how a task is doing: all but its request and what was last asked of it, which are empty in the result.
-
-    :param task_id: Its id.
-    :raises InvalidParameter: The id cannot be one; nothing is sent.
-    """
-    path, what = f"{TASKS.path_of(task_id)}/status", f"read the status of batch task {task_id}"
-    return Call("GET", _SERVICE, path, BatchTask.model_validate, what)
-
-
-def cancel(task_id: str) -> Call[None]:
-    """
-    Stop a task by the name that ``stop`` had until 2023, for deployments that have not learnt the new one.
-
-    :param task_id: Its id.
-    :raises InvalidParameter: The id cannot be one; nothing is sent.
-    """
-    return TASKS.action(task_id, "cancel")
-
-
-def _place(storage: Mapping[str, Any]) -> dict[str, Any]:
-    # Credentials are added anew when the request is sent; in answers of the service they are masked.
+def _location(storage: Mapping[str, Any]) -> dict[str, Any]:
+    # Credentials are added when the request is sent; in answers of the service they are masked.
     return {key: storage["s3"][key] for key in ("region",) if key in storage["s3"]}

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def price(body: Mapping[str, Any]) -> Price:
     """
-    Return what a request says about its cost, before any feature is looked at.
+    Return what a request says about its cost, before any feature is read.
 
     :param body: The request, as JSON of any shape.
     """

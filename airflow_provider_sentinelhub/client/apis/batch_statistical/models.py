@@ -1,5 +1,5 @@
 """
-Batch Statistical: what is sent.
+Batch Statistical: the models of its requests.
 
 Source: https://docs.planet.com/develop/apis/batch-statistical/reference/
 """
@@ -8,37 +8,28 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, field_validator, model_validator
+from pydantic import BeforeValidator, model_validator
 
-from airflow_provider_sentinelhub.client.models import RequestModel, Text, broken
-from airflow_provider_sentinelhub.client.requests.aggregation import (
-    Aggregation,
-    DataSources,
-    StatisticsRequest,
-    is_script,
-)
+from airflow_provider_sentinelhub.client.models import Evalscript, RequestModel, Text, broken
+from airflow_provider_sentinelhub.client.requests.aggregation import Aggregation, StatisticsRequest
+from airflow_provider_sentinelhub.client.requests.data import DataSources
 from airflow_provider_sentinelhub.client.requests.object_storage import S3Bucket
 
 
 def _storage(given: Any) -> Any:
     if isinstance(given, dict) and "gs" in given:
-        broken("is on Google Cloud Storage, and this API reads and writes on S3 only", "Write s3, with a bucket there.")
+        broken("is on Google Cloud Storage, but this API reads and writes on S3 only", "Use s3 with a bucket on S3.")
     return given
 
 
 class S3Storage(RequestModel):
     """
-    A place in the one object storage that Batch Statistical knows.
+    A location in the only object storage that Batch Statistical supports.
 
     :param s3: On S3.
     """
 
     s3: Annotated[S3Bucket, Text]
-
-    @property
-    def url(self) -> str:
-        """Address, with its scheme."""
-        return self.s3.url
 
 
 Storage = Annotated[S3Storage, BeforeValidator(_storage), Text]
@@ -46,32 +37,27 @@ Storage = Annotated[S3Storage, BeforeValidator(_storage), Text]
 
 class BatchAggregation(Aggregation):
     """
-    What is computed of each feature.
+    What is computed for each feature.
 
     :param evalscript: The JavaScript that computes a pixel; it has an output ``dataMask``.
-    :param evalscript_reference: Where the script lies instead.
+    :param evalscript_reference: Location of the script, instead of ``evalscript``.
     """
 
-    evalscript: str | None = None
+    evalscript: Evalscript | None = None
     evalscript_reference: Storage | None = None
-
-    @field_validator("evalscript")
-    @classmethod
-    def _not_empty(cls, evalscript: str | None) -> str | None:
-        return None if evalscript is None else is_script(evalscript)
 
     @model_validator(mode="after")
     def _one_script(self) -> BatchAggregation:
         if (self.evalscript is None) == (self.evalscript_reference is None):
-            broken("must hold either evalscript or evalscriptReference", "Give the script's text, or where it lies.")
+            broken("must hold either evalscript or evalscriptReference", "Give the script's text, or its URL.")
         return self
 
 
 class BatchStatisticalInput(RequestModel):
     """
-    What is read.
+    The input.
 
-    :param features: Where the GeoPackage of the polygons lies.
+    :param features: Location of the GeoPackage with the polygons.
     :param data: The data sources; at least one.
     """
 
@@ -82,19 +68,21 @@ class BatchStatisticalInput(RequestModel):
     @classmethod
     def _no_bounds(cls, given: Any) -> Any:
         if isinstance(given, dict) and "bounds" in given:
-            broken("a batch takes no bounds", "Remove them: the geometries are those of the GeoPackage in features.")
+            broken(
+                "a Batch Statistical request has no bounds",
+                "Remove them: the geometries come from the GeoPackage in features.",
+            )
         return given
 
 
 class BatchStatisticalRequest(StatisticsRequest):
     """
-    A Batch Statistical request: the polygons of a GeoPackage, answered by one file each.
+    A Batch Statistical request: statistics of the polygons of a GeoPackage, in one file for each polygon.
 
     :param input: Polygons and data.
-    :param aggregation: What is computed of each.
-    :param calculations: Histograms and percentiles, by the evalscript's outputs; ``default`` stands for those that are
-        not named.
-    :param output: Where results go: a folder, or a template with ``<ID>`` or ``<IDENTIFIER>``.
+    :param aggregation: What is computed for each polygon.
+    :param calculations: Histograms and percentiles, by output of the evalscript; ``default`` applies to all others.
+    :param output: Where results are delivered: a folder, or a template with ``<ID>`` or ``<IDENTIFIER>``.
     """
 
     input: Annotated[BatchStatisticalInput, Text]

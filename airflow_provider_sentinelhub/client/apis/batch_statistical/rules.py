@@ -1,4 +1,4 @@
-"""Batch Statistical: what can be known about a request before it is sent."""
+"""Batch Statistical: rules on a request before it is sent."""
 
 from __future__ import annotations
 

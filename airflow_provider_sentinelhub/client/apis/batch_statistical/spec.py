@@ -31,7 +31,7 @@ BATCH_STATISTICAL: Final = TaskApiSpec(
     features_url=calls.features_url,
     delivery_url=calls.delivery_url,
     long_script=LongScript(32 * 1024, calls.script_name),
-    # PARTIAL stands in the service's specification, and no page says when it comes. DELETED is our own word.
+    # PARTIAL is in the service's OpenAPI document, but undocumented. DELETED is our own status.
     terminal=frozenset({"DONE", "PARTIAL", "FAILED", "STOPPED", "DELETED"}),
     answered=frozenset({"DONE", "PARTIAL", "DELETED"}),
     analysed=frozenset({"ANALYSIS_DONE", "PROCESSING", "DONE", "PARTIAL", "FAILED", "STOPPED"}),

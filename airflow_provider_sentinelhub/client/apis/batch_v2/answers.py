@@ -1,5 +1,5 @@
 """
-Batch Processing V2: tiling grids, as the service describes them.
+Batch Processing V2: tiling grids, as the service returns them.
 
 Source: https://docs.planet.com/develop/apis/batch-processing/reference/
 """
@@ -12,11 +12,11 @@ from airflow_provider_sentinelhub.client.models import AnswerModel
 
 class GridProperties(AnswerModel):
     """
-    Measures of a tiling grid.
+    Sizes of a tiling grid.
 
     :param tile_width: In units of the grid.
     :param tile_height: In units of the grid.
-    :param resolutions: In units of the grid, in no order.
+    :param resolutions: In units of the grid, unordered.
     :param unit: METRE or DEGREE.
     """
 
@@ -28,11 +28,11 @@ class GridProperties(AnswerModel):
 
 class GridDescription(AnswerModel):
     """
-    A tiling grid, as the service describes it.
+    A tiling grid, as the service returns it.
 
     :param id: Its id.
     :param name: Its name.
-    :param properties: Its measures.
+    :param properties: Its sizes.
     """
 
     id: int
@@ -45,7 +45,7 @@ class GridPage(AnswerModel):
     One page of the list of tiling grids.
 
     :param data: The grids.
-    :param links: Where the next page lies.
+    :param links: Link to the next page.
     """
 
     data: list[GridDescription]

@@ -1,5 +1,5 @@
 """
-Batch Processing V2: every endpoint, as functions that build Calls and do no I/O.
+Batch Processing V2: its Calls, and its requests: check, tag, rerun. Nothing here does I/O.
 
 Source: https://docs.planet.com/develop/apis/batch-processing/reference/
 """
@@ -9,13 +9,14 @@ from __future__ import annotations
 import copy
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_sentinelhub.client.apis.batch_v2.answers import GridDescription, GridPage
+from airflow_provider_sentinelhub.client.apis.batch_v2.answers import GridPage
 from airflow_provider_sentinelhub.client.apis.batch_v2.models import BatchV2Request
 from airflow_provider_sentinelhub.client.errors import InvalidParameter
 from airflow_provider_sentinelhub.client.http.call import Call
 from airflow_provider_sentinelhub.client.http.deployments import Service
 from airflow_provider_sentinelhub.client.lifecycle.task_calls import TaskCalls
-from airflow_provider_sentinelhub.client.models import from_text, inside, validated
+from airflow_provider_sentinelhub.client.models import from_text, validated
+from airflow_provider_sentinelhub.client.requests.findings import part
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,9 +29,9 @@ TASKS = TaskCalls(_SERVICE, "/process")
 
 def check(request: Any) -> dict[str, Any]:
     """
-    Check the shape of a request, and return the JSON to send.
+    Check a request against the models, and return the JSON to send.
 
-    What else can be known about it before it is sent, :mod:`airflow_provider_sentinelhub.client.preflight` knows.
+    Further checks are in :mod:`airflow_provider_sentinelhub.client.preflight` and in the API's ``rules``.
 
     :param request: The service's own request as a dict, or as the JSON text of one.
     :raises InvalidParameter: Names each field that is wrong, its value, its rule and its fix.
@@ -40,7 +41,7 @@ def check(request: Any) -> dict[str, Any]:
 
 def tagged(body: Mapping[str, Any], tag: str) -> dict[str, Any]:
     """
-    Return a request with a tag in its description, after the user's own text.
+    Return a request with a tag in its description, after the user's text.
 
     :param body: The request.
     :param tag: The tag.
@@ -51,9 +52,9 @@ def tagged(body: Mapping[str, Any], tag: str) -> dict[str, Any]:
 
 def tag_of(request: Mapping[str, Any]) -> str:
     """
-    Return the text that has the tag in it, where a request has one: its description.
+    Return the text that may contain the tag: the description.
 
-    :param request: The request as the service describes it.
+    :param request: The request as the service returns it.
     """
     return str(request.get("description") or "")
 
@@ -62,33 +63,33 @@ def untagged(request: Mapping[str, Any]) -> dict[str, Any]:
     """
     Return a request without its description.
 
-    :param request: The request as the service describes it.
+    :param request: The request as the service returns it.
     """
     return {key: value for key, value in request.items() if key != "description"}
 
 
 def delivery_url(request: Mapping[str, Any]) -> str:
     """
-    Return where results go, as a request says it.
+    Return the URL that results are delivered to.
 
-    :param request: The request as the service describes it.
+    :param request: The request as the service returns it.
     """
-    delivery = inside(request, "output", "delivery")
-    return str(inside(delivery, "s3", "url") or inside(delivery, "gs", "url") or "")
+    delivery = part(request, "output", "delivery")
+    return str(part(delivery, "s3", "url") or part(delivery, "gs", "url") or "")
 
 
 def check_rerun(body: Mapping[str, Any]) -> None:
     """
-    Check that features of a request could be run again alone.
+    Check that single features of a request can be rerun.
 
     :param body: The request.
-    :raises InvalidParameter: They could not.
+    :raises InvalidParameter: They cannot.
     """
     if body.get("output", {}).get("type") == "zarr":
         raise InvalidParameter(
             "on_partial",
             "rerun",
-            "works with raster output only: failed features are run again from a GeoPackage, and the service writes "
+            "works with raster output only: failed features are rerun from a GeoPackage, and the service writes "
             "Zarr on its own grids only",
             "Use on_partial='fail' or 'warn', or deliver rasters.",
         )
@@ -96,77 +97,45 @@ def check_rerun(body: Mapping[str, Any]) -> None:
 
 def rerun(body: Mapping[str, Any], what: Rerun) -> dict[str, Any]:
     """
-    Return the request that runs some features of another one again.
+    Return the request that reruns some features of another request.
 
-    It asks for the same, of fewer features, at the same places. What failed may have left files there, so they are
-    overwritten. A collection is made once, so a rerun makes none.
+    It delivers to the same locations. Failed features may have left files there, so files are overwritten. A BYOC
+    collection is created once, so not by a rerun.
 
-    :param body: The other request as it was sent, or as the service describes it.
-    :param what: The features, and where to write: a template in which no ``<requestId>`` is left.
+    :param body: The other request as it was sent, or as the service returns it.
+    :param what: The features and the delivery: a template without ``<requestId>``.
     """
     again = copy.deepcopy(dict(body))
     again.pop("instanceType", None)
     output = again["output"]
-    (kind, bucket), *_ = output["delivery"].items()
-    place = {key: bucket[key] for key in ("region",) if key in bucket}
-    output["delivery"] = {kind: {"url": what.delivery_url, **place}}
+    (storage, bucket), *_ = output["delivery"].items()
+    location = {key: bucket[key] for key in ("region",) if key in bucket}
+    output["delivery"] = {storage: {"url": what.delivery_url, **location}}
     output["overwrite"] = True
     for name in ("skipExisting", "createCollection"):
         output.pop(name, None)
-    # A GeoPackage's rows are repeated as they are; what they lack came from here.
+    # The rows of a GeoPackage are copied as they are; missing sizes come from the defaults.
     given = again["input"].get("defaults") if again["input"].get("type") == "geopackage" else None
     defaults = {"defaults": given} if given else {}
-    again["input"] = {"type": "geopackage", "features": {kind: {"url": what.features_url, **place}}, **defaults}
+    again["input"] = {"type": "geopackage", "features": {storage: {"url": what.features_url, **location}}, **defaults}
     return again
 
 
 def features_url(request: Mapping[str, Any]) -> str | None:
     """
-    Return where the GeoPackage lies that a request takes its features from; ``None`` for one on a tiling grid.
+    Return the URL of the GeoPackage that a request reads its features from; ``None`` for one on a tiling grid.
 
-    :param request: The request, also as the service describes it.
+    :param request: The request, also as the service returns it.
     """
-    urls = [inside(request, "input", "features", kind, "url") for kind in ("s3", "gs")]
+    urls = [part(request, "input", "features", storage, "url") for storage in ("s3", "gs")]
     return next((str(url) for url in urls if url), None)
 
 
-def update_description(task_id: str, description: str) -> Call[dict[str, Any]]:
+def tiling_grids(count: int) -> Call[GridPage]:
     """
-    Change a task's description; refused while it is being processed. The answer is the request, not the task.
+    List the first tiling grids.
 
-    :param task_id: Its id.
-    :param description: The new text.
-    :raises InvalidParameter: The id cannot be one; nothing is sent.
+    :param count: How many.
     """
-    return Call(
-        "PUT",
-        _SERVICE,
-        TASKS.path_of(task_id),
-        dict,
-        f"update batch task {task_id}",
-        body={"description": description},
-    )
-
-
-def tiling_grids(token: str | None = None, *, count: int | None = None) -> Call[GridPage]:
-    """
-    List the tiling grids, one page at a time.
-
-    :param token: ``links.next_token`` of the page before; the first page where absent.
-    :param count: Grids on a page.
-    """
-    query = {} if count is None else {"count": str(count)}
-    if token is not None:
-        query["viewtoken"] = token
+    query = {"count": str(count)}
     return Call("GET", _SERVICE, "/tilinggrids", GridPage.model_validate, "list the tiling grids", query=query)
-
-
-def tiling_grid(grid_id: int) -> Call[GridDescription]:
-    """
-    Read a tiling grid; the service answers 400 for an unknown one.
-
-    :param grid_id: Its id.
-    """
-    return Call(
-        "GET", _SERVICE, f"/tilinggrids/{grid_id}", GridDescription.model_validate, f"read tiling grid {grid_id}"
-    )

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_sentinelhub.client.costs.factors import as_mapping
 from airflow_provider_sentinelhub.client.costs.prices import of_images
+from airflow_provider_sentinelhub.client.requests.findings import mapping
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 def price(body: Mapping[str, Any]) -> Price:
     """
-    Return what a request says about its cost, before any feature is looked at.
+    Return what a request says about its cost, before any feature is read.
 
     :param body: The request, as JSON of any shape.
     """
-    may_skip = as_mapping(body.get("output")).get("skipExisting") is True
-    return of_images(as_mapping(body.get("processRequest")), may_skip=may_skip)
+    may_skip = mapping(body, "output").get("skipExisting") is True
+    return of_images(mapping(body, "processRequest"), may_skip=may_skip)

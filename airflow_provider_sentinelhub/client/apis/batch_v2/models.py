@@ -1,5 +1,5 @@
 """
-Batch Processing V2: what is sent.
+Batch Processing V2: the models of its requests.
 
 Source: https://docs.planet.com/develop/apis/batch-processing/reference/
 """
@@ -10,13 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from airflow_provider_sentinelhub.client.models import (
-    Flag,
-    RequestModel,
-    Text,
-    broken,
-    without_nulls,
-)
+from airflow_provider_sentinelhub.client.models import Flag, Request, RequestModel, Text, broken
 from airflow_provider_sentinelhub.client.requests.cog import CogParameters
 from airflow_provider_sentinelhub.client.requests.object_storage import ObjectStorage
 from airflow_provider_sentinelhub.client.requests.process import ProcessRequest
@@ -28,15 +22,15 @@ _INT16_MAX = 32767
 Buffer = Annotated[int, Field(ge=0, le=_INT16_MAX)]
 
 
-def _no_flag(value: Any) -> Any:
+def _not_a_flag(value: Any) -> Any:
     if isinstance(value, bool):
-        broken("is no number", "Write the id of a tiling grid.")
+        broken("is not a number", "Write the id of a tiling grid.")
     return value
 
 
 class TilingGridInput(RequestModel):
     """
-    Process the tiles of a grid that intersect the area of interest.
+    Process the tiles of a tiling grid that intersect the area of interest.
 
     :param id: Id of the tiling grid.
     :param resolution: Output resolution in units of the grid (metres or degrees).
@@ -45,7 +39,7 @@ class TilingGridInput(RequestModel):
     """
 
     type: Literal["tiling-grid"]
-    id: Annotated[int, BeforeValidator(_no_flag)]
+    id: Annotated[int, BeforeValidator(_not_a_flag)]
     resolution: float
     buffer_x: Buffer | None = None
     buffer_y: Buffer | None = None
@@ -70,7 +64,7 @@ class TilingGridInput(RequestModel):
 
 class GeoPackageDefaults(RequestModel):
     """
-    Size of features whose table gives none: width and height, or resolution.
+    Size of features whose row has none: width and height, or resolution.
 
     :param width: Pixels.
     :param height: Pixels.
@@ -84,7 +78,7 @@ class GeoPackageDefaults(RequestModel):
     @model_validator(mode="after")
     def _one_way(self) -> GeoPackageDefaults:
         if (self.width is None) != (self.height is None):
-            broken("width and height go together", "Give both, or a resolution instead.")
+            broken("width and height must be given together", "Give both, or a resolution instead.")
         return self
 
 
@@ -92,8 +86,8 @@ class GeoPackageInput(RequestModel):
     """
     Process the features of a GeoPackage.
 
-    :param features: Where the GeoPackage lies.
-    :param defaults: Size of features whose table gives none.
+    :param features: Location of the GeoPackage.
+    :param defaults: Size of features whose row has none.
     """
 
     type: Literal["geopackage"]
@@ -105,11 +99,11 @@ class RasterOutput(RequestModel):
     """
     One file per feature and output.
 
-    :param delivery: Where; a path, or a template with ``<tileName>``.
-    :param overwrite: Replace files that exist.
-    :param skip_existing: Leave out features whose files all exist.
+    :param delivery: Where files are delivered: a path, or a template with ``<tileName>``.
+    :param overwrite: Replace existing files.
+    :param skip_existing: Skip features whose files all exist.
     :param cog_output: Write cloud optimised GeoTIFFs.
-    :param cog_parameters: How.
+    :param cog_parameters: Parameters of these.
     :param create_collection: Register the results as a BYOC collection.
     :param collection_id: The BYOC collection to add them to.
     """
@@ -128,10 +122,10 @@ class ZarrOutput(RequestModel):
     """
     One Zarr group for all tiles.
 
-    :param delivery: Where; may hold ``<requestId>`` only.
-    :param group: The group.
-    :param array_parameters: For all arrays.
-    :param array_overrides: For single arrays, by output.
+    :param delivery: Where it is delivered; the only placeholder allowed is ``<requestId>``.
+    :param group: Parameters of the group.
+    :param array_parameters: Parameters of all arrays.
+    :param array_overrides: Parameters of single arrays, by output.
     """
 
     type: Literal["zarr"]
@@ -141,15 +135,15 @@ class ZarrOutput(RequestModel):
     array_overrides: Annotated[dict[str, Annotated[ZarrArray, Text]], Text] | None = None
 
 
-class BatchV2Request(RequestModel):
+class BatchV2Request(Request):
     """
     A Batch Processing V2 request.
 
     :param process_request: What is read, computed and written for each feature.
-    :param input: Which features.
-    :param output: Where results go.
+    :param input: The features.
+    :param output: Where results are delivered.
     :param description: Free text.
-    :param instance_type: ``normal`` or ``large``; for the service's own use.
+    :param instance_type: ``normal`` or ``large``; for internal use by the service.
     """
 
     process_request: Annotated[ProcessRequest, Text]
@@ -160,8 +154,3 @@ class BatchV2Request(RequestModel):
     output: Annotated[Annotated[RasterOutput | ZarrOutput, Field(discriminator="type")], Text]
     description: str | None = None
     instance_type: Literal["normal", "large"] | None = None
-
-    def body(self) -> dict[str, Any]:
-        """Return the JSON to send: only what was given, and no nulls, which the service refuses."""
-        given: dict[str, Any] = without_nulls(self.model_dump(mode="json", by_alias=True, exclude_unset=True))
-        return given

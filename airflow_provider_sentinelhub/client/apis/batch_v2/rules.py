@@ -1,5 +1,5 @@
 """
-Batch Processing V2: what can be known about a request before it is sent.
+Batch Processing V2: rules on a request before it is sent.
 
 Source: https://docs.planet.com/develop/apis/batch-processing/ (deployments, data sources restrictions)
 """
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from airflow_provider_sentinelhub.client.errors import InvalidParameter
 from airflow_provider_sentinelhub.client.http.deployments import DEPLOYMENTS
-from airflow_provider_sentinelhub.client.preflight.area import check_area, grid_of
+from airflow_provider_sentinelhub.client.preflight.area import Area, exchanged, grid_of, is_in_degrees
 from airflow_provider_sentinelhub.client.preflight.data import data_rule
 from airflow_provider_sentinelhub.client.preflight.outputs import DATA, check_outputs
 from airflow_provider_sentinelhub.client.preflight.raster import check_raster
@@ -22,37 +22,75 @@ from airflow_provider_sentinelhub.client.preflight.regions import (
     surcharge,
 )
 from airflow_provider_sentinelhub.client.preflight.zarr import check_zarr
+from airflow_provider_sentinelhub.client.requests.crs import WGS84
 from airflow_provider_sentinelhub.client.requests.findings import Finding, Json, Rule, mapping, objects, part
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from shapely.geometry.base import BaseGeometry
+
     from airflow_provider_sentinelhub.client.http.deployments import Deployment
+    from airflow_provider_sentinelhub.client.requests.tiling_grids import TilingGrid
 
 _CDSE = "cdse"
 _AWS = ("aws-eu-central-1", "aws-us-west-2")
 _CDSE_RESOLUTION = 30.0
 
 
-def check_region(body: Json, deployment: Deployment | None) -> Iterator[Finding]:
+def check_area(body: Json, deployment: Deployment | None) -> Iterator[Finding]:  # noqa: ARG001 - a Rule
     """
-    Find what the deployment cannot do, and what is far from it.
+    Find an area that is missing, cannot be read, or has no tiles.
 
     :param body: The request.
-    :param deployment: Where it is going to be sent; ``None`` where that is not known, and nothing is found.
+    :param deployment: Not used.
+    """
+    area, grid = Area.of(body, "processRequest", "input", "bounds"), grid_of(body)
+    if area.is_empty:
+        if part(body, "input", "type") == "tiling-grid":
+            fix = "Add a bbox or a geometry: it selects the tiles."
+            yield InvalidParameter(area.field, None, "is required with a tiling grid", fix)
+        return
+    yield from area.check(objects(body, "processRequest", "input", "data"))
+    shapes = list(area.shapes.values())
+    if grid is not None and area.epsg == WGS84 and shapes and all(is_in_degrees(each.bounds) for each in shapes):
+        yield from _check_coverage(area.field, shapes, grid)
+
+
+def _check_coverage(field: str, shapes: list[BaseGeometry], grid: TilingGrid) -> Iterator[Finding]:
+    west, south, east, north = grid.extent
+    for shape in shapes:
+        left, bottom, right, top = shape.bounds
+        if right < west or left > east or top < south or bottom > north:
+            yield InvalidParameter(
+                field,
+                [float(side) for side in shape.bounds],
+                f"is in a place where tiling grid {grid.id} ({grid.title}) has no tiles",
+                exchanged(shape.bounds, grid.extent)
+                or "Choose another grid, e.g. 3 (WGS84 1 degree), which covers the world.",
+            )
+            return
+
+
+def check_region(body: Json, deployment: Deployment | None) -> Iterator[Finding]:
+    """
+    Find what the deployment does not support, and what is far from it.
+
+    :param body: The request.
+    :param deployment: Where it will be sent; ``None`` if that is not known: then nothing is found.
     """
     if deployment is None:
         return
     grid, resolution = grid_of(body), part(body, "input", "resolution")
     if grid is not None and resolution == _CDSE_RESOLUTION and deployment.key in _AWS:
         others = ", ".join(f"{each:g}" for each in grid.resolutions if each != _CDSE_RESOLUTION)
-        rule = f"exists on {DEPLOYMENTS[_CDSE].title} only, and this goes to {deployment.title}"
+        rule = f"exists on {DEPLOYMENTS[_CDSE].title} only, but this request goes to {deployment.title}"
         yield InvalidParameter("input.resolution", resolution, rule, f"Choose one of {others}.")
-    for place in (("output", "delivery"), ("input", "features")):
-        if mapping(body, *place, "gs") and not deployment.delivers_to_gcs:
-            rule = f"is on Google Cloud Storage, which {deployment.title} does not reach"
-            url = part(body, *place, "gs", "url")
-            yield InvalidParameter(f"{'.'.join(place)}.gs.url", url, rule, "Use a bucket on S3.")
+    for path in (("output", "delivery"), ("input", "features")):
+        if mapping(body, *path, "gs") and not deployment.delivers_to_gcs:
+            rule = f"is on Google Cloud Storage, which {deployment.title} does not support"
+            url = part(body, *path, "gs", "url")
+            yield InvalidParameter(f"{'.'.join(path)}.gs.url", url, rule, "Use a bucket on S3.")
     yield from _check_delivery(body, deployment)
     yield from check_sources(".".join(DATA), objects(body, *DATA), deployment, OWN_DATA)
 

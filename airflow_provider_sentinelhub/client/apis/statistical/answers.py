@@ -1,5 +1,5 @@
 """
-What the Statistical API answers, and what a result file of Batch Statistical holds as its response.
+The answers of the Statistical API; result files of Batch Statistical contain the same as their response.
 
 Source: https://docs.planet.com/develop/apis/statistical/reference/
 """
@@ -15,7 +15,7 @@ from airflow_provider_sentinelhub.client.models import AnswerModel
 
 
 class _Part(AnswerModel):
-    # Written as the service writes it: JSON has no word for what is not a number, and what is kept is read again.
+    # As the service writes them: JSON has no NaN, and what is stored must be readable again.
     model_config = ConfigDict(ser_json_inf_nan="strings")
 
 
@@ -23,7 +23,7 @@ def _error(given: Any) -> Any:
     return {"type": given} if isinstance(given, str) else given
 
 
-# Null means the same as nothing.
+# Null means the same as a missing field.
 _NoDict = BeforeValidator(lambda given: {} if given is None else given)
 _NoList = BeforeValidator(lambda given: [] if given is None else given)
 
@@ -32,13 +32,13 @@ class StatisticsError(_Part):
     """
     Why statistics are missing.
 
-    :param type: BAD_REQUEST, EXECUTION_ERROR, TIMEOUT, or what comes later.
+    :param type: BAD_REQUEST, EXECUTION_ERROR, TIMEOUT, or an unknown one.
     """
 
     type: str = "UNKNOWN"
 
 
-# The service writes an error as an object; files of earlier versions hold its type alone.
+# The service writes an error as an object; files of earlier versions contain only its type.
 Failure = Annotated[StatisticsError | None, BeforeValidator(_error)]
 
 
@@ -46,8 +46,8 @@ class Interval(_Part):
     """
     A period of time.
 
-    :param start: Its first moment.
-    :param end: The first moment after it.
+    :param start: Its start, inclusive.
+    :param end: Its end, exclusive.
     """
 
     start: Annotated[datetime, Field(alias="from")]
@@ -56,14 +56,14 @@ class Interval(_Part):
 
 class Stats(_Part):
     """
-    Statistics of one band; what cannot be computed is not a number (NaN).
+    Statistics of one band; NaN if they cannot be computed.
 
     :param minimum: The smallest value.
     :param maximum: The largest value.
-    :param mean: Their mean.
-    :param st_dev: Their standard deviation.
-    :param sample_count: How many pixels there are, those without data included.
-    :param no_data_count: How many of them have no data.
+    :param mean: The mean.
+    :param st_dev: The standard deviation.
+    :param sample_count: Number of pixels, including those without data.
+    :param no_data_count: Number of pixels without data.
     :param percentiles: Percentiles, by percent as text, e.g. ``50.0``.
     """
 
@@ -80,9 +80,9 @@ class Bin(_Part):
     """
     One bin of a histogram.
 
-    :param low_edge: Its smallest value.
-    :param high_edge: The first value above it; in the last bin, its largest value.
-    :param count: How many values lie in it.
+    :param low_edge: Its lower edge, inclusive.
+    :param high_edge: Its upper edge, exclusive except in the last bin.
+    :param count: Number of values in it.
     """
 
     low_edge: float
@@ -95,12 +95,12 @@ class HistogramAnswer(_Part):
     A histogram of one band.
 
     :param bins: Its bins.
-    :param overflow_count: How many values lie above.
-    :param underflow_count: How many values lie below.
+    :param overflow_count: Number of values above.
+    :param underflow_count: Number of values below.
     """
 
     bins: Annotated[list[Bin], _NoList] = Field(default_factory=list)
-    # The document says overflow and underflow, the service what is below.
+    # The documentation says overflow and underflow; the service writes overflowCount and underflowCount.
     overflow_count: Annotated[
         int | None, Field(validation_alias=AliasChoices("overflowCount", "overflow", "overflow_count"))
     ] = None
@@ -111,10 +111,10 @@ class HistogramAnswer(_Part):
 
 class BandAnswer(_Part):
     """
-    What was computed of one band.
+    The results of one band.
 
     :param stats: Statistics.
-    :param histogram: The histogram, where one was asked for.
+    :param histogram: The histogram, if one was requested.
     """
 
     stats: Stats | None = None
@@ -123,7 +123,7 @@ class BandAnswer(_Part):
 
 class OutputAnswer(_Part):
     """
-    What was computed of one output.
+    The results of one output.
 
     :param bands: By name of the band.
     """
@@ -133,10 +133,10 @@ class OutputAnswer(_Part):
 
 class IntervalAnswer(_Part):
     """
-    What was computed of one interval.
+    The results of one interval.
 
-    :param interval: The interval; ``None`` where the service does not say in which one something failed.
-    :param outputs: By name of the output; empty where the interval failed.
+    :param interval: The interval; ``None`` if the service does not say which one failed.
+    :param outputs: By name of the output; empty if the interval failed.
     :param error: Why it failed.
     """
 
@@ -149,9 +149,9 @@ class StatisticalAnswer(_Part):
     """
     Statistics of one geometry.
 
-    :param data: The intervals; those for which there is no data may be absent.
+    :param data: The intervals; intervals without data may be missing.
     :param status: OK, PARTIAL or FAILED.
-    :param error: Why all of it failed.
+    :param error: Why the whole request failed.
     """
 
     data: list[IntervalAnswer] | None = None
@@ -160,5 +160,5 @@ class StatisticalAnswer(_Part):
 
     @property
     def failed(self) -> tuple[IntervalAnswer, ...]:
-        """The intervals that failed: an answer with 200 may hold some."""
+        """The intervals that failed: an answer with status 200 may contain some."""
         return tuple(each for each in self.data or () if each.error is not None)

@@ -1,8 +1,8 @@
 """
-Statistics of one geometry, with the intervals that failed asked for again.
+Statistics of one geometry, with reruns of the intervals that failed.
 
-An answer with 200 may hold intervals that failed. Those that may succeed later are asked for one by one, each with a
-period that is exactly that interval, so that the grid of intervals stays what it was.
+An answer with status 200 may contain failed intervals. Those that may succeed later are requested again one by one,
+each with exactly its interval as the period, so that the division into intervals stays the same.
 
 Source: https://docs.planet.com/develop/apis/statistical/reference/ (errors of intervals)
 """
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     )
 
 PASSING = frozenset({"EXECUTION_ERROR", "TIMEOUT"})
-"""Errors that may not come again; any other, BAD_REQUEST above all, would."""
+"""Errors that may be transient; all others, above all BAD_REQUEST, are permanent."""
 
 _LONGEST_PAUSE = 300.0
 
@@ -41,20 +41,20 @@ def ask(
     known: StatisticalAnswer | None = None,
 ) -> Procedure[StatisticalAnswer]:
     """
-    Ask for statistics, and again for those intervals that failed and may succeed.
+    Request statistics, and rerun intervals that failed and may succeed.
 
     :param body: The request.
-    :param max_reruns: How often a failed interval is asked for again at most.
-    :param rerun_delay: Seconds before the first time; doubles each time, up to five minutes.
-    :param known: What an earlier attempt was answered: only what failed in it is asked for.
-    :raises ApiError: The service said no to the whole request.
+    :param max_reruns: Maximum number of reruns of a failed interval.
+    :param rerun_delay: Seconds before the first rerun; doubles each time, up to five minutes.
+    :param known: The answer of an earlier attempt: only its failed intervals are requested.
+    :raises ApiError: The service refused the whole request.
     """
     answer: StatisticalAnswer = known if known is not None else (yield statistics(body))
     for number in range(max_reruns):
         lost = [each.interval for each in answer.failed if each.interval and _may_pass(each.error)]
         if not lost and not is_lost(answer):
             break
-        # What was known from an earlier attempt has waited long enough.
+        # After an earlier attempt enough time has passed.
         if known is None or number:
             yield Pause(min(rerun_delay * 2.0**number, _LONGEST_PAUSE))
         if is_lost(answer):
@@ -71,7 +71,7 @@ def ask(
 
 def is_lost(answer: StatisticalAnswer) -> bool:
     """
-    Say whether an answer holds nothing, and may hold something when it is asked for again.
+    Say whether an answer is empty, and another one may not be.
 
     :param answer: The answer.
     """
@@ -85,11 +85,11 @@ def only(body: Mapping[str, Any], interval: Interval) -> dict[str, Any]:
     Return the request for one interval of another request.
 
     :param body: The other request.
-    :param interval: The interval, as the service gave it.
+    :param interval: The interval, as the service returned it.
     """
     aggregation = dict(body["aggregation"])
     aggregation["timeRange"] = {"from": written(interval.start), "to": written(interval.end)}
-    # In whole days that are enough it is one interval, however many days its month has, and ends when it ended.
+    # With a length in whole days it is one interval with the same end, however many days its month has.
     days = -((interval.start - interval.end) // DAY)
     aggregation["aggregationInterval"] = {"of": f"P{days}D", "lastIntervalBehavior": "SHORTEN"}
     return {**body, "aggregation": aggregation}
@@ -97,13 +97,12 @@ def only(body: Mapping[str, Any], interval: Interval) -> dict[str, Any]:
 
 def merged(answer: StatisticalAnswer, interval: Interval, again: StatisticalAnswer) -> StatisticalAnswer:
     """
-    Return an answer in which one interval is what it was answered later.
+    Return an answer with one interval replaced by its rerun.
 
     :param answer: The answer.
     :param interval: The interval.
-    :param again: The answer to :func:`only` that interval. Where it succeeded and speaks of no interval, there are no
-        data for it, and the interval is left out, as it would have been at first. Where it speaks of others, it says
-        nothing of this one.
+    :param again: The answer to the request for :func:`only` that interval. If it succeeded without any interval, there
+        is no data, and the interval is left out. If it contains other intervals only, it is ignored.
     """
     found = [each for each in again.data or () if _span(each.interval) == _span(interval)]
     if not found and (again.status == "FAILED" or again.error is not None or again.data):

@@ -1,5 +1,5 @@
 """
-The Statistical API, as functions that build Calls and do no I/O.
+The Statistical API: its Call, and the check of its requests. Nothing here does I/O.
 
 Source: https://docs.planet.com/develop/apis/statistical/reference/
 """
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 def check(request: Any) -> dict[str, Any]:
     """
-    Check the shape of a request, and return the JSON to send.
+    Check a request against the models, and return the JSON to send.
 
-    What else can be known about it before it is sent, :mod:`airflow_provider_sentinelhub.client.preflight` knows.
+    Further checks are in :mod:`airflow_provider_sentinelhub.client.preflight` and in the API's ``rules``.
 
     :param request: The service's own request as a dict, or as the JSON text of one.
     :raises InvalidParameter: Names each field that is wrong, its value, its rule and its fix.
@@ -32,12 +32,12 @@ def check(request: Any) -> dict[str, Any]:
 
 def statistics(body: Mapping[str, Any], secrets: tuple[str, ...] = ()) -> Call[StatisticalAnswer]:
     """
-    Ask for statistics of one geometry.
+    Request statistics of one geometry.
 
-    The answer comes with 200 even where intervals failed: look at :attr:`StatisticalAnswer.failed`.
+    The status is 200 even if intervals failed: see :attr:`StatisticalAnswer.failed`.
 
     :param body: The request.
-    :param secrets: Credentials in it, which no message may show.
+    :param secrets: Credentials in it, which must not appear in messages.
     """
     return Call(
         "POST",
@@ -46,11 +46,11 @@ def statistics(body: Mapping[str, Any], secrets: tuple[str, ...] = ()) -> Call[S
         StatisticalAnswer.model_validate,
         "compute statistics",
         body=body,
-        # It leaves nothing behind, and only an answer with 2xx is charged: after a 429 or 5xx nothing was. At worst an
-        # answer that was lost on its way is paid for a second time, which is less than losing all that came before it.
+        # Only a 2xx answer is charged. At worst an answer that was lost is paid for twice, which costs less than losing
+        # all answers before it.
         repeat=Repeat.ALWAYS,
         secrets=secrets,
-        # It is computed while one waits, and what is given up too early is charged all the same.
+        # The service computes the statistics before it answers, and charges for them even if we time out.
         patience_s=300.0,
         max_bytes=64 * MIB,
     )

@@ -16,7 +16,7 @@ _MINIMUM_PU = 0.01
 
 def price(body: Mapping[str, Any]) -> Price:
     """
-    Return what a request says about its cost, before any feature is looked at.
+    Return what a request says about its cost, before any feature is read.
 
     :param body: The request, as JSON of any shape.
     """

@@ -1,5 +1,5 @@
 """
-Statistical: what is sent.
+Statistical: the models of its requests.
 
 Source: https://docs.planet.com/develop/apis/statistical/reference/
 """
@@ -8,33 +8,25 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import field_validator
-
-from airflow_provider_sentinelhub.client.models import RequestModel, Text
-from airflow_provider_sentinelhub.client.requests.aggregation import (
-    Aggregation,
-    DataSources,
-    StatisticsRequest,
-    is_script,
-)
-from airflow_provider_sentinelhub.client.requests.process import Bounds
+from airflow_provider_sentinelhub.client.models import Evalscript, RequestModel, Text
+from airflow_provider_sentinelhub.client.requests.aggregation import Aggregation, StatisticsRequest
+from airflow_provider_sentinelhub.client.requests.bounds import Bounds
+from airflow_provider_sentinelhub.client.requests.data import DataSources
 
 
 class StatisticalAggregation(Aggregation):
     """
-    What is computed of one geometry.
+    What is computed for one geometry.
 
     :param evalscript: The JavaScript that computes a pixel; it has an output ``dataMask``.
     """
 
-    evalscript: str
-
-    _not_empty = field_validator("evalscript")(is_script)
+    evalscript: Evalscript
 
 
 class StatisticalInput(RequestModel):
     """
-    What is read.
+    The input.
 
     :param bounds: The geometry, or a box.
     :param data: The data sources; at least one.
@@ -46,12 +38,11 @@ class StatisticalInput(RequestModel):
 
 class StatisticalRequest(StatisticsRequest):
     """
-    A Statistical request: one geometry, answered at once.
+    A Statistical request: statistics of one geometry, in the answer to the request.
 
     :param input: Geometry and data.
     :param aggregation: What is computed.
-    :param calculations: Histograms and percentiles, by the evalscript's outputs; ``default`` stands for those that are
-        not named.
+    :param calculations: Histograms and percentiles, by output of the evalscript; ``default`` applies to all others.
     """
 
     input: Annotated[StatisticalInput, Text]

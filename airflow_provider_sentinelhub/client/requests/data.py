@@ -1,4 +1,8 @@
-"""The filter of a data source: what Airflow's templates make of a date is understood, and what is wrong is told."""
+"""
+The data sources of a request, their time ranges and filters. Dates may be what Airflow's templates make of them.
+
+Source: https://docs.planet.com/develop/apis/processing/ (input.data)
+"""
 
 from __future__ import annotations
 
@@ -8,13 +12,13 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from airflow_provider_sentinelhub.client.models import OpenRequestModel, Text, broken
+from airflow_provider_sentinelhub.client.models import JsonObject, OpenRequestModel, Text, broken
 
 _ORDERS = ("mostRecent", "leastRecent", "leastCC")
 _MAX_PERCENT = 100
-NO_INTERVAL = "A schedule that is no interval has data_interval_start equal to data_interval_end; take another period."
-_FIX = "Write a moment like 2019-04-01T00:00:00Z."
-_NEXT_DAY = "Hours go from 00 to 23: where a day ends, write T00:00:00Z of the next."
+NO_INTERVAL = "If the schedule has no data interval, data_interval_start equals data_interval_end. Use another period."
+_FIX = "Write it like 2019-04-01T00:00:00Z."
+_NEXT_DAY = "Hours go from 00 to 23. For the end of a day, write T00:00:00Z of the next day."
 
 
 def _moment(value: Any) -> str | None:
@@ -27,7 +31,7 @@ def _moment(value: Any) -> str | None:
         try:
             moment = datetime.fromisoformat(text)
         except ValueError:
-            broken("is not a moment", _NEXT_DAY if "T24" in text else _FIX)
+            broken("is not a date and time", _NEXT_DAY if "T24" in text else _FIX)
         if len(text) <= len("2019-04-01"):
             broken("is a date without a time", _FIX)
     moment = (moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).astimezone(UTC)
@@ -43,7 +47,7 @@ def _percent(value: Any) -> Any:
         except ValueError:
             number = None
     is_number = isinstance(number, (int, float)) and not isinstance(number, bool)
-    # What JSON cannot express is told apart, as it is anywhere in a request.
+    # NaN and infinity have an error of their own, see preflight/payload.py.
     if not is_number or (math.isfinite(number) and not 0 <= number <= _MAX_PERCENT):
         broken(f"must be a number from 0 to {_MAX_PERCENT}, in percent", "Write e.g. 30, or leave it out.")
     return number
@@ -51,7 +55,7 @@ def _percent(value: Any) -> Any:
 
 def _order(value: Any) -> Any:
     if value not in _ORDERS:
-        broken(f"must be one of {', '.join(_ORDERS)}", "Choose one; it is mostRecent where it is left out.")
+        broken(f"must be one of {', '.join(_ORDERS)}", "Choose one, or leave it out: the default is mostRecent.")
     return value
 
 
@@ -59,8 +63,8 @@ class TimeRange(OpenRequestModel):
     """
     A period.
 
-    :param start: Its first moment; what has no time zone is in UTC.
-    :param end: Its last moment.
+    :param start: Its start; without a time zone it is in UTC.
+    :param end: Its end.
     """
 
     start: Annotated[str | None, BeforeValidator(_moment), Field(alias="from")] = None
@@ -75,16 +79,16 @@ class TimeRange(OpenRequestModel):
 
 class FilterRange(TimeRange):
     """
-    A period in which images were taken; a single moment is one, too.
+    The acquisition period of images; start and end may be equal.
 
-    :param start: Its first moment; what has no time zone is in UTC.
-    :param end: Its last moment.
+    :param start: Its start; without a time zone it is in UTC.
+    :param end: Its end.
     """
 
     @model_validator(mode="after")
     def _in_order(self) -> FilterRange:
         if self.start and self.end and datetime.fromisoformat(self.start) > datetime.fromisoformat(self.end):
-            broken("timeRange.from is after timeRange.to", "Exchange the two.")
+            broken("timeRange.from is after timeRange.to", "Swap the two.")
         return self
 
 
@@ -92,11 +96,11 @@ class DataFilter(OpenRequestModel):
     """
     Which images are read.
 
-    Collections have filters of their own, so an unknown one passes.
+    Collections may have further filters, so unknown ones are passed on.
 
-    :param time_range: When they were taken.
+    :param time_range: Acquisition period.
     :param max_cloud_coverage: Percent, 0 to 100.
-    :param mosaicking_order: Which image lies on top: ``mostRecent``, ``leastRecent`` or ``leastCC``.
+    :param mosaicking_order: Which image is on top: ``mostRecent``, ``leastRecent`` or ``leastCC``.
     """
 
     time_range: Annotated[FilterRange, Text] | None = None
@@ -106,5 +110,22 @@ class DataFilter(OpenRequestModel):
     @model_validator(mode="before")
     @classmethod
     def _nulls_left_out(cls, given: Any) -> Any:
-        # As everywhere in a request.
+        # As in the rest of a request.
         return {key: value for key, value in given.items() if value is not None} if isinstance(given, dict) else given
+
+
+class InputData(OpenRequestModel):
+    """
+    One data source; further fields of collections are passed on.
+
+    :param type: The collection, e.g. ``sentinel-2-l2a``.
+    :param data_filter: Time range, cloud cover and the like.
+    :param processing: Resampling, orthorectification and the like.
+    """
+
+    type: Annotated[str, Field(min_length=1)]
+    data_filter: Annotated[DataFilter, Text] | None = None
+    processing: JsonObject | None = None
+
+
+DataSources = Annotated[list[Annotated[InputData, Text]], Text, Field(min_length=1)]
