@@ -193,7 +193,7 @@ REQUESTS = (
         {"processRequest__input__bounds": {"bbox": [9.6, 41.3, 8.5, 43.1]}},
     ),
     _bad(
-        "Metres without their CRS",
+        "Metres without a CRS",
         "processRequest.input.bounds.bbox = [480000.0, 4570000.0, 560000.0, 4770000.0]: is outside of longitudes "
         "-180 to 180 or latitudes -90 to 90. Longitude comes first. If the units are not degrees, set the CRS in "
         "processRequest.input.bounds.properties.crs.",
@@ -212,7 +212,7 @@ REQUESTS = (
         },
     ),
     _bad(
-        "A box and a geometry far from each other",
+        "A box and a geometry that do not overlap",
         "processRequest.input.bounds.bbox = [1.0, 41.0, 2.0, 42.0]: does not intersect the geometry given with it, "
         "and only their intersection is processed. Give one of the two.",
         {"processRequest__input__bounds": {"bbox": [1, 41, 2, 42], "geometry": polygon(SQUARE)}},
@@ -253,7 +253,7 @@ REQUESTS = (
         {"processRequest__input__data": source("2019-04-01", "2019-06-30T23:59:59Z")},
     ),
     _bad(
-        "Two dates that are none",
+        "Two invalid dates",
         "processRequest.input.data.0.dataFilter.timeRange.from = 'yesterday': is not a date and time. Write it like "
         "2019-04-01T00:00:00Z.\nprocessRequest.input.data.0.dataFilter.timeRange.to = '2019-06-31T00:00:00Z': is "
         "not a date and time. Write it like 2019-04-01T00:00:00Z.",
@@ -284,7 +284,7 @@ REQUESTS = (
         {"processRequest__input__data": [{"type": "sentinel-2-l2a", "dataFilter": {"tiles": ["32TNM", None]}}]},
     ),
     _bad(
-        "A number that JSON has no word for",
+        "A number that JSON cannot express",
         "processRequest.input.data.0.dataFilter.maxCloudCoverage = nan: cannot be written in JSON. Correct the number.",
         {"processRequest__input__data": [{"type": "sentinel-2-l2a", "dataFilter": {"maxCloudCoverage": float("nan")}}]},
     ),
@@ -294,7 +294,7 @@ REQUESTS = (
         {"processRequest__evalscript": " "},
     ),
     _bad(
-        "The path of an evalscript in place of its text",
+        "The path of an evalscript instead of its text",
         "processRequest.evalscript = 'max_ndvi.js': is the path of a file, but the service needs the text of the "
         "script. Read the file and give its text.",
         {"processRequest__evalscript": "max_ndvi.js"},
@@ -323,7 +323,7 @@ REQUESTS = (
         {"processRequest__evalscript": script().partition("function evaluatePixel")[0]},
     ),
     _bad(
-        "A kind of mosaicking that does not exist",
+        "An unknown mosaicking type",
         "processRequest.evalscript = 'mosaicking: DAILY': is not a mosaicking type. Choose one of SIMPLE, ORBIT, TILE.",
         {"processRequest__evalscript": script().replace("return {", "return {mosaicking: 'DAILY', ", 1)},
     ),
@@ -342,7 +342,7 @@ REQUESTS = (
         },
     ),
     _bad(
-        "A datasource that is no data source",
+        "A datasource that is not a data source",
         "processRequest.evalscript = 'datasource: L2A': is not the id of a data source; processRequest.input.data "
         "has l1c, l2a. Use the same id in both.",
         {
@@ -394,7 +394,7 @@ REQUESTS = (
         {"output__skipExisitng": True},
     ),
     _bad(
-        "A word where true or false belongs",
+        "A text instead of true or false",
         "output.overwrite = 'yes': must be true or false. Write true or false, without quotes.",
         {"output__overwrite": "yes"},
     ),
@@ -466,7 +466,7 @@ REQUESTS = (
         {"output__cogOutput": True, "processRequest__evalscript": script(sampleType="INT8")},
     ),
     _bad(
-        "COG with blocks that TIFF does not have",
+        "COG with a block size that TIFF does not allow",
         "output.cogParameters.blockxsize = 500: must be a multiple of 16, as TIFF requires. Write e.g. 256, 512 or "
         "1024.",
         {"output__cogOutput": True, "output__cogParameters": {"blockxsize": 500}},
@@ -487,7 +487,7 @@ REQUESTS = (
         },
     ),
     _bad(
-        "A collection with an id that is none",
+        "A collection with an invalid id",
         "output.collectionId = 'byoc-4a2b': is not the id (UUID) of a collection. Write the id without the prefix "
         "byoc-.",
         {"output__cogOutput": True, "output__collectionId": "byoc-4a2b"},
@@ -506,7 +506,7 @@ REQUESTS = (
         {**COLLECTION, "output__delivery": {"gs": {"url": "gs://my-bucket/ndvi"}}},
     ),
     _bad(
-        "A GeoPackage with a width and no height",
+        "A GeoPackage with a width but no height",
         "input.defaults = {'width': 512}: width and height must be given together. Give both, or a resolution instead.",
         {"input": {**GEOPACKAGE, "defaults": {"width": 512}}},
     ),

@@ -65,7 +65,7 @@ STATISTICS = (
         {f"{HISTOGRAM}__binWidth": 0.1},
     ),
     _bad(
-        "Bins that do not ascend",
+        "Bins that are not in ascending order",
         "calculations.ndvi.histograms.default.bins = [0, 0.5, 0.4]: must be two edges or more, in ascending order. "
         "Write e.g. [0, 0.2, 0.4, 1].",
         {HISTOGRAM: {"bins": [0, 0.5, 0.4]}},
@@ -89,7 +89,7 @@ STATISTICS = (
         {"aggregation__aggregationInterval__of": "P1DT12H"},
     ),
     _bad(
-        "An interval that is no ISO 8601 duration",
+        "An interval that is not an ISO 8601 duration",
         "aggregation.aggregationInterval.of = 'weekly': is not a duration this API accepts: whole numbers with Y, "
         "M, W, D or, after a T, with H, M, S. Write e.g. P1D, P7D, P1M or PT36H.",
         {"aggregation__aggregationInterval__of": "weekly"},
@@ -153,7 +153,7 @@ STATISTICS = (
         {"aggregation__evalscriptReference": {"s3": {"url": "s3://my-bucket/ndvi.js"}}},
     ),
     _bad(
-        "Batch Statistical with a bucket of Google",
+        "Batch Statistical with a bucket on Google Cloud Storage",
         "output = {'gs': {'url': 'gs://my-bucket/statistics'}}: is on Google Cloud Storage, but this API reads and "
         "writes on S3 only. Use s3 with a bucket on S3.",
         {"output": {"gs": {"url": "gs://my-bucket/statistics"}}},
