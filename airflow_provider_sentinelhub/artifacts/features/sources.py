@@ -263,7 +263,7 @@ def _from_gdal(path: Path, how: Reading, layer: str | None) -> Iterator[Batch]:
     except ImportError as error:
         raise InvalidConfiguration(
             f"Reading {path.name} needs pyogrio, which is not installed. Install it with: "
-            "pip install pyogrio. GeoPackage and GeoParquet can be read without it."
+            "pip install 'airflow-provider-sentinelhub[geo]'. GeoPackage and GeoParquet can be read without it."
         ) from error
     try:
         layers = [name for name, geometry_type in pyogrio.list_layers(path).tolist() if geometry_type]

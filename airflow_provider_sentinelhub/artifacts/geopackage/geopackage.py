@@ -16,7 +16,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from airflow_provider_sentinelhub.artifacts.geopackage.crs import crs_name, crs_wkt
+from airflow_provider_sentinelhub.artifacts.geopackage.crs import (
+    CrsDefinition,
+    built_in_definition,
+    crs_definition,
+)
 from airflow_provider_sentinelhub.artifacts.geopackage.sqlite_file import quoted
 from airflow_provider_sentinelhub.client.errors import StorageUnavailable
 
@@ -35,6 +39,7 @@ APPLICATION_ID = 0x47504B47
 USER_VERSION = 10300
 GEOMETRY = "geometry"
 
+_DESCRIPTION = {"srs_name", "organization", "organization_coordsys_id", "definition"}
 # A moment of its own would make two files of the same features differ.
 _LAST_CHANGE = "2000-01-01T00:00:00.000Z"
 _WGS84 = 4326
@@ -126,8 +131,9 @@ def add_layer(connection: sqlite3.Connection, epsg: int) -> Layer:
     """
     Add the feature table of a coordinate reference system.
 
-    :param connection: From :func:`new_geopackage`.
+    :param connection: From :func:`new_geopackage`; GeoPackages attached to it may define the system.
     :param epsg: EPSG code.
+    :raises InvalidConfiguration: Describing the system needs pyproj, which is not installed.
     """
     layer = Layer(f"features_{epsg}", epsg)
     _describe(connection, epsg)
@@ -169,7 +175,28 @@ def finish_layer(connection: sqlite3.Connection, layer: Layer, extent: Extent | 
 
 
 def _describe(connection: sqlite3.Connection, epsg: int) -> None:
+    name, wkt = built_in_definition(epsg) or _attached_definition(connection, epsg) or crs_definition(epsg)
     connection.execute(
-        "INSERT OR IGNORE INTO gpkg_spatial_ref_sys VALUES (?, ?, 'EPSG', ?, ?, NULL)",
-        (crs_name(epsg), epsg, epsg, crs_wkt(epsg)),
+        "INSERT OR IGNORE INTO gpkg_spatial_ref_sys VALUES (?, ?, 'EPSG', ?, ?, NULL)", (name, epsg, epsg, wkt)
     )
+
+
+def _attached_definition(connection: sqlite3.Connection, epsg: int) -> CrsDefinition | None:
+    """
+    Return the definition that a GeoPackage attached to the connection has; ``None`` where there is none.
+
+    The features of a rerun come from such files. Their system was accepted before the first task was paid for, and
+    must not need a further package after that.
+    """
+    for _, schema, _ in connection.execute("PRAGMA database_list").fetchall():
+        columns = connection.execute("SELECT name FROM pragma_table_info('gpkg_spatial_ref_sys', ?)", (schema,))
+        if schema == "main" or not {name for (name,) in columns} >= _DESCRIPTION:
+            continue
+        found = connection.execute(
+            f"SELECT srs_name, definition FROM {quoted(schema)}.gpkg_spatial_ref_sys "  # noqa: S608 - quoted
+            "WHERE upper(organization) = 'EPSG' AND organization_coordsys_id = ?",
+            (epsg,),
+        ).fetchone()
+        if found and all(isinstance(text, str) for text in found):
+            return CrsDefinition(*found)
+    return None
