@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_sentinelhub.simulator.process import Simulator
 from devtools.airflow_runs import FINISHED_RUN
-from devtools.chaos_airflow import ChaosAirflow
-from devtools.chaos_records import started
-from devtools.chaos_tables import table
+from devtools.chaos.airflow import ChaosAirflow
+from devtools.chaos.records import started
+from devtools.chaos.report import table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -34,7 +34,7 @@ _LOOK_S = 0.3
 _QUIET_S = 8.0
 # What the five lose they lose in the first task alone.
 _FIVE_FAIL = {"features": [{"outcome": "fatal", "indexes": [3, 20, 41, 77, 110], "first_tasks": 1}]}
-# Nothing of this ends within the minutes that a scene takes.
+# Nothing of this ends within the minutes that a scenario takes.
 _SLOW = {"timing": {"feature_seconds": 100_000, "restart_lock_seconds": 6000}}
 _FOUR_TILES = [9.21, 42.07, 9.27, 42.11]
 # West, south, east, north is 14.4, 46.0, 14.6, 46.1.
@@ -43,7 +43,7 @@ _ENDED = frozenset({"DONE", "FAILED", "STOPPED"})
 
 
 @dataclass(slots=True)
-class Scene:
+class Scenario:
     """
     Clicks one after the other, and what the service's records say after each.
 
@@ -185,98 +185,98 @@ def until(done: Callable[[], bool], seconds: float) -> bool:
     return is_done
 
 
-def failed_run_cleared(first: Clicker, scene: Scene) -> None:
+def failed_run_cleared(first: Clicker, scenario: Scenario) -> None:
     """
     Clear a run that has lost five of its features, and clear it again after its success.
 
     :param first: Who clicks.
-    :param scene: Takes notes.
+    :param scenario: Takes notes.
     """
     first.sim.set_script(_FIVE_FAIL)
     run = first.trigger("failed_run_cleared")
-    scene.note("run, 5 features fail", first.ended(run))
+    scenario.note("run, 5 features fail", first.ended(run))
     for attempt in (2, 3):
         before = first.airflow.api.task_instance(run.task("batch")).state
         first.clear(run)
-        scene.note(f"clear, it was {before}", first.ended(run, attempt))
+        scenario.note(f"clear, it was {before}", first.ended(run, attempt))
 
 
-def stopped_run_cleared(first: Clicker, scene: Scene) -> None:
+def stopped_run_cleared(first: Clicker, scenario: Scenario) -> None:
     """
     Clear a run that was marked failed.
 
     :param first: Who clicks.
-    :param scene: Takes notes.
+    :param scenario: Takes notes.
     """
     first.sim.set_script(_SLOW)
     run = first.trigger("stopped_run_cleared", bbox=_FOUR_TILES)
     _until_processed(first, 1)
-    scene.note("run", first.quiet(run))
+    scenario.note("run", first.quiet(run))
     first.fail(run)
     until(lambda: first.sim.tasks()[0]["status"] == "STOPPED", _TIMEOUT_S)
-    scene.note("mark failed", first.quiet(run))
+    scenario.note("mark failed", first.quiet(run))
     first.clear(run)
     until(lambda: sum(map(started, first.sim.tasks())) > 1, _TIMEOUT_S)
-    scene.note("clear", first.quiet(run))
+    scenario.note("clear", first.quiet(run))
     first.fail(run)
-    scene.note("mark failed", first.quiet(run))
+    scenario.note("mark failed", first.quiet(run))
 
 
-def running_run_cleared(first: Clicker, scene: Scene) -> None:
+def running_run_cleared(first: Clicker, scenario: Scenario) -> None:
     """
     Clear a task while its remote task is processed.
 
     :param first: Who clicks.
-    :param scene: Takes notes.
+    :param scenario: Takes notes.
     """
     first.sim.set_script(_SLOW)
     run = first.trigger("running_run_cleared", bbox=_FOUR_TILES)
     _until_processed(first, 1)
-    scene.note("run", first.quiet(run))
+    scenario.note("run", first.quiet(run))
     first.clear(run)
     until(lambda: first.airflow.api.task_instance(run.task("batch")).try_number > 1, _TIMEOUT_S)
-    scene.note("clear", first.quiet(run))
+    scenario.note("clear", first.quiet(run))
     first.fail(run)
-    scene.note("mark failed", first.quiet(run))
+    scenario.note("mark failed", first.quiet(run))
 
 
-def mistyped_box(first: Clicker, scene: Scene) -> None:
+def mistyped_box(first: Clicker, scenario: Scenario) -> None:
     """
     Exchange two numbers of a bbox, and notice it after a quarter of a minute.
 
     :param first: Who clicks.
-    :param scene: Takes notes.
+    :param scenario: Takes notes.
     """
     first.sim.set_script({"timing": {"analysis_seconds": 60}})
     run = first.trigger("mistyped_box", bbox=_MISTYPED)
     until(lambda: _processing(first.sim) > 0 or first.airflow.api.run_state(run) in FINISHED_RUN, _TIMEOUT_S)
     time.sleep(15)
-    scene.note("15 s after the start, or the refusal", first.says(run))
+    scenario.note("15 s after the start, or the refusal", first.says(run))
     if first.airflow.api.run_state(run) not in FINISHED_RUN:
         first.fail(run)
         until(lambda: all(task["status"] in _ENDED for task in first.sim.tasks()), _TIMEOUT_S)
-        scene.note("mark failed", first.quiet(run))
+        scenario.note("mark failed", first.quiet(run))
 
 
-def two_airflows(first: Clicker, second: Clicker, scene: Scene) -> None:
+def two_airflows(first: Clicker, second: Clicker, scenario: Scenario) -> None:
     """
     Run a DAG of the same name, with runs of the same name, in two Airflows that use one account.
 
     :param first: Who clicks in one.
     :param second: Who clicks in the other one.
-    :param scene: Takes notes.
+    :param scenario: Takes notes.
     """
     first.sim.set_script(_SLOW)
     run = first.trigger("two_airflows", bbox=_FOUR_TILES)
     _until_processed(first, 1)
-    scene.note("run in the first one", first.quiet(run))
+    scenario.note("run in the first one", first.quiet(run))
     second.trigger("two_airflows", bbox=_FOUR_TILES)
-    scene.note("the same in the second", second.quiet(run), first.says(run))
+    scenario.note("the same in the second", second.quiet(run), first.says(run))
     second.fail(run)
-    scene.note("mark failed in the second", second.quiet(run), first.quiet(run))
+    scenario.note("mark failed in the second", second.quiet(run), first.quiet(run))
     if first.airflow.api.run_state(run) not in FINISHED_RUN:
         first.fail(run)
-        scene.note("mark failed in the first", first.quiet(run), second.says(run))
+        scenario.note("mark failed in the first", first.quiet(run), second.says(run))
 
 
 def _processing(sim: Simulator) -> int:
@@ -288,7 +288,7 @@ def _until_processed(clicker: Clicker, count: int) -> None:
         raise TimeoutError(f"The remote task was not processed within {_TIMEOUT_S:.0f} s")
 
 
-SCENES: dict[str, Callable[[Clicker, Scene], None]] = {
+SCENARIOS: dict[str, Callable[[Clicker, Scenario], None]] = {
     "clear a failed run": failed_run_cleared,
     "clear a run that was marked failed": stopped_run_cleared,
     "clear a running task": running_run_cleared,
@@ -318,22 +318,22 @@ def main(given: Sequence[str] | None = None) -> int:
     :returns: Exit status: 0.
     """
     parser = argparse.ArgumentParser(prog="python -m devtools.clicks", description="What a user's clicks cost.")
-    parser.add_argument("--only", default="", help="the scenes whose names contain this")
+    parser.add_argument("--only", default="", help="the scenarios whose names contain this")
     options = parser.parse_args(given)
-    names = [name for name in (*SCENES, TWO) if options.only in name]
+    names = [name for name in (*SCENARIOS, TWO) if options.only in name]
     for name in names:
         # A service of its own for each: all that is in its records was made by these clicks.
         with ExitStack() as stack:
             sim = stack.enter_context(Simulator.start(speed=_SPEED))
             first = stack.enter_context(airflow_on(sim, "first"))
-            scene = Scene(name, sim)
+            scenario = Scenario(name, sim)
             try:
                 if name == TWO:
-                    two_airflows(first, stack.enter_context(airflow_on(sim, "second")), scene)
+                    two_airflows(first, stack.enter_context(airflow_on(sim, "second")), scenario)
                 else:
-                    SCENES[name](first, scene)
+                    SCENARIOS[name](first, scenario)
             finally:
-                print(f"\n{scene.text()}", flush=True)
+                print(f"\n{scenario.text()}", flush=True)
     return 0
 
 
