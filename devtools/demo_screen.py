@@ -64,14 +64,14 @@ class Screen:
             self._drawn = False
         print(text, flush=True)
 
-    def begin(self, text: str) -> Step:
+    def begin(self, text: str) -> TimedStep:
         """
         Say what is being done, and after the ``with`` block how long it took.
 
         :param text: What is being done.
         """
         self.say(f"{text} ...")
-        return Step(self)
+        return TimedStep(self)
 
     def progress(self, text: str) -> None:
         """
@@ -88,11 +88,11 @@ class Screen:
             self.say(f"  {duration(time.monotonic() - self._began):>5}  {text}")
 
 
-class Step:
+class TimedStep:
     """
-    Something that takes time.
+    Reports how long its block took.
 
-    :param screen: Where to say so.
+    :param screen: Where to report it.
     """
 
     def __init__(self, screen: Screen) -> None:

@@ -109,7 +109,7 @@ class ChaosExperiment:
         """
         Run batches under faults until time is up.
 
-        :param stack: What is harmed.
+        :param stack: Airflow, service and proxies.
         """
         self._stop_at = time.monotonic() + 60 * self._options.minutes
         threading.Thread(target=self._restart_dead, args=(stack,), daemon=True).start()

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 PROCESSING = 0
 _SHORT_OUTAGES = 6
 # DAGs of the same variant with other settings.
-_SUFFIXES = ("_timeout", "_deadline", "_progress", "_new", "_adopt")
+_SUFFIXES = ("_timeout", "_deadline", "_progress", "_patient", "_new", "_adopt")
 
 
 class Action(StrEnum):
@@ -217,10 +217,10 @@ def of_outages() -> list[Scenario]:
 def of_outages_at_the_end() -> list[Scenario]:
     """Return the scenarios of an outage of a bucket that already has the results."""
     ways = {
-        "deferred": FailureMode.BUSY,
-        "blocking": FailureMode.SILENT,
-        "deferred_statistical": FailureMode.RESET,
-        "blocking_statistical": FailureMode.BUSY,
+        "deferred_patient": FailureMode.BUSY,
+        "blocking_patient": FailureMode.SILENT,
+        "deferred_statistical_patient": FailureMode.RESET,
+        "blocking_statistical_patient": FailureMode.BUSY,
     }
     return [
         Scenario(Action.KILL, way, created=1, starts=1, state="success", outage=Outage(Target.BUCKET, mode))

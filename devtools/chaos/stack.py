@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 NAIVE = "SENTINELHUB_CHAOS_NAIVE"
 SPEED = 60
-# Six seconds of analysis and sixteen of processing: long enough for whoever replaces a killed one to see them.
-# What was just created is unknown for most of a second, and a status is shown half a second late.
+# Six seconds of analysis and sixteen of processing: long enough for the next attempt to see them. A new task is unknown
+# for most of a second, and a status is shown half a second late.
 TIMING: dict[str, Any] = {
     "analysis_seconds": 360,
     "feature_seconds": 960,
@@ -40,18 +40,18 @@ SCRIPT = {
     "features": [{"outcome": "fatal", "indexes": [0], "task": _ORIGINAL}],
     "intervals": [{"outcome": "TIMEOUT", "indexes": [1], "intervals": [1, 2], "task": _ORIGINAL}],
 }
-# Remote tasks that never end by themselves, and whose lock after a stop is over after ten seconds.
+# Remote tasks that never end by themselves, and that can be started again ten seconds after a stop.
 ENDLESS: dict[str, Any] = {
     "timing": {"analysis_seconds": 60, "feature_seconds": 1_000_000, "restart_lock_seconds": 600}
 }
-# Remote tasks that end ten seconds after their start, some of them badly: where it is the first one of a run that is
-# named after it, for a clear raises the number at the end of the tag.
+# Remote tasks that end ten seconds after their start. The first one of some runs fails, by the name of the run; a clear
+# raises the number at the end of the tag.
 ENDING: dict[str, Any] = {
     "timing": {"analysis_seconds": 60, "feature_seconds": 600},
     "features": [{"outcome": "fatal", "indexes": [0], "task": r"/clear-partial-\d+/.*~30$"}],
     "tasks": [{"match": r"/clear-failed-\d+/.*~30$", "analysis_error": "The area of interest has no tiles."}],
 }
-# The statistical DAGs take their features from there.
+# The features of the statistical DAGs.
 _PARCELS = ("chaos/parcels.gpkg", [f"parcel-{number}" for number in range(1, 5)])
 _RUN_CALL = re.compile(r"^/execution/task-instances/([0-9a-f-]{36})/run$")
 

@@ -1,4 +1,4 @@
-"""The life of a task, step by step: which call marks each step, and what can be done to it there."""
+"""The life of a remote task in steps: the call that marks each step, and the faults that can be injected there."""
 
 from __future__ import annotations
 
@@ -105,8 +105,6 @@ _STATISTICS = re.compile(rf"/statistics-{_ID}\.parquet$")
 
 Receiver = Literal["service", "bucket", "airflow"]
 Held = Literal["before", "after"]
-
-
 Condition = Callable[["Call"], bool]
 
 
