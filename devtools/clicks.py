@@ -2,8 +2,8 @@
 Shows what a user's clicks create, start and cost: ``python -m devtools.clicks``, or ``make clicks``.
 
 Real Airflows, scheduler and all, run a batch on the simulated service. After each click the service's own records are
-counted: tasks created, how often one was started, and the processing units charged. Nothing is verified; the figures are
-for comparing before and after a change.
+counted: tasks created, how often one was started, and the processing units charged. Nothing is verified; the figures
+are for comparing before and after a change.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_sentinelhub.simulator.process import Simulator
-from devtools.airflow_runs import FINISHED_RUN
+from devtools.airflow_api import FINISHED_RUN
 from devtools.chaos.airflow import ChaosAirflow
 from devtools.chaos.records import started
 from devtools.chaos.report import table
@@ -161,15 +161,6 @@ class Clicker:
         error = self.airflow.api.error(run.task("batch")) if ti.state == "failed" else None
         said = f"\n{' '.join(error.split())}" if error else ""
         return f"{self.name}: {ti.state}, attempt {ti.try_number}{said}"
-
-    def log(self, run: Run, words: str) -> list[str]:
-        """
-        Return the lines of the latest attempt's log that contain some words.
-
-        :param run: The run.
-        :param words: The words.
-        """
-        return [line for line in self.airflow.api.log(run.task("batch")).splitlines() if words in line]
 
 
 def until(done: Callable[[], bool], seconds: float) -> bool:

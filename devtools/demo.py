@@ -17,8 +17,8 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from devtools.airflow_api import FINISHED_RUN
 from devtools.airflow_http import AirflowApiError
-from devtools.airflow_runs import FINISHED_RUN
 from devtools.airflow_stack import AirflowStack, StackError
 from devtools.demo_jobs import JOBS, Job, script
 from devtools.demo_screen import Screen, duration, progress_text

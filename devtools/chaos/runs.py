@@ -9,9 +9,9 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from devtools.airflow_api import FINISHED_RUN
 from devtools.airflow_http import AirflowApiError
 from devtools.airflow_names import Run
-from devtools.airflow_runs import FINISHED_RUN
 from devtools.chaos.faults import KILLS, Fault
 from devtools.chaos.proxy import Call, Interceptor, Proxy, Reply
 from devtools.chaos.records import is_running, started, statistics_violations, tasks_of

@@ -6,10 +6,9 @@ import re
 import time
 from typing import TYPE_CHECKING
 
+from devtools.airflow_api import FINISHED_RUN, FINISHED_TASK
 from devtools.airflow_http import AirflowApiError
-from devtools.airflow_runs import FINISHED_RUN
 from devtools.airflow_stack import StackError
-from devtools.airflow_tasks import FINISHED_TASK
 from devtools.chaos.records import is_running, started, stopped, tasks_of
 from devtools.chaos.scenarios import AFTER_THE_END, PROCESSING, Action, Scenario
 from devtools.chaos.steps import STEPS
