@@ -230,9 +230,9 @@ def main(given: Sequence[str] | None = None) -> int:
     for error in experiment.errors:
         print(error, file=sys.stderr)
     is_right = print_runs(experiment.results)
-    is_right = print_scenarios(finished) and is_right
+    is_right = print_scenarios(finished) and is_right and not experiment.errors
     print(f"\n{(time.monotonic() - start) / 60:.1f} minutes, seed {options.seed}: {'ok' if is_right else 'FAILED'}")
-    return 0 if is_right and (experiment.results or finished) and not experiment.errors else 1
+    return 0 if is_right and (experiment.results or finished) else 1
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from devtools.metadata_db import DATABASE
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-DAGS = Path(__file__).resolve().parent / "chaos_dags"
+DAGS = Path(__file__).resolve().parent / "dags"
 TAKEN_OVER_AFTER_S = 5
 """Seconds of silence after which another triggerer takes over the triggers of one."""
 

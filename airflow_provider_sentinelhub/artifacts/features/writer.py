@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_sentinelhub.artifacts.geopackage.blobs import Extent, blob_header, joined
+from airflow_provider_sentinelhub.artifacts.geopackage.blobs import Extent, blob_header, extent_of, joined
 from airflow_provider_sentinelhub.artifacts.geopackage.geopackage import (
     MAX_FEATURES,
     Layer,
@@ -153,15 +153,12 @@ class _File:
     extents: dict[int, Extent] = field(default_factory=dict)
 
     def write(self, batch: Batch) -> None:
-        import numpy as np
         import shapely
 
         if batch.epsg not in self.layers:
             self.layers[batch.epsg] = add_layer(self.connection, batch.epsg)
         bounds = shapely.bounds(batch.geometries)
-        placed = bounds[~np.isnan(bounds[:, 0])]
-        if len(placed):
-            extent = (*placed[:, :2].min(axis=0).tolist(), *placed[:, 2:].max(axis=0).tolist())
+        if extent := extent_of(bounds):
             self.extents[batch.epsg] = joined(self.extents.get(batch.epsg), extent)
         count = len(batch.geometries)
         self.connection.executemany(

@@ -7,6 +7,7 @@ Source: https://www.geopackage.org/spec130/ (geometry encoding)
 from __future__ import annotations
 
 import struct
+from typing import Any
 
 Extent = tuple[float, float, float, float]
 """West, south, east, north."""
@@ -107,6 +108,18 @@ def blob_of_crs(blob: bytes, epsg: int) -> bytes:
     """
     number = struct.pack("<i" if blob[3] & 1 else ">i", epsg)
     return blob if blob[4:HEADER_BYTES] == number else blob[:4] + number + blob[HEADER_BYTES:]
+
+
+def extent_of(boxes: Any) -> Extent | None:
+    """
+    Return the bounding box of many; ``None`` where there is none.
+
+    :param boxes: An array with a row for each, as of ``shapely.bounds``; rows of NaN are left out.
+    """
+    import numpy as np
+
+    found = boxes[~np.isnan(boxes).any(axis=1)]
+    return (*found[:, :2].min(axis=0).tolist(), *found[:, 2:].max(axis=0).tolist()) if len(found) else None
 
 
 def joined(first: Extent | None, second: Extent) -> Extent:
