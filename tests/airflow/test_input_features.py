@@ -131,8 +131,8 @@ def test_nothing_is_uploaded_that_the_service_would_refuse(make: Callable[..., R
     assert str(run.error) == (
         "fields.gpkg, geometry = ['point (Point)']: 1 feature is neither POLYGON nor MULTIPOLYGON. Buffer points and "
         "lines, turn curves into lines, e.g. with ST_CurveToLine, or leave them out.\n"
-        "fields.gpkg, geometry = ['bowtie (Self-intersection[520300 4660300])']: 1 feature is not valid. Mend them in "
-        "a GIS, or have it done by SentinelHubInputFeaturesOperator with repair=True."
+        "fields.gpkg, geometry = ['bowtie (Self-intersection[520300 4660300])']: 1 feature is not valid. Repair them "
+        "in a GIS, or have it done by SentinelHubInputFeaturesOperator with repair=True."
     )
     assert not in_bucket(sim, url).exists()
 
@@ -203,7 +203,8 @@ def test_rings_are_closed_only_by_a_repair(
         (
             {"geometries": 12, "epsg": 4326},
             (
-                "geometry = 12: the list holds 1 that cannot be read: row 1: 12 is no geometry. Mend them, or leave "
+                "geometry = 12: the list holds 1 that cannot be read: row 1: 12 is not a geometry. Repair them, or "
+                "leave "
                 "them out."
             ),
         ),
@@ -224,13 +225,14 @@ def test_rings_are_closed_only_by_a_repair(
         ),
         (
             {"geometries": {}},
-            "geometries = 0: there are no features in it. Check the file, the query, or what made it.",
+            "geometries = 0: it has no features. Check the file or the query.",
         ),
         (
             {"geometries": {"a": 5, "b": WKT["north"], "c": True, "d": "POINT of mine"}, "epsg": 32632},
             (
-                "geometry = 5: the mapping holds 3 that cannot be read: row 1 ('a'): 5 is no geometry; row 3 ('c'): "
-                "True is no geometry; row 4 ('d'): 'POINT of mine' is neither WKB nor WKT. Mend them, or leave them "
+                "geometry = 5: the mapping holds 3 that cannot be read: row 1 ('a'): 5 is not a geometry; row 3 ('c'): "
+                "True is not a geometry; row 4 ('d'): 'POINT of mine' is neither WKB nor WKT. Repair them, or leave "
+                "them "
                 "out."
             ),
         ),
@@ -258,7 +260,7 @@ def test_rings_are_closed_only_by_a_repair(
         ),
         (
             {"source": "s3://bucket/x.parquet", "columns": {"n": "field"}},
-            f"columns = ['n']: no such column is read. Choose from {', '.join(COLUMNS)}.",
+            f"columns = ['n']: are not keys of columns. Choose from {', '.join(COLUMNS)}.",
         ),
         (
             {"source": "gs://bucket/x.parquet"},
@@ -357,13 +359,13 @@ QUERY = "Correct the query, or its parameters."
     [
         ("SELECT 1", "http", "is not the connection of a database", DATABASE),
         ("SELECT 1", "service", "is not the connection of a database", DATABASE),
-        ("SELEC name", "parcels", 'the database refuses it (near "SELEC": syntax error)', QUERY),
-        ("SELECT title FROM parcels", "parcels", "the database refuses it (no such column: title)", QUERY),
+        ("SELEC name", "parcels", 'the database rejects it (near "SELEC": syntax error)', QUERY),
+        ("SELECT title FROM parcels", "parcels", "the database rejects it (no such column: title)", QUERY),
         (
             "SELECT name FROM parcels WHERE county = ?",
             "parcels",
             (
-                "the database refuses it (Incorrect number of bindings supplied. The current statement uses 1, and "
+                "the database rejects it (Incorrect number of bindings supplied. The current statement uses 1, and "
                 "there are 0 supplied)"
             ),
             QUERY,
