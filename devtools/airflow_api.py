@@ -35,7 +35,7 @@ class AirflowApi(AirflowHttp):
 
     def has_dag(self, dag_id: str) -> bool:
         """
-        Say whether Airflow knows a DAG.
+        Return whether Airflow knows a DAG.
 
         :param dag_id: The DAG.
         """
@@ -66,7 +66,7 @@ class AirflowApi(AirflowHttp):
         :param conf: Values of its params.
         :param run_id: Name of the run; Airflow invents one by default.
         """
-        # A DAG with a schedule must not start by itself only because somebody looks at another one.
+        # Unpausing all DAGs would start those with a schedule.
         self.call("PATCH", f"/dags/{quoted(dag_id)}", {"is_paused": False})
         body = {"logical_date": None, "conf": dict(conf or {}), "dag_run_id": run_id}
         answer = self.call("POST", f"/dags/{quoted(dag_id)}/dagRuns", body)

@@ -259,7 +259,7 @@ def _download_shapefile(storage: Storage, start: str, path: Path, given: str) ->
                 "source",
                 given,
                 f"has no {usual[0]} file, without which it cannot be read",
-                f"Upload its {usual[0]} file to the same folder.",
+                f"Put its {usual[0]} file into the same folder.",
             )
 
 

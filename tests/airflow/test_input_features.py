@@ -446,5 +446,5 @@ def test_what_belongs_to_a_shapefile_is_found_in_capital_letters_too(tmp_path: P
 def test_a_shapefile_without_its_index_is_named(tmp_path: Path) -> None:
     path = shapefile(tmp_path, "fields")
     path.with_suffix(".shx").unlink()
-    with pytest.raises(InvalidParameter, match=r"lacks its \.shx, .*Put its \.shx beside it\."):
+    with pytest.raises(InvalidParameter, match=r"has no \.shx file, .*Put its \.shx file into"):
         list(from_urls([str(path)], buckets=Buckets(), columns=Columns()))
