@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import sys
 import uuid
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
@@ -123,6 +124,19 @@ def test_files_are_read_by_url(make: Callable[..., Run], sim: Simulator, url: st
     assert names(in_bucket(sim, url)) == set(FIELDS)
     assert make(source=sources, columns={"identifier": "field"}, width=10, height=10).state == "success"
     assert names(in_bucket(sim, url)) == set(FIELDS)
+
+
+def test_a_missing_extra_is_named_before_anything_is_uploaded(
+    make: Callable[..., Run], sim: Simulator, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lambert = {"geometries": ["POLYGON((700000 6600000, 701000 6600000, 701000 6601000, 700000 6600000))"]}
+    with monkeypatch.context() as without:
+        without.setitem(sys.modules, "pyproj", None)
+        run = make(**lambert, epsg=2154, resolution=60)
+    assert run.state == "failed"
+    assert "EPSG:2154 needs pyproj, which is not installed. Install it with: pip install 'airflow-p" in str(run.error)
+    assert not in_bucket(sim, url).exists()
+    assert make(**lambert, epsg=2154, resolution=60).state == "success"
 
 
 def test_nothing_is_uploaded_that_the_service_would_refuse(make: Callable[..., Run], sim: Simulator, url: str) -> None:

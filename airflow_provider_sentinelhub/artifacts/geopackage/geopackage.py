@@ -194,7 +194,7 @@ def _attached_definition(connection: sqlite3.Connection, epsg: int) -> CrsDefini
             continue
         found = connection.execute(
             f"SELECT srs_name, definition FROM {quoted(schema)}.gpkg_spatial_ref_sys "  # noqa: S608 - quoted
-            "WHERE upper(organization) = 'EPSG' AND organization_coordsys_id = ?",
+            "WHERE upper(organization) = 'EPSG' AND CAST(organization_coordsys_id AS INTEGER) = ?",
             (epsg,),
         ).fetchone()
         if found and all(isinstance(text, str) for text in found):
