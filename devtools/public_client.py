@@ -76,7 +76,7 @@ class PublicClient:
         Let the client wait for a task, in simulated time.
 
         :param task: The task.
-        :raises StillWaitingError: It goes on although the task was stopped.
+        :raises StillWaitingError: It continues although the task was stopped.
         """
         from sentinelhub.api.batch import utils
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 MAX_PIXELS = 3500
 """Pixels a feature may have in each direction."""
 MAX_SAMPLES = 2500
-"""The same, where statistics are asked for."""
+"""The same for statistics."""
 MAX_NAME = 200
 """Characters of an identifier: a file name has 255 bytes, of which output names and suffixes need some."""
 LEAST, MOST = "1e-300", "1e300"
