@@ -173,7 +173,7 @@ def test_a_feature_without_a_geometry_belongs_all_the_same(table: Path, tmp_path
     assert {row["feature_id"] for row in found if row["geometry"] is None} == {3}
 
 
-@pytest.mark.parametrize(("content", "found"), [(b"", "it is empty"), (b"<html>", "so it is no SQLite file")])
+@pytest.mark.parametrize(("content", "found"), [(b"", "it is empty"), (b"<html>", "so it is not an SQLite file")])
 def test_what_is_no_geopackage_is_called_by_its_url(table: Path, tmp_path: Path, content: bytes, found: str) -> None:
     features = tmp_path / "features.gpkg"
     features.write_bytes(content)
