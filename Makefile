@@ -48,7 +48,7 @@ demo-statistics: $(INSTALLED) ## the second job: parcels to one table of statist
 demo-ui: $(INSTALLED) ## the same, and leave the Airflow UI up until Ctrl-C
 	@$(BIN)/python -m devtools.demo --ui $(ARGS)
 
-chaos: $(INSTALLED) ## kill everything at every step, and count what was started; ARGS=--long for more
+chaos: $(INSTALLED) ## inject faults at every step, and verify what was started; ARGS=--long for more
 	@$(BIN)/python -m devtools.chaos $(ARGS)
 
 chaos-3.4: $(NEXT_INSTALLED) ## what a clear does on Airflow 3.4, which forgets the state of a task that is cleared

@@ -1,4 +1,4 @@
-"""What an Airflow that lives for a few minutes, alone and offline, needs to be told."""
+"""The environment of an Airflow that runs for a few minutes, isolated and offline."""
 
 from __future__ import annotations
 
@@ -23,28 +23,28 @@ _SETTINGS = {
     "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
     "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
     "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
-    # The default asks a name server, which takes its time to fail on a machine without network.
+    # The default asks a name server, which is slow to fail on a machine without network.
     "AIRFLOW__CORE__HOSTNAME_CALLABLE": "socket.gethostname",
     "AIRFLOW__API__HOST": "127.0.0.1",
     "AIRFLOW__API__WORKERS": "1",
     "AIRFLOW__DATABASE__LOAD_DEFAULT_CONNECTIONS": "False",
     "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
     "AIRFLOW__OPENLINEAGE__DISABLED": "True",
-    # Every look at a state would be a line in the API server's log, in which nobody would find anything else.
+    # Every poll of a state would be a line in the API server's log.
     "AIRFLOW__LOGGING__NAMESPACE_LEVELS": "http.access=WARNING",
-    # A task's supervisor lingers this long after its task; while it does, Airflow may mistake an early event of the
-    # task's trigger for the end of the task.
+    # A task's supervisor stays this long after its task; meanwhile Airflow may mistake an early event of the task's
+    # trigger for the end of the task.
     "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
     "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.2",
     "AIRFLOW__SCHEDULER__TRIGGER_TIMEOUT_CHECK_INTERVAL": "2",
-    # How long a task of a lost worker, or of a killed scheduler, is taken for running.
+    # How long the task of a lost worker, or of a killed scheduler, counts as running.
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "20",
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "2",
     "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "15",
-    # How long the triggers of a killed triggerer wait for their next one.
+    # How long the triggers of a killed triggerer wait for another one.
     "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "1",
     "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "10",
-    # DAG files do not change while we run; a parse every half minute would only take processor time.
+    # DAG files do not change meanwhile; a parse every half minute would only use CPU.
     "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "3600",
     "AIRFLOW__DAG_PROCESSOR__STALE_DAG_THRESHOLD": "7200",
     "AIRFLOW__DAG_PROCESSOR__PARSING_PROCESSES": "1",
@@ -52,8 +52,8 @@ _SETTINGS = {
 
 
 def free_port() -> int:
-    """Return a port on which nobody listens."""
-    # Not the shared generator, which tests seed alike.
+    """Return a free port."""
+    # Not the shared generator: tests seed it with the same value.
     for port in secrets.SystemRandom().sample(_PORTS, 100):
         with socket.socket() as probe:
             try:
@@ -81,9 +81,9 @@ def _bundles(folders: Sequence[Path]) -> str:
 
 
 def _inherited(home: Path) -> dict[str, str]:
-    """Return our environment without what would make two machines behave differently."""
+    """Return our environment without settings that differ between machines."""
     env = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "_AIRFLOW"))}
-    # Without bytecode every import of Airflow takes two to five times as long, in every process.
+    # Without bytecode every import of Airflow takes two to five times as long.
     env.pop("PYTHONDONTWRITEBYTECODE", None)
     env["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), env.get("PATH", os.defpath)])
     # Tasks reach the API server through httpx, which would send them through a proxy.

@@ -20,10 +20,10 @@ T = TypeVar("T")
 
 class AirflowApiError(Exception):
     """
-    Airflow answered, and the answer was no.
+    Airflow answered with an error.
 
     :param status: HTTP status.
-    :param detail: What Airflow said.
+    :param detail: Its answer.
     """
 
     def __init__(self, status: int, detail: str) -> None:
@@ -32,7 +32,7 @@ class AirflowApiError(Exception):
 
     @property
     def passing(self) -> bool:
-        """Whether the same question may be answered a moment later, e.g. because the database was busy."""
+        """Whether the same request may succeed a moment later, e.g. because the database was busy."""
         return self.status >= _SERVER_ERROR
 
 
@@ -46,7 +46,7 @@ class AirflowHttp:
     def __init__(self, base_url: str) -> None:
         self.base_url = base_url.rstrip("/")
         self._token: str | None = None
-        # A proxy from the environment cannot reach our loopback.
+        # A proxy of the environment cannot reach our loopback address.
         self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
     def call(self, method: str, path: str, body: object = None, **query: object) -> Any:
@@ -78,7 +78,7 @@ class AirflowHttp:
             raise
 
     def health(self) -> dict[str, dict[str, str | None]]:
-        """Return what Airflow says of its components; this needs no token."""
+        """Return the health of Airflow's components; this needs no token."""
         answer: dict[str, dict[str, str | None]] = self._send("GET", "/api/v2/monitor/health")
         return answer
 
@@ -99,10 +99,10 @@ class AirflowHttp:
 
     def until(self, look: Callable[[], T], enough: Callable[[T], bool], timeout: float, what: str) -> T:
         """
-        Look until it is enough, and return what was seen; the API server may be away meanwhile.
+        Poll until a condition holds, and return the last answer; the API server may be down meanwhile.
 
         :param look: Asks the API server.
-        :param enough: Judges the answer.
+        :param enough: The condition.
         :param timeout: Seconds after which to give up.
         :param what: What is waited for, for the error message.
         """

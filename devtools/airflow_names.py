@@ -1,4 +1,4 @@
-"""How a run, a task instance and its state are named when talking to Airflow."""
+"""Names of runs and task instances, and their paths in Airflow's REST API."""
 
 from __future__ import annotations
 
@@ -50,14 +50,14 @@ class Run(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class TaskInstance:
     """
-    What Airflow says of a task instance.
+    A task instance as Airflow describes it.
 
     :param task_id: Its task.
     :param map_index: Its index where the task is mapped, else -1.
     :param state: Its state; ``None`` before it is scheduled.
     :param try_number: Its latest attempt; 0 before the first.
     :param max_tries: How many attempts Airflow has planned for, minus one.
-    :param id: Changes with every attempt.
+    :param id: Its id, which changes with every attempt.
     """
 
     task_id: str
@@ -97,7 +97,7 @@ def run_path(run: Run | Task) -> str:
 
 def task_path(task: Task) -> str:
     """
-    Return the path of a task within a run; its map index goes elsewhere, and not always to the same place.
+    Return the path of a task within a run, without its map index, whose place differs between endpoints.
 
     :param task: The task instance.
     """

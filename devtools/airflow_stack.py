@@ -55,7 +55,7 @@ def _in_health(name: Component) -> str:
 
 
 class StackError(Exception):
-    """A component did not do what it should; its log is in the message."""
+    """A component has failed; its log is in the message."""
 
 
 class AirflowStack:
@@ -63,7 +63,7 @@ class AirflowStack:
     One Airflow in a temporary home.
 
     :param dag_folders: Folders with DAG files, each with a name of its own.
-    :param env: Added to the environment of all components: connections, and any setting to be overridden.
+    :param env: Added to the environment of all components: connections, and settings to override.
     :param dag_processor: Parse the DAGs with a DAG processor, which notices new files; without, they are parsed once,
         and have been when ``start()`` returns.
     :param parallelism: How many tasks run at once.
@@ -188,16 +188,16 @@ class AirflowStack:
                 if done():
                     return
             except (OSError, AirflowApiError):
-                # The API server does not listen yet, or the database is busy with somebody else's first write.
+                # The API server does not listen yet, or the database is busy with another first write.
                 pass
             time.sleep(_POLL)
         raise StackError(f"Gave up waiting for {what}\n{self.logs()}")
 
-    # ----------------------------------------------------------------------------------- harm, and recovery from it
+    # ---------------------------------------------------------------------------------------- faults, and recovery
 
     def alive(self, name: Component) -> bool:
         """
-        Say whether a component's main process runs; a paused one does.
+        Return whether a component's main process exists; a paused one does.
 
         :param name: The component.
         """
@@ -206,7 +206,7 @@ class AirflowStack:
 
     def kill(self, name: Component, signum: int = signal.SIGKILL, *, whole: bool = True) -> None:
         """
-        Send a signal to a component; after SIGKILL to all of it, return when it is gone.
+        Send a signal to a component; after SIGKILL to all its processes, return when it is gone.
 
         :param name: The component.
         :param signum: The signal.
@@ -223,7 +223,7 @@ class AirflowStack:
 
     def pause(self, name: Component) -> None:
         """
-        Stop a component where it stands, as a machine does that is out of memory or suspended.
+        Suspend a component, as on a machine that is out of memory or suspended.
 
         :param name: The component.
         """
@@ -231,7 +231,7 @@ class AirflowStack:
 
     def resume(self, name: Component) -> None:
         """
-        Let a paused component go on.
+        Resume a paused component.
 
         :param name: The component.
         """
@@ -239,7 +239,7 @@ class AirflowStack:
 
     def restart(self, name: Component, timeout: float = 60) -> None:
         """
-        Start a component again, after killing it if it runs, and return when it works.
+        Restart a component, killing it first if it runs, and return when it works.
 
         :param name: The component.
         :param timeout: Seconds after which to give up.
@@ -252,7 +252,7 @@ class AirflowStack:
         def beats() -> bool:
             if name == "api-server":
                 return bool(self.api.health())
-            # Its status says nothing: that is "healthy" until the killed one has been silent for long.
+            # Its health says nothing: it stays "healthy" until the heartbeat of the killed process is late.
             key = _in_health(name)
             beat = self.api.health()[key][f"latest_{key}_heartbeat"]
             return beat is not None and datetime.fromisoformat(beat) > started
@@ -260,7 +260,7 @@ class AirflowStack:
         self._wait(beats, time.monotonic() + timeout, f"{name} to be back", [name])
 
     def heal(self) -> None:
-        """Undo all harm: resume what is paused and start again what has ended."""
+        """Resume all paused components, and restart those that have ended."""
         for name in self.components:
             if self.alive(name):
                 self.resume(name)
@@ -286,7 +286,7 @@ class AirflowStack:
         :param supervisor: Also to the process that watches the task and reports to the scheduler, as when a worker is
             lost; then Airflow notices by the missing heartbeat only.
         """
-        # It is said to run some time before the process is called after it.
+        # The state becomes "running" before the process has its title.
         give_up_at = time.monotonic() + _PROCESS_S
         while (pid := self.task_process(task)) is None:
             if time.monotonic() > give_up_at:

@@ -2,8 +2,8 @@
 Shows what a user's clicks create, start and cost: ``python -m devtools.clicks``, or ``make clicks``.
 
 Real Airflows, scheduler and all, run a batch on the simulated service. After each click the service's own records are
-counted: tasks created, how often one was started, and the processing units charged. This judges nothing; it is what
-one looks at before and after a change.
+counted: tasks created, how often one was started, and the processing units charged. Nothing is verified; the figures
+are for comparing before and after a change.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_sentinelhub.simulator.process import Simulator
-from devtools.airflow_runs import FINISHED_RUN
-from devtools.chaos_airflow import ChaosAirflow
-from devtools.chaos_records import started
-from devtools.chaos_tables import table
+from devtools.airflow_api import FINISHED_RUN
+from devtools.chaos.airflow import ChaosAirflow
+from devtools.chaos.records import started
+from devtools.chaos.report import table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -32,9 +32,9 @@ _SPEED = 600
 _TIMEOUT_S = 180.0
 _LOOK_S = 0.3
 _QUIET_S = 8.0
-# What the five lose they lose in the first task alone.
+# The five fail in the first remote task only.
 _FIVE_FAIL = {"features": [{"outcome": "fatal", "indexes": [3, 20, 41, 77, 110], "first_tasks": 1}]}
-# Nothing of this ends within the minutes that a scene takes.
+# Remote tasks do not end within the minutes of a scenario.
 _SLOW = {"timing": {"feature_seconds": 100_000, "restart_lock_seconds": 6000}}
 _FOUR_TILES = [9.21, 42.07, 9.27, 42.11]
 # West, south, east, north is 14.4, 46.0, 14.6, 46.1.
@@ -43,14 +43,14 @@ _ENDED = frozenset({"DONE", "FAILED", "STOPPED"})
 
 
 @dataclass(slots=True)
-class Scene:
+class Scenario:
     """
-    Clicks one after the other, and what the service's records say after each.
+    A sequence of clicks, and the service's records after each.
 
-    :param name: What it is about.
+    :param name: Its name.
     :param sim: The service.
-    :param rows: What was found.
-    :param errors: What Airflow showed as the reason of a failure.
+    :param rows: The figures.
+    :param errors: Errors that Airflow showed.
     """
 
     name: str
@@ -60,10 +60,10 @@ class Scene:
 
     def note(self, what: str, *says: str) -> None:
         """
-        Count.
+        Add a row of figures.
 
-        :param what: What was done.
-        :param says: What each Airflow says: a state, and after a line break the reason of a failure.
+        :param what: The click.
+        :param says: The state in each Airflow, and after a line break the error.
         """
         states, _, errors = zip(*(each.partition("\n") for each in says), strict=True)
         self.errors += [f"  {what}: {error}" for error in errors if error]
@@ -81,9 +81,9 @@ class Scene:
 
 class Clicker:
     """
-    Does what a user does in one Airflow, and waits for what comes of it.
+    Clicks in one Airflow, and waits for the result.
 
-    :param name: Which one it is.
+    :param name: Its name.
     :param airflow: The Airflow.
     :param sim: The service.
     """
@@ -120,10 +120,10 @@ class Clicker:
 
     def ended(self, run: Run, attempt: int = 1) -> str:
         """
-        Wait for the end of a run, and say what Airflow shows.
+        Wait for the end of a run, and return what Airflow shows.
 
         :param run: The run.
-        :param attempt: Only after this attempt.
+        :param attempt: The attempt that has to end at least. Default: the first.
         """
 
         def look() -> bool:
@@ -135,7 +135,7 @@ class Clicker:
 
     def quiet(self, run: Run) -> str:
         """
-        Wait until the remote tasks have been the same for some seconds, and say what Airflow shows.
+        Wait until the remote tasks have not changed for some seconds, and return what Airflow shows.
 
         :param run: The run.
         """
@@ -162,22 +162,13 @@ class Clicker:
         said = f"\n{' '.join(error.split())}" if error else ""
         return f"{self.name}: {ti.state}, attempt {ti.try_number}{said}"
 
-    def log(self, run: Run, words: str) -> list[str]:
-        """
-        Return the lines of the latest attempt's log that say something.
-
-        :param run: The run.
-        :param words: What they say.
-        """
-        return [line for line in self.airflow.api.log(run.task("batch")).splitlines() if words in line]
-
 
 def until(done: Callable[[], bool], seconds: float) -> bool:
     """
-    Wait, and say whether it came.
+    Wait for a condition, and return whether it came true.
 
-    :param done: What is waited for.
-    :param seconds: How long at most.
+    :param done: The condition.
+    :param seconds: How long to wait at most.
     """
     give_up_at = time.monotonic() + seconds
     while not (is_done := done()) and time.monotonic() < give_up_at:
@@ -185,98 +176,98 @@ def until(done: Callable[[], bool], seconds: float) -> bool:
     return is_done
 
 
-def failed_run_cleared(first: Clicker, scene: Scene) -> None:
+def failed_run_cleared(first: Clicker, scenario: Scenario) -> None:
     """
-    Clear a run that has lost five of its features, and clear it again after its success.
+    Clear a run in which five features failed, and clear it again after its success.
 
-    :param first: Who clicks.
-    :param scene: Takes notes.
+    :param first: The Airflow.
+    :param scenario: Takes the figures.
     """
     first.sim.set_script(_FIVE_FAIL)
     run = first.trigger("failed_run_cleared")
-    scene.note("run, 5 features fail", first.ended(run))
+    scenario.note("run, 5 features fail", first.ended(run))
     for attempt in (2, 3):
         before = first.airflow.api.task_instance(run.task("batch")).state
         first.clear(run)
-        scene.note(f"clear, it was {before}", first.ended(run, attempt))
+        scenario.note(f"clear, it was {before}", first.ended(run, attempt))
 
 
-def stopped_run_cleared(first: Clicker, scene: Scene) -> None:
+def stopped_run_cleared(first: Clicker, scenario: Scenario) -> None:
     """
     Clear a run that was marked failed.
 
-    :param first: Who clicks.
-    :param scene: Takes notes.
+    :param first: The Airflow.
+    :param scenario: Takes the figures.
     """
     first.sim.set_script(_SLOW)
     run = first.trigger("stopped_run_cleared", bbox=_FOUR_TILES)
     _until_processed(first, 1)
-    scene.note("run", first.quiet(run))
+    scenario.note("run", first.quiet(run))
     first.fail(run)
     until(lambda: first.sim.tasks()[0]["status"] == "STOPPED", _TIMEOUT_S)
-    scene.note("mark failed", first.quiet(run))
+    scenario.note("mark failed", first.quiet(run))
     first.clear(run)
     until(lambda: sum(map(started, first.sim.tasks())) > 1, _TIMEOUT_S)
-    scene.note("clear", first.quiet(run))
+    scenario.note("clear", first.quiet(run))
     first.fail(run)
-    scene.note("mark failed", first.quiet(run))
+    scenario.note("mark failed", first.quiet(run))
 
 
-def running_run_cleared(first: Clicker, scene: Scene) -> None:
+def running_run_cleared(first: Clicker, scenario: Scenario) -> None:
     """
     Clear a task while its remote task is processed.
 
-    :param first: Who clicks.
-    :param scene: Takes notes.
+    :param first: The Airflow.
+    :param scenario: Takes the figures.
     """
     first.sim.set_script(_SLOW)
     run = first.trigger("running_run_cleared", bbox=_FOUR_TILES)
     _until_processed(first, 1)
-    scene.note("run", first.quiet(run))
+    scenario.note("run", first.quiet(run))
     first.clear(run)
     until(lambda: first.airflow.api.task_instance(run.task("batch")).try_number > 1, _TIMEOUT_S)
-    scene.note("clear", first.quiet(run))
+    scenario.note("clear", first.quiet(run))
     first.fail(run)
-    scene.note("mark failed", first.quiet(run))
+    scenario.note("mark failed", first.quiet(run))
 
 
-def mistyped_box(first: Clicker, scene: Scene) -> None:
+def mistyped_box(first: Clicker, scenario: Scenario) -> None:
     """
-    Exchange two numbers of a bbox, and notice it after a quarter of a minute.
+    Swap two numbers of a bbox, and notice it 15 seconds later.
 
-    :param first: Who clicks.
-    :param scene: Takes notes.
+    :param first: The Airflow.
+    :param scenario: Takes the figures.
     """
     first.sim.set_script({"timing": {"analysis_seconds": 60}})
     run = first.trigger("mistyped_box", bbox=_MISTYPED)
     until(lambda: _processing(first.sim) > 0 or first.airflow.api.run_state(run) in FINISHED_RUN, _TIMEOUT_S)
     time.sleep(15)
-    scene.note("15 s after the start, or the refusal", first.says(run))
+    scenario.note("15 s after the start, or the refusal", first.says(run))
     if first.airflow.api.run_state(run) not in FINISHED_RUN:
         first.fail(run)
         until(lambda: all(task["status"] in _ENDED for task in first.sim.tasks()), _TIMEOUT_S)
-        scene.note("mark failed", first.quiet(run))
+        scenario.note("mark failed", first.quiet(run))
 
 
-def two_airflows(first: Clicker, second: Clicker, scene: Scene) -> None:
+def two_airflows(first: Clicker, second: Clicker, scenario: Scenario) -> None:
     """
     Run a DAG of the same name, with runs of the same name, in two Airflows that use one account.
 
-    :param first: Who clicks in one.
-    :param second: Who clicks in the other one.
-    :param scene: Takes notes.
+    :param first: One Airflow.
+    :param second: The other one.
+    :param scenario: Takes the figures.
     """
     first.sim.set_script(_SLOW)
     run = first.trigger("two_airflows", bbox=_FOUR_TILES)
     _until_processed(first, 1)
-    scene.note("run in the first one", first.quiet(run))
+    scenario.note("run in the first one", first.quiet(run))
     second.trigger("two_airflows", bbox=_FOUR_TILES)
-    scene.note("the same in the second", second.quiet(run), first.says(run))
+    scenario.note("the same in the second", second.quiet(run), first.says(run))
     second.fail(run)
-    scene.note("mark failed in the second", second.quiet(run), first.quiet(run))
+    scenario.note("mark failed in the second", second.quiet(run), first.quiet(run))
     if first.airflow.api.run_state(run) not in FINISHED_RUN:
         first.fail(run)
-        scene.note("mark failed in the first", first.quiet(run), second.says(run))
+        scenario.note("mark failed in the first", first.quiet(run), second.says(run))
 
 
 def _processing(sim: Simulator) -> int:
@@ -288,11 +279,11 @@ def _until_processed(clicker: Clicker, count: int) -> None:
         raise TimeoutError(f"The remote task was not processed within {_TIMEOUT_S:.0f} s")
 
 
-SCENES: dict[str, Callable[[Clicker, Scene], None]] = {
+SCENARIOS: dict[str, Callable[[Clicker, Scenario], None]] = {
     "clear a failed run": failed_run_cleared,
     "clear a run that was marked failed": stopped_run_cleared,
     "clear a running task": running_run_cleared,
-    "exchange two numbers of a bbox": mistyped_box,
+    "swap two numbers of a bbox": mistyped_box,
 }
 TWO = "two Airflows, one account, one base_url"
 
@@ -300,10 +291,10 @@ TWO = "two Airflows, one account, one base_url"
 @contextmanager
 def airflow_on(sim: Simulator, name: str) -> Iterator[Clicker]:
     """
-    Start an Airflow, whose address for users is the same as that of every other one here.
+    Start an Airflow with the same base URL as every other one here.
 
-    :param name: What to call it.
-    :param sim: The service it talks to.
+    :param name: Its name.
+    :param sim: The service it uses.
     """
     env = {**sim.ready.airflow_connections(), "AIRFLOW__API__BASE_URL": "http://localhost:8080"}
     with ChaosAirflow(env, 2, DAGS) as airflow:
@@ -312,28 +303,28 @@ def airflow_on(sim: Simulator, name: str) -> Iterator[Clicker]:
 
 def main(given: Sequence[str] | None = None) -> int:
     """
-    Click, and print what came of it.
+    Click, and print the figures.
 
     :param given: Command line; that of the process when ``None``.
     :returns: Exit status: 0.
     """
     parser = argparse.ArgumentParser(prog="python -m devtools.clicks", description="What a user's clicks cost.")
-    parser.add_argument("--only", default="", help="the scenes whose names contain this")
+    parser.add_argument("--only", default="", help="run only the scenarios whose names contain this")
     options = parser.parse_args(given)
-    names = [name for name in (*SCENES, TWO) if options.only in name]
+    names = [name for name in (*SCENARIOS, TWO) if options.only in name]
     for name in names:
-        # A service of its own for each: all that is in its records was made by these clicks.
+        # A service of its own for each, so that its records contain these clicks only.
         with ExitStack() as stack:
             sim = stack.enter_context(Simulator.start(speed=_SPEED))
             first = stack.enter_context(airflow_on(sim, "first"))
-            scene = Scene(name, sim)
+            scenario = Scenario(name, sim)
             try:
                 if name == TWO:
-                    two_airflows(first, stack.enter_context(airflow_on(sim, "second")), scene)
+                    two_airflows(first, stack.enter_context(airflow_on(sim, "second")), scenario)
                 else:
-                    SCENES[name](first, scene)
+                    SCENARIOS[name](first, scenario)
             finally:
-                print(f"\n{scene.text()}", flush=True)
+                print(f"\n{scenario.text()}", flush=True)
     return 0
 
 

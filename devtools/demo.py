@@ -17,8 +17,8 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from devtools.airflow_api import FINISHED_RUN
 from devtools.airflow_http import AirflowApiError
-from devtools.airflow_runs import FINISHED_RUN
 from devtools.airflow_stack import AirflowStack, StackError
 from devtools.demo_jobs import JOBS, Job, script
 from devtools.demo_screen import Screen, duration, progress_text
@@ -39,7 +39,7 @@ _LOSSES = ("fatal", "no_data", "fatal_once", "fatal_twice")
 OK, FAILED, REFUSED, INTERRUPTED = 0, 1, 2, 130
 _LOOK_EVERY_S = 0.5
 _STOP_TIMEOUT_S = 30.0
-# Airflow's own words at the end of a trigger's log.
+# The last line of a trigger's log in Airflow.
 _TRIGGER_ENDED = "trigger completed"
 
 _SIMULATED = """\
@@ -59,11 +59,11 @@ def arguments(given: Sequence[str] | None) -> argparse.Namespace:
     """
     Read the command line.
 
-    :param given: Words; those of the process when ``None``.
+    :param given: Arguments. Default: those of the process.
     """
     parser = argparse.ArgumentParser(prog="python -m devtools.demo", description="A job on a real Airflow.")
-    parser.add_argument("job", nargs="?", choices=JOBS, default="corsica", help="which one (default: corsica)")
-    parser.add_argument("--ui", action="store_true", help="leave the Airflow UI up afterwards, until Ctrl-C")
+    parser.add_argument("job", nargs="?", choices=JOBS, default="corsica", help="the job (default: corsica)")
+    parser.add_argument("--ui", action="store_true", help="keep the Airflow UI running afterwards, until Ctrl-C")
     parser.add_argument(
         "--on-partial",
         choices=["fail", "warn", "rerun", "rerun_then_warn"],
@@ -88,7 +88,7 @@ def main(given: Sequence[str] | None = None) -> int:
     """
     Run the demo.
 
-    :param given: Command line; that of the process when ``None``.
+    :param given: Arguments. Default: those of the process.
     :returns: Exit status: 0 only if the DAG run succeeded.
     """
     options = arguments(given)
@@ -102,7 +102,7 @@ def main(given: Sequence[str] | None = None) -> int:
         print("To have the service simulated instead, unset all SENTINELHUB_* variables.", file=sys.stderr)
         return REFUSED
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        # Also where a shell started us in the background, with SIGINT ignored.
+        # Also when a shell has started this in the background, with SIGINT ignored.
         signal.signal(number, _interrupt)
     screen = Screen()
     try:
@@ -111,7 +111,7 @@ def main(given: Sequence[str] | None = None) -> int:
         screen.say("Interrupted; nothing is left running.")
         return INTERRUPTED
     except (StackError, RuntimeError, AirflowApiError, OSError) as error:
-        screen.say(f"The demo could not go on: {error}")
+        screen.say(f"The demo could not continue: {error}")
         return FAILED
 
 
@@ -120,7 +120,7 @@ def _wrong(options: argparse.Namespace) -> tuple[str | None, ...]:
 
 
 def _interrupt(number: int, _frame: FrameType | None) -> None:
-    # A second one must not disturb the cleaning up.
+    # A second signal must not interrupt the cleanup.
     signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt
 
@@ -149,7 +149,7 @@ def _run(screen: Screen, options: argparse.Namespace, job: Job, *, real: bool) -
             stack.enter_context(airflow)
             airflow.api.wait_for_dag(job.dag_id)
         if options.ui:
-            screen.say(f"  Airflow's UI: {airflow.api.base_url} (no login is asked for)")
+            screen.say(f"  Airflow's UI: {airflow.api.base_url} (no login needed)")
         succeeded = _job(screen, options, job, airflow, service)
         if options.ui:
             _keep_up(screen, airflow)
@@ -205,8 +205,8 @@ def _waiting_for(instance: TaskInstance) -> str:
 
 
 def _stop(screen: Screen, airflow: AirflowStack, task: Task, run: Run) -> None:
-    """Have Airflow stop the batch: what is not processed yet is not paid for."""
-    # Who stops the batch is who holds it: the trigger, or the task's process before that.
+    """Have Airflow stop the batch, so that the rest of it is not charged."""
+    # The trigger stops the batch, or before the deferral the process of the task.
     holders: dict[str | None, Callable[[], bool]] = {
         "deferred": lambda: _TRIGGER_ENDED in airflow.api.log(task),
         "running": lambda: airflow.task_process(task) is None,
@@ -220,7 +220,7 @@ def _stop(screen: Screen, airflow: AirflowStack, task: Task, run: Run) -> None:
             return
         time.sleep(_LOOK_EVERY_S)
     batch = airflow.api.xcom(task, "sentinelhub_task_id")
-    screen.say(f"Could not see that the batch was stopped. Look at it, it may still be running: {batch}")
+    screen.say(f"Could not verify that the batch was stopped. It may still be running: {batch}")
 
 
 def _report(screen: Screen, result: dict[str, Any], service: Service) -> None:
@@ -239,7 +239,7 @@ def _report(screen: Screen, result: dict[str, Any], service: Service) -> None:
 
 
 def _keep_up(screen: Screen, airflow: AirflowStack) -> None:
-    screen.say(f"Airflow's UI is up: {airflow.api.base_url} (no login is asked for). Ctrl-C ends it.")
+    screen.say(f"Airflow's UI is up: {airflow.api.base_url} (no login needed). Ctrl-C ends it.")
     with suppress(KeyboardInterrupt):
         while True:
             time.sleep(3600)

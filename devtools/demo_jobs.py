@@ -1,4 +1,4 @@
-"""The jobs the demo can show: an example DAG each, and what it needs beside the service."""
+"""The jobs of the demo: an example DAG each, with its inputs."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ class Job:
     A job the demo can show.
 
     :param title: What it does, in a sentence.
-    :param dag_id: The DAG that does it.
-    :param task_id: The task of that DAG which runs the batch.
+    :param dag_id: Its DAG.
+    :param task_id: The task of the DAG that runs the batch.
     :param folder: Folder of the results in the bucket.
-    :param pu: What it costs on the real service, about.
+    :param pu: Approximate cost on the real service.
     :param speed: Simulated seconds per real second.
     :param on_partial: What to do if only some features fail, unless the user says otherwise.
-    :param losses: What goes wrong on the simulated service, in the words of the command line, unless he does.
+    :param losses: Failures on the simulated service, as command-line options, unless the user gives some.
     :param features: Names of its features.
     :param conf: Returns further parameters of the DAG; may write files into a folder for them.
-    :param broken_intervals: Whether a failure may also be one of single intervals.
-    :param hints: What else can be tried.
+    :param broken_intervals: Whether single intervals may fail as well.
+    :param hints: Other things to try.
     """
 
     title: str
@@ -63,7 +63,7 @@ def _parcel_names() -> list[str]:
 
 def write_parcels(path: Path) -> Path:
     """
-    Write a GeoPackage of made-up fields in the plain east of Vienna: slanted strips of half a hectare to nine.
+    Write a GeoPackage of invented fields in the plain east of Vienna: slanted strips of half a hectare to nine.
 
     :param path: The file.
     """
@@ -136,7 +136,7 @@ JOBS = {
 
 def script(job: Job, wanted: list[tuple[str, int | None, str]]) -> dict[str, Any]:
     """
-    Return a script for the simulator that lets features go wrong.
+    Return a script for the simulator that makes features fail.
 
     :param job: The job.
     :param wanted: What becomes of features, in how many tasks (``None``: in all), and of how many, or of which: names

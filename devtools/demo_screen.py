@@ -1,4 +1,4 @@
-"""What the demo shows: lines, and on a terminal one line that is drawn again and again."""
+"""The output of the demo: lines, and on a terminal a status line that is redrawn."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ def duration(seconds: float) -> str:
 
 def progress_text(waiting_for: str, progress: Mapping[str, Any] | None) -> str:
     """
-    Return one line on how far a task is.
+    Return the progress of a task in one line.
 
-    :param waiting_for: What to say before the task has told anything.
-    :param progress: What the task told last.
+    :param waiting_for: Text before the first progress report of the task.
+    :param progress: Its latest progress report.
     """
     if not progress:
         return waiting_for
@@ -45,7 +45,7 @@ def progress_text(waiting_for: str, progress: Mapping[str, Any] | None) -> str:
 
 
 class Screen:
-    """Writes to stdout; what it writes is to be seen at once, also through a pipe."""
+    """Writes to stdout, without buffering also through a pipe."""
 
     def __init__(self) -> None:
         self._redraws = sys.stdout.isatty()
@@ -64,20 +64,20 @@ class Screen:
             self._drawn = False
         print(text, flush=True)
 
-    def begin(self, text: str) -> Step:
+    def begin(self, text: str) -> TimedStep:
         """
-        Say what is being done, and after the ``with`` block how long it took.
+        Announce a step, and report after the ``with`` block how long it took.
 
-        :param text: What is being done.
+        :param text: The step.
         """
         self.say(f"{text} ...")
-        return Step(self)
+        return TimedStep(self)
 
     def progress(self, text: str) -> None:
         """
-        Show how far things are: in place on a terminal, else as a line whenever it changed.
+        Show progress: in place on a terminal, else as a line whenever it changes.
 
-        :param text: How far things are.
+        :param text: The progress.
         """
         changed, self._last = text != self._last, text
         if self._redraws:
@@ -88,11 +88,11 @@ class Screen:
             self.say(f"  {duration(time.monotonic() - self._began):>5}  {text}")
 
 
-class Step:
+class TimedStep:
     """
-    Something that takes time.
+    Reports how long its block took.
 
-    :param screen: Where to say so.
+    :param screen: Where to report it.
     """
 
     def __init__(self, screen: Screen) -> None:

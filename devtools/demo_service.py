@@ -1,4 +1,4 @@
-"""The service the demo talks to: the real one where the environment names it, else one simulated on this machine."""
+"""The service of the demo: the real one if the environment configures it, else one simulated on this machine."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ class Service:
     A service that is ready to be used.
 
     :param env: Airflow's connections to it.
-    :param delivery_url: Where results go.
-    :param poll_interval: Seconds between two looks at a task.
-    :param buckets: Folder in which the simulated buckets lie; ``None`` for the real service.
+    :param delivery_url: Where results are delivered.
+    :param poll_interval: Seconds between two polls of a task.
+    :param buckets: Folder of the simulated buckets; ``None`` for the real service.
     """
 
     env: Mapping[str, str]
@@ -57,11 +57,11 @@ class Service:
 
 def is_configured(environ: Mapping[str, str]) -> bool:
     """
-    Say whether the environment asks for the real service, be it completely or not.
+    Return whether the environment configures the real service, completely or in part.
 
     :param environ: The environment.
     """
-    # An AWS connection alone belongs to somebody who uses Airflow already, and asks for nothing.
+    # An AWS connection alone may belong to another Airflow, and does not count.
     return any(environ.get(name) for name in _NEEDED if name.startswith("SENTINELHUB"))
 
 
@@ -85,7 +85,7 @@ def complaints(environ: Mapping[str, str]) -> list[str]:
 
 def real_service(environ: Mapping[str, str], folder: str) -> Service:
     """
-    Return the real service as the environment describes it.
+    Return the real service as configured by the environment.
 
     :param environ: The environment, without complaints.
     :param folder: Folder of the results.
@@ -105,14 +105,14 @@ def real_service(environ: Mapping[str, str], folder: str) -> Service:
 
 def simulated_service(guard: Guard, speed: float, instructions: Mapping[str, Any], folder: str) -> Service:
     """
-    Start the simulator and return it when it answers.
+    Start the simulator, and return it once it answers.
 
-    :param guard: Ends it.
+    :param guard: Ends it afterwards.
     :param speed: Simulated seconds per real second.
     :param instructions: Its script.
     :param folder: Folder of the results.
     """
-    # Nothing of the user's own AWS settings may reach the simulated bucket, or be stumbled over.
+    # The user's own AWS settings must neither reach nor break the simulated bucket.
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         del os.environ[name]
     home = Path(tempfile.mkdtemp(prefix=time.strftime("%Y%m%d-%H%M%S-"), dir=state_folder()))
@@ -139,7 +139,7 @@ def _wait_until_ready(guard: Guard, command: Sequence[str], env: Mapping[str, st
         ended = process.poll() is not None
         text = log.read_text(encoding="utf-8", errors="replace")
         for line in text.splitlines():
-            # Its log and its one line of facts go to the same file.
+            # Its log and the line with its addresses go to the same file.
             if line.startswith('{"base_url"') and line.endswith("}"):
                 return Ready(**json.loads(line))
         if ended:

@@ -1,4 +1,4 @@
-"""A migrated metadata database, made once and copied ever after."""
+"""A migrated metadata database, created once and then copied."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def _migrate(home: Path, env: Mapping[str, str]) -> Path:
     (home / "airflow.cfg").touch()
     done = subprocess.run(
         [sys.executable, "-m", "airflow", "db", "migrate"],
-        # Whatever database the stack will use: the template is made here.
+        # The template is created here, whatever database the stack will use.
         env={
             **env,
             "AIRFLOW_HOME": str(home),
@@ -41,7 +41,7 @@ def _migrate(home: Path, env: Mapping[str, str]) -> Path:
         raise RuntimeError(f"airflow db migrate ended with exit code {done.returncode}:\n{done.stdout[-4000:]}")
     database = home / DATABASE
     with closing(sqlite3.connect(database)) as connection:
-        # Kept in the file: a reader no longer waits for the writer, nor the writer for readers.
+        # Stored in the file: readers do not wait for the writer, nor the writer for readers.
         connection.execute("PRAGMA journal_mode=WAL")
     return database
 
@@ -57,7 +57,7 @@ def copy_database(home: Path, env: Mapping[str, str]) -> None:
     cache.mkdir(exist_ok=True)
     template = cache / f"airflow-{version('apache-airflow')}.db"
     with (cache / "lock").open("w") as lock:
-        # Who comes second waits and finds the work done.
+        # A second process waits, and then finds the template.
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not template.exists():
             with tempfile.TemporaryDirectory(dir=cache) as scratch:

@@ -1,8 +1,8 @@
 """
 Processes that never outlive the program that started them.
 
-A program is started in a session of its own, because that is the only mark its descendants cannot lose by
-accident: Airflow gives every task a process group of its own, and children of a killed process change parents.
+A program is started in a session of its own, because that is the only mark its descendants keep: Airflow gives every
+task a process group of its own, and children of a killed process change parents.
 :class:`Guard` owns such sessions and ends them; ``devtools.watchdog`` ends them when the guard no longer can.
 """
 
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 _PROC = Path("/proc")
 _DEFUNCT = "Z"
-# The new session tells its own id to the watchdog, through the pipe it was given as stdin, before it becomes the
-# program: there is no moment in which it runs and nobody but its parent knows of it.
+# The new session reports its id to the watchdog, through the pipe it has as stdin, before it becomes the program: so
+# the watchdog knows of it before it runs.
 _ANNOUNCE = 'echo "+$$" >&0; exec "$@" </dev/null'
 
 
@@ -35,7 +35,7 @@ class Process:
 
     :param pid: Its id.
     :param parent: Id of its parent.
-    :param session: Id of its session; 0 where it cannot be known.
+    :param session: Id of its session; 0 where unknown.
     """
 
     pid: int
@@ -67,7 +67,7 @@ def _from_ps() -> Iterable[Process]:
 
 
 def process_table() -> dict[int, Process]:
-    """Return every process that is alive; one that has ended and was not yet waited for is not."""
+    """Return all living processes, without zombies."""
     if (_PROC / "self" / "stat").exists():
         found = (_from_proc(int(entry.name)) for entry in _PROC.iterdir() if entry.name.isdigit())
         return {process.pid: process for process in found if process is not None}
@@ -93,7 +93,7 @@ def members(sessions: Iterable[int]) -> set[int]:
 
 def command_line(pid: int) -> str:
     """
-    Return a process's command line, or the title it gave itself; nothing if it does not exist.
+    Return the command line of a process, or the title it has set; empty if it does not exist.
 
     :param pid: Its id.
     """
@@ -141,8 +141,7 @@ class Guard:
     """
     Starts programs, each in a session of its own, and ends them: with ``close()``, or when this process dies.
 
-    Should this process be killed outright, a second one notices that the pipe between them has closed and kills
-    what is left.
+    If this process is killed, a second one notices that the pipe between them has closed, and kills the rest.
     """
 
     def __init__(self) -> None:
@@ -198,7 +197,7 @@ class Guard:
             raise RuntimeError(f"Processes {sorted(left)} could not be killed")
         process.wait()
         if self._sessions.pop(process.pid, None) is not None:
-            # Its id may be given to somebody else now.
+            # Its id may be reused from now on.
             self._pipe.write(f"-{process.pid}\n".encode())
 
     def close(self) -> None:

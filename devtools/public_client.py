@@ -1,4 +1,4 @@
-"""The public client, sentinelhub, unchanged, with the simulator for a service: its batch statistics."""
+"""Batch statistics of the public client, sentinelhub, unchanged, on the simulator."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 PATIENCE = 120
-"""How often the monitor may look at a task that was stopped before it is interrupted; an hour, at its own pace."""
+"""How often the monitor may poll a stopped task before it is interrupted: an hour at its own interval."""
 
 
 class StillWaitingError(Exception):
-    """The monitor goes on although the task has been stopped for long."""
+    """The monitor continues although the task was stopped long ago."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class Task:
 
     :param id: Its id.
     :param url: Folder its output goes to.
-    :param handle: What the client calls it.
+    :param handle: The client's object for it.
     """
 
     id: str
@@ -40,7 +40,7 @@ class Task:
 
 class PublicClient:
     """
-    The public client, unchanged, with the simulator for a service.
+    The public client, unchanged, on the simulator.
 
     :param sim: The simulator.
     """
@@ -49,7 +49,7 @@ class PublicClient:
         from sentinelhub.api.batch.statistical import SentinelHubBatchStatistical
         from sentinelhub.download.sentinelhub_client import SentinelHubDownloadClient
 
-        # It keeps tokens for the whole process, also those that the simulator has forgotten.
+        # It caches tokens for the whole process, also those of an earlier simulator.
         SentinelHubDownloadClient.clear_cache()
         self.sim = sim
         self.config = _config(sim.ready)
@@ -73,10 +73,10 @@ class PublicClient:
 
     def monitor(self, task: Task) -> Json:
         """
-        Have the client wait for a task, in simulated time.
+        Let the client wait for a task, in simulated time.
 
         :param task: The task.
-        :raises StillWaitingError: It goes on although the task was stopped.
+        :raises StillWaitingError: It continues although the task was stopped.
         """
         from sentinelhub.api.batch import utils
 
@@ -95,7 +95,7 @@ class PublicClient:
 
     def finish(self, task: Task) -> None:
         """
-        Wait for the end of a task: the monitor is content with 100 %, after which it still runs for a while.
+        Wait for the end of a task: the monitor returns at 100 %, before the task is DONE.
 
         :param task: The task.
         """
@@ -110,7 +110,7 @@ class PublicClient:
         Return results as the client reads them.
 
         :param task: The task.
-        :param ids: Of which features; all when ``None``.
+        :param ids: Ids of the features. Default: all.
         """
         from sentinelhub.aws.batch import AwsBatchStatisticalResults
 
@@ -131,7 +131,7 @@ def frame_of(files: Sequence[Json]) -> Any:
 
 def environment(ready: Ready) -> dict[str, str]:
     """
-    Return what the public client takes from the environment: plain HTTP, and where S3 is.
+    Return the environment of the public client: plain HTTP is allowed, and the address of S3.
 
     :param ready: The simulator.
     """

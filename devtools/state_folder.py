@@ -1,4 +1,4 @@
-"""Where the programs of this folder keep files."""
+"""The folder for files of these programs."""
 
 from __future__ import annotations
 
@@ -18,5 +18,5 @@ def state_folder() -> Path:
         with tempfile.TemporaryFile(dir=folder):
             return folder
     except OSError:
-        # Not a fixed name in a folder everybody may write to.
+        # Not a fixed name in a world-writable folder.
         return Path(tempfile.mkdtemp(prefix="sentinelhub-demo-"))

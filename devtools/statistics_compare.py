@@ -81,10 +81,10 @@ _WIDE = 50
 
 def request(ready: Ready, names: str = "") -> Json:
     """
-    Return a request for the parcels, and put them into the bucket.
+    Upload the parcels, and return the request for their statistics.
 
     :param ready: The simulator.
-    :param names: Template of the names of its files, e.g. ``/<REQUEST_ID>/<ID>.json``; none for the usual ones.
+    :param names: Template of the names of its files, e.g. ``/<REQUEST_ID>/<ID>.json``. Default: the usual ones.
     """
     folder = f"compared-{time.time_ns()}"
     upload(ready, f"{folder}/parcels.gpkg", sample_parcels(PARCELS))
@@ -97,7 +97,7 @@ def request(ready: Ready, names: str = "") -> Json:
 
 def table_of(ready: Ready, task: Task) -> pa.Table:
     """
-    Read the same files as this package does, and return the table it puts into the bucket.
+    Read the same files with this package, and return the table it writes.
 
     :param ready: The simulator.
     :param task: The task.
@@ -123,7 +123,7 @@ def table_of(ready: Ready, task: Task) -> pa.Table:
 
 def change_by_hand(ready: Ready, task: Task, files: Sequence[Json]) -> None:
     """
-    Put into files what the service may write and the simulator does not: NaN, and one band without data.
+    Add to files what the service may write and the simulator does not: NaN, and one band without data.
 
     :param ready: The simulator.
     :param task: The task.
@@ -141,7 +141,7 @@ def change_by_hand(ready: Ready, task: Task, files: Sequence[Json]) -> None:
 
 def statuses_of(files: Sequence[Json]) -> dict[str, str | None]:
     """
-    Return the status of each response by identifier; ``None`` for a file with an error in its place.
+    Return the status of each response by identifier; ``None`` for a file with an error instead.
 
     :param files: What was downloaded.
     """

@@ -1,5 +1,5 @@
 """
-The table of statistics beside the data frame the public client makes of the same files, cell by cell.
+Compares the table of statistics with the data frame of the public client for the same files, cell by cell.
 
 ``statistical_to_dataframe`` has a row for each interval and a column for each output, band and statistic. It leaves out
 what is not all well; :class:`Dropped` names what that is.
@@ -28,7 +28,7 @@ _NAMES = {
 
 
 class Dropped(StrEnum):
-    """Why the public client leaves a row out."""
+    """Why the public client omits a row."""
 
     NO_DATA = "nothing was sampled"
     BEHIND = "a band before it in the same output has no data"
@@ -40,15 +40,15 @@ class Dropped(StrEnum):
 @dataclass(slots=True)
 class Difference:
     """
-    What the two have in common, and what not.
+    The differences of the two.
 
     :param rows: Rows of the table whose cells were all found in the frame, and equal.
     :param features: Identifiers of their features.
-    :param cells: How many cells that were.
+    :param cells: How many cells these rows have.
     :param nan_as_text: How many of them are NaN in the table and the text ``"NaN"`` in the frame.
     :param dropped: Rows the frame does not have.
-    :param unequal: Cells that are not the same, in words.
-    :param only_theirs: Cells the table does not have, in words.
+    :param unequal: Descriptions of cells that differ.
+    :param only_theirs: Descriptions of cells that only the frame has.
     """
 
     rows: int = 0
@@ -62,11 +62,11 @@ class Difference:
 
 def compare(frame: Any, rows: Iterable[dict[str, Any]], statuses: Mapping[str, str | None]) -> Difference:
     """
-    Compare a table with a frame. Features are told apart by their identifiers: the frame has no ids.
+    Compare a table with a frame. Features are matched by identifier: the frame has no ids.
 
     :param frame: What ``statistical_to_dataframe`` returned.
     :param rows: The rows of the table.
-    :param statuses: ``response.status`` by identifier; ``None`` where a file holds an error in place of a response.
+    :param statuses: ``response.status`` by identifier; ``None`` where a file has an error instead of a response.
     """
     theirs = _cells(frame)
     found = Difference()
@@ -90,10 +90,10 @@ def compare(frame: Any, rows: Iterable[dict[str, Any]], statuses: Mapping[str, s
 
 
 def _cells(frame: Any) -> dict[tuple[Any, ...], dict[str, Any]]:
-    """Return the cells of a frame by feature and interval, without the holes."""
+    """Return the cells of a frame by feature and interval, without missing ones."""
     found = {}
     for record in frame.to_dict("records"):
-        # A column that an interval does not have leaves a hole, which is NaN; NaN in a file stays a text.
+        # A cell is NaN where an interval has no such column; NaN in a file stays a text.
         cells = {name: value for name, value in record.items() if name not in _ABOUT and value == value}  # noqa: PLR0124
         interval = (record["interval_from"].to_pydatetime(), record["interval_to"].to_pydatetime())
         found[(record["identifier"], *interval)] = cells
@@ -101,7 +101,7 @@ def _cells(frame: Any) -> dict[tuple[Any, ...], dict[str, Any]]:
 
 
 def _columns(row: dict[str, Any]) -> dict[str, Any]:
-    """Return a row under the names the frame has for it. Counts outside a histogram's bins have none."""
+    """Return a row with the column names of the frame, which has none for counts outside a histogram's bins."""
     values = {name: row[ours] for name, ours in _NAMES.items()}
     values |= {f"percentiles_{name}": value for name, value in row["percentiles"] or ()}
     if bins := row["histogram"]:

@@ -1,9 +1,9 @@
 """
-Kills the sessions it was told of once nobody is left to do so.
+Kills the sessions of a guard that has died.
 
 ``python -m devtools.watchdog`` reads lines from stdin: ``+ID`` for a session that was started, ``-ID`` for one that
 has ended. The other end of the pipe is held by :class:`devtools.processes.Guard` alone, so the end of the input means
-that the guard has closed, or that its process has died in whatever way.
+that the guard has closed, or that its process has died.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Input features by URL: made, checked, and put where the service reads them."""
+"""Input features by URL: created, checked, and uploaded."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from airflow_provider_sentinelhub.client.lifecycle.spec import TaskApiSpec
 
 _OPT_OUT = "If the service takes the file as it is, switch this check off with check_features=False."
-# A Shapefile is several files; without the others it can be read, but names and places may be lost.
+# A Shapefile consists of several files. The others are optional, but without them attributes and CRS may be missing.
 _INDEX = ".shx"
 _SHAPEFILE = (_INDEX, ".dbf", ".prj", ".cpg")
 
@@ -30,8 +30,8 @@ class MadeGeoPackage:
     """
     An input GeoPackage in the bucket.
 
-    :param url: Where it lies.
-    :param features: How many it holds.
+    :param url: Its URL.
+    :param features: How many features it has.
     :param layers: EPSG codes of its layers.
     """
 
@@ -42,11 +42,11 @@ class MadeGeoPackage:
 
 def check_input(api: TaskApiSpec, storage: Storage, body: Mapping[str, Any]) -> InputSize | None:
     """
-    Check the GeoPackage a request names, before anything is sent; a request without one passes.
+    Check the GeoPackage that a request names, before anything is sent; a request without one passes.
 
-    The file is downloaded, and read as a whole.
+    The whole file is downloaded and read.
 
-    :param api: The API the request is for.
+    :param api: The API of the request.
     :param storage: Reads and writes the bucket.
     :param body: The request.
     :returns: How large the features are together; ``None`` where the request names no GeoPackage.
@@ -87,12 +87,13 @@ def make_input(
     :param url: Where to write, ``s3://``, ``gs://`` or ``file:///``; where there are too many features for one file,
         further ones are ``<name>-2.gpkg``, ``<name>-3.gpkg`` and so on, beside it.
     :param storage: Reads and writes the bucket.
-    :param size: Size of features that bring none.
-    :param repair: Mend what can be mended. Default: whatever is wrong is an error.
+    :param size: Size of features that have none.
+    :param repair: Repair what can be repaired. Default: any problem is an error.
     :param given: The parameter the features come from, for messages.
     :returns: The files, in order.
     :raises InvalidParameter: Everything that is wrong with the features, with their names; nothing is uploaded then.
-    :raises StorageUnavailable: The bucket cannot be written, or this machine has no room.
+    :raises InvalidConfiguration: A coordinate reference system needs pyproj, which is not installed.
+    :raises StorageUnavailable: The bucket cannot be written to, or this machine has no disk space left.
     """
     from airflow_provider_sentinelhub.artifacts.features.writer import write_geopackages
     from airflow_provider_sentinelhub.artifacts.storage.location import Location
@@ -104,9 +105,7 @@ def make_input(
     with tempfile.TemporaryDirectory(prefix="sentinelhub-features-") as folder:
         written = write_geopackages(batches, Path(folder) / name, size=size)
         if not written:
-            raise InvalidParameter(
-                given, 0, "there are no features in it", "Check the file, the query, or what made it."
-            )
+            raise InvalidParameter(given, 0, "it has no features", "Check the file or the query.")
         if problem := _problem(written):
             if not repair:
                 raise problem
@@ -122,14 +121,14 @@ def make_input(
 
 @contextmanager
 def _naming(name: str, url: str) -> Iterator[None]:
-    """Say which parameter names an object or a bucket that does not exist, which no retry mends."""
+    """Name the parameter with an object or a bucket that does not exist, which no retry fixes."""
     from airflow_provider_sentinelhub.artifacts.storage.errors import answer_of
 
     try:
         yield
     except ArtifactMissing:
         raise InvalidParameter(
-            name, url, "there is no such object", "Check the path, or make the file first."
+            name, url, "there is no such object", "Check the path, or create the file first."
         ) from None
     except StorageUnavailable as error:
         if (answer := answer_of(error)) is None or not answer.is_missing_bucket:
@@ -156,9 +155,9 @@ def _repaired(
 ) -> tuple[WrittenGeoPackage, ...]:
     from airflow_provider_sentinelhub.artifacts.features.repair import repair_geopackages
 
-    mended = folder / "mended"
-    mended.mkdir()
-    return repair_geopackages([file.path for file in written], mended / name, size=size)
+    repaired = folder / "repaired"
+    repaired.mkdir()
+    return repair_geopackages([file.path for file in written], repaired / name, size=size)
 
 
 def from_urls(
@@ -174,9 +173,9 @@ def from_urls(
     Read files by URL, one after the other.
 
     :param urls: ``s3://``, ``gs://``, ``file://``, or absolute paths.
-    :param storage: Reads the buckets.
-    :param columns: What their columns are called.
-    :param epsg: EPSG code of their coordinates, where they do not say it; that they say another is an error.
+    :param storage: Reads and writes the bucket.
+    :param columns: Names of their columns.
+    :param epsg: EPSG code of their coordinates, where they declare none; another declared one is an error.
     :param layer: Layer to read of files that have several.
     :param close_rings: Close rings that do not end where they begin. Default: they are an error.
     :raises InvalidParameter: There is no such file, or it cannot be read.
@@ -206,7 +205,7 @@ def _file_url(given: str) -> str:
 
 
 def _download_shapefile(storage: Storage, start: str, path: Path, given: str) -> None:
-    """Download what belongs to a Shapefile; in a bucket capital letters are other letters."""
+    """Download the other files of a Shapefile; keys of a bucket are case-sensitive."""
     for suffix in _SHAPEFILE:
         usual = (suffix.upper(), suffix) if path.suffix.isupper() else (suffix, suffix.upper())
         found = any(_download_if_there(storage, start + each, path.with_suffix(each)) for each in usual)
@@ -214,8 +213,8 @@ def _download_shapefile(storage: Storage, start: str, path: Path, given: str) ->
             raise InvalidParameter(
                 "source",
                 given,
-                f"lacks its {usual[0]}, without which it cannot be read",
-                f"Put its {usual[0]} beside it.",
+                f"has no {usual[0]} file, without which it cannot be read",
+                f"Put its {usual[0]} file into the same folder.",
             )
 
 

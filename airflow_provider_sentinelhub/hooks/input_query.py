@@ -1,4 +1,4 @@
-"""Input features by query: the rows of a database that an Airflow connection names."""
+"""Input features by query: rows of the database of an Airflow connection."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ def from_sql(
     :param sql: The query. Geometries may be WKB, EWKB or hexadecimal, as PostGIS returns them, or WKT.
     :param conn_id: Connection of a database whose Airflow provider is installed.
     :param parameters: Its parameters, in the style of the database's driver.
-    :param columns: What its columns are called.
-    :param epsg: EPSG code of geometries that carry none; that one carries another is an error.
+    :param columns: Names of its columns.
+    :param epsg: EPSG code of geometries that carry none; a geometry with another one is an error.
     :param close_rings: Close rings that do not end where they begin. Default: they are an error.
-    :raises InvalidParameter: There is no such connection, it is not that of a database, or the query is wrong.
+    :raises InvalidParameter: There is no such connection, it is not of a database, or the query is wrong.
     """
     from airflow_provider_sentinelhub.artifacts.features.sources import from_rows
 
     with closing(_database(conn_id)) as connection, _naming_query(sql), _cursor(connection) as cursor:
         cursor.arraysize = _ROWS
         cursor.execute(sql, *([] if parameters is None else [parameters]))
-        # A cursor of the server knows its columns only once something was fetched.
+        # A server-side cursor knows its columns only after the first fetch.
         first = cursor.fetchmany(_ROWS)
         if cursor.description is None:
             raise InvalidParameter("sql", sql, "returns no rows", "Write a SELECT.")
@@ -74,7 +74,7 @@ def _database(conn_id: str) -> Any:
 
 @contextmanager
 def _naming_query(sql: str) -> Iterator[None]:
-    """Name the query a database refuses; trouble that may pass is left as it is, for Airflow to retry."""
+    """Convert the error of a rejected query; other errors may pass, and are left for Airflow to retry."""
     try:
         yield
     except Exception as error:
@@ -82,12 +82,12 @@ def _naming_query(sql: str) -> Iterator[None]:
             raise
         reason = str(error).strip().partition("\n")[0].rstrip(".")
         raise InvalidParameter(
-            "sql", sql, f"the database refuses it ({reason})", "Correct the query, or its parameters."
+            "sql", sql, f"the database rejects it ({reason})", "Correct the query, or its parameters."
         ) from None
 
 
 def _is_refusal(error: Exception) -> bool:
-    # All drivers name their errors as PEP 249 does, and share no class. SQLite's own calls a syntax error operational.
+    # Drivers share the names of PEP 249, but no classes. For SQLite a syntax error is an OperationalError.
     kinds = {kind.__name__ for kind in type(error).__mro__}
     is_of_driver = "DatabaseError" in kinds
     is_sqlite = getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_ERROR
@@ -96,7 +96,7 @@ def _is_refusal(error: Exception) -> bool:
 
 @contextmanager
 def _cursor(connection: Any) -> Iterator[Any]:
-    # psycopg's ordinary cursor fetches everything at once; one with a name leaves the rows on the server.
+    # psycopg's default cursor fetches all rows at once; a named one leaves them on the server.
     is_psycopg = type(connection).__module__.partition(".")[0] in {"psycopg", "psycopg2"}
     with closing(connection.cursor("sentinelhub") if is_psycopg else connection.cursor()) as cursor:
         yield cursor

@@ -1,4 +1,4 @@
-"""Makes the GeoPackage that a batch over features of one's own takes as input."""
+"""Creates the input GeoPackage of a batch from users' own features."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _COLUMNS = ("identifier", "geometry", "width", "height", "resolution", "epsg")
 
 class SentinelHubInputFeaturesOperator(BaseOperator):
     """
-    Turn features into GeoPackages the service takes as input, check them, and put them into a bucket.
+    Write features into GeoPackages that the service accepts as input, check them, and upload them.
 
     The features come from ``source``, ``sql`` or ``geometries``. Returns a small dict: ``url`` and ``urls`` of the
     GeoPackages (several where there are more than 700,000 features), ``features`` and ``layers``. The same features
@@ -38,18 +38,18 @@ class SentinelHubInputFeaturesOperator(BaseOperator):
     :param sql_conn_id: Connection of its database. Templated.
     :param parameters: Parameters of the query. Templated.
     :param geometries: Geometries by name, a list of them, or one, as WKT or GeoJSON. Templated.
-    :param columns: What columns of ``source`` or ``sql`` are called: a dict with the keys ``identifier``,
-        ``geometry``, ``width``, ``height``, ``resolution`` and ``epsg``. Without an identifier features are numbered.
+    :param columns: Names of the columns of ``source`` or ``sql``: a dict with the keys ``identifier``, ``geometry``,
+        ``width``, ``height``, ``resolution`` and ``epsg``. Without an identifier features are numbered. Templated.
+    :param epsg: EPSG code of the coordinates, where the source declares none; another declared one is an error.
         Templated.
-    :param epsg: EPSG code of the coordinates, where the source does not say it; if it says another, that is an error.
-        Templated.
-    :param layer: Layer to read of a file that has several. All of them where absent. Templated.
+    :param layer: Layer to read of a file that has several. Default: all of them. Templated.
     :param width: Pixels, for features that have no size of their own. Templated.
     :param height: Pixels, for features that have no size of their own. Templated.
-    :param resolution: The same in units of the coordinate reference system, in place of width and height. Templated.
+    :param resolution: Size of a pixel in units of the coordinate reference system, in place of width and height.
+        Templated.
     :param in_pixels: Write the width and height that follow from the resolution, rounded up, in place of it.
-    :param repair: Mend what can be mended: close rings, make polygons valid, make identifiers differ. Else whatever is
-        wrong is an error that names it all.
+    :param repair: Repair what can be repaired: close rings, make polygons valid, make identifiers unique. Default: an
+        error names everything that is wrong.
     :param aws_conn_id: The AWS connection of ``s3://`` URLs. Templated.
     :param gcp_conn_id: The Google Cloud connection of ``gs://`` URLs. Templated.
     """
@@ -116,7 +116,7 @@ class SentinelHubInputFeaturesOperator(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:  # noqa: ARG002 - Airflow's signature
         """
-        Make the GeoPackages.
+        Create the GeoPackages.
 
         :param context: The task's context.
         """
@@ -124,7 +124,7 @@ class SentinelHubInputFeaturesOperator(BaseOperator):
         from airflow_provider_sentinelhub.hooks.input_features import make_input
 
         with airflow_failures():
-            # The braces of a query are SQL.
+            # Braces in a query are SQL, not a template.
             rendered(
                 **{name: getattr(self, name) for name in self.template_fields if name not in {"sql", "parameters"}}
             )
@@ -200,7 +200,7 @@ class SentinelHubInputFeaturesOperator(BaseOperator):
                 "columns", given, "must be a dict of names", 'Write e.g. columns={"identifier": "field_id"}.'
             )
         if unknown := sorted(set(given) - set(_COLUMNS)):
-            raise InvalidParameter("columns", unknown, "no such column is read", f"Choose from {', '.join(_COLUMNS)}.")
+            raise InvalidParameter("columns", unknown, "are not keys of columns", f"Choose from {', '.join(_COLUMNS)}.")
         return Columns(**given)
 
     def _size(self) -> Size:
@@ -215,21 +215,21 @@ class SentinelHubInputFeaturesOperator(BaseOperator):
 
 
 def _rendered(value: Any) -> Any:
-    """Return a list or dict that a template has made text of."""
+    """Return the list or dict of a rendered template."""
     from airflow_provider_sentinelhub.client.models import from_text
 
     return from_text(value)
 
 
 def _number(name: str, value: Any, kind: Any) -> Any:
-    """Return a number, which a template may have left as text."""
+    """Return a number, also from the text of a rendered template."""
     if value is None or value == "":
         return None
     try:
         number = kind(value)
     except (TypeError, ValueError, OverflowError):
         number = None
-    # A part of a pixel would get lost without a word.
+    # A fraction of a pixel would be dropped silently.
     if number is None or isinstance(value, bool) or (isinstance(value, float) and number != value):
         whole = "a whole number" if kind is int else "a number"
         raise InvalidParameter(name, value, f"must be {whole}", "Correct the operator's parameter.")

@@ -1,4 +1,4 @@
-"""Other forms of a table of statistics: wide, and with the outlines of the features."""
+"""Other forms of a table of statistics: wide, and with the geometries of the features."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class SentinelHubStatisticsTableOperator(BaseOperator):
     """
     Write a table of statistics in wide form, as GeoParquet, or both.
 
-    The table itself stays as it is. Returns a small dict: ``url``, ``rows``.
+    The table itself is not changed. Returns a small dict: ``url``, ``rows``.
 
     .. seealso:: ``docs/statistics_table.md``
 
@@ -28,7 +28,7 @@ class SentinelHubStatisticsTableOperator(BaseOperator):
     :param url: Where to write, ``s3://`` or ``gs://``, ending in ``.parquet``. Templated.
     :param wide: One row for each feature and interval, with columns like ``ndvi_B0_mean``, in place of one row for
         each output and band.
-    :param features_url: GeoPackage the statistics were asked of: its outlines are joined in a column ``geometry``.
+    :param features_url: Input GeoPackage of the statistics, whose geometries are added in a column ``geometry``.
         Templated.
     :param aws_conn_id: The AWS connection of ``s3://`` URLs. Templated.
     :param gcp_conn_id: The Google Cloud connection of ``gs://`` URLs. Templated.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import sys
 import uuid
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
@@ -127,14 +128,27 @@ def test_files_are_read_by_url(make: Callable[..., Run], sim: Simulator, url: st
     assert names(in_bucket(sim, url)) == set(FIELDS)
 
 
+def test_a_missing_extra_is_named_before_anything_is_uploaded(
+    make: Callable[..., Run], sim: Simulator, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lambert = {"geometries": ["POLYGON((700000 6600000, 701000 6600000, 701000 6601000, 700000 6600000))"]}
+    with monkeypatch.context() as without:
+        without.setitem(sys.modules, "pyproj", None)
+        run = make(**lambert, epsg=2154, resolution=60)
+    assert run.state == "failed"
+    assert "EPSG:2154 needs pyproj, which is not installed. Install it with: pip install 'airflow-p" in str(run.error)
+    assert not in_bucket(sim, url).exists()
+    assert make(**lambert, epsg=2154, resolution=60).state == "success"
+
+
 def test_nothing_is_uploaded_that_the_service_would_refuse(make: Callable[..., Run], sim: Simulator, url: str) -> None:
     run = make(geometries={**WKT, "bowtie": BOWTIE, "point": "POINT(520000 4660000)"}, epsg=32632, width=5, height=5)
     assert run.state == "failed"
     assert str(run.error) == (
         "fields.gpkg, geometry = ['point (Point)']: 1 feature is neither POLYGON nor MULTIPOLYGON. Buffer points and "
         "lines, turn curves into lines, e.g. with ST_CurveToLine, or leave them out.\n"
-        "fields.gpkg, geometry = ['bowtie (Self-intersection[520300 4660300])']: 1 feature is not valid. Mend them in "
-        "a GIS, or have it done by SentinelHubInputFeaturesOperator with repair=True."
+        "fields.gpkg, geometry = ['bowtie (Self-intersection[520300 4660300])']: 1 feature is not valid. Repair them "
+        "in a GIS, or have it done by SentinelHubInputFeaturesOperator with repair=True."
     )
     assert not in_bucket(sim, url).exists()
 
@@ -205,7 +219,8 @@ def test_rings_are_closed_only_by_a_repair(
         (
             {"geometries": 12, "epsg": 4326},
             (
-                "geometry = 12: the list holds 1 that cannot be read: row 1: 12 is no geometry. Mend them, or leave "
+                "geometry = 12: the list holds 1 that cannot be read: row 1: 12 is not a geometry. Repair them, or "
+                "leave "
                 "them out."
             ),
         ),
@@ -226,13 +241,14 @@ def test_rings_are_closed_only_by_a_repair(
         ),
         (
             {"geometries": {}},
-            "geometries = 0: there are no features in it. Check the file, the query, or what made it.",
+            "geometries = 0: it has no features. Check the file or the query.",
         ),
         (
             {"geometries": {"a": 5, "b": WKT["north"], "c": True, "d": "POINT of mine"}, "epsg": 32632},
             (
-                "geometry = 5: the mapping holds 3 that cannot be read: row 1 ('a'): 5 is no geometry; row 3 ('c'): "
-                "True is no geometry; row 4 ('d'): 'POINT of mine' is neither WKB nor WKT. Mend them, or leave them "
+                "geometry = 5: the mapping holds 3 that cannot be read: row 1 ('a'): 5 is not a geometry; row 3 ('c'): "
+                "True is not a geometry; row 4 ('d'): 'POINT of mine' is neither WKB nor WKT. Repair them, or leave "
+                "them "
                 "out."
             ),
         ),
@@ -260,7 +276,7 @@ def test_rings_are_closed_only_by_a_repair(
         ),
         (
             {"source": "s3://bucket/x.parquet", "columns": {"n": "field"}},
-            f"columns = ['n']: no such column is read. Choose from {', '.join(COLUMNS)}.",
+            f"columns = ['n']: are not keys of columns. Choose from {', '.join(COLUMNS)}.",
         ),
         (
             {"source": "gs://bucket/x.parquet"},
@@ -359,13 +375,13 @@ QUERY = "Correct the query, or its parameters."
     [
         ("SELECT 1", "http", "is not the connection of a database", DATABASE),
         ("SELECT 1", "service", "is not the connection of a database", DATABASE),
-        ("SELEC name", "parcels", 'the database refuses it (near "SELEC": syntax error)', QUERY),
-        ("SELECT title FROM parcels", "parcels", "the database refuses it (no such column: title)", QUERY),
+        ("SELEC name", "parcels", 'the database rejects it (near "SELEC": syntax error)', QUERY),
+        ("SELECT title FROM parcels", "parcels", "the database rejects it (no such column: title)", QUERY),
         (
             "SELECT name FROM parcels WHERE county = ?",
             "parcels",
             (
-                "the database refuses it (Incorrect number of bindings supplied. The current statement uses 1, and "
+                "the database rejects it (Incorrect number of bindings supplied. The current statement uses 1, and "
                 "there are 0 supplied)"
             ),
             QUERY,
@@ -448,5 +464,5 @@ def test_what_belongs_to_a_shapefile_is_found_in_capital_letters_too(tmp_path: P
 def test_a_shapefile_without_its_index_is_named(tmp_path: Path) -> None:
     path = shapefile(tmp_path, "fields")
     path.with_suffix(".shx").unlink()
-    with pytest.raises(InvalidParameter, match=r"lacks its \.shx, .*Put its \.shx beside it\."):
+    with pytest.raises(InvalidParameter, match=r"has no \.shx file, .*Put its \.shx file into"):
         list(from_urls([str(path)], storage=Storage(), columns=Columns()))

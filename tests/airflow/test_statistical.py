@@ -368,7 +368,7 @@ IN_DEGREES: dict[str, Any] = {"epsg": 4326, "request": request(resx=1e-4, resy=1
         ({"geometries": {"a": "POINT (9 46)"}, "epsg": 4326}, "input.bounds.geometry of geometry a = "),
         ({"geometries": {"a": CRS84_BOX}, "epsg": 2056}, "input.bounds.properties.crs of geometry a = "),
         ({"geometries": {"a": CRS84_BOX}, "epsg": 4326}, "aggregation.resx of geometry a = 10: is more than the width"),
-        ({"geometries": FIELDS}, "does not say in which coordinate reference system it is"),
+        ({"geometries": FIELDS}, "does not say which coordinate reference system it is in"),
         ({"geometries": FIELDS, "epsg": "UTM"}, "epsg = 'UTM': must be a number"),
         ({"columns": {"name": "id"}, "source": "s3://b/a.gpkg"}, "must be a dict with some of the keys identifier"),
         ({"max_pu": "a lot"}, "max_pu = 'a lot': must be a number"),

@@ -176,7 +176,7 @@ def test_a_write_ahead_database_is_read_without_touching_its_folder(tmp_path: Pa
     [
         (lambda path: path.write_bytes(b""), "it is empty"),
         (lambda path: path.write_bytes(b"SQLite for"), "ends after 10 bytes"),
-        (lambda path: path.write_bytes(b"<?xml version='1.0'?><Error/>" * 10), "no SQLite file"),
+        (lambda path: path.write_bytes(b"<?xml version='1.0'?><Error/>" * 10), "not an SQLite file"),
         (lambda path: path.write_bytes(b"SQLite format 3\x00" + bytes(200)), "page size of 0"),
         (lambda path: write_execution_db(path, [], table="tiles"), r"no table 'features', only \['tiles'\]"),
         (lambda path: write_execution_db(path, [], columns="id, name, status"), r"no column \['error', 'delivered'\]"),

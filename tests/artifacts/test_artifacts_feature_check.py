@@ -197,7 +197,7 @@ def test_what_the_simulated_service_refuses_does_not_pass(tmp_path: Path, rows: 
         assert check_geopackage(path)
 
 
-def test_what_is_mendable_is_mended(tmp_path: Path) -> None:
+def test_what_is_repairable_is_mended(tmp_path: Path) -> None:
     rows = [
         ("a", 10, 10, None, blob()),
         ("a", 10, 10, None, blob(BOWTIE)),
@@ -281,7 +281,7 @@ def test_missing_columns_are_added(tmp_path: Path) -> None:
 def test_what_leaves_no_area_cannot_be_mended(tmp_path: Path) -> None:
     path = write(tmp_path / "a.gpkg", ("flat", 10, 10, None, blob(FLAT)), ("good", 10, 10, None, blob()))
     with pytest.raises(
-        InvalidParameter, match=r"b\.gpkg, geometry = \['flat \(.* is not valid\. Mend them in a GIS\.$"
+        InvalidParameter, match=r"b\.gpkg, geometry = \['flat \(.* is not valid\. Repair them in a GIS\.$"
     ):
         repair_geopackages([path], tmp_path / "b.gpkg")
 

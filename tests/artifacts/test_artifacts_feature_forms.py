@@ -46,7 +46,7 @@ def test_what_cannot_be_read_and_what_is_open_are_named_together() -> None:
     with pytest.raises(InvalidParameter) as found:
         list(from_geometries(geometries, epsg=32632))
     unreadable, is_open = str(found.value).split("\n")
-    assert "2 that cannot be read: row 1 ('a'): 5 is no geometry; row 3 ('c'): " in unreadable
+    assert "2 that cannot be read: row 1 ('a'): 5 is not a geometry; row 3 ('c'): " in unreadable
     assert "2 with a ring that does not end where it begins: row 2 ('b'); row 4 ('d'). " in is_open
 
 

@@ -289,7 +289,7 @@ def test_a_geoparquet_says_where_it_is(tmp_path: Path, described: dict[str, Any]
 
 def test_without_gdal_the_user_is_told_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyogrio", None)
-    with pytest.raises(InvalidConfiguration, match=r"needs pyogrio.*: pip install pyogrio\."):
+    with pytest.raises(InvalidConfiguration, match=r"needs pyogrio.*: pip install .*\[geo\]'\."):
         list(from_file(tmp_path / "a.geojson"))
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import sqlite3
+import sys
 from contextlib import closing, suppress
 from typing import TYPE_CHECKING
 
@@ -10,10 +11,12 @@ import shapely
 from pyproj import CRS
 
 from airflow_provider_sentinelhub.artifacts.geopackage.blobs import blob_extent, blob_of_crs, geometry_blob
-from airflow_provider_sentinelhub.artifacts.geopackage.crs import crs_name, crs_wkt
+from airflow_provider_sentinelhub.artifacts.geopackage.crs import crs_definition, crs_projjson
 from airflow_provider_sentinelhub.artifacts.geopackage.geopackage import add_layer, finish_layer, new_geopackage
+from airflow_provider_sentinelhub.artifacts.geopackage.sqlite_file import attach
 from airflow_provider_sentinelhub.artifacts.geopackage.tables import feature_tables
-from airflow_provider_sentinelhub.client.errors import StorageUnavailable
+from airflow_provider_sentinelhub.client.errors import InvalidConfiguration, StorageUnavailable
+from airflow_provider_sentinelhub.client.requests.crs import SUPPORTED_EPSG
 from airflow_provider_sentinelhub.simulator.bucket import geopackage as simulator
 from tests.artifacts.artifact_files import gpkg_blob
 
@@ -104,12 +107,52 @@ def test_the_extent_is_read_from_the_envelope(envelope: int, little: bool) -> No
     assert blob_of_crs(gpkg_blob(BOX.wkb, 5, envelope=envelope, little=little), 32633) == blob
 
 
-@pytest.mark.parametrize("epsg", [4326, 32601, 32633, 32660, 32701, 32733, 32760])
-def test_definitions_are_those_of_the_epsg_registry(epsg: int) -> None:
-    assert CRS.from_wkt(crs_wkt(epsg)) == CRS.from_wkt(CRS.from_epsg(epsg).to_wkt("WKT1_GDAL"))
-    assert CRS.from_wkt(crs_wkt(epsg)).to_epsg() == epsg
-    assert crs_name(epsg) == CRS.from_epsg(epsg).name
+def test_definitions_are_those_of_the_epsg_registry() -> None:
+    for epsg in SUPPORTED_EPSG:
+        name, wkt = crs_definition(epsg)
+        expected = CRS.from_epsg(epsg)
+        assert name == expected.name
+        assert CRS.from_wkt(wkt) == CRS.from_wkt(expected.to_wkt("WKT1_GDAL", output_axis_rule=True))
+        assert CRS.from_wkt(wkt).to_epsg() == epsg
 
 
-def test_other_systems_are_known_by_their_code() -> None:
-    assert (crs_name(3035), crs_wkt(3035)) == ("EPSG:3035", "undefined")
+def test_what_nearly_every_user_has_needs_no_pyproj(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pyproj", None)
+    for epsg in (4326, 3857, 3035, *range(32601, 32661), *range(32701, 32761)):
+        assert crs_definition(epsg).wkt.endswith(f'AUTHORITY["EPSG","{epsg}"]]')
+        assert epsg == 4326 or crs_projjson(epsg) is not None
+
+
+def test_other_systems_need_pyproj_and_the_error_names_the_extra(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pyproj", None)
+    error = r"EPSG:2154 needs pyproj, .*pip install 'airflow-provider-sentinelhub\[geo\]'"
+    with pytest.raises(InvalidConfiguration, match=error), new_geopackage(tmp_path / "a.gpkg") as connection:
+        add_layer(connection, 2154)
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(InvalidConfiguration, match=error):
+        crs_projjson(2154)
+
+
+def test_what_the_service_does_not_know_is_left_to_the_check() -> None:
+    assert crs_definition(4258) == ("EPSG:4258", "undefined")
+
+
+def test_a_rerun_takes_the_definition_of_its_original(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for epsg in (2154, 3035):
+        with new_geopackage(tmp_path / f"{epsg}.gpkg") as connection:
+            add_layer(connection, epsg)
+    described = crs_definition(2154)
+    with closing(sqlite3.connect(tmp_path / "3035.gpkg")) as other, other:
+        other.execute("UPDATE gpkg_spatial_ref_sys SET definition = 'undefined'")
+    monkeypatch.setitem(sys.modules, "pyproj", None)
+    with new_geopackage(tmp_path / "rerun.gpkg") as connection:
+        for epsg in (3035, 2154):
+            attach(connection, tmp_path / f"{epsg}.gpkg", f"epsg_{epsg}")
+        for epsg in (3035, 2154):
+            add_layer(connection, epsg)
+        found = connection.execute("SELECT srs_name, definition FROM main.gpkg_spatial_ref_sys WHERE srs_id = 2154")
+        assert found.fetchall() == [described]
+        found = connection.execute("SELECT definition FROM main.gpkg_spatial_ref_sys WHERE srs_id = 3035")
+        assert found.fetchone() == (crs_definition(3035).wkt,)

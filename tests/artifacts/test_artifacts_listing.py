@@ -82,11 +82,11 @@ def test_whatever_is_listed_can_be_read(keys: list[str], encoded: bool) -> None:
 
 def test_a_proxy_that_changes_what_it_may_change(s3: S3, folder_url: str) -> None:
     """It asks for another encoding of the answer, as many do, and so that header must not be signed."""
-    from devtools.chaos_gate import Gate
+    from devtools.chaos.proxy import Proxy
 
     s3.storage().upload(b"x", f"{folder_url}/a")
-    with Gate(s3.endpoint) as gate:
-        assert [item.url for item in s3.storage(endpoint_url=gate.url).list(folder_url)] == [f"{folder_url}/a"]
+    with Proxy(s3.endpoint) as proxy:
+        assert [item.url for item in s3.storage(endpoint_url=proxy.url).list(folder_url)] == [f"{folder_url}/a"]
 
 
 def test_odd_keys_of_a_real_server(own_s3: S3) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import sqlite3
+import sys
 import tracemalloc
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
@@ -86,6 +87,15 @@ def test_what_was_lost_and_can_be_had_is_written(tmp_path: Path) -> None:
         (3, "failed", 10, 20, None, square(sum(b"failed"), crs=32634)),
         (4, "pending", 10, 20, None, square(sum(b"pending"), crs=32634)),
     ]
+
+
+def test_a_rerun_needs_no_pyproj(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pyproj", None)
+    result, target = rerun(tmp_path, [(1, "a", "FATAL", "HTTP 500", 0)], [entry("a", crs=2154)])
+    assert result.layers == (2154,)
+    with closing(sqlite3.connect(target)) as database:
+        described = database.execute("SELECT srs_name, definition FROM gpkg_spatial_ref_sys WHERE srs_id = 2154")
+        assert described.fetchall() == [("EPSG 2154", "undefined")]
 
 
 def test_the_simulated_service_takes_it_with_the_same_pixels(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import sys
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -14,14 +15,14 @@ import shapely
 from pyarrow import parquet
 
 from airflow_provider_sentinelhub.artifacts.features.sources import from_file
-from airflow_provider_sentinelhub.artifacts.geopackage.projjson import crs_projjson
+from airflow_provider_sentinelhub.artifacts.geopackage.crs import crs_projjson
 from airflow_provider_sentinelhub.artifacts.statistics import load
 from airflow_provider_sentinelhub.artifacts.statistics.geo import write_geoparquet
 from airflow_provider_sentinelhub.artifacts.statistics.read import read_statistics
 from airflow_provider_sentinelhub.artifacts.statistics.tables import check_tidy, load_table
 from airflow_provider_sentinelhub.artifacts.statistics.wide import write_wide
 from airflow_provider_sentinelhub.artifacts.storage.storage import Storage
-from airflow_provider_sentinelhub.client.errors import InvalidParameter
+from airflow_provider_sentinelhub.client.errors import InvalidConfiguration, InvalidParameter
 from airflow_provider_sentinelhub.client.requests.crs import SUPPORTED_EPSG
 from tests.artifacts.statistics_files import (
     DAYS,
@@ -172,7 +173,7 @@ def test_a_feature_without_a_geometry_belongs_all_the_same(table: Path, tmp_path
     assert {row["feature_id"] for row in found if row["geometry"] is None} == {3}
 
 
-@pytest.mark.parametrize(("content", "found"), [(b"", "it is empty"), (b"<html>", "so it is no SQLite file")])
+@pytest.mark.parametrize(("content", "found"), [(b"", "it is empty"), (b"<html>", "so it is not an SQLite file")])
 def test_what_is_no_geopackage_is_called_by_its_url(table: Path, tmp_path: Path, content: bytes, found: str) -> None:
     features = tmp_path / "features.gpkg"
     features.write_bytes(content)
@@ -226,4 +227,16 @@ def test_every_system_the_service_knows_can_be_described() -> None:
             assert epsg == 4326
         else:
             assert pyproj.CRS.from_json_dict(found).to_epsg() == epsg
-            assert pyproj.CRS.from_json_dict(found).equals(pyproj.CRS.from_epsg(epsg), ignore_axis_order=True)
+            assert pyproj.CRS.from_json_dict(found) == pyproj.CRS.from_epsg(epsg)
+
+
+def test_a_system_that_needs_pyproj_is_described_before_anything_is_read(
+    table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    features = write_input(tmp_path / "input.gpkg", (1, 2, 3))
+    with closing(sqlite3.connect(features)) as connection, connection:
+        connection.execute("UPDATE gpkg_spatial_ref_sys SET organization_coordsys_id = 2154 WHERE srs_id = 32633")
+    monkeypatch.setitem(sys.modules, "pyproj", None)
+    with pytest.raises(InvalidConfiguration, match=r"EPSG:2154 needs pyproj, .*airflow-provider-sentinelhub\[geo\]"):
+        write_geoparquet(table, features, tmp_path / "geo.parquet", features_url=features.as_uri())
+    assert not (tmp_path / "geo.parquet").exists()

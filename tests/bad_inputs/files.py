@@ -151,7 +151,7 @@ FILES: list[BadInput] = [
     ),
     BadInput(
         "a GeoJSON with the ending of a GeoPackage",
-        "fields.gpkg, file = ['it starts with b\\'{\"type\": \"Featur\\', so it is no SQLite file']: cannot "
+        "fields.gpkg, file = ['it starts with b\\'{\"type\": \"Featur\\', so it is not an SQLite file']: cannot "
         "be read as a GeoPackage. Write it again, or choose another file.",
         lambda folder: check(written(folder, "fields.gpkg", b'{"type": "FeatureCollection", "features": []}')),
     ),
@@ -169,7 +169,7 @@ FILES: list[BadInput] = [
     ),
     BadInput(
         "a layer without features",
-        "fields.gpkg, features = 0: there are none. Check what the file was made from.",
+        "fields.gpkg, features = 0: there are none. Check the source of the file.",
         checked(),
     ),
     BadInput(
@@ -209,7 +209,7 @@ FILES: list[BadInput] = [
     ),
     BadInput(
         "a registered table that does not exist",
-        "fields.gpkg, features = 0: there are none. Check what the file was made from.\n"
+        "fields.gpkg, features = 0: there are none. Check the source of the file.\n"
         "fields.gpkg, geometry = [\"table 'features_32632' does not exist\"]: 1 layer lacks the table or "
         "column registered for it. Write the file again.",
         checked(good(), change=sql("DROP TABLE features_32632")),
@@ -300,8 +300,8 @@ FILES: list[BadInput] = [
     ),
     BadInput(
         "a resolution in metres with coordinates in degrees",
-        "fields.gpkg, size = ['a (0.01 x 0.02 at resolution 10)']: 1 feature would be less than 1 pixel, "
-        "wide and high. Choose a finer resolution, or give width and height (for statistics, in the request); the unit "
+        "fields.gpkg, size = ['a (0.01 x 0.02 at resolution 10)']: 1 feature would be smaller than 1 pixel in both "
+        "directions. Choose a finer resolution, or give width and height (for statistics, in the request); the unit "
         "is that of the CRS, degrees in EPSG:4326.",
         checked(
             good(width=None, height=None, resolution=10.0, geometry=blob(shapely.box(9, 42, 9.01, 42.02), 4326)),
@@ -347,33 +347,34 @@ FILES: list[BadInput] = [
     BadInput(
         "WKT with curves",
         "geometry = 'CURVEPOLYGON(CIRCULARSTRING(0 0, 1 1, 2 0, 1 -1, 0 0))': the list holds 1 that cannot be read: "
-        "row 2: it has curves, which have to be lines, e.g. by ST_CurveToLine. Mend them, or leave them out.",
+        "row 2: it has curves; convert them to lines, e.g. with ST_CurveToLine. Repair them, or leave them out.",
         wkt("POLYGON((0 0, 1 0, 1 1, 0 0))", "CURVEPOLYGON(CIRCULARSTRING(0 0, 1 1, 2 0, 1 -1, 0 0))", epsg=4326),
     ),
     BadInput(
         "a polygon that crosses itself",
-        "fields.gpkg, geometry = ['a (Self-intersection[500250 4600250])']: 1 feature is not valid. Mend them "
-        "in a GIS, or have it done by SentinelHubInputFeaturesOperator with repair=True.",
+        "fields.gpkg, geometry = ['a (Self-intersection[500250 4600250])']: 1 feature is not valid. Repair them in a "
+        "GIS, or have it done by SentinelHubInputFeaturesOperator with repair=True.",
         checked(good(geometry=blob(BOWTIE, 32632))),
     ),
     BadInput(
         "degrees although metres are declared",
-        "fields.gpkg, geometry = ['a (at 9, 42)']: 1 feature lies where the coordinate reference system has no "
-        "place, so it is another one. Assign the one the coordinates are in; degrees are EPSG:4326, and longitude "
+        "fields.gpkg, geometry = ['a (at 9, 42)']: 1 feature lies outside the area of the coordinate reference "
+        "system, so it is the wrong one. Assign the one the coordinates are in; degrees are EPSG:4326, and longitude "
         "or easting comes first.",
         checked(good(geometry=blob(shapely.box(9, 42, 9.1, 42.1), 32632))),
     ),
     BadInput(
         "northing before easting",
-        "fields.gpkg, geometry = ['a (at 4600000, 500000)']: 1 feature lies where the coordinate reference system has "
-        "no place, so it is another one. Assign the one the coordinates are in; degrees are EPSG:4326, and longitude "
+        "fields.gpkg, geometry = ['a (at 4600000, 500000)']: 1 feature lies outside the area of the coordinate "
+        "reference system, so it is the wrong one. Assign the one the coordinates are in; degrees are EPSG:4326, and "
+        "longitude "
         "or easting comes first.",
         checked(good(geometry=blob(shapely.box(4_600_000, 500_000, 4_600_500, 500_500), 32632))),
     ),
     BadInput(
         "metres although degrees are declared",
-        "fields.gpkg, geometry = ['a (at 500000, 4600000)']: 1 feature lies where the coordinate reference "
-        "system has no place, so it is another one. Assign the one the coordinates are in; degrees are "
+        "fields.gpkg, geometry = ['a (at 500000, 4600000)']: 1 feature lies outside the area of the coordinate "
+        "reference system, so it is the wrong one. Assign the one the coordinates are in; degrees are "
         "EPSG:4326, and longitude or easting comes first.",
         checked(good(geometry=blob(BOX, 4326)), epsg=4326),
     ),
@@ -386,14 +387,14 @@ FILES: list[BadInput] = [
     BadInput(
         "a GeoPackage that declares another coordinate reference system",
         "epsg = 32633: fields.gpkg, layer 'features_32632' says that its coordinates are in EPSG:32632. Leave epsg out "
-        "to take that. If it says it wrong, correct it there, e.g. with ogr2ogr -a_srs EPSG:32633, or ST_SetSRID in a "
+        "to take that. If it is wrong, correct it there, e.g. with ogr2ogr -a_srs EPSG:32633, or ST_SetSRID in a "
         "query.",
         lambda folder: read(write(folder / "fields.gpkg", good()), epsg=32633),
     ),
     BadInput(
         "EWKT that declares another coordinate reference system",
         "epsg = 32633: row 2 of the list says that its coordinates are in EPSG:32632. Leave epsg out to take that. If "
-        "it says it wrong, correct it there, e.g. with ogr2ogr -a_srs EPSG:32633, or ST_SetSRID in a query.",
+        "it is wrong, correct it there, e.g. with ogr2ogr -a_srs EPSG:32633, or ST_SetSRID in a query.",
         wkt(BOX.wkt, f"SRID=32632;{BOX.wkt}", epsg=32633),
     ),
     BadInput(
@@ -404,7 +405,7 @@ FILES: list[BadInput] = [
     ),
     BadInput(
         "a GeoParquet without a known coordinate reference system",
-        "epsg = None: row 1 of fields.parquet does not say in which coordinate reference system it is. Give "
+        "epsg = None: row 1 of fields.parquet does not say which coordinate reference system it is in. Give "
         "the EPSG code of the source, e.g. epsg=32633.",
         lambda folder: read(geoparquet(folder / "fields.parquet", geo(crs=None), geometry=[BOX.wkb])),
     ),
@@ -455,12 +456,12 @@ FILES: list[BadInput] = [
     BadInput(
         "invalid WKT",
         "geometry = 'POLYGON of mine': the list holds 1 that cannot be read: row 2: 'POLYGON of mine' is "
-        "neither WKB nor WKT. Mend them, or leave them out.",
+        "neither WKB nor WKT. Repair them, or leave them out.",
         wkt("POLYGON((0 0, 1 0, 1 1, 0 0))", "POLYGON of mine", epsg=4326),
     ),
     BadInput(
         "WKT without a known coordinate reference system",
-        "epsg = None: row 1 of the list does not say in which coordinate reference system it is. Give the EPSG "
+        "epsg = None: row 1 of the list does not say which coordinate reference system it is in. Give the EPSG "
         "code of the source, e.g. epsg=32633.",
         wkt(BOX.wkt),
     ),

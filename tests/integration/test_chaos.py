@@ -1,4 +1,4 @@
-"""A small form of ``make chaos``: it is long enough to see everything die once, and to see that it can fail."""
+"""A short form of ``make chaos``: long enough to inject each fault once, and to show that it can fail."""
 
 from __future__ import annotations
 
@@ -16,16 +16,14 @@ from pyarrow import parquet
 
 from airflow_provider_sentinelhub.simulator.caller import Answer, call
 from airflow_provider_sentinelhub.simulator.process import Simulator
-from devtools import chaos
-from devtools.chaos_actions import Action, Scene
-from devtools.chaos_gate import Gate, Manner
-from devtools.chaos_outages import Outage, Place
-from devtools.chaos_parts import parts
-from devtools.chaos_plans import Plan, plans
-from devtools.chaos_stack import Lane
-from devtools.chaos_statistics import statistics_faults
-from devtools.chaos_steps import KILLS, STEPS
-from devtools.chaos_variants import Variant
+from devtools.chaos.__main__ import arguments, main
+from devtools.chaos.faults import KILLS, Outage, Target
+from devtools.chaos.proxy import FailureMode, Proxy
+from devtools.chaos.records import statistics_violations
+from devtools.chaos.runs import RunPlan, plans
+from devtools.chaos.scenarios import Action, Scenario, groups
+from devtools.chaos.stack import Lane
+from devtools.chaos.steps import STEPS, Variant
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -39,14 +37,14 @@ def row(printed: str, name: str) -> list[str]:
     return found[0].split()[1:]
 
 
-def first(count: int, seed: int) -> list[Plan]:
+def first(count: int, seed: int) -> list[RunPlan]:
     return list(itertools.islice(plans(seed), count))
 
 
 @pytest.mark.integration
 @pytest.mark.timeout(900)
 def test_every_batch_is_started_once_whoever_dies(capsys: pytest.CaptureFixture[str]) -> None:
-    status = chaos.main(["--seed", "229", "--runs", "7", "--lanes", "5", "--quick", "--scenes", "2"])
+    status = main(["--seed", "229", "--runs", "7", "--lanes", "5", "--quick", "--scenarios", "2"])
     printed = capsys.readouterr().out
     assert status == 0, printed
     runs, _, kills, _, _, started, orphans, right = row(printed, "all")
@@ -60,8 +58,8 @@ def test_every_batch_is_started_once_whoever_dies(capsys: pytest.CaptureFixture[
 @pytest.mark.integration
 @pytest.mark.timeout(900)
 def test_without_record_and_search_there_are_duplicates(capsys: pytest.CaptureFixture[str]) -> None:
-    options = ["--variants", "blocking_mapped,blocking_statistical", "--steps", "13,15", "--quick", "--scenes", "0"]
-    status = chaos.main(["--seed", "5", "--runs", "4", "--lanes", "4", "--naive", *options])
+    options = ["--variants", "blocking_mapped,blocking_statistical", "--steps", "13,15", "--quick", "--scenarios", "0"]
+    status = main(["--seed", "5", "--runs", "4", "--lanes", "4", "--naive", *options])
     printed = capsys.readouterr().out
     assert status == 1, printed
     for variant in ("blocking_mapped", "blocking_statistical"):
@@ -87,7 +85,7 @@ def answers(tmp_path: Path) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize(
-    ("change", "fault"),
+    ("change", "violation"),
     [
         (lambda rows: rows, None),
         (lambda rows: [*rows, rows[0]], "1 statistics are in the table more than once"),
@@ -97,29 +95,29 @@ def answers(tmp_path: Path) -> list[dict[str, Any]]:
         (lambda rows: [rows[0], {**rows[1], "error": "TIMEOUT"}], "the table has rows with errors"),
     ],
 )
-def test_a_table_that_is_not_what_the_service_wrote_is_a_fault(
-    tmp_path: Path, answers: list[dict[str, Any]], change: Callable[[Any], Any], fault: str | None
+def test_a_table_that_is_not_what_the_service_wrote_is_a_violation(
+    tmp_path: Path, answers: list[dict[str, Any]], change: Callable[[Any], Any], violation: str | None
 ) -> None:
     schema = pa.schema([(name, pa.string()) for name in ("identifier", "output", "band", "error")])
     schema = schema.append(pa.field("interval_from", pa.timestamp("us", "UTC"))).append(pa.field("mean", pa.float64()))
     parquet.write_table(pa.Table.from_pylist(change(answers), schema), tmp_path / "run" / "statistics-t0.parquet")
     result = {"task_ids": ["t0", "t1"], "statistics_url": "s3://bucket/run/statistics-t0.parquet"}
-    found = statistics_faults(tmp_path, result, {"parcel-1", "parcel-2"})
-    if fault is None:
+    found = statistics_violations(tmp_path, result, {"parcel-1", "parcel-2"})
+    if violation is None:
         assert found == []
-        assert len(statistics_faults(tmp_path, result, {"parcel-1", "parcel-2", "parcel-3"})) == 1
+        assert len(statistics_violations(tmp_path, result, {"parcel-1", "parcel-2", "parcel-3"})) == 1
     else:
-        assert any(each.startswith(fault) for each in found), found
+        assert any(each.startswith(violation) for each in found), found
 
 
 @pytest.fixture(scope="module")
 def lane() -> Iterator[tuple[Simulator, Lane]]:
-    with Simulator.start() as sim, Gate(sim.ready.base_url) as service, Gate(sim.ready.s3_endpoint) as bucket:
+    with Simulator.start() as sim, Proxy(sim.ready.base_url) as service, Proxy(sim.ready.s3_endpoint) as bucket:
         yield sim, Lane(0, service, bucket)
 
 
-def statuses(sim: Simulator, lane: Lane) -> dict[Place, int]:
-    """What the service answers through the gates; 0 where it does not."""
+def statuses(sim: Simulator, lane: Lane) -> dict[Target, int]:
+    """What the service answers through the proxies; 0 where it does not."""
     form = {"grant_type": "client_credentials", "client_id": "simulator", "client_secret": "simulator-secret"}
     token_path = urlsplit(sim.ready.token_url).path
 
@@ -130,83 +128,88 @@ def statuses(sim: Simulator, lane: Lane) -> dict[Place, int]:
             return 0
 
     return {
-        Place.TOKENS: status(lambda: call("POST", f"{lane.service.url}{token_path}", form=form)),
-        Place.API: status(lambda: call("GET", f"{lane.service.url}/batch/v2/process")),
-        Place.BUCKET: status(lambda: call("GET", f"{lane.bucket.url}/{sim.ready.bucket}")),
+        Target.TOKENS: status(lambda: call("POST", f"{lane.service.url}{token_path}", form=form)),
+        Target.API: status(lambda: call("GET", f"{lane.service.url}/batch/v2/process")),
+        Target.BUCKET: status(lambda: call("GET", f"{lane.bucket.url}/{sim.ready.bucket}")),
     }
 
 
-@pytest.mark.parametrize(("manner", "status"), [(Manner.BUSY, 503), (Manner.RESET, 0)])
-@pytest.mark.parametrize("place", Place)
-def test_an_outage_is_of_one_place_and_ends(
-    lane: tuple[Simulator, Lane], place: Place, manner: Manner, status: int
+@pytest.mark.parametrize(("mode", "status"), [(FailureMode.BUSY, 503), (FailureMode.RESET, 0)])
+@pytest.mark.parametrize("target", Target)
+def test_an_outage_has_one_target_and_ends(
+    lane: tuple[Simulator, Lane], target: Target, mode: FailureMode, status: int
 ) -> None:
-    sim, gates = lane
-    before = statuses(sim, gates)
+    sim, proxies = lane
+    before = statuses(sim, proxies)
     assert all(200 <= answer < 500 for answer in before.values())
-    with Outage(place, manner).over(gates, sim):
-        assert statuses(sim, gates) == {**before, place: status}
-    assert statuses(sim, gates) == before
+    with Outage(target, mode).over(proxies, sim):
+        assert statuses(sim, proxies) == {**before, target: status}
+    assert statuses(sim, proxies) == before
 
 
-def test_a_token_is_worth_nothing_once_the_token_endpoint_is_out_of_order(lane: tuple[Simulator, Lane]) -> None:
-    sim, gates = lane
+def test_tokens_are_revoked_when_the_token_endpoint_is_down(lane: tuple[Simulator, Lane]) -> None:
+    sim, proxies = lane
     sim.fetch_token()
     assert sim.admin("GET", "/tokens")["valid"] > 0
-    with Outage(Place.TOKENS, Manner.BUSY).over(gates, sim):
+    with Outage(Target.TOKENS, FailureMode.BUSY).over(proxies, sim):
         assert sim.admin("GET", "/tokens")["valid"] == 0
 
 
-def test_who_is_silent_answers_nobody_until_the_end(lane: tuple[Simulator, Lane]) -> None:
-    sim, gates = lane
+def test_a_silent_api_answers_no_call_before_the_outage_ends(lane: tuple[Simulator, Lane]) -> None:
+    sim, proxies = lane
     with ThreadPoolExecutor(1) as pool:
-        with Outage(Place.API, Manner.SILENT).over(gates, sim):
-            asked = pool.submit(statuses, sim, gates)
+        with Outage(Target.API, FailureMode.SILENT).over(proxies, sim):
+            asked = pool.submit(statuses, sim, proxies)
             assert wait([asked], timeout=1.0).not_done
-        assert asked.result()[Place.API] == 0
+        assert asked.result()[Target.API] == 0
 
 
-def scenes_of(*words: str) -> list[Scene]:
-    return [scene for part in parts(chaos.arguments(words)) for scene in part.scenes]
+def scenarios_of(*words: str) -> list[Scenario]:
+    return [scenario for group in groups(arguments(words)) for scenario in group.scenarios]
 
 
 def test_the_long_form_has_every_kind_of_outage() -> None:
-    found = {(scene.action, scene.outage.place) for scene in scenes_of("--long") if scene.outage}
-    assert found >= set(itertools.product((Action.FAIL, Action.WAIT, Action.KILL), Place))
-    assert all(scene.outage.seconds > 120 for scene in scenes_of("--long") if scene.outage)
+    found = {(scenario.action, scenario.outage.target) for scenario in scenarios_of("--long") if scenario.outage}
+    assert found >= set(itertools.product((Action.FAIL, Action.WAIT, Action.KILL), Target))
+    assert all(scenario.outage.seconds > 120 for scenario in scenarios_of("--long") if scenario.outage)
 
 
-def test_scenes_can_be_chosen() -> None:
-    assert {scene.action for scene in scenes_of("--actions", "second")} == {Action.TWIN_FAIL, Action.TWIN_CLEAR}
-    assert not any(scene.outage for scene in scenes_of("--quick", "--long"))
-    assert len(scenes_of("--scenes", "1", "--parts", "ended,running")) == 2
-    assert {scene.variant for scene in scenes_of("--variants", "blocking", "--actions", "clear")} == {
+def test_scenarios_can_be_selected() -> None:
+    assert {scenario.action for scenario in scenarios_of("--actions", "second")} == {
+        Action.TWIN_FAIL,
+        Action.TWIN_CLEAR,
+    }
+    assert not any(scenario.outage for scenario in scenarios_of("--quick", "--long"))
+    assert len(scenarios_of("--scenarios", "1", "--groups", "ended,running")) == 2
+    assert {scenario.variant for scenario in scenarios_of("--variants", "blocking", "--actions", "clear")} == {
         "blocking", "blocking_new", "blocking_adopt",
     }  # fmt: skip
-    names = [scene.run_id for scene in scenes_of("--long")]
+    names = [scenario.run_id for scenario in scenarios_of("--long")]
     assert len(set(names)) == len(names)
 
 
-def test_every_step_of_every_variant_is_struck_in_every_way() -> None:
+def test_every_fault_is_drawn_for_every_step_of_every_variant() -> None:
     wanted = {
-        (variant, step.number, harm)
+        (variant, step.number, fault)
         for variant in Variant
         for step in STEPS
         if step.occurs(variant)
-        for harm in step.harms(variant)
+        for fault in step.faults(variant)
     }
     drawn = {
-        (plan.variant, strike.step.number, strike.harm) for plan in first(80_000, seed=1) for strike in plan.strikes
+        (plan.variant, injection.step.number, injection.fault)
+        for plan in first(80_000, seed=1)
+        for injection in plan.injections
     }
     assert wanted - drawn == set()
     assert drawn - wanted == set()
 
 
-def test_the_same_seed_draws_the_same_harm() -> None:
+def test_the_same_seed_draws_the_same_faults() -> None:
     assert first(50, seed=7) == first(50, seed=7)
     assert first(50, seed=7) != first(50, seed=8)
 
 
-def test_most_harm_kills() -> None:
-    strikes = [strike for plan in first(300, seed=3) for strike in plan.strikes]
-    assert sum(strike.harm in KILLS for strike in strikes) > len(strikes) / 2
+def test_most_faults_are_kills() -> None:
+    injections = [injection for plan in first(300, seed=3) for injection in plan.injections]
+    assert sum(injection.fault in KILLS for injection in injections) > len(injections) / 2

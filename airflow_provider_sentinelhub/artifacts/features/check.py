@@ -1,8 +1,8 @@
 """
 Check a GeoPackage before it is given to the service: every rule, all features, in bounded memory.
 
-The service refuses a GeoPackage in the analysis, after the task was created, and names one problem. Here all are
-found, and nothing is sent.
+The service refuses a GeoPackage in the analysis, after the task was created, and names one problem. This check finds
+all of them, and sends nothing.
 
 Source: https://docs.planet.com/develop/apis/batch-processing/ (input GeoPackage).
 """
@@ -21,8 +21,8 @@ from airflow_provider_sentinelhub.artifacts.features.problems import (
     MAX_NAME,
     MAX_PIXELS,
     MOST,
-    Findings,
     Problem,
+    ProblemCounts,
     Rule,
 )
 from airflow_provider_sentinelhub.artifacts.features.writer import Size
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-# Names become a part of the output's path. Text ends at a zero byte for GLOB and length, but not for instr.
+# Names become part of the output path. For GLOB and length, text ends at a zero byte; for instr it does not.
 _NO_PATH = f"""({{0}} IN ('.', '..') OR length({{0}}) > {MAX_NAME} OR instr({{0}}, char(0)) > 0
     OR {{0}} GLOB '*[/\\<>?#' || char(1) || '-' || char(31) || char(127) || ']*')"""
 _ODD_BYTES = bytes([*range(32), 127, *b"/\\<>?#"])
@@ -63,8 +63,8 @@ _ROW_RULES = (
     ),
 )
 
-# True of a row that breaks none of these rules, and sooner found out; NULL or false of all others. Text is above every
-# number for SQLite, and "+" keeps it from making a number of it.
+# A cheaper condition: true for a row that breaks none of these rules, NULL or false for all others. SQLite sorts text
+# above every number, and "+" keeps it from converting text to a number.
 _FINE = f"""typeof({{identifier}}) = 'text' AND length({{identifier}}) BETWEEN 3 AND {MAX_NAME}
     AND has_no_odd_bytes(CAST({{identifier}} AS BLOB))
     AND CASE WHEN {{width}} IS NULL AND {{height}} IS NULL THEN +{{resolution}} BETWEEN {LEAST} AND {MOST}
@@ -82,13 +82,13 @@ def check_geopackage(
 
     :param path: The file; it must not change meanwhile.
     :param defaults: The request's ``input.defaults``: what features without a size get. Default: nothing.
-    :param validity: Whether geometries are read as well: that they are valid polygons which lie where they can, and
-        not too large for their resolution. Most of the work. Default ``True``.
-    :param own_sizes: Whether the features' own columns of sizes count, or only ``defaults``. Default ``True``.
-    :returns: What is wrong; empty where the service will take it.
-    :raises StorageUnavailable: This machine has no room to read it.
+    :param validity: Whether geometries are checked as well: that they are valid polygons, within the area of their
+        coordinate reference system, and not too large for their resolution. Most of the work. Default ``True``.
+    :param own_sizes: Whether the size columns of the features count, or only ``defaults``. Default ``True``.
+    :returns: What is wrong; empty where the service accepts the file.
+    :raises StorageUnavailable: This machine has no memory or disk space left to read it.
     """
-    findings = Findings()
+    findings = ProblemCounts()
     if not path.is_file():
         findings.add(Rule.IS_GEOPACKAGE, ["it is a folder" if path.is_dir() else "there is no such file"])
         return findings.problems()
@@ -102,7 +102,12 @@ def check_geopackage(
 
 
 def _check(
-    connection: sqlite3.Connection, tables: list[FeatureTable], defaults: Size, findings: Findings, *, validity: bool
+    connection: sqlite3.Connection,
+    tables: list[FeatureTable],
+    defaults: Size,
+    findings: ProblemCounts,
+    *,
+    validity: bool,
 ) -> None:
     if not tables:
         findings.add(Rule.HAS_LAYERS, count=0)
@@ -126,7 +131,7 @@ def _check(
         findings.add(Rule.AT_MOST, count=total)
 
 
-def _check_crs(table: FeatureTable, findings: Findings) -> None:
+def _check_crs(table: FeatureTable, findings: ProblemCounts) -> None:
     if table.epsg is None:
         found = f"{table.organization}:{table.code}" if table.organization else "none"
         findings.add(Rule.EPSG, [f"layer {table.name!r}: {found}"])
@@ -134,7 +139,7 @@ def _check_crs(table: FeatureTable, findings: Findings) -> None:
         findings.add(Rule.KNOWN_CRS, [f"layer {table.name!r}: EPSG:{table.epsg}"])
 
 
-def _check_columns(connection: sqlite3.Connection, table: FeatureTable, findings: Findings) -> None:
+def _check_columns(connection: sqlite3.Connection, table: FeatureTable, findings: ProblemCounts) -> None:
     for name, rule in (("identifier", Rule.IDENTIFIER_COLUMN), (table.geometry.lower(), Rule.GEOMETRY_COLUMN)):
         if name not in table.columns:
             findings.add(rule, [f"layer {table.name!r} has {', '.join(list(table.columns)[:10])}"])
@@ -151,13 +156,13 @@ def _check_columns(connection: sqlite3.Connection, table: FeatureTable, findings
 
 
 def _is_key(connection: sqlite3.Connection, table: FeatureTable) -> bool:
-    """Say whether SQLite itself keeps the ids apart: an INTEGER PRIMARY KEY is the number of the row."""
+    """Return whether SQLite itself keeps the ids unique: an INTEGER PRIMARY KEY is the number of the row."""
     query = "SELECT lower(name), lower(type) FROM pragma_table_info(?) WHERE pk > 0"
     return connection.execute(query, (table.name,)).fetchall() == [("id", "integer")]
 
 
 def _check_rows(
-    connection: sqlite3.Connection, table: FeatureTable, defaults: Size, findings: Findings, *, geometry: bool
+    connection: sqlite3.Connection, table: FeatureTable, defaults: Size, findings: ProblemCounts, *, geometry: bool
 ) -> None:
     has_default = defaults.width is not None or defaults.resolution is not None
     columns = {name: table.column(name) for name in ("identifier", "width", "height", "resolution")}
@@ -165,12 +170,12 @@ def _check_rows(
     missing = (
         {Rule.IDENTIFIER, Rule.IDENTIFIER_TEXT, Rule.IDENTIFIER_PATH} if columns["identifier"] == "NULL" else set()
     )
-    # Those who read all geometries see these two on the way.
+    # The check of the geometries finds these two as well.
     missing |= {Rule.GEOMETRY, Rule.READABLE} if not geometry or columns["geometry"] == "NULL" else set()
     rules = [(rule, condition.format(**columns)) for rule, condition in _ROW_RULES if rule not in missing]
     broken = " + ".join(f"{1 << bit} * ({condition})" for bit, (_, condition) in enumerate(rules))
-    # One scan that hands out only the rows that break something, and costs nothing where none does. GLOB looks at each
-    # byte of a name several times.
+    # One scan that returns only the rows that break a rule, so a valid file costs next to nothing. GLOB would look at
+    # each byte of a name several times.
     connection.create_function("has_no_odd_bytes", 1, _has_no_odd_bytes)
     fine = (f"{_FINE} AND {_FINE_GEOMETRY}" if geometry else _FINE).format(**columns)
     query = (
@@ -178,7 +183,7 @@ def _check_rows(
         f"WHERE ({fine}) IS NOT TRUE AND broken <> 0"
     )
     for key, found in connection.execute(query):
-        # Wide and high, and no blob and too short, are one problem each.
+        # Several conditions may belong to the same rule.
         for rule in {rule: None for bit, (rule, _) in enumerate(rules) if found & 1 << bit}:
             findings.add(rule, (feature_name(connection, table, row) for row in (key,)))
 
@@ -187,14 +192,14 @@ def _has_no_odd_bytes(name: bytes) -> bool:
     return name.translate(None, _ODD_BYTES) == name
 
 
-def _check_unique(connection: sqlite3.Connection, tables: list[FeatureTable], findings: Findings) -> None:
+def _check_unique(connection: sqlite3.Connection, tables: list[FeatureTable], findings: ProblemCounts) -> None:
     if len(tables) == 1 and _names_are_unique(connection, tables[0]):
         return
     names = " UNION ALL ".join(
         f"SELECT CAST({table.column('identifier')} AS TEXT) AS name FROM {quoted(table.name)}"  # noqa: S608 - quoted
         for table in tables
     )
-    # Sorting, mostly on disk, is how SQLite groups: the memory does not grow with the number of names.
+    # SQLite groups by sorting, mostly on disk: memory does not grow with the number of names.
     connection.execute(
         f"CREATE TEMP TABLE repeated AS SELECT name, count(*) AS times FROM ({names or 'SELECT NULL AS name'}) "  # noqa: S608
         "WHERE length(name) > 0 GROUP BY name HAVING count(*) > 1"
@@ -219,9 +224,9 @@ def check_names_across(paths: Sequence[Path]) -> tuple[Problem, ...]:
     """
     Find identifiers that several GeoPackages share: their outputs would replace each other.
 
-    :param paths: GeoPackages that are right in themselves, and are to be delivered to the same place.
+    :param paths: GeoPackages without problems of their own, whose outputs are delivered to the same place.
     """
-    findings = Findings()
+    findings = ProblemCounts()
     with ExitStack() as stack:
         names = []
         for path in paths:
@@ -229,7 +234,7 @@ def check_names_across(paths: Sequence[Path]) -> tuple[Problem, ...]:
             for table in feature_tables(connection):
                 query = f"SELECT identifier FROM {quoted(table.name)} ORDER BY identifier"  # noqa: S608 - quoted
                 names.append(connection.execute(query))
-        # SQLite and Python put text in the same order: that of its code points.
+        # SQLite and Python sort text in the same order, by code points.
         for name, group in groupby(name for (name,) in heapq.merge(*names)):
             times = sum(1 for _ in group)
             if times > 1:

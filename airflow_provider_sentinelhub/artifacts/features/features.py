@@ -1,4 +1,4 @@
-"""Features on their way from where users have them into a GeoPackage: batches of rows."""
+"""Features between their source and a GeoPackage, in batches of rows."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 BATCH = 2_000
-"""Features that are in memory at a time. More would not fit into the caches of a processor, and take longer."""
+"""Features in memory at a time. More would not fit into the processor's caches, and take longer."""
 
 _CODE = re.compile(r"\s*(?:EPSG:)?(\d+)(?:\.0*)?\s*", re.IGNORECASE)
 _WGS84 = 4326
@@ -23,10 +23,10 @@ _WGS84_WITH_HEIGHT = 4979
 @dataclass(frozen=True, slots=True)
 class Columns:
     """
-    What the columns of a source are called. Case does not matter.
+    Names of the columns of a source. Case does not matter.
 
     :param identifier: Names of the features. Default: ``identifier`` where there is one, else features are numbered.
-    :param geometry: Outlines. Default: what the file says, else ``geometry``, ``geom``, ``wkb_geometry``,
+    :param geometry: Geometries. Default: what the file says, else ``geometry``, ``geom``, ``wkb_geometry``,
         ``the_geom``, ``wkt`` or ``wkb``, whichever there is.
     :param width: Pixels. Default ``width``, where there is one; so for the next two.
     :param height: Pixels.
@@ -53,8 +53,9 @@ class Reading:
     """
     How a source is read.
 
-    :param columns: What its columns are called.
-    :param epsg: EPSG code of coordinates of which nothing says it; whatever says another is an error. Default: none.
+    :param columns: Names of its columns.
+    :param epsg: EPSG code of coordinates whose source does not say it; a source that says another one is an error.
+        Default: none.
     :param close_rings: Close rings that do not end where they begin. Default: they are an error.
     """
 
@@ -71,7 +72,7 @@ class Batch:
     :param epsg: Its EPSG code.
     :param geometries: Array of shapely geometries; ``None`` where a feature has none.
     :param identifiers: Their names; ``None`` where the source has none, so that they are numbered.
-    :param widths: Pixels; it, or one of them, is ``None`` where nothing is said; so for the next two.
+    :param widths: Pixels; ``None`` as a whole or for a feature where the source has none; so for the next two.
     :param heights: Pixels.
     :param resolutions: Units of the coordinate reference system.
     """
@@ -99,13 +100,13 @@ def batches_of(
     values: Mapping[str, Sequence[Any]], how: Reading, *, source: str, first_row: int, declared: int | None = None
 ) -> Iterator[Batch]:
     """
-    Turn columns of values into batches, one for each coordinate reference system met.
+    Turn columns of values into batches, one for each coordinate reference system.
 
     :param values: By column, in lower case; all of the same length, and not empty.
     :param how: How they are read.
-    :param source: What to call the source in messages.
+    :param source: Name of the source, for messages.
     :param first_row: Number of the first row, counted from 1.
-    :param declared: EPSG code the source says its coordinates are in. Default: it says none.
+    :param declared: EPSG code that the source declares. Default: none.
     :raises InvalidParameter: A column is missing, a geometry or a code cannot be read, or two codes contradict each
         other.
     """
@@ -141,7 +142,7 @@ def _codes(
     """Return the EPSG code of each row: of the column of codes, of the geometry, of the source, or the one given."""
     import numpy as np
 
-    # Heights are not written, so what has them is the same without.
+    # Heights are not written, so coordinates with and without them are in the same system.
     said = np.where(said == _WGS84_WITH_HEIGHT, _WGS84, said)
     declared, epsg = (_WGS84 if code == _WGS84_WITH_HEIGHT else code for code in (declared, how.epsg))
     if epsg is not None and declared not in {None, epsg}:
@@ -154,7 +155,7 @@ def _codes(
         numbers = [_number(value) for value in given]
         if None in numbers:
             row = numbers.index(None)
-            rule = f"{name_of(row)} of {source} has this in its column, and it is no EPSG code"
+            rule = f"{name_of(row)} of {source} has this value in its column, which is not an EPSG code"
             raise InvalidParameter(
                 "columns.epsg", given[row], rule, "Write e.g. 32633, or nothing where it is unknown."
             )
@@ -168,7 +169,7 @@ def _codes(
         raise InvalidParameter(
             "epsg",
             how.epsg,
-            f"{name_of(int(np.argmin(codes > 0)))} of {source} does not say in which coordinate reference system it is",
+            f"{name_of(int(np.argmin(codes > 0)))} of {source} does not say which coordinate reference system it is in",
             "Give the EPSG code of the source, e.g. epsg=32633.",
         )
     return codes
@@ -179,7 +180,7 @@ def _contradiction(epsg: int | None, who: str, found: int | None) -> InvalidPara
         "epsg",
         epsg,
         f"{who} says that its coordinates are in EPSG:{found}",
-        "Leave epsg out to take that. If it says it wrong, correct it there, e.g. with "
+        "Leave epsg out to take that. If it is wrong, correct it there, e.g. with "
         f"ogr2ogr -a_srs EPSG:{epsg}, or ST_SetSRID in a query.",
     )
 
@@ -200,19 +201,19 @@ def _identifiers(values: Mapping[str, Sequence[Any]], columns: Columns, source: 
 
 def missing_column(what: str, name: str | None, there: Iterable[str], source: str) -> InvalidParameter:
     """
-    Say that a source lacks a column.
+    Return the error that a source has no such column.
 
-    :param what: What it would hold, e.g. ``geometry``.
+    :param what: What the column contains, e.g. ``geometry``.
     :param name: Its name, if one was given.
-    :param there: The columns there are.
-    :param source: What to call the source.
+    :param there: The columns of the source.
+    :param source: Name of the source.
     """
     found = f"no such column, only {sorted(there)[:20]}"
     return InvalidParameter(f"columns.{what}", name, f"{source} has {found}", "Name the column to read.")
 
 
 def _number(value: Any) -> int | None:
-    """Return an EPSG code, 0 where nothing is said, and ``None`` where what is said is none."""
+    """Return an EPSG code, 0 for an empty value, and ``None`` for a value that is not a code."""
     if value is None or value != value or value == "":  # noqa: PLR0124 - NaN
         return 0
     try:

@@ -1,8 +1,7 @@
 """
-What a geometry may look like where users have it.
+The forms in which users have geometries.
 
-A shapely geometry, WKB or EWKB (bytes or hexadecimal), a GeoPackage geometry, WKT or EWKT. GeoJSON mappings are taken
-too.
+Shapely geometries, WKB or EWKB (bytes or hexadecimal), GeoPackage geometries, WKT or EWKT, and GeoJSON mappings.
 """
 
 from __future__ import annotations
@@ -35,14 +34,14 @@ def read_geometries(
     values: Sequence[Any], name_of: Callable[[int], str], source: str, *, close_rings: bool = False
 ) -> tuple[Any, Any]:
     """
-    Read geometries in any of the forms named above.
+    Read geometries in any of these forms.
 
     :param values: The geometries.
-    :param name_of: What to call one of them in messages, by its index.
-    :param source: What to call the source in messages.
+    :param name_of: Returns the name of a geometry for messages, by its index.
+    :param source: Name of the source, for messages.
     :param close_rings: Close rings that do not end where they begin. Default: they are an error.
-    :returns: An array of shapely geometries, ``None`` where a value is ``None``; and an array of the EPSG codes they
-        carry, not above 0 where they carry none.
+    :returns: An array of shapely geometries, ``None`` where a value is ``None``; and an array of their EPSG codes, 0 or
+        less where they carry none.
     :raises InvalidParameter: Some cannot be read, or have a ring that is open; the message names them.
     """
     import numpy as np
@@ -52,7 +51,7 @@ def read_geometries(
     shapes[:] = values
     if not shapely.is_geometry(shapes).all():
         try:
-            # The usual case, plain WKB and nothing else, at the speed of C.
+            # The usual case: plain WKB and nothing else.
             shapes = shapely.from_wkb(shapes)
         except (TypeError, ValueError, NotImplementedError, shapely.errors.ShapelyError):
             return _read_one_by_one(values, name_of, source, close_rings=close_rings)
@@ -76,7 +75,7 @@ def _read_one_by_one(
             open_rings[row] = name_of(row)
         except (ValueError, shapely.errors.ShapelyError) as error:
             unreadable[row] = f"{name_of(row)}: {error}"
-    found = ((unreadable, "that cannot be read", "Mend them, or leave them out."), (open_rings, _OPEN, _CLOSE))
+    found = ((unreadable, "that cannot be read", "Repair them, or leave them out."), (open_rings, _OPEN, _CLOSE))
     errors = [
         InvalidParameter(
             "geometry",
@@ -93,7 +92,7 @@ def _read_one_by_one(
 
 
 def _read(value: Any, *, close_rings: bool) -> tuple[Any, int]:
-    """Return a shapely geometry or ``None``, and the EPSG code that stood beside it."""
+    """Return a shapely geometry or ``None``, and the EPSG code of EWKT."""
     import shapely
 
     value = from_text(value)
@@ -112,7 +111,7 @@ def _read(value: Any, *, close_rings: bool) -> tuple[Any, int]:
         return _of_geojson(value, close_rings=close_rings), 0
     if value is None or isinstance(value, shapely.Geometry):
         return value, 0
-    message = f"{_shortened(value)} is no geometry"
+    message = f"{_shortened(value)} is not a geometry"
     raise ValueError(message)
 
 
@@ -122,7 +121,7 @@ def _whole(parse: Callable[..., Any], given: Any, value: Any, *, close_rings: bo
     try:
         return parse(given)
     except NotImplementedError:
-        message = "it has curves, which have to be lines, e.g. by ST_CurveToLine"
+        message = "it has curves; convert them to lines, e.g. with ST_CurveToLine"
         raise ValueError(message) from None
     except shapely.errors.ShapelyError:
         closed = parse(given, on_invalid="fix")
@@ -138,11 +137,11 @@ def _of_geojson(value: dict[str, Any], *, close_rings: bool) -> Any:
     from shapely.geometry import shape
 
     try:
-        # Which closes all rings without a word.
+        # This closes all rings silently.
         read = shape(value)
         has_open_ring = any(not _is_closed(ring) for ring in _rings(value))
     except (AttributeError, KeyError, TypeError, IndexError) as error:
-        message = f"{_shortened(value)} is no GeoJSON geometry"
+        message = f"{_shortened(value)} is not a GeoJSON geometry"
         raise ValueError(message) from error
     if has_open_ring and not close_rings:
         raise _OpenRing
@@ -159,7 +158,7 @@ def _rings(geometry: dict[str, Any]) -> Iterator[Sequence[Any]]:
 
 
 def _is_closed(ring: Sequence[Any]) -> bool:
-    # Without heights, as rings of all other forms are compared.
+    # Without heights, as in all other forms.
     return not len(ring) or [*ring[0]][:2] == [*ring[-1]][:2]
 
 

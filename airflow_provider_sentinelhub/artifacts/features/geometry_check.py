@@ -1,4 +1,4 @@
-"""The part of the check that reads geometries: polygons, valid, in their place, and not too large."""
+"""The check of the geometries: whether they are valid polygons, in place, and not too large."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_sentinelhub.artifacts.features.features import BATCH
-from airflow_provider_sentinelhub.artifacts.features.problems import LEAST, MAX_PIXELS, MOST, Findings, Rule
+from airflow_provider_sentinelhub.artifacts.features.problems import LEAST, MAX_PIXELS, MOST, ProblemCounts, Rule
 from airflow_provider_sentinelhub.artifacts.features.writer import ALMOST, is_less_than_a_pixel, pixels
 from airflow_provider_sentinelhub.artifacts.geopackage.blobs import ENVELOPE_BYTES, HEADER_BYTES
 from airflow_provider_sentinelhub.artifacts.geopackage.sqlite_file import quoted
@@ -24,29 +24,31 @@ if TYPE_CHECKING:
 _WGS84 = 4326
 _WORLD = (180.0, 90.0)
 POLYGON, MULTIPOLYGON, COLLECTION = 3, 6, 7
-# Little-endian, with a bounding box in two dimensions: what nearly everybody writes. Cut by SQLite, not in Python.
+# Little-endian, with a two-dimensional envelope: what nearly all programs write. SQLite cuts these, not Python.
 _USUAL = b"GP\0\x03"
-# Where the WKB begins, by the byte of flags; an unknown kind of bounding box leaves nothing to read.
+# Where the WKB begins, by the byte of flags; after an unknown kind of envelope nothing is read.
 _START = tuple(
     HEADER_BYTES + ENVELOPE_BYTES[flags >> 1 & 0b111] if flags >> 1 & 0b111 < len(ENVELOPE_BYTES) else 1 << 40
     for flags in range(256)
 )
 
 
-def check_geometries(connection: sqlite3.Connection, table: FeatureTable, defaults: Size, findings: Findings) -> None:
+def check_geometries(
+    connection: sqlite3.Connection, table: FeatureTable, defaults: Size, findings: ProblemCounts
+) -> None:
     """
     Read all geometries of a table, a batch at a time.
 
     :param connection: The open GeoPackage.
     :param table: The table.
     :param defaults: What features without a size get.
-    :param findings: Where problems are noted.
+    :param findings: Counts the problems.
     """
     geometry = table.column(table.geometry.lower())
     width, height, resolution = (table.column(name) for name in ("width", "height", "resolution"))
     default = "NULL" if defaults.resolution is None else repr(float(defaults.resolution))
-    # A width and height of its own win over a resolution, and its own resolution over any default.
-    # Text is above every number for SQLite, and "+" keeps it from making a number of it.
+    # Width and height of a feature take precedence over its resolution, and that over any default. SQLite sorts text
+    # above every number, and "+" keeps it from converting text to a number.
     step = (
         f"CASE WHEN {width} > 0 AND {height} > 0 THEN NULL "
         f"WHEN +{resolution} BETWEEN {LEAST} AND {MOST} THEN {resolution} ELSE {default} END"
@@ -65,7 +67,7 @@ def check_geometries(connection: sqlite3.Connection, table: FeatureTable, defaul
 
 def polygons_of(collection: Any) -> list[Any]:
     """
-    Return the polygons a geometry is made of; none where it is made of anything else as well.
+    Return the polygons of a collection; none where it contains anything else as well.
 
     :param collection: A shapely geometry.
     """
@@ -80,11 +82,11 @@ def polygons_of(collection: Any) -> list[Any]:
 class _Check:
     connection: sqlite3.Connection
     table: FeatureTable
-    findings: Findings
+    findings: ProblemCounts
     rows: list[tuple[object, object, float | None]]
 
     def wkb(self, row: int, blob: object) -> bytes | None:
-        """Take the WKB out of an unusual geometry; ``None`` where that is a problem, which is noted."""
+        """Return the WKB of an unusual geometry; ``None`` where that is a problem, which is counted."""
         if not blob:
             self.findings.add(Rule.GEOMETRY, [self._name(row)])
         elif not isinstance(blob, bytes) or blob[:2] != b"GP" or len(blob) < HEADER_BYTES:
@@ -94,7 +96,7 @@ class _Check:
         return None
 
     def run(self, wkbs: Sequence[bytes | None]) -> None:
-        """Check geometries, but for those that are ``None``."""
+        """Check all geometries except those that are ``None``."""
         import numpy as np
         import shapely
 
@@ -129,12 +131,12 @@ class _Check:
 
         if self.table.epsg in SUPPORTED_EPSG:
             beyond = (np.abs(bounds) > np.array(_WORLD * 2)).any(axis=1)
-            # All other systems the service knows count in metres, and none has anything of use that near its origin.
+            # All other systems the service knows are in metres, and none has land that near its origin.
             wrong = beyond if self.table.epsg == _WGS84 else ~beyond
             if reach := reach_of(self.table.epsg):
                 wrong |= (bounds[:, :2] < reach[:2]).any(axis=1) | (bounds[:, 2:] > reach[2:]).any(axis=1)
             self._note(Rule.PLACE, is_there & wrong, lambda row: f"at {bounds[row][0]:.10g}, {bounds[row][1]:.10g}")
-        # Without a resolution: divided by infinity everything is small enough.
+        # Without a resolution nothing is too large: everything is small when divided by infinity.
         step = np.array([step for _, _, step in self.rows], dtype=float)
         step[np.isnan(step) | (step == 0)] = np.inf
         if not np.isinf(step).all():
@@ -145,17 +147,17 @@ class _Check:
                 is_there & ((across > limit) | (down > limit)) & ~np.isinf(step),
                 lambda row: f"{pixels(across[row], step[row])} x {pixels(down[row], step[row])}",
             )
-            # Both ways: a narrow parcel is a row of pixels, but metres taken for degrees leave nothing.
+            # In both directions: a narrow parcel is a row of pixels, but metres mistaken for degrees leave nothing.
             less = is_less_than_a_pixel(across, step) & is_less_than_a_pixel(down, step)
             self._note(
                 Rule.ONE_PIXEL,
-                # What has no area at all is another problem, and is named as that.
+                # A geometry without any area is another problem.
                 is_there & less & (across > 0) & (down > 0) & ~np.isinf(step),
                 lambda row: f"{across[row]:.3g} x {down[row]:.3g} at resolution {step[row]:.10g}",
             )
 
     def _take_out_curves(self, wkbs: Any) -> None:
-        """Note what has curves, of which one alone keeps all others from being read."""
+        """Count geometries with curves, because a single one keeps shapely from reading the others."""
         import shapely
 
         for row, wkb in enumerate(wkbs):
@@ -171,7 +173,7 @@ class _Check:
         for row in rows:
             try:
                 shapely.from_wkb(wkbs[row])
-                reason = "no geometry"
+                reason = "not a geometry"
             except (shapely.errors.ShapelyError, ValueError) as error:
                 reason = str(error).rpartition(": ")[2]
             is_closable = shapely.from_wkb(wkbs[row], on_invalid="fix") is not None

@@ -1,5 +1,5 @@
 """
-What may be wrong with an input GeoPackage: the rules of the service, each with what to do about it.
+The rules of the service for input GeoPackages, each with how to fix what breaks it.
 
 Source: https://docs.planet.com/develop/apis/batch-processing/ (input GeoPackage).
 """
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 MAX_PIXELS = 3500
 """Pixels a feature may have in each direction."""
 MAX_SAMPLES = 2500
-"""The same, where statistics are asked for."""
+"""The same for statistics."""
 MAX_NAME = 200
 """Characters of an identifier: a file name has 255 bytes, of which output names and suffixes need some."""
 LEAST, MOST = "1e-300", "1e300"
-"""What a resolution may be at all, for SQLite: a number that can be divided by, and no infinity."""
+"""Bounds of a resolution for SQLite: a number to divide by, and not infinite."""
 EXAMPLES = 5
-"""How many of the features with the same problem are named."""
+"""How many features with the same problem a message names."""
 
 
 class Rule(StrEnum):
@@ -67,7 +67,7 @@ class _Text:
     what: str
     rule: str
     fix: str
-    is_mendable: bool = False
+    is_repairable: bool = False
 
 
 _MAKE = "or have it done by SentinelHubInputFeaturesOperator"
@@ -84,12 +84,12 @@ _TEXTS = {
         "there are {layers}, and statistics take one table in one coordinate reference system",
         "Put all features into one table, reprojected where the systems differ, or make a file and a task of each",
     ),
-    Rule.HAS_FEATURES: _Text("features", "there are none", "Check what the file was made from"),
+    Rule.HAS_FEATURES: _Text("features", "there are none", "Check the source of the file"),
     Rule.AT_MOST: _Text(
         "features",
         f"one task takes at most {MAX_FEATURES:,}",
         f"Split them over several files and tasks, {_MAKE}",
-        is_mendable=True,
+        is_repairable=True,
     ),
     Rule.EPSG: _Text(
         "coordinate reference system",
@@ -105,38 +105,38 @@ _TEXTS = {
         "geometry", "{layers} {lack} the table or column registered for it", "Write the file again"
     ),
     Rule.ID_COLUMN: _Text(
-        "id", "{layers} {lack} a column id with a different integer in each row", f"Add it, {_MAKE}", is_mendable=True
+        "id", "{layers} {lack} a column id with a different integer in each row", f"Add it, {_MAKE}", is_repairable=True
     ),
     Rule.IDENTIFIER_COLUMN: _Text(
         "identifier",
         "{layers} {lack} a column identifier",
         f"Add it, {_MAKE}: then the features are numbered",
-        is_mendable=True,
+        is_repairable=True,
     ),
     Rule.IDENTIFIER: _Text(
         "identifier",
         "{features} {have} none",
         f"Name them, {_REPAIR}: then they are numbered",
-        is_mendable=True,
+        is_repairable=True,
     ),
     Rule.IDENTIFIER_TEXT: _Text(
         "identifier",
         "{features} {have} one that is not text",
         f"Convert the column to text, {_MAKE}",
-        is_mendable=True,
+        is_repairable=True,
     ),
     Rule.IDENTIFIER_PATH: _Text(
         "identifier",
         "{features} {have} one that cannot be in the output's path: . or .., more than "
         f"{MAX_NAME} characters, or with / \\ < > ? # or a control character",
         f"Rename them, {_REPAIR}: then the characters are replaced",
-        is_mendable=True,
+        is_repairable=True,
     ),
     Rule.IDENTIFIER_UNIQUE: _Text(
         "identifier",
         "{names} {are} used more than once, over all layers, and the output of one feature would replace the other's",
         f"Make them differ, {_REPAIR}: then a number is added",
-        is_mendable=True,
+        is_repairable=True,
     ),
     Rule.SIZE: _Text(
         "size",
@@ -166,7 +166,7 @@ _TEXTS = {
     ),
     Rule.ONE_PIXEL: _Text(
         "size",
-        "{features} would be less than 1 pixel, wide and high",
+        "{features} would be smaller than 1 pixel in both directions",
         "Choose a finer resolution, or give width and height (for statistics, in the request); the unit is that of the "
         "CRS, degrees in EPSG:4326",
     ),
@@ -178,30 +178,30 @@ _TEXTS = {
         "geometry",
         "{features} {have} a ring that does not end where it begins",
         f"Close the rings, {_REPAIR}",
-        is_mendable=True,
+        is_repairable=True,
     ),
     Rule.COLLECTION: _Text(
         "geometry",
         "{features} {are} a GEOMETRYCOLLECTION, though of polygons only",
         f"Make a MULTIPOLYGON of each, {_REPAIR}",
-        is_mendable=True,
+        is_repairable=True,
     ),
     Rule.POLYGON: _Text(
         "geometry",
         "{features} {are} neither POLYGON nor MULTIPOLYGON",
         "Buffer points and lines, turn curves into lines, e.g. with ST_CurveToLine, or leave them out",
     ),
-    Rule.VALID: _Text("geometry", "{features} {are} not valid", f"Mend them in a GIS, {_REPAIR}", is_mendable=True),
+    Rule.VALID: _Text("geometry", "{features} {are} not valid", f"Repair them in a GIS, {_REPAIR}", is_repairable=True),
     Rule.PLACE: _Text(
         "geometry",
-        "{features} {lie} where the coordinate reference system has no place, so it is another one",
+        "{features} {lie} outside the area of the coordinate reference system, so it is the wrong one",
         "Assign the one the coordinates are in; degrees are EPSG:4326, and longitude or easting comes first",
     ),
 }
 _VERBS = {"have": "has", "lack": "lacks", "are": "is", "lie": "lies"}
 
 
-def _spoken(rule: str, count: int) -> str:
+def _worded(rule: str, count: int) -> str:
     nouns = {f"{noun}s": f"{count:,} {noun}{'' if count == 1 else 's'}" for noun in ("feature", "layer", "name")}
     verbs = {many: one if count == 1 else many for many, one in _VERBS.items()}
     return rule.format(**nouns, **verbs)
@@ -212,9 +212,9 @@ class Problem:
     """
     A rule that a GeoPackage breaks.
 
-    :param rule: Which one.
+    :param rule: The rule.
     :param count: How many features, layers or identifiers break it.
-    :param examples: Some of them by name, with what was found where that helps.
+    :param examples: Names of some of them, with what was found.
     """
 
     rule: Rule
@@ -222,21 +222,21 @@ class Problem:
     examples: tuple[str, ...]
 
     @property
-    def is_mendable(self) -> bool:
-        """Whether a repair can put it right."""
-        return _TEXTS[self.rule].is_mendable
+    def is_repairable(self) -> bool:
+        """Whether a repair can fix it."""
+        return _TEXTS[self.rule].is_repairable
 
     def error(self, path: Path, *, repaired: bool = False) -> InvalidParameter:
         """
         Return the problem as an error.
 
         :param path: The GeoPackage.
-        :param repaired: Whether a repair was tried already, so that none is advised. Default ``False``.
+        :param repaired: Whether it is left after a repair, so that none is recommended. Default ``False``.
         """
         text = _TEXTS[self.rule]
         fix = text.fix.partition(f", {_MAKE}")[0] if repaired else text.fix
         value = list(self.examples) if self.examples else self.count
-        return InvalidParameter(f"{path.name}, {text.what}", value, _spoken(text.rule, self.count), f"{fix}.")
+        return InvalidParameter(f"{path.name}, {text.what}", value, _worded(text.rule, self.count), f"{fix}.")
 
 
 def error_of(path: Path, problems: Sequence[Problem], *, last: str = "", repaired: bool = False) -> InvalidParameter:
@@ -246,7 +246,7 @@ def error_of(path: Path, problems: Sequence[Problem], *, last: str = "", repaire
     :param path: The GeoPackage.
     :param problems: At least one.
     :param last: A sentence about all of them.
-    :param repaired: Whether a repair was tried already. Default ``False``.
+    :param repaired: Whether they are left after a repair. Default ``False``.
     """
     *errors, end = (problem.error(path, repaired=repaired) for problem in problems)
     first, *others = (*errors, InvalidParameter(end.field, end.value, end.rule, f"{end.fix} {last}".rstrip()))
@@ -254,18 +254,18 @@ def error_of(path: Path, problems: Sequence[Problem], *, last: str = "", repaire
 
 
 @dataclass(slots=True)
-class Findings:
-    """Problems as they are found: counts, and the first few names."""
+class ProblemCounts:
+    """Problems while they are found: their counts, and the first few names."""
 
     counts: dict[Rule, int] = field(default_factory=dict)
     examples: dict[Rule, list[str]] = field(default_factory=dict)
 
     def add(self, rule: Rule, names: Iterable[str] = (), count: int = 1) -> None:
         """
-        Note a problem.
+        Count a problem.
 
         :param rule: The rule that is broken.
-        :param names: Who breaks it; read only as far as names are still wanted.
+        :param names: Names of what breaks it; only as many as needed are read.
         :param count: How many break it.
         """
         self.counts[rule] = self.counts.get(rule, 0) + count
@@ -276,7 +276,7 @@ class Findings:
                 return
 
     def problems(self) -> tuple[Problem, ...]:
-        """Return what was found, in the order of the rules."""
+        """Return the problems, in the order of the rules."""
         return tuple(
             Problem(rule, self.counts[rule], tuple(self.examples[rule])) for rule in Rule if rule in self.counts
         )

@@ -1,9 +1,9 @@
 """
-Mend what can be mended in input GeoPackages, in a copy.
+Repair input GeoPackages, in a copy.
 
-Rings are closed, invalid polygons made valid, collections of polygons made one, features without a name or with another
-one's get one of their own, characters that no path may have are replaced, columns that are missing are added, and what
-is too much for one file goes into another.
+Rings are closed, invalid polygons made valid, collections of polygons turned into multipolygons, missing and repeated
+identifiers replaced, characters that a path cannot contain replaced, missing columns added, and features above the
+limit of a file written to another one.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from airflow_provider_sentinelhub.artifacts.features.writer import WrittenGeoPackage
 
 _NO_PATH = re.compile(r"[\x00-\x1f\x7f/\\<>?#]")
-# So that a number can be added.
+# Room for a number at the end of a name.
 _ROOM = 10
 
 
@@ -40,34 +40,34 @@ def repair_geopackages(
     paths: Sequence[Path], target: Path, *, size: Size | None = None, max_features: int = MAX_FEATURES
 ) -> tuple[WrittenGeoPackage, ...]:
     """
-    Write a mended copy of GeoPackages.
+    Write a repaired copy of GeoPackages.
 
-    Names that are in order are kept, so outputs that were delivered before lie where they did. Where two features
+    Valid names are kept, so that outputs stay where they were delivered before. Where two features
     share a name the first keeps it, and the others are called ``name-2``, ``name-3`` and so on; features without a
-    name become ``feature-1``, ``feature-2`` and so on. Characters that a path cannot have become ``_``.
+    name become ``feature-1``, ``feature-2`` and so on. Characters that a path cannot contain become ``_``.
 
-    :param paths: The GeoPackages, as one: identifiers will differ over all of them.
+    :param paths: The GeoPackages; identifiers will be unique across all of them.
     :param target: File to write, see :func:`.write_geopackages`; none of ``paths``.
     :param size: Written for features that have no size. Default: none is written.
     :param max_features: Features in one file. Default: the service's limit of 700,000.
     :returns: The files written; they pass the check.
-    :raises InvalidParameter: Something is wrong that cannot be mended: all of that, with names.
-    :raises StorageUnavailable: This machine has no room for the copy.
+    :raises InvalidParameter: Everything that cannot be repaired, with names.
+    :raises StorageUnavailable: This machine has no disk space left for the copy.
     """
     for path in paths:
         problems = check_geopackage(path, defaults=size)
-        if hopeless := [problem for problem in problems if not problem.is_mendable]:
-            raise error_of(path, hopeless)
+        if beyond_repair := [problem for problem in problems if not problem.is_repairable]:
+            raise error_of(path, beyond_repair)
     with closing(_taken_names(paths)) as names:
         batches = chain.from_iterable(from_file(path, close_rings=True) for path in paths)
-        written = write_geopackages(_mended(batches, names), target, size=size, max_features=max_features)
+        written = write_geopackages(_repaired(batches, names), target, size=size, max_features=max_features)
     for file in written:
         if left := check_geopackage(file.path):
             raise error_of(file.path, left, repaired=True)
     return written
 
 
-def _mended(batches: Iterable[Batch], names: sqlite3.Connection) -> Iterator[Batch]:
+def _repaired(batches: Iterable[Batch], names: sqlite3.Connection) -> Iterator[Batch]:
     for batch in batches:
         identifiers = [None] * len(batch.geometries) if batch.identifiers is None else batch.identifiers
         yield replace(
@@ -90,14 +90,14 @@ def _valid(shapes: Any) -> Any:
     made = shapely.make_valid(shapes[invalid], method="structure", keep_collapsed=False)
     for row, shape in zip(invalid.tolist(), made, strict=True):
         parts = [part for part in shapely.get_parts(shape).tolist() if part.geom_type in {"Polygon", "MultiPolygon"}]
-        # What leaves no area behind stays as it was, and the check of the copy names it.
+        # A polygon without area stays as it is, and the check of the copy names it.
         if parts and not shape.is_empty:
             shapes[row] = parts[0] if len(parts) == 1 else shapely.union_all(parts)
     return shapes
 
 
 def _taken_names(paths: Sequence[Path]) -> sqlite3.Connection:
-    """List the names there are in a file of its own on disk, each with how often it was given out."""
+    """List all names in a temporary file, each with how often it was assigned."""
     names = sqlite3.connect("", uri=True, isolation_level=None)
     names.execute("PRAGMA journal_mode=OFF")
     names.execute("CREATE TABLE names (name TEXT PRIMARY KEY, given INTEGER NOT NULL) WITHOUT ROWID")
@@ -120,12 +120,12 @@ def _own_name(value: Any, names: sqlite3.Connection) -> str:
     original = "" if value is None else str(value)
     name = _as_path(original)
     (given,) = names.execute("SELECT given FROM names WHERE name = ?", (original,)).fetchone() or (0,)
-    # Another feature whose name was in order keeps it, even if it comes later.
+    # Another feature keeps its valid name, even if it comes later.
     is_free = name == original or names.execute("SELECT 1 FROM names WHERE name = ?", (name,)).fetchone() is None
     if name and not given and is_free:
         names.executemany("INSERT OR REPLACE INTO names VALUES (?, 1)", [(each,) for each in {name, original}])
         return name
-    # What was tried for this name before is not tried again: a million features may share one.
+    # Numbers tried for this name before are not tried again: a million features may share one.
     number = max(given, 1 if name else 0) + 1
     start = name[: MAX_NAME - _ROOM] or "feature"
     while not names.execute("INSERT OR IGNORE INTO names VALUES (?, 1)", (f"{start}-{number}",)).rowcount:

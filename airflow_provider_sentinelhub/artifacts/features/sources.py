@@ -1,8 +1,8 @@
 """
-Where users have their features: files of several kinds, and rows of any kind. All are read in batches.
+Sources of features: files, rows and geometries, all read in batches.
 
-GeoPackage and GeoParquet are read with what this package needs anyway. GeoJSON, Shapefile and the rest of what GDAL
-reads need ``pyogrio``, which users install.
+GeoPackage and GeoParquet are read with the dependencies of this package. GeoJSON, Shapefile and other formats of GDAL
+need ``pyogrio``, from the extra ``geo``.
 
 Source: https://geoparquet.org/releases/v1.1.0/ (file metadata) and https://www.geopackage.org/spec130/.
 """
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 WGS84 = 4326
 _CRS_CODE = re.compile(r"EPSG:(\d+)", re.IGNORECASE)
-# A property may be called crs as well.
+# A property may be named crs as well.
 _CRS_MEMBER = re.compile(rb'"crs"\s*:\s*\{\s*"(?:type"\s*:\s*"(?:name|link|EPSG|OGC)"|properties"\s*:\s*\{)')
 _GEOJSON = {"GeoJSON", "GeoJSONSeq"}
 _KINDS = "GeoPackage (.gpkg), GeoParquet (.parquet), GeoJSON (.geojson), Shapefile (.shp, or zipped .shp.zip)"
@@ -51,18 +51,18 @@ def from_file(
     close_rings: bool = False,
 ) -> Iterator[Batch]:
     """
-    Read a file, whatever its kind; its name says which it is.
+    Read a file; its suffix tells the format.
 
     :param path: A GeoPackage, GeoParquet, GeoJSON, Shapefile, or anything else GDAL reads.
-    :param columns: What its columns are called. Default: see :class:`Columns`.
-    :param epsg: EPSG code of its coordinates, where the file does not say it, or says none that can be identified. A
-        GeoJSON without a member ``crs``, or a GeoParquet without a ``crs`` in its metadata, does not say it, and is
-        taken for WGS 84 where no code is given. Default: the file's.
+    :param columns: Names of its columns. Default: see :class:`Columns`.
+    :param epsg: EPSG code of its coordinates, where the file declares none, or none that can be identified. A GeoJSON
+        without a member ``crs``, or a GeoParquet without a ``crs`` in its metadata, declares none; its default is WGS
+        84. Default: the file's.
     :param layer: Layer to read of a file that has several. Default: all of them.
     :param close_rings: Close rings that do not end where they begin. Default: they are an error.
-    :raises InvalidParameter: It cannot be read, lacks a column, has an open ring, or says that its coordinates are in
-        another system than ``epsg``.
-    :raises InvalidConfiguration: Reading this kind needs an extra that is not installed.
+    :raises InvalidParameter: It cannot be read, has no such column, has an open ring, or declares another system than
+        ``epsg``.
+    :raises InvalidConfiguration: Reading this format needs an extra that is not installed.
     """
     how = Reading(columns or Columns(), epsg, close_rings)
     kind = PurePosixPath(path.name).suffix.lower()
@@ -89,7 +89,7 @@ def from_rows(
     :param names: Names of their columns.
     :param columns: Which column is what. Default: see :class:`Columns`.
     :param epsg: EPSG code of geometries that carry none.
-    :param source: What to call the source in messages.
+    :param source: Name of the source, for messages.
     :param close_rings: Close rings that do not end where they begin. Default: they are an error.
     :raises InvalidParameter: A column is missing, or a geometry cannot be read, has an open ring, or carries another
         code than ``epsg``.
@@ -114,8 +114,8 @@ def from_geometries(
     """
     Read geometries that are in memory.
 
-    :param geometries: By name, or without names, and then they are numbered. Each is a shapely geometry, WKT, EWKT,
-        WKB or GeoJSON. One alone will do, and so will the text a template makes of them.
+    :param geometries: A mapping of names to geometries, several without names, which are numbered, or one; also as the
+        text of a rendered template. Each is a shapely geometry, WKT, EWKT, WKB or GeoJSON.
     :param epsg: EPSG code of those that carry none.
     :param close_rings: Close rings that do not end where they begin. Default: they are an error.
     :raises InvalidParameter: One cannot be read, has an open ring, or carries another code than ``epsg``; or no code
@@ -147,7 +147,7 @@ def from_geometries(
             )
         given = [given]
     elif not isinstance(given, Iterables):
-        # A single shapely geometry; of anything else it is said that it is none.
+        # A single shapely geometry; anything else is an error when it is read.
         given = [given]
     return _from_rows(((each,) for each in given), ("geometry",), how, "the list")
 
@@ -180,7 +180,7 @@ def _from_geoparquet(path: Path, how: Reading) -> Iterator[Batch]:
 
 
 def _geoparquet_crs(schema: Any, how: Reading, source: str) -> tuple[str, int | None]:
-    """Return the geometry column, and the EPSG code the file says its coordinates are in."""
+    """Return the geometry column, and the EPSG code that the file declares."""
     try:
         metadata = json.loads((schema.metadata or {}).get(b"geo", b"{}"))
         geometry = how.columns.geometry or metadata.get("primary_column", "")
@@ -197,9 +197,9 @@ def _geoparquet_crs(schema: Any, how: Reading, source: str) -> tuple[str, int | 
     if not described:
         return geometry, None
     if "crs" not in described:
-        # Absent means longitude and latitude, unless the user knows better; null means that nobody knows.
+        # Absent means longitude and latitude, unless the user says otherwise; null means unknown.
         return geometry, how.epsg or WGS84
-    # Early writers put text there.
+    # Early writers wrote text.
     found = described["crs"].get("id") if isinstance(described["crs"], dict) else None
     if not isinstance(found, dict):
         return geometry, None
@@ -210,7 +210,7 @@ def _geoparquet_crs(schema: Any, how: Reading, source: str) -> tuple[str, int | 
 
 
 def _wanted(there: Sequence[str], geometry: str, columns: Columns, source: str) -> list[str]:
-    """Choose what has to be read: a table of parcels may have a hundred other columns."""
+    """Return the columns to read: a table of parcels may have a hundred others."""
     lower = {name.lower() for name in there}
     for what, name in (("identifier", columns.identifier), ("geometry", geometry), ("epsg", columns.epsg)):
         if name and name.lower() not in lower:
@@ -263,7 +263,7 @@ def _from_gdal(path: Path, how: Reading, layer: str | None) -> Iterator[Batch]:
     except ImportError as error:
         raise InvalidConfiguration(
             f"Reading {path.name} needs pyogrio, which is not installed. Install it with: "
-            "pip install pyogrio. GeoPackage and GeoParquet can be read without it."
+            "pip install 'airflow-provider-sentinelhub[geo]'. GeoPackage and GeoParquet can be read without it."
         ) from error
     try:
         layers = [name for name, geometry_type in pyogrio.list_layers(path).tolist() if geometry_type]
@@ -291,7 +291,7 @@ def _from_gdal(path: Path, how: Reading, layer: str | None) -> Iterator[Batch]:
 
 
 def _has_crs_member(path: Path) -> bool:
-    """Say whether a GeoJSON says where it is: GDAL names WGS 84 for one that does not."""
+    """Return whether a GeoJSON declares a system: GDAL returns WGS 84 for one that does not."""
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as text:
         return _CRS_MEMBER.search(text) is not None
 

@@ -1,10 +1,10 @@
 """
-Write features into GeoPackages the service takes as input.
+Write features into GeoPackages that the service accepts as input.
 
 One layer for each coordinate reference system, and several files where there are too many features for one.
 
-What can be written is written, whatever the service thinks of it: :mod:`.feature_check` says what is wrong with a
-GeoPackage, all of it, wherever it came from.
+Features that the service would refuse are written as well: :mod:`.check` finds everything that is wrong with a
+GeoPackage, whatever wrote it.
 
 Source: https://docs.planet.com/develop/apis/batch-processing/ (input GeoPackage).
 """
@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_sentinelhub.artifacts.geopackage.blobs import Extent, blob_header, joined
+from airflow_provider_sentinelhub.artifacts.geopackage.blobs import Extent, blob_header, extent_of, joined
 from airflow_provider_sentinelhub.artifacts.geopackage.geopackage import (
     MAX_FEATURES,
     Layer,
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from airflow_provider_sentinelhub.artifacts.features.features import Batch
 
 ALMOST = 1e-6
-"""A hair of a pixel too much, from dividing in binary, is no pixel more."""
+"""Fraction of a pixel that is ignored as a rounding error."""
 _ENDLESS = 10**15
 _PLAIN = {int, float}
 _TOP = 2.0**63
@@ -44,7 +44,7 @@ _TOP = 2.0**63
 @dataclass(frozen=True, slots=True)
 class Size:
     """
-    The size of features that bring none: width and height, or resolution, or neither where the request gives it.
+    The size of features that have none: width and height, or resolution, or neither where the request gives it.
 
     :param width: Pixels.
     :param height: Pixels.
@@ -66,7 +66,7 @@ class Size:
             )
         if self.width is not None and self.resolution is not None:
             raise InvalidParameter(
-                "resolution", self.resolution, "width and height would win over it", "Give the one or the other."
+                "resolution", self.resolution, "width and height take precedence over it", "Give the one or the other."
             )
         for name, value in (("width", self.width), ("height", self.height), ("resolution", self.resolution)):
             if value is not None and not 0 < value < math.inf:
@@ -79,8 +79,8 @@ class WrittenGeoPackage:
     A GeoPackage that was written.
 
     :param path: The file.
-    :param features: How many it holds.
-    :param layers: EPSG codes of its layers, in the order they were met.
+    :param features: How many features it has.
+    :param layers: EPSG codes of its layers, in order of their first feature.
     """
 
     path: Path
@@ -96,15 +96,16 @@ def write_geopackages(
     max_features: int = MAX_FEATURES,
 ) -> tuple[WrittenGeoPackage, ...]:
     """
-    Write features into one GeoPackage, or into several where there are more than one may hold; in bounded memory.
+    Write features into one GeoPackage, or into several where there are too many for one; in bounded memory.
 
     :param batches: The features, read once.
     :param target: File to write; further ones are ``<name>-2.gpkg``, ``<name>-3.gpkg`` beside it. All are replaced.
-    :param size: Size of features that bring none. Default: none is written, the request's ``input.defaults`` apply.
+    :param size: Size of features that have none. Default: none is written, the request's ``input.defaults`` apply.
     :param max_features: Features in one file. Default: the service's limit of 700,000.
     :returns: The files, none where there are no features.
     :raises InvalidParameter: The source cannot be read.
-    :raises StorageUnavailable: This machine has no room for them.
+    :raises StorageUnavailable: This machine has no disk space left.
+    :raises InvalidConfiguration: A coordinate reference system needs pyproj, which is not installed.
     """
     written: list[WrittenGeoPackage] = []
     rest = _Rest(iter(batches))
@@ -121,7 +122,7 @@ def write_geopackages(
 
 
 class _Rest:
-    """What is still to be written: batches, the first of which may have begun."""
+    """The batches that are still to be written; the first may be written in part."""
 
     def __init__(self, batches: Iterator[Batch]) -> None:
         self._batches = batches
@@ -153,15 +154,12 @@ class _File:
     extents: dict[int, Extent] = field(default_factory=dict)
 
     def write(self, batch: Batch) -> None:
-        import numpy as np
         import shapely
 
         if batch.epsg not in self.layers:
             self.layers[batch.epsg] = add_layer(self.connection, batch.epsg)
         bounds = shapely.bounds(batch.geometries)
-        placed = bounds[~np.isnan(bounds[:, 0])]
-        if len(placed):
-            extent = (*placed[:, :2].min(axis=0).tolist(), *placed[:, 2:].max(axis=0).tolist())
+        if extent := extent_of(bounds):
             self.extents[batch.epsg] = joined(self.extents.get(batch.epsg), extent)
         count = len(batch.geometries)
         self.connection.executemany(
@@ -184,13 +182,13 @@ class _File:
     def _names(self, batch: Batch) -> list[str]:
         first = self.written_before + self.features + 1
         if batch.identifiers is None:
-            # Names become folders, which people like to see in order.
+            # Names become folders, which then sort in this order.
             return [f"{number:07d}" for number in range(first, first + len(batch.geometries))]
         return [value if type(value) is str else _name(value) for value in batch.identifiers]
 
 
 def _name(value: Any) -> str:
-    if value is None or value != value:  # noqa: PLR0124 - NaN, for which tables have no other way to say nothing
+    if value is None or value != value:  # noqa: PLR0124 - NaN, a missing value in tables
         return ""
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
@@ -220,7 +218,7 @@ def _sizes(batch: Batch, size: Size, bounds: Any) -> tuple[Iterable[Any], Iterab
 
 
 def _size(row: list[Any], size: Size, bounds: list[float]) -> tuple[Any, Any, Any]:
-    """Return width, height and resolution of one feature: its own, or else what was asked for."""
+    """Return width, height and resolution of one feature: its own, or else the given ones."""
     width, height, resolution = (_number(value) for value in row)
     if width is not None or height is not None:
         return width, height, resolution
@@ -231,17 +229,17 @@ def _size(row: list[Any], size: Size, bounds: list[float]) -> tuple[Any, Any, An
     west, south, east, north = bounds
     across, down = east - west, north - south
     if not math.isfinite(across + down):
-        # It has no place.
+        # An empty geometry.
         return width, height, resolution
     if is_less_than_a_pixel(across, resolution) and is_less_than_a_pixel(down, resolution):
-        # By its resolution the check sees it.
+        # The check finds it by its resolution.
         return width, height, resolution
     return pixels(across, resolution), pixels(down, resolution), None
 
 
 def pixels(length: float, resolution: float) -> int:
     """
-    Return how many pixels a length takes, rounded up.
+    Return the number of pixels of a length, rounded up.
 
     :param length: Units of the coordinate reference system.
     :param resolution: In the same units.
@@ -249,13 +247,13 @@ def pixels(length: float, resolution: float) -> int:
     try:
         return max(1, math.ceil(length / resolution - ALMOST))
     except (OverflowError, ValueError):
-        # Coordinates may be infinite, or none.
+        # Coordinates may be infinite or NaN.
         return _ENDLESS
 
 
 def is_less_than_a_pixel(length: Any, resolution: Any) -> Any:
     """
-    Say whether a length takes less than one pixel.
+    Return whether a length is less than one pixel.
 
     :param length: Units of the coordinate reference system, or an array of them.
     :param resolution: In the same units.
@@ -264,7 +262,7 @@ def is_less_than_a_pixel(length: Any, resolution: Any) -> Any:
 
 
 def _number(value: Any) -> Any:
-    """Return a number as SQLite takes it, ``None`` for none, and what is no number as text, which the check names."""
+    """Return a number for SQLite, ``None`` for no value, and anything else as text, which the check names."""
     if value is None:
         return None
     number = value if type(value) in _PLAIN else _plain(value)

@@ -1,5 +1,5 @@
 """
-Geometries as a GeoPackage holds them: a header, an envelope, WKB.
+Geometries of a GeoPackage: a header, an envelope, WKB.
 
 Source: https://www.geopackage.org/spec130/ (geometry encoding)
 """
@@ -7,13 +7,14 @@ Source: https://www.geopackage.org/spec130/ (geometry encoding)
 from __future__ import annotations
 
 import struct
+from typing import Any
 
 Extent = tuple[float, float, float, float]
 """West, south, east, north."""
 
 HEADER_BYTES = 8
 ENVELOPE_BYTES = (0, 32, 48, 48, 64)
-"""Bytes between the header and the WKB of a geometry, by the number the header holds."""
+"""Bytes of the envelope, by its kind in the header."""
 
 _XY_ENVELOPE = 0b010
 _EMPTY = 0b10000
@@ -21,11 +22,11 @@ _EMPTY = 0b10000
 
 def geometry_wkb(blob: bytes) -> bytes:
     """
-    Take the WKB out of a GeoPackage geometry.
+    Return the WKB of a GeoPackage geometry.
 
     :param blob: Header, envelope of any kind, WKB.
     :returns: The WKB, in the byte order and dimensions it was written in.
-    :raises ValueError: It is no GeoPackage geometry.
+    :raises ValueError: It is not a GeoPackage geometry.
     """
     if len(blob) < HEADER_BYTES or blob[:2] != b"GP":
         message = f"not a GeoPackage geometry: starts with {blob[:8]!r}"
@@ -43,7 +44,7 @@ def geometry_wkb(blob: bytes) -> bytes:
 
 def geometry_extent(blob: object) -> Extent | None:
     """
-    Return the bounding box of a geometry, the one it carries or else that of its points; ``None`` where it has none.
+    Return the bounding box of a geometry, from its envelope or else from its points; ``None`` where it has none.
 
     :param blob: A GeoPackage geometry.
     """
@@ -63,7 +64,7 @@ def geometry_extent(blob: object) -> Extent | None:
 
 def blob_extent(blob: bytes) -> Extent | None:
     """
-    Read the bounding box a geometry carries; ``None`` where it carries none.
+    Return the bounding box in the envelope of a geometry; ``None`` where it has no envelope.
 
     :param blob: A GeoPackage geometry.
     """
@@ -73,13 +74,13 @@ def blob_extent(blob: bytes) -> Extent | None:
     if not 0 < kind < len(ENVELOPE_BYTES) or blob[3] & _EMPTY or len(blob) < HEADER_BYTES + ENVELOPE_BYTES[kind]:
         return None
     west, east, south, north = struct.unpack_from("<4d" if blob[3] & 1 else ">4d", blob, HEADER_BYTES)
-    # An empty geometry has a box of NaN.
+    # An empty geometry has an envelope of NaN.
     return (west, south, east, north) if west <= east and south <= north else None
 
 
 def blob_header(epsg: int) -> bytes:
     """
-    Return what a geometry begins with; its bounding box follows, then little-endian WKB.
+    Return the header of a geometry; its bounding box follows, then little-endian WKB.
 
     :param epsg: EPSG code of its coordinates.
     """
@@ -88,7 +89,7 @@ def blob_header(epsg: int) -> bytes:
 
 def geometry_blob(wkb: bytes, epsg: int, extent: Extent) -> bytes:
     """
-    Encode a geometry as GeoPackage does.
+    Encode a geometry for a GeoPackage.
 
     :param wkb: Two-dimensional, little-endian, not empty.
     :param epsg: EPSG code of its coordinates.
@@ -100,7 +101,7 @@ def geometry_blob(wkb: bytes, epsg: int, extent: Extent) -> bytes:
 
 def blob_of_crs(blob: bytes, epsg: int) -> bytes:
     """
-    Return a geometry that names its coordinate reference system by the EPSG code; the same bytes where it does.
+    Return a geometry whose srs_id is the EPSG code; the same object where it is already.
 
     :param blob: A GeoPackage geometry.
     :param epsg: EPSG code.
@@ -109,11 +110,23 @@ def blob_of_crs(blob: bytes, epsg: int) -> bytes:
     return blob if blob[4:HEADER_BYTES] == number else blob[:4] + number + blob[HEADER_BYTES:]
 
 
+def extent_of(boxes: Any) -> Extent | None:
+    """
+    Return the bounding box of many; ``None`` where there is none.
+
+    :param boxes: An array with a row for each, as of ``shapely.bounds``; rows of NaN are left out.
+    """
+    import numpy as np
+
+    found = boxes[~np.isnan(boxes).any(axis=1)]
+    return (*found[:, :2].min(axis=0).tolist(), *found[:, 2:].max(axis=0).tolist()) if len(found) else None
+
+
 def joined(first: Extent | None, second: Extent) -> Extent:
     """
     Return the bounding box of two.
 
-    :param first: One; ``None`` for nothing yet.
+    :param first: One, or ``None``.
     :param second: The other.
     """
     if first is None:

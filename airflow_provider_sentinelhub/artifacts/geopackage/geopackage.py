@@ -1,8 +1,8 @@
 """
-GeoPackages the service takes as input, written with nothing but SQLite.
+GeoPackages that the service accepts as input, written with SQLite alone.
 
 One feature table for each coordinate reference system, with the columns ``id``, ``identifier``, ``width``, ``height``,
-``resolution`` and ``geometry``. Files come out the same, byte by byte, for the same rows.
+``resolution`` and ``geometry``. The same rows give the same file, byte by byte.
 
 Source: https://docs.planet.com/develop/apis/batch-processing/ (input GeoPackage) and
 https://www.geopackage.org/spec130/ (contents, geometry columns, geometry encoding).
@@ -16,7 +16,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from airflow_provider_sentinelhub.artifacts.geopackage.crs import crs_name, crs_wkt
+from airflow_provider_sentinelhub.artifacts.geopackage.crs import (
+    CrsDefinition,
+    built_in_definition,
+    crs_definition,
+)
 from airflow_provider_sentinelhub.artifacts.geopackage.sqlite_file import quoted
 from airflow_provider_sentinelhub.client.errors import StorageUnavailable
 
@@ -28,17 +32,18 @@ if TYPE_CHECKING:
 
 WHAT = "GeoPackage"
 MAX_FEATURES = 700_000
-"""Features the service takes in one GeoPackage."""
+"""Features that the service accepts in one GeoPackage."""
 MAX_BYTES = 16 * 1024**3
-"""Bytes of an input GeoPackage that is read: with so many features, 24 kB for each."""
+"""Largest input GeoPackage that is read: 24 kB for each of so many features."""
 APPLICATION_ID = 0x47504B47
 USER_VERSION = 10300
 GEOMETRY = "geometry"
 
-# A moment of its own would make two files of the same features differ.
+_DESCRIPTION = {"srs_name", "organization", "organization_coordsys_id", "definition"}
+# With the current time, two files of the same features would differ.
 _LAST_CHANGE = "2000-01-01T00:00:00.000Z"
 _WGS84 = 4326
-# Rows of some hundred bytes: less work than with SQLite's own 4096.
+# For rows of some hundred bytes this is faster than SQLite's default of 4096.
 _PAGE_BYTES = 16_384
 _OF_THIS_MACHINE = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY}
 _TABLES = """
@@ -62,20 +67,20 @@ INSERT INTO gpkg_spatial_ref_sys VALUES
 @contextmanager
 def new_geopackage(path: Path) -> Iterator[sqlite3.Connection]:
     """
-    Open a GeoPackage to be written; it appears when the block ends, complete, and replaces what was there.
+    Open a GeoPackage for writing; the complete file appears when the block ends, and replaces an older one.
 
-    Where no layer was added there is no file afterwards: the service takes no GeoPackage without a feature table.
+    Where no layer was added there is no file afterwards: the service accepts no GeoPackage without a feature table.
 
     :param path: Where it will be.
-    :raises StorageUnavailable: This machine has no room left for it, or may not write there.
+    :raises StorageUnavailable: This machine has no disk space left, or the folder cannot be written to.
     """
     part = path.with_name(f"{path.name}.part")
     part.unlink(missing_ok=True)
     try:
         with closing(sqlite3.connect(f"{part.absolute().as_uri()}?mode=rwc", uri=True)) as connection:
             connection.text_factory = partial(str, encoding="utf-8", errors="replace")
-            # Whoever reads a half-written file reads a .part, so nothing needs to be synced; but an index that turns
-            # out impossible is undone.
+            # An incomplete file is only ever a .part, so nothing needs to be synced; the journal undoes an index that
+            # turns out to be impossible.
             connection.execute("PRAGMA journal_mode=MEMORY")
             connection.execute(f"PRAGMA page_size={_PAGE_BYTES}")
             connection.execute("PRAGMA locking_mode=EXCLUSIVE")
@@ -84,7 +89,7 @@ def new_geopackage(path: Path) -> Iterator[sqlite3.Connection]:
             connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
             connection.execute(f"PRAGMA user_version={USER_VERSION}")
             connection.executescript(_TABLES)
-            # The standard asks for it in every file, used or not.
+            # The standard requires it in every file.
             _describe(connection, _WGS84)
             connection.commit()
             yield connection
@@ -110,7 +115,7 @@ class Layer:
     A feature table being written.
 
     :param table: Its name.
-    :param epsg: EPSG code of its coordinates, which is also their number within the file.
+    :param epsg: EPSG code of its coordinates, which is also the srs_id in the file.
     """
 
     table: str
@@ -126,12 +131,13 @@ def add_layer(connection: sqlite3.Connection, epsg: int) -> Layer:
     """
     Add the feature table of a coordinate reference system.
 
-    :param connection: From :func:`new_geopackage`.
+    :param connection: From :func:`new_geopackage`; GeoPackages attached to it may define the system.
     :param epsg: EPSG code.
+    :raises InvalidConfiguration: Describing the system needs pyproj, which is not installed.
     """
     layer = Layer(f"features_{epsg}", epsg)
     _describe(connection, epsg)
-    # The geometry comes last: what looks for identifiers then reads no pages that hold nothing but coordinates.
+    # The geometry comes last, so that a search for identifiers reads no pages of coordinates.
     connection.execute(
         f"CREATE TABLE {quoted(layer.table)} (id INTEGER PRIMARY KEY NOT NULL, identifier TEXT NOT NULL, "
         f"width INTEGER, height INTEGER, resolution REAL, {GEOMETRY} GEOMETRY)"
@@ -150,26 +156,47 @@ def add_layer(connection: sqlite3.Connection, epsg: int) -> Layer:
 
 def finish_layer(connection: sqlite3.Connection, layer: Layer, extent: Extent | None) -> None:
     """
-    Say where the features of a layer lie, and index their names.
+    Record the extent of a layer, and index its identifiers.
 
     :param connection: From :func:`new_geopackage`.
     :param layer: The layer; nothing more is added to it.
-    :param extent: In its coordinates; maps zoom there. ``None`` where no feature has a place.
+    :param extent: In its coordinates; ``None`` where no feature has a geometry.
     """
     if extent is not None:
         connection.execute(
             "UPDATE gpkg_contents SET min_x = ?, min_y = ?, max_x = ?, max_y = ? WHERE table_name = ?",
             (*extent, layer.table),
         )
-    # Where a name stands twice there is no index, and the check says which; sorting all names at the end is faster
-    # than finding the place of each as it comes.
+    # With repeated names there is no index, and the check names them. Sorting all names at the end is faster than
+    # inserting each into an index.
     with suppress(sqlite3.IntegrityError):
         index = quoted(f"{layer.table}_identifier")
         connection.execute(f"CREATE UNIQUE INDEX main.{index} ON {quoted(layer.table)} (identifier)")
 
 
 def _describe(connection: sqlite3.Connection, epsg: int) -> None:
+    name, wkt = built_in_definition(epsg) or _attached_definition(connection, epsg) or crs_definition(epsg)
     connection.execute(
-        "INSERT OR IGNORE INTO gpkg_spatial_ref_sys VALUES (?, ?, 'EPSG', ?, ?, NULL)",
-        (crs_name(epsg), epsg, epsg, crs_wkt(epsg)),
+        "INSERT OR IGNORE INTO gpkg_spatial_ref_sys VALUES (?, ?, 'EPSG', ?, ?, NULL)", (name, epsg, epsg, wkt)
     )
+
+
+def _attached_definition(connection: sqlite3.Connection, epsg: int) -> CrsDefinition | None:
+    """
+    Return the definition that a GeoPackage attached to the connection has; ``None`` where there is none.
+
+    The features of a rerun come from such files. Their system was accepted before the first task was paid for, and
+    must not need a further package after that.
+    """
+    for _, schema, _ in connection.execute("PRAGMA database_list").fetchall():
+        columns = connection.execute("SELECT name FROM pragma_table_info('gpkg_spatial_ref_sys', ?)", (schema,))
+        if schema == "main" or not {name for (name,) in columns} >= _DESCRIPTION:
+            continue
+        found = connection.execute(
+            f"SELECT srs_name, definition FROM {quoted(schema)}.gpkg_spatial_ref_sys "  # noqa: S608 - quoted
+            "WHERE upper(organization) = 'EPSG' AND CAST(organization_coordsys_id AS INTEGER) = ?",
+            (epsg,),
+        ).fetchone()
+        if found and all(isinstance(text, str) for text in found):
+            return CrsDefinition(*found)
+    return None

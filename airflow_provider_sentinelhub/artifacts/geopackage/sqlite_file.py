@@ -1,13 +1,12 @@
 """
-Open SQLite files that others wrote, without trusting that they are whole, or harmless.
+Open SQLite files from others, without trusting that they are complete or harmless.
 
-An execution database is a snapshot of a file that is being written. A snapshot that was cut off or torn must be
-noticed: a wrong count is worse than none.
+An execution database is a snapshot of a file that is being written. A truncated or inconsistent snapshot must be
+detected: a wrong count is worse than none.
 
-A file of a few kilobytes can hold SQL that makes gigabytes, or never ends. None of a file's own SQL is run where its
-rows are read: tables are read, views and virtual tables are not. What SQLite computes all the same (generated columns,
-while it looks through the pages) is bounded, and so is how long a value may be and how much work a file of its size
-may make.
+A file of a few kilobytes can contain SQL that produces gigabytes, or never ends. SQL of the file is not run to read its
+rows: tables are read, views and virtual tables are not. What SQLite computes nevertheless (generated columns, while it
+checks the pages) is bounded, as are the length of a value and the work for a file of its size.
 
 Source: https://www.sqlite.org/fileformat2.html#the_database_header and https://www.sqlite.org/security.html
 """
@@ -32,15 +31,15 @@ MIB = 1024 * 1024
 MAX_VALUE_BYTES = 32 * MIB
 """Bytes of one value or row: a geometry of this size has two million corners."""
 MAX_SQL_BYTES = 1_000_000
-"""Bytes of one definition in a file's schema, and of a query that is made of its names."""
+"""Bytes of one definition in a file's schema, and of a query with its names."""
 MAX_NAME = 500
-"""Characters in the name of a column."""
+"""Characters of the name of a column."""
 MAX_DEFAULT = 1_000
-"""Characters of a column's default, which every row may have without holding it."""
+"""Characters of a column's default, which every row may have without storing it."""
 STEPS_AT_LEAST = 50_000_000
-"""Steps SQLite may take in a block, or after a file was attached: some seconds of work."""
+"""Steps SQLite may take in a block, or after a file was attached: a few seconds."""
 STEPS_PER_BYTE = 50
-"""Steps SQLite may take, besides, for each byte of the files: reading all that is in them takes less than two."""
+"""Further steps for each byte of the files; reading everything takes less than two."""
 _SECONDS_AT_LEAST = 30.0
 _SECONDS_PER_MIB = 2.0
 _STEPS_BETWEEN = 2_000
@@ -66,12 +65,12 @@ _TOO_MUCH = (
 
 
 class _Refused(Exception):
-    """A file has something that is not read."""
+    """A file contains something that is not read."""
 
 
 class _Budget:
     """
-    Ends what takes more work than a file of its size can need; counts steps, not seconds, for machines may be busy.
+    Stops work that exceeds what a file of its size can need; counts steps and not seconds, as machines may be busy.
 
     :param size: Bytes of the files that are read.
     """
@@ -80,7 +79,7 @@ class _Budget:
         self._left = STEPS_AT_LEAST + STEPS_PER_BYTE * size
 
     def __call__(self) -> bool:
-        """Return whether to give up."""
+        """Return whether to stop."""
         self._left -= _STEPS_BETWEEN
         return self._left < 0
 
@@ -88,14 +87,14 @@ class _Budget:
 @contextmanager
 def open_sqlite(path: Path, what: str, *, is_compared: bool = False) -> Iterator[sqlite3.Connection]:
     """
-    Open a file read-only, after checking that it is whole; close it at the end of the block.
+    Open a file read-only, after checking that it is complete; close it at the end of the block.
 
     :param path: The file; it must not change while it is open.
     :param what: What it should be, for the error message, e.g. ``execution database``.
-    :param is_compared: Whether the block compares its rows with what they should be, or else calls :func:`check_pages`;
-        its pages are not looked through before. Default ``False``.
-    :raises ArtifactCorrupt: It is not SQLite, was cut off or is damaged; also for damage met inside the block.
-    :raises StorageUnavailable: This machine has no memory or disk left to read it.
+    :param is_compared: Whether the block compares all rows with what they should be, or calls :func:`check_pages`; then
+        the pages are not checked first. Default ``False``.
+    :raises ArtifactCorrupt: It is not SQLite, truncated or damaged; also for damage found inside the block.
+    :raises StorageUnavailable: This machine has no memory or disk space left to read it.
     """
     check_header(path, what)
     with reading(path, what), closing(sqlite3.connect(file_uri(path), uri=True)) as connection:
@@ -112,16 +111,16 @@ def open_sqlite(path: Path, what: str, *, is_compared: bool = False) -> Iterator
 
 def check_pages(connection: sqlite3.Connection, path: Path, what: str) -> None:
     """
-    Look through all pages of an open file.
+    Check all pages of an open file.
 
     :param connection: The open file.
     :param path: The file, for the error message.
     :param what: What it should be, for the error message.
-    :raises ArtifactCorrupt: They contradict each other, or looking through them takes too much.
+    :raises ArtifactCorrupt: They contradict each other, or the check takes too much.
     """
     budget, size = _Budget(path.stat().st_size), path.stat().st_size
-    # SQLite computes generated columns here, by SQL of the file's own, a step of which may take long. Nothing else
-    # runs in this thread meanwhile, and other processes do not count.
+    # SQLite computes generated columns here, with SQL of the file, and a single step may take long. Thread time counts
+    # neither other threads nor other processes.
     give_up_at = time.thread_time() + _SECONDS_AT_LEAST + _SECONDS_PER_MIB * size / MIB
     connection.set_progress_handler(lambda: budget() or time.thread_time() > give_up_at, _STEPS_BETWEEN)
     verdict = connection.execute("PRAGMA quick_check(1)").fetchone()
@@ -133,19 +132,19 @@ def check_pages(connection: sqlite3.Connection, path: Path, what: str) -> None:
 @contextmanager
 def reading(path: Path, what: str) -> Iterator[None]:
     """
-    Say what went wrong with a file in the block.
+    Convert what SQLite raises in the block.
 
     :param path: The file.
     :param what: What it should be, for the error message.
     :raises ArtifactCorrupt: SQLite cannot read it.
-    :raises StorageUnavailable: This machine has no memory or disk left to read it.
+    :raises StorageUnavailable: This machine has no memory or disk space left to read it.
     """
     try:
         yield
     except _Refused as error:
         raise corrupt(path, what, str(error)) from error
     except sqlite3.DatabaseError as error:
-        # Sorting spills to disk: a full disk says nothing about the file.
+        # Sorting spills to disk, and a full disk is no fault of the file.
         if getattr(error, "sqlite_errorcode", 0) & 0xFF in _OF_THIS_MACHINE:
             raise StorageUnavailable(
                 f"Could not read {path.name}: SQLite says: {one_line(error)}. Free memory or space in the temporary "
@@ -165,12 +164,12 @@ def _said(error: sqlite3.DatabaseError) -> str:
 
 def attach(connection: sqlite3.Connection, path: Path, schema: str) -> None:
     """
-    Attach another file read-only, for joins; what the connection does then is bounded by the size of its files.
+    Attach another file read-only, for joins; work of the connection is then bounded by the size of its files.
 
     :param connection: Any connection; it must have been opened by URI.
-    :param path: The other file, of which the tables were found with :func:`open_sqlite`.
+    :param path: The other file, whose tables were found with :func:`open_sqlite`.
     :param schema: Name to attach it under.
-    :raises ArtifactCorrupt: It is cut off or no SQLite file.
+    :raises ArtifactCorrupt: It is truncated, or not an SQLite file.
     """
     check_header(path, "SQLite file")
     connection.execute(f"ATTACH ? AS {quoted(schema)}", (file_uri(path),))
@@ -179,7 +178,7 @@ def attach(connection: sqlite3.Connection, path: Path, schema: str) -> None:
 
 def detach(connection: sqlite3.Connection, schema: str) -> None:
     """
-    Detach the last file that was attached: what the connection does from now on is not bounded.
+    Detach the last attached file: work of the connection is no longer bounded.
 
     :param connection: The connection.
     :param schema: The name it was attached under.
@@ -189,7 +188,7 @@ def detach(connection: sqlite3.Connection, schema: str) -> None:
 
 
 def _bound(connection: sqlite3.Connection) -> None:
-    """Bound what a connection may do, by the size of all its files."""
+    """Bound the work of a connection, by the size of all its files."""
     connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MAX_VALUE_BYTES)
     connection.setlimit(sqlite3.SQLITE_LIMIT_SQL_LENGTH, MAX_SQL_BYTES)
     files = [Path(file) for _, _, file in connection.execute("PRAGMA database_list") if file]
@@ -198,10 +197,10 @@ def _bound(connection: sqlite3.Connection) -> None:
 
 def file_uri(path: Path, *, new: bool = False) -> str:
     """
-    Name a file so that SQLite neither writes to it nor looks for a journal beside it.
+    Return the URI of a file with which SQLite neither writes to it nor looks for a journal beside it.
 
     :param path: The file.
-    :param new: Whether it is to be written instead. Default ``False``.
+    :param new: Whether it is opened for writing instead. Default ``False``.
     """
     return f"file:{quote(str(path.absolute()))}?{'mode=rwc' if new else 'mode=ro&immutable=1'}"
 
@@ -220,7 +219,7 @@ def check_header(path: Path, what: str) -> None:
     if not header:
         raise corrupt(path, what, "it is empty")
     if not header.startswith(_MAGIC[: len(header)]):
-        raise corrupt(path, what, f"it starts with {header[:16]!r}, so it is no SQLite file")
+        raise corrupt(path, what, f"it starts with {header[:16]!r}, so it is not an SQLite file")
     if len(header) < _HEADER_BYTES:
         raise corrupt(path, what, f"it ends after {size} bytes")
     page = int.from_bytes(header[16:18], "big")
@@ -239,18 +238,18 @@ def table_columns(connection: sqlite3.Connection, table: str, *, may_be_view: bo
     """
     List the columns of a table: lower-case name to real name; empty if there is no such table.
 
-    Generated columns are left out: they are not stored but computed, by SQL of the file's own.
+    Generated columns are left out: they are not stored but computed, with SQL of the file.
 
     :param connection: A file in the block of :func:`open_sqlite`, which ends with an error where ``table`` is a view or
-        a virtual table, or a column is not one that a row of the file holds.
+        a virtual table, or where a name or default of a column is too long.
     :param table: Name of the table.
-    :param may_be_view: Whether a view is read as well: what it costs is bounded, as all work is. Default: an error.
+    :param may_be_view: Whether a view may be read as well; its work is bounded, too. Default: an error.
     """
     defined = "SELECT sql FROM sqlite_master WHERE type IN ('table', 'view') AND name = ? COLLATE NOCASE"
     definition = connection.execute(defined, (table,)).fetchone()
     if definition is None:
         return {}
-    # SQLite itself holds kind and name of a table against its definition.
+    # SQLite itself checks kind and name of a table against its definition.
     is_view = str(definition[0]).upper().startswith("CREATE VIEW")
     if not str(definition[0]).upper().startswith("CREATE TABLE") and not (may_be_view and is_view):
         raise _Refused(f"its table {table!r} is a view or a virtual table, which are not read")
@@ -270,7 +269,7 @@ def table_columns(connection: sqlite3.Connection, table: str, *, may_be_view: bo
 
 def generated_columns(connection: sqlite3.Connection, table: str) -> str:
     """
-    Name the generated columns of a table for a message that misses some; empty where it has none.
+    Return the generated columns of a table for a message about missing ones; empty where it has none.
 
     :param connection: An open file.
     :param table: Name of the table.
@@ -291,18 +290,18 @@ def quoted(name: str) -> str:
 
 def corrupt(path: Path, what: str, found: str) -> ArtifactCorrupt:
     """
-    Say what is wrong with a file and what to do about it.
+    Return the error about a file, with advice.
 
     :param path: The file.
     :param what: What it should be.
-    :param found: What was found, and what was expected where that is not obvious.
+    :param found: What was found.
     """
     return ArtifactCorrupt(f"{path.name} is not a usable {what}: {one_line(found)}{_ADVICE}")
 
 
 def found_in(error: ArtifactCorrupt) -> str:
     """
-    Return what was found in a file, without the advice, which is about files the service wrote.
+    Return what was found in a file, without the advice, which is for files the service wrote.
 
     :param error: What :func:`corrupt` returned.
     """

@@ -1,5 +1,5 @@
 """
-The feature tables of a GeoPackage that somebody wrote, found and read with nothing but SQLite.
+The feature tables of an existing GeoPackage, found and read with SQLite alone.
 
 Source: https://www.geopackage.org/spec130/ (geometry columns).
 """
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, slots=True)
 class FeatureTable:
     """
-    A feature table of a GeoPackage that exists, unchecked.
+    A feature table of an existing GeoPackage, unchecked.
 
     :param name: Its name.
     :param columns: Its columns: lower-case name to real name.
     :param geometry: Name of the geometry column.
-    :param organization: Who numbers the coordinate reference system, e.g. ``EPSG``; empty where nothing is said.
-    :param code: Its number there.
-    :param key: What tells its rows apart, for SQL. Default: the number of the row.
+    :param organization: Organization that defines the coordinate reference system, e.g. ``EPSG``; empty where unknown.
+    :param code: Its code there.
+    :param key: A unique expression for SQL. Default: the rowid.
     """
 
     name: str
@@ -51,7 +51,7 @@ class FeatureTable:
 
     def without(self, names: Container[str]) -> FeatureTable:
         """
-        Return the table as it is for those who do not look at some of its columns.
+        Return the table without some of its columns.
 
         :param names: Which, in lower case.
         """
@@ -60,10 +60,10 @@ class FeatureTable:
 
 def feature_tables(connection: sqlite3.Connection, layer: str | None = None) -> tuple[FeatureTable, ...]:
     """
-    Find the feature tables of an open GeoPackage, in order of name; empty where it is none, or has none.
+    Return the feature tables of an open GeoPackage, in order of name; empty for any other file.
 
     :param connection: The open file, in the block of :func:`open_sqlite`.
-    :param layer: The only one that is looked at. Default: all.
+    :param layer: Only this one. Default: all.
     """
     if not all(table_columns(connection, name) for name in ("gpkg_geometry_columns", "gpkg_spatial_ref_sys")):
         return ()
@@ -76,7 +76,7 @@ def feature_tables(connection: sqlite3.Connection, layer: str | None = None) -> 
     for name, geometry, organization, code in rows:
         if layer not in {None, name}:
             continue
-        # Users register views as layers; the service takes them, or says so itself.
+        # Users register views as layers; whether it accepts them is for the service to decide.
         columns = table_columns(connection, str(name), may_be_view=True)
         key = _key(connection, str(name), columns)
         tables.append(FeatureTable(str(name), columns, str(geometry), str(organization), int(code), key))
@@ -84,7 +84,7 @@ def feature_tables(connection: sqlite3.Connection, layer: str | None = None) -> 
 
 
 def _key(connection: sqlite3.Connection, table: str, columns: dict[str, str]) -> str:
-    """Return what tells rows apart: those of a table WITHOUT ROWID have no number."""
+    """Return a unique expression: the rows of a table WITHOUT ROWID have no rowid."""
     try:
         first = connection.execute(f"SELECT rowid FROM {quoted(table)} LIMIT 1").fetchone()  # noqa: S608 - quoted
     except sqlite3.OperationalError:
@@ -94,7 +94,7 @@ def _key(connection: sqlite3.Connection, table: str, columns: dict[str, str]) ->
 
 def feature_name(connection: sqlite3.Connection, table: FeatureTable, row: Any) -> str:
     """
-    Return what to call a feature in a message.
+    Return the name of a feature for a message.
 
     :param connection: The open GeoPackage.
     :param table: Its table.

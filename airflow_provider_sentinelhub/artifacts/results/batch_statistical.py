@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_sentinelhub.artifacts.features.check import check_geopackage
-from airflow_provider_sentinelhub.artifacts.features.problems import EXAMPLES, MAX_SAMPLES, Findings, Problem, Rule
+from airflow_provider_sentinelhub.artifacts.features.problems import EXAMPLES, MAX_SAMPLES, Problem, ProblemCounts, Rule
 from airflow_provider_sentinelhub.artifacts.features.size import InputSize, input_size
 from airflow_provider_sentinelhub.artifacts.features.writer import Size, pixels
 from airflow_provider_sentinelhub.artifacts.geopackage.blobs import geometry_extent
@@ -305,7 +305,7 @@ def _round_counts(read: StatisticsRead) -> tuple[RoundCounts, ...]:
 
 
 def _too_large(path: Path, steps: tuple[float, float]) -> tuple[Problem, ...]:
-    findings = Findings()
+    findings = ProblemCounts()
     with open_sqlite(path, WHAT) as connection:
         for table in (table for table in feature_tables(connection) if table.geometry.lower() in table.columns):
             query = f"SELECT {table.key}, {table.column(table.geometry.lower())} FROM {quoted(table.name)}"  # noqa: S608 - quoted

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_sentinelhub.artifacts.features.problems import EXAMPLES
 from airflow_provider_sentinelhub.artifacts.geopackage.blobs import geometry_extent, geometry_wkb, joined
+from airflow_provider_sentinelhub.artifacts.geopackage.crs import crs_projjson
 from airflow_provider_sentinelhub.artifacts.geopackage.geopackage import GEOMETRY, WHAT
-from airflow_provider_sentinelhub.artifacts.geopackage.projjson import crs_projjson
 from airflow_provider_sentinelhub.artifacts.geopackage.sqlite_file import found_in, open_sqlite, quoted
 from airflow_provider_sentinelhub.artifacts.statistics.outcomes import input_epsg, input_table
 from airflow_provider_sentinelhub.client.errors import ArtifactCorrupt, InvalidParameter
@@ -63,7 +63,7 @@ def write_geoparquet(table: Path, features: Path, target: Path, *, features_url:
     :param target: File to write.
     :param features_url: Where the GeoPackage came from, for messages.
     :raises InvalidParameter: It is no GeoPackage, not what the service takes, or not that of these statistics.
-    :raises InvalidConfiguration: Its coordinate reference system cannot be described, see :mod:`~.projjson`.
+    :raises InvalidConfiguration: Its coordinate reference system needs pyproj, which is not installed.
     """
     import pyarrow as pa
     from pyarrow import parquet

@@ -1,9 +1,9 @@
 # ruff: noqa: INP001 - a DAG folder is not a package
 """
-The batches that are harmed, in every way the main operators can run them.
+The batches of the chaos experiments, run in every way the main operators can.
 
-With ``SENTINELHUB_CHAOS_NAIVE`` in the environment they are run as one would without record, search and order of
-steps: create, start, wait. The harness has to find the duplicates this makes.
+With ``SENTINELHUB_CHAOS_NAIVE`` in the environment they are run without record, search and order of steps: create,
+start, wait. The harness has to find the duplicates of that.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ function setup() {
 }
 function evaluatePixel(s) { return {red: [s.B04], dataMask: [s.dataMask]}; }
 """
-# Longer than what may stand in a request.
+# Too long for a request.
 LONG_EVALSCRIPT = f"{STATISTICS_EVALSCRIPT}{'// far and wide' * 3000}\n"
 # Around the corner that four tiles of the 20 km grid share, and two of those tiles.
 FOUR, ONE, ANOTHER = [9.21, 42.07, 9.27, 42.11], [9.21, 42.07, 9.22, 42.08], [9.26, 42.10, 9.27, 42.11]
 
 
 class Naive(RunsBatchTask):
-    """Forgets what earlier attempts did. The tag is there only so that its tasks can be counted."""
+    """Ignores earlier attempts. The tag is there only so that its remote tasks can be counted."""
 
     def obtain(self, context: Context, deadline: float | None = None) -> tuple[BatchTask, float | None]:
         """
@@ -92,9 +92,9 @@ def images(bbox: list[float]) -> dict[str, Any]:
 
 def statistics(url: str, script: str = STATISTICS_EVALSCRIPT) -> dict[str, Any]:
     """
-    Return the request for statistics of four weeks, of the parcels that the harness has put into the bucket.
+    Return the request for statistics of four weeks of the parcels that the harness has put into the bucket.
 
-    :param url: Where they go.
+    :param url: Where the results are written.
     :param script: Evalscript.
     """
     return {
@@ -113,7 +113,7 @@ def statistics(url: str, script: str = STATISTICS_EVALSCRIPT) -> dict[str, Any]:
     }
 
 
-# Each lane of the harness has connections of its own, so that it can tell, and break, its own runs' calls.
+# Each lane of the harness has connections of its own, so that it sees, and can break, the calls of its own runs.
 PARAMS: dict[str, Any] = {"lane": "0"}
 SETTINGS: dict[str, Any] = {
     "task_id": "batch",
@@ -136,7 +136,7 @@ WAYS: dict[str, dict[str, Any]] = {
     "blocking_deadline": {"deferrable": False, "timeout": 90, "progress_interval": 1},
     "deferred_progress": {"deferrable": True, "progress_interval": 1},
     "blocking_progress": {"deferrable": False, "progress_interval": 1},
-    # An outage outlasts any number of attempts that follow each other at once.
+    # Without a delay the attempts are used up before the outage ends.
     "deferred_patient": {"deferrable": True, "retry_delay": timedelta(seconds=10)},
     "blocking_patient": {"deferrable": False, "retry_delay": timedelta(seconds=10)},
     "deferred_new": {"deferrable": True, "on_clear": "new"},
@@ -145,7 +145,7 @@ WAYS: dict[str, dict[str, Any]] = {
     "blocking_adopt": {"deferrable": False, "on_clear": "adopt"},
 }
 
-# As a folder, and as a template.
+# A folder, and a template.
 BY_TASK = "s3://sentinelhub/chaos"
 BY_RUN = "s3://sentinelhub/chaos/{{ dag.dag_id }}/{{ run_id }}/<REQUEST_ID>/<ID>.json"
 STATISTICAL_WAYS: dict[str, dict[str, Any]] = {

@@ -1,4 +1,4 @@
-"""An Airflow whose parts can be harmed one by one: the server that tasks talk to, and a triggerer with a successor."""
+"""An Airflow for fault injection: with an API server for tasks alone, and a second triggerer."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from devtools.metadata_db import DATABASE
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-DAGS = Path(__file__).resolve().parent / "chaos_dags"
+DAGS = Path(__file__).resolve().parent / "dags"
 TAKEN_OVER_AFTER_S = 5
 """Seconds of silence after which another triggerer takes over the triggers of one."""
 
 _SETTINGS = {
     "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": str(TAKEN_OVER_AFTER_S),
 }
-# Who waits for a write of a process that is stalled must not be the one to die.
+# A process must not fail because it waits for the write of one that is suspended.
 _DATABASE_S = 60
 _EXECUTION = "execution-api"
 _SECOND = "second-triggerer"
@@ -33,7 +33,7 @@ _TRIGGER_STARTS = re.compile(rb"trigger \S+ .*starting")
 
 class ChaosAirflow(AirflowStack):
     """
-    An Airflow with an API server for tasks alone, and whose triggerer a second one can replace while it is stalled.
+    An Airflow with an API server for tasks alone, whose triggerer a second one can take over from.
 
     :param env: Added to the environment of all components.
     :param parallelism: How many tasks run at once.
@@ -48,10 +48,10 @@ class ChaosAirflow(AirflowStack):
 
     def start(self, timeout: float = 180) -> None:
         """
-        Start everything, and one more API server for the tasks alone.
+        Start everything, and another API server for the tasks alone.
 
-        Where one server serves users and tasks, a user's action and a task's can wait for each other for ever: the
-        audit log writes in the event loop, which the task's write needs to end, and SQLite lets in one at a time.
+        Where one server serves users and tasks, a user's action and a task's can deadlock: the audit log writes in the
+        event loop, which the task's write needs to finish, and SQLite allows one writer at a time.
 
         :param timeout: Seconds after which to give up.
         """
@@ -83,8 +83,8 @@ class ChaosAirflow(AirflowStack):
             time.sleep(0.2)
         raise StackError(f"The API server of the tasks did not start\n{self.logs()}")
 
-    def revive(self) -> list[str]:
-        """Start again what has ended, and name it."""
+    def restart_dead(self) -> list[str]:
+        """Restart what has ended, and return the names."""
         dead: list[str] = [name for name in self.components if not self.alive(name)]
         for name in self.components:
             if name in dead:
@@ -104,7 +104,7 @@ class ChaosAirflow(AirflowStack):
         self._spawn(_SECOND, _TRIGGERER)
 
     def has_taken_over(self) -> bool:
-        """Whether the second triggerer has got triggers."""
+        """Whether the second triggerer has taken over triggers."""
         with contextlib.suppress(OSError), (self.home / f"{_SECOND}.log").open("rb") as log:
             log.seek(self._log_size)
             return _TRIGGER_STARTS.search(log.read()) is not None

@@ -1,8 +1,8 @@
 """
-A gate between Airflow and somebody it talks to over HTTP: it can hold a call, lose it, answer it itself, or be cut.
+An HTTP proxy between Airflow and what it calls: it can hold a call, lose it, answer it itself, or be cut.
 
-A call that is held stands at an exact point of its sender's life: before the other side has heard of it, or after
-it has acted and before the sender knows. Whoever is killed then is killed at that very step.
+A held call marks an exact step of its sender: before the receiver gets the call, or after the receiver has answered and
+before the sender knows. A sender that is killed then is killed at exactly that step.
 """
 
 from __future__ import annotations
@@ -45,13 +45,13 @@ class Reply:
 @dataclass(frozen=True, slots=True)
 class Call:
     """
-    A call on its way.
+    A call.
 
     :param method: HTTP method.
     :param path: Path, without the query.
     :param body: Body of the request.
     :param port: The sender's TCP port, which tells its process.
-    :param reply: What the other side answered; ``None`` while it has not heard of the call.
+    :param reply: The answer of the receiver; ``None`` before the receiver gets the call.
     """
 
     method: str
@@ -60,18 +60,9 @@ class Call:
     port: int
     reply: Reply | None = None
 
-    def says(self, *words: str) -> bool:
-        """
-        Whether all these words are in the answer, or before there is one in the request.
 
-        :param words: The words.
-        """
-        text = self.body if self.reply is None else self.reply.body
-        return all(word.encode() in text for word in words)
-
-
-class Manner(StrEnum):
-    """How somebody who is out of order deals with calls."""
+class FailureMode(StrEnum):
+    """What happens to calls during an outage."""
 
     BUSY = "answers 503"
     RESET = "cuts connections"
@@ -81,16 +72,16 @@ class Manner(StrEnum):
 _BUSY = Reply(503, {"Content-Type": "application/json"}, b'{"error": {"status": 503, "message": "out of order"}}')
 
 
-class Trap:
+class Interceptor:
     """
     Waits for a call and holds it.
 
-    :param wanted: Judges a call, once before the other side has heard of it and once with its answer.
+    :param wanted: Whether to hold a call; asked before the receiver gets it, and again with the answer.
     """
 
     def __init__(self, wanted: Callable[[Call], bool]) -> None:
         self.wanted = wanted
-        self.sprung = threading.Event()
+        self.caught = threading.Event()
         self.call: Call | None = None
         self._released = threading.Event()
         self._verdict: Reply | bool = True
@@ -99,7 +90,7 @@ class Trap:
         """
         Let the call go.
 
-        :param verdict: True to let it pass, False to lose it, or what to answer in place of the other side.
+        :param verdict: True to let it pass, False to lose it, or an answer in place of the receiver's.
         """
         self._verdict = verdict
         self._released.set()
@@ -111,14 +102,14 @@ class Trap:
         :param call: The call.
         """
         self.call = call
-        self.sprung.set()
+        self.caught.set()
         self._released.wait(_HOLD_S)
         return self._verdict
 
 
-class Gate:
+class Proxy:
     """
-    Passes calls on to one address.
+    Forwards calls to one address.
 
     :param address: Where to, ``http://host:port``.
     """
@@ -128,10 +119,10 @@ class Gate:
         self.upstream = (parts.hostname or "127.0.0.1", parts.port or 80)
         self.observers: list[Callable[[Call], None]] = []
         self._lock = threading.Lock()
-        self._traps: list[Trap] = []
+        self._interceptors: list[Interceptor] = []
         self._answers: list[tuple[Callable[[Call], bool], Reply]] = []
         self._cut = threading.Event()
-        self._outage: tuple[Callable[[Call], bool], Manner] | None = None
+        self._outage: tuple[Callable[[Call], bool], FailureMode] | None = None
         self._works = threading.Event()
         self._works.set()
         self._server = _Server(self)
@@ -144,65 +135,65 @@ class Gate:
 
     @property
     def is_cut(self) -> bool:
-        """Whether nothing passes now."""
+        """Whether all calls are lost now."""
         return self._cut.is_set()
 
     def cut(self) -> None:
-        """Let nothing pass."""
+        """Lose all calls."""
         self._cut.set()
 
-    def mend(self) -> None:
-        """Undo the cut and everything else."""
+    def restore(self) -> None:
+        """End the cut, the outage and all answers of its own."""
         self._cut.clear()
         with self._lock:
             self._answers.clear()
             self._outage = None
         self._works.set()
 
-    def break_down(self, wanted: Callable[[Call], bool], manner: Manner) -> None:
+    def begin_outage(self, wanted: Callable[[Call], bool], mode: FailureMode) -> None:
         """
-        Keep calls from the other side until :meth:`mend`.
+        Begin an outage, until :meth:`restore`.
 
-        :param wanted: Which.
-        :param manner: What becomes of them.
+        :param wanted: Which calls it affects.
+        :param mode: What happens to them.
         """
         self._works.clear()
         with self._lock:
-            self._outage = (wanted, manner)
+            self._outage = (wanted, mode)
 
-    def set_trap(self, trap: Trap) -> None:
+    def add_interceptor(self, interceptor: Interceptor) -> None:
         """
-        Set a trap, for one call.
+        Hold the next call that an interceptor wants.
 
-        :param trap: The trap.
-        """
-        with self._lock:
-            self._traps.append(trap)
-
-    def remove_trap(self, trap: Trap) -> None:
-        """
-        Take a trap away if it is still empty.
-
-        :param trap: The trap.
+        :param interceptor: The interceptor.
         """
         with self._lock:
-            if trap in self._traps:
-                self._traps.remove(trap)
+            self._interceptors.append(interceptor)
+
+    def remove_interceptor(self, interceptor: Interceptor) -> None:
+        """
+        Remove an interceptor that has not caught a call yet.
+
+        :param interceptor: The interceptor.
+        """
+        with self._lock:
+            if interceptor in self._interceptors:
+                self._interceptors.remove(interceptor)
 
     def answer_next(self, count: int, wanted: Callable[[Call], bool], reply: Reply) -> None:
         """
-        Answer calls in place of the other side, which does not hear of them.
+        Answer calls in place of the receiver.
 
         :param count: How many.
-        :param wanted: Which.
+        :param wanted: Which calls.
         :param reply: The answer.
         """
         with self._lock:
             self._answers += [(wanted, reply)] * count
 
-    def judge(self, call: Call) -> Reply | bool:
+    def decide(self, call: Call) -> Reply | bool:
         """
-        Say what becomes of a call; this is where it is held.
+        Return what happens to a call, after holding it where an interceptor wants it.
 
         :param call: The call.
         """
@@ -212,20 +203,20 @@ class Gate:
         if outage is not None and call.reply is None and outage[0](call):
             return self._out_of_order(outage[1])
         with self._lock:
-            trap = next((trap for trap in self._traps if trap.wanted(call)), None)
-            if trap is not None:
-                self._traps.remove(trap)
+            interceptor = next((interceptor for interceptor in self._interceptors if interceptor.wanted(call)), None)
+            if interceptor is not None:
+                self._interceptors.remove(interceptor)
             elif call.reply is None:
                 for entry in self._answers:
                     if entry[0](call):
                         self._answers.remove(entry)
                         return entry[1]
-        return True if trap is None else trap.hold(call)
+        return True if interceptor is None else interceptor.hold(call)
 
-    def _out_of_order(self, manner: Manner) -> Reply | bool:
-        if manner is Manner.SILENT:
+    def _out_of_order(self, mode: FailureMode) -> Reply | bool:
+        if mode is FailureMode.SILENT:
             self._works.wait()
-        return _BUSY if manner is Manner.BUSY else False
+        return _BUSY if mode is FailureMode.BUSY else False
 
     def close(self) -> None:
         """Stop listening."""
@@ -244,18 +235,18 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
 
-    def __init__(self, gate: Gate) -> None:
-        self.gate = gate
+    def __init__(self, proxy: Proxy) -> None:
+        self.proxy = proxy
         super().__init__(("127.0.0.1", 0), _Handler)
 
     def verify_request(self, request: Any, client_address: Any) -> bool:  # noqa: ARG002 - the base's signature
-        if self.gate.is_cut:
+        if self.proxy.is_cut:
             _reset(request)
             return False
         return True
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing: callers that were killed do not wait for their answers."""
+        """Ignore errors: callers that were killed do not wait for their answers."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -263,21 +254,21 @@ class _Handler(BaseHTTPRequestHandler):
     server: _Server
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base's name
-        """Say nothing."""
+        """Log nothing."""
 
     def _serve(self) -> None:
         self.close_connection = True
-        gate = self.server.gate
+        proxy = self.server.proxy
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         call = Call(self.command, urllib.parse.urlsplit(self.path).path, body, self.client_address[1])
-        verdict = gate.judge(call)
+        verdict = proxy.decide(call)
         if verdict is True:
             reply = self._pass_on(body)
             if reply is not None:
                 call = Call(call.method, call.path, call.body, call.port, reply)
-                for observe in gate.observers:
+                for observe in proxy.observers:
                     observe(call)
-                verdict = gate.judge(call)
+                verdict = proxy.decide(call)
                 verdict = reply if verdict is True else verdict
             else:
                 verdict = False
@@ -289,7 +280,7 @@ class _Handler(BaseHTTPRequestHandler):
     do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = _serve  # noqa: N815 - the base's names
 
     def _pass_on(self, body: bytes) -> Reply | None:
-        connection = http.client.HTTPConnection(*self.server.gate.upstream, timeout=_UPSTREAM_S)
+        connection = http.client.HTTPConnection(*self.server.proxy.upstream, timeout=_UPSTREAM_S)
         try:
             connection.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
             for name, value in self.headers.items():
@@ -320,6 +311,6 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def _reset(connection: socket.socket) -> None:
-    # With this a close is a reset, as when a line is cut, and not an orderly end.
+    # With this a close sends a reset, as when a connection breaks, and no orderly end.
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     connection.close()

@@ -1,4 +1,4 @@
-"""The Airflow and the simulated service that are harmed, with gates between them and whatever they talk to."""
+"""The Airflow and the simulated service of an experiment, with proxies between them."""
 
 from __future__ import annotations
 
@@ -11,81 +11,81 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from airflow_provider_sentinelhub.simulator.process import Simulator
 from airflow_provider_sentinelhub.simulator.sample import sample_parcels, upload
-from devtools.chaos_airflow import ChaosAirflow
-from devtools.chaos_gate import Call, Gate, Trap
-from devtools.chaos_harm import Harmer
+from devtools.chaos.airflow import ChaosAirflow
+from devtools.chaos.faults import FaultInjector
+from devtools.chaos.proxy import Call, Interceptor, Proxy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from types import TracebackType
 
     from devtools.airflow_api import AirflowApi
-    from devtools.chaos_steps import Step
+    from devtools.chaos.steps import ChaosStep
 
 T = TypeVar("T")
 NAIVE = "SENTINELHUB_CHAOS_NAIVE"
 SPEED = 60
-# Six seconds of analysis and sixteen of processing: long enough for whoever replaces a killed one to see them.
-# What was just created is unknown for most of a second, and a status is shown half a second late.
+# Six seconds of analysis and sixteen of processing: long enough for the next attempt to see them. A new task is unknown
+# for most of a second, and a status is shown half a second late.
 TIMING: dict[str, Any] = {
     "analysis_seconds": 360,
     "feature_seconds": 960,
     "visible_after_seconds": 45,
     "status_lag_seconds": 30,
 }
-# In the tasks themselves, and not in the restarts, whose tag goes on.
-_ORIGINAL = r"_restart/.*~\d+$"
+# Original tasks only; the tag of a rerun continues after this.
+_ORIGINAL = r"_rerun/.*~\d+$"
 SCRIPT = {
     "timing": TIMING,
     "features": [{"outcome": "fatal", "indexes": [0], "task": _ORIGINAL}],
     "intervals": [{"outcome": "TIMEOUT", "indexes": [1], "intervals": [1, 2], "task": _ORIGINAL}],
 }
-# Remote tasks that never end by themselves, and whose lock after a stop is over after ten seconds.
+# Remote tasks that never end by themselves, and that can be started again ten seconds after a stop.
 ENDLESS: dict[str, Any] = {
     "timing": {"analysis_seconds": 60, "feature_seconds": 1_000_000, "restart_lock_seconds": 600}
 }
-# Remote tasks that end ten seconds after their start, some of them badly: where it is the first one of a run that is
-# named after it, for a clear raises the number at the end of the tag.
+# Remote tasks that end ten seconds after their start. The first one of some runs fails, by the name of the run; a clear
+# raises the number at the end of the tag.
 ENDING: dict[str, Any] = {
     "timing": {"analysis_seconds": 60, "feature_seconds": 600},
     "features": [{"outcome": "fatal", "indexes": [0], "task": r"/clear-partial-\d+/.*~30$"}],
     "tasks": [{"match": r"/clear-failed-\d+/.*~30$", "analysis_error": "The area of interest has no tiles."}],
 }
-# The statistical DAGs take their features from there.
+# The features of the statistical DAGs.
 _PARCELS = ("chaos/parcels.gpkg", [f"parcel-{number}" for number in range(1, 5)])
 _RUN_CALL = re.compile(r"^/execution/task-instances/([0-9a-f-]{36})/run$")
 
 
 class Lane:
     """
-    One run after the other goes along a lane, with connections of its own to the service and to the bucket.
+    Runs one run or scenario at a time, with connections of its own to the service and to the bucket.
 
     :param number: Its number.
-    :param service: The gate to the service.
-    :param bucket: The gate to the bucket.
+    :param service: The proxy to the service.
+    :param bucket: The proxy to the bucket.
     """
 
-    def __init__(self, number: int, service: Gate, bucket: Gate) -> None:
+    def __init__(self, number: int, service: Proxy, bucket: Proxy) -> None:
         self.number = number
         self.service = service
         self.bucket = bucket
 
     @property
-    def gates(self) -> list[Gate]:
-        """Both gates."""
+    def proxies(self) -> list[Proxy]:
+        """Both proxies."""
         return [self.service, self.bucket]
 
-    def mend(self) -> None:
-        """Undo all harm."""
-        for gate in self.gates:
-            gate.mend()
+    def restore(self) -> None:
+        """End all faults."""
+        for proxy in self.proxies:
+            proxy.restore()
 
 
 class ChaosStack:
     """
-    Everything that takes part, as a context manager.
+    Airflow, service and proxies, as a context manager.
 
-    :param lanes: How many runs go on at the same time.
+    :param lanes: How many runs go on in parallel.
     :param naive: Run the batches without record and search.
     """
 
@@ -95,7 +95,7 @@ class ChaosStack:
         self._exits = ExitStack()
         self._run_of: dict[str, str] = {}
         self._writing = threading.Lock()
-        self._neighbour: ChaosAirflow | None = None
+        self._second_airflow: ChaosAirflow | None = None
         self.no_kills = threading.Lock()
         self.lanes: list[Lane] = []
 
@@ -114,33 +114,33 @@ class ChaosStack:
         self.sim = self._exits.enter_context(Simulator.start(speed=SPEED, script=SCRIPT))
         key, names = _PARCELS
         upload(self.sim.ready, key, sample_parcels(names))
-        # Where users find it does not say which Airflow it is: two may have none, or the same behind two proxies.
+        # The base URL does not identify an Airflow: two may have none, or the same one behind two proxies.
         env: dict[str, str] = {"AIRFLOW__API__BASE_URL": "http://localhost:8080"}
         for number in range(self._count):
-            lane = Lane(number, self._gate(self.sim.ready.base_url), self._gate(self.sim.ready.s3_endpoint))
+            lane = Lane(number, self._proxy(self.sim.ready.base_url), self._proxy(self.sim.ready.s3_endpoint))
             self.lanes.append(lane)
             env.update(self._connections(lane))
         if self._naive:
             env[NAIVE] = "1"
         self._env = dict(env)
         self.airflow = ChaosAirflow(env, 2 * self._count)
-        self.harmer = Harmer(self.airflow)
-        # Also what tasks say to Airflow itself goes through a gate.
-        self.execution = self._gate(self.airflow.execution_url)
+        self.injector = FaultInjector(self.airflow)
+        # Calls of tasks to Airflow itself go through a proxy, too.
+        self.execution = self._proxy(self.airflow.execution_url)
         self.execution.observers.append(self._learn)
         self.airflow.env["AIRFLOW__CORE__EXECUTION_API_SERVER_URL"] = f"{self.execution.url}/execution/"
         self._exits.enter_context(self.airflow)
 
     @property
-    def neighbour(self) -> ChaosAirflow:
-        """A second Airflow with the same DAGs and the same account, which is not harmed."""
+    def second_airflow(self) -> ChaosAirflow:
+        """A second Airflow with the same DAGs and the same account, into which no faults are injected."""
         with self._writing:
-            if self._neighbour is None:
-                self._neighbour = self._exits.enter_context(ChaosAirflow(self._env, self._count))
-            return self._neighbour
+            if self._second_airflow is None:
+                self._second_airflow = self._exits.enter_context(ChaosAirflow(self._env, self._count))
+            return self._second_airflow
 
-    def _gate(self, address: str) -> Gate:
-        return self._exits.enter_context(Gate(address))
+    def _proxy(self, address: str) -> Proxy:
+        return self._exits.enter_context(Proxy(address))
 
     def _connections(self, lane: Lane) -> Mapping[str, str]:
         known = self.sim.ready.airflow_connections()
@@ -168,49 +168,49 @@ class ChaosStack:
         """
         return next((self._run_of[part] for part in call.path.split("/") if part in self._run_of), None)
 
-    def trap(self, lane: Lane, run_id: str, step: Step) -> Trap:
+    def intercept(self, lane: Lane, run_id: str, step: ChaosStep) -> Interceptor:
         """
-        Set a trap for the call by which a run's task takes a step.
+        Hold the call that marks a step of a run.
 
         :param lane: The run's lane.
         :param run_id: The run.
         :param step: The step.
         """
-        gate = self.gate_of(lane, step)
+        proxy = self.proxy_of(lane, step)
 
         def wanted(call: Call) -> bool:
-            # A lane's own gates see this run alone.
-            return step.marks(call) and (gate is not self.execution or self.run_of(call) == run_id)
+            # A lane's own proxies see the calls of this run only.
+            return step.marks(call) and (proxy is not self.execution or self.run_of(call) == run_id)
 
-        trap = Trap(wanted)
-        gate.set_trap(trap)
-        return trap
+        interceptor = Interceptor(wanted)
+        proxy.add_interceptor(interceptor)
+        return interceptor
 
-    def drop_trap(self, lane: Lane, trap: Trap) -> None:
+    def drop_interceptor(self, lane: Lane, interceptor: Interceptor) -> None:
         """
-        Take a trap away, and let go what is in it.
+        Remove an interceptor, and release the call it holds.
 
-        :param lane: The lane it was set for.
-        :param trap: The trap.
+        :param lane: Its lane.
+        :param interceptor: The interceptor.
         """
-        for gate in (*lane.gates, self.execution):
-            gate.remove_trap(trap)
-        trap.release(verdict=True)
+        for proxy in (*lane.proxies, self.execution):
+            proxy.remove_interceptor(interceptor)
+        interceptor.release(verdict=True)
 
-    def gate_of(self, lane: Lane, step: Step) -> Gate:
+    def proxy_of(self, lane: Lane, step: ChaosStep) -> Proxy:
         """
-        Return the gate through which the call goes that marks a step.
+        Return the proxy of the calls that mark a step.
 
         :param lane: The run's lane.
         :param step: The step.
         """
-        return {"service": lane.service, "bucket": lane.bucket, "airflow": self.execution}[step.place]
+        return {"service": lane.service, "bucket": lane.bucket, "airflow": self.execution}[step.receiver]
 
     def act(self, action: Callable[[AirflowApi], T]) -> T:
         """
-        Do what a user does; one at a time, see :meth:`ChaosAirflow.start`.
+        Perform a user's action; one at a time, see :meth:`ChaosAirflow.start`.
 
-        :param action: What to do, given the API of the first Airflow.
+        :param action: The action, given the API of the first Airflow.
         """
         with self._writing:
             return action(self.airflow.api)
