@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_sentinelhub.client.errors import InvalidRequest
 from airflow_provider_sentinelhub.hooks import checks, credentials
-from airflow_provider_sentinelhub.hooks.scripts import with_script_placed
 from airflow_provider_sentinelhub.hooks.sentinel_hub import SentinelHubHook
 
 if TYPE_CHECKING:
@@ -82,7 +81,7 @@ class SentinelHubBatchHook(SentinelHubHook):
         """
         from airflow_provider_sentinelhub.hooks.preflight import check_request
 
-        return check_request(self, request)
+        return check_request(self.api, request, self.address.deployment)
 
     def check_buckets(self, body: Mapping[str, Any]) -> None:
         """
@@ -106,8 +105,8 @@ class SentinelHubBatchHook(SentinelHubHook):
         :raises InvalidParameter: Everything that is wrong with it, with the names of features.
         :raises StorageUnavailable: The bucket cannot be read.
         """
-        from airflow_provider_sentinelhub.hooks.budget import tell_size
         from airflow_provider_sentinelhub.hooks.input_features import Buckets, check_input
+        from airflow_provider_sentinelhub.hooks.preflight import tell_size
 
         measured = check_input(self.api, Buckets(self.aws_conn_id, self.gcp_conn_id), body)
         if measured is not None:
@@ -122,6 +121,35 @@ class SentinelHubBatchHook(SentinelHubHook):
         :raises InvalidConfiguration: A connection is missing or holds nothing that the service could use.
         """
         return credentials.with_credentials(self.api, body, self.aws_conn_id, self.gcp_conn_id, self.address.deployment)
+
+    def with_script(self, request: Any) -> Any:
+        """
+        Return a request with the evalscript that it refers to; others are returned as they are.
+
+        :param request: The service's own request, as a dict.
+        :raises InvalidParameter: The script is not there.
+        :raises StorageUnavailable: The bucket cannot be read.
+        """
+        from airflow_provider_sentinelhub.artifacts.storage import evalscripts
+
+        url = evalscripts.referred_script(self.api, request)
+        return request if url is None else evalscripts.with_script(self.api, self.storage, request, url)
+
+    def with_script_placed(self, body: Mapping[str, Any], intent: Intent) -> Mapping[str, Any]:
+        """
+        Return a request as it can be sent; an evalscript that is too long for it is written to the bucket.
+
+        :param body: What :meth:`prepare` returned.
+        :param intent: What it is wanted for.
+        :raises StorageUnavailable: The bucket cannot be written.
+        """
+        from airflow_provider_sentinelhub.artifacts.storage.evalscripts import placed_script
+
+        placed = placed_script(self.api, body, intent.tag, self.api.delivery_url(body))
+        if placed is None:
+            return body
+        self.storage.upload(placed.text, placed.url)
+        return placed.body
 
     def search(
         self,
@@ -171,7 +199,7 @@ class SentinelHubBatchHook(SentinelHubHook):
         """
         from airflow_provider_sentinelhub.client.lifecycle.submission import create
 
-        body = with_script_placed(self, body, intent)
+        body = self.with_script_placed(body, intent)
         complete, secrets = self.with_credentials(body)
         try:
             return self.sender.run(create(self.api, intent, complete, secrets, since=since, others=others))
@@ -336,6 +364,4 @@ class SentinelHubBatchHook(SentinelHubHook):
         :param task: The task; at least ANALYSIS_DONE.
         :raises ArtifactMissing: There is no feature manifest yet.
         """
-        from airflow_provider_sentinelhub.hooks.budget import estimate
-
-        return estimate(self, task)
+        return self.api.estimate(self.with_script(task.request), self.results.pixel_counts(task))

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from airflow_provider_sentinelhub.client.errors import BudgetExceeded, SentinelHubError
 from airflow_provider_sentinelhub.hooks.outcome import result_so_far
-from airflow_provider_sentinelhub.hooks.scripts import with_script
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -17,10 +16,10 @@ if TYPE_CHECKING:
     from airflow_provider_sentinelhub.artifacts.statistics.geometries import Place
     from airflow_provider_sentinelhub.client.costs.estimate import Estimate
     from airflow_provider_sentinelhub.client.lifecycle.answers import BatchTask
+    from airflow_provider_sentinelhub.client.lifecycle.spec import ApiSpec
     from airflow_provider_sentinelhub.client.requests.extent import Extent
     from airflow_provider_sentinelhub.hooks.batch import SentinelHubBatchHook
     from airflow_provider_sentinelhub.hooks.sentinel_hub import SentinelHubHook
-    from airflow_provider_sentinelhub.hooks.statistical import SentinelHubStatisticalHook
 
 log = logging.getLogger(__name__)
 
@@ -55,34 +54,6 @@ def describe_limit(hook: SentinelHubHook, max_pu: float | str | None) -> str:
     """
     limit = limit_of(hook, max_pu)
     return f"max_pu = {limit:g}" + (f" of connection {hook.sentinelhub_conn_id!r}" if max_pu is None else "")
-
-
-def estimate(hook: SentinelHubBatchHook, task: BatchTask) -> Estimate:
-    """
-    Estimate what an analysed task will cost; see the hook's method of the same name.
-
-    :param hook: Reads the bucket.
-    :param task: The task.
-    """
-    return hook.api.estimate(with_script(hook, task.request), hook.results.pixel_counts(task))
-
-
-def tell_size(body: Mapping[str, Any], measured: InputSize | None = None) -> None:
-    """
-    Log how large what a request asks for is, and where: what was mistyped is seen there first.
-
-    :param body: The request.
-    :param measured: Its features, where they were read.
-    """
-    from airflow_provider_sentinelhub.client.preflight.area import Area
-
-    area = Area.of(body, *_BATCH_BOUNDS).extent
-    if measured is None and area is not None:
-        log.info("Area of interest: %s", area.text())
-    if measured is not None:
-        log.info("Input features: %s", measured.text())
-        if area is not None and measured.extent is not None and not area.meets(measured.extent):
-            log.warning("The features lie outside of the area of interest, which is %s. Check both.", area.text())
 
 
 def needs_analysis(hook: SentinelHubBatchHook, task: BatchTask, max_pu: float | str | None) -> bool:
@@ -167,7 +138,7 @@ def check_budget(
 
     limit, extent = limit_of(hook, max_pu), _extent(hook, task)
     try:
-        found = estimate(hook, task)
+        found = hook.estimate(task)
     except SentinelHubError as e:
         if limit is not None or _is_large(hook, task) is not False:
             raise
@@ -201,12 +172,13 @@ def check_budget(
 
 
 def check_budget_of_places(
-    hook: SentinelHubStatisticalHook, body: Mapping[str, Any], places: Sequence[Place], max_pu: float | str | None
+    hook: SentinelHubHook, api: ApiSpec, body: Mapping[str, Any], places: Sequence[Place], max_pu: float | str | None
 ) -> None:
     """
     Fail if statistics of some geometries would cost too much; log what they would cost, and where they are.
 
     :param hook: Knows the connection.
+    :param api: The API.
     :param body: A request.
     :param places: The geometries.
     :param max_pu: Processing units they may cost at most, as the operator says; ``None`` for the connection's, and
@@ -219,7 +191,7 @@ def check_budget_of_places(
 
     areas = (Area.of(place.request(body), *BOUNDS).extent for place in places)
     extent = Extent.of_all(area for area in areas if area is not None)
-    found = hook.api.estimate(body, pixel_counts(body, places))
+    found = api.estimate(body, pixel_counts(body, places))
     limit = limit_of(hook, max_pu)
     where = "" if extent is None else f" Area: {extent.text()}."
     them = "1 geometry" if len(places) == 1 else f"{len(places)} geometries"

@@ -1,4 +1,4 @@
-"""Which errors Airflow should retry, and which leave it open whether a remote task runs on."""
+"""How an Airflow task fails: whether Airflow retries it, what it returns, and whether the remote task may still run."""
 
 from __future__ import annotations
 
@@ -21,6 +21,8 @@ from airflow_provider_sentinelhub.client.errors import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from airflow.sdk import Context
+
 UNSEEN = (AuthenticationError, PermissionDenied, UnexpectedAnswer, InvalidConfiguration)
 """Errors that keep us from looking at a remote task, and that somebody may be mending."""
 
@@ -40,6 +42,21 @@ def airflow_failures() -> Iterator[None]:
         if e.retryable:
             raise
         raise AirflowFailException(str(e)) from e
+
+
+@contextmanager
+def published(context: Context) -> Iterator[None]:
+    """
+    Where an Airflow task fails, push what is known of the remote one as its return value.
+
+    :param context: The task's context.
+    """
+    try:
+        yield
+    except TaskError as error:
+        if error.result is not None:
+            context["ti"].xcom_push(key="return_value", value=dict(error.result))
+        raise
 
 
 def may_run_on(error: Exception) -> bool:

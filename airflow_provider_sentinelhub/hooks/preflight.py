@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from airflow_provider_sentinelhub.client.errors import (
     ArtifactMissing,
@@ -13,32 +13,60 @@ from airflow_provider_sentinelhub.client.errors import (
     StorageUnavailable,
 )
 from airflow_provider_sentinelhub.client.text import one_line
-from airflow_provider_sentinelhub.hooks.budget import tell_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from airflow_provider_sentinelhub.artifacts.features.size import InputSize
     from airflow_provider_sentinelhub.artifacts.storage.storage import Storage
+    from airflow_provider_sentinelhub.client.http.deployments import Deployment, ServiceAddress
+    from airflow_provider_sentinelhub.client.lifecycle.spec import ApiSpec, TaskApiSpec
     from airflow_provider_sentinelhub.client.requests.findings import Finding
-    from airflow_provider_sentinelhub.hooks.batch import SentinelHubBatchHook
 
 log = logging.getLogger(__name__)
+
+_BATCH_BOUNDS: Final = ("processRequest", "input", "bounds")
 
 OPT_OUT = "If the service can reach it and Airflow cannot, switch this check off with check_bucket=False."
 
 
-def check_request(hook: SentinelHubBatchHook, request: Any) -> dict[str, Any]:
+class Reaches(Protocol):
+    """The part of a hook that a look at the buckets needs."""
+
+    @property
+    def api(self) -> TaskApiSpec:
+        """The API."""
+
+    @property
+    def address(self) -> ServiceAddress:
+        """Where requests go."""
+
+    @property
+    def storage(self) -> Storage:
+        """The buckets."""
+
+    @property
+    def aws_conn_id(self) -> str | None:
+        """The AWS connection."""
+
+    @property
+    def gcp_conn_id(self) -> str | None:
+        """The Google Cloud connection."""
+
+
+def check_request(api: ApiSpec, request: Any, deployment: Deployment) -> dict[str, Any]:
     """
     Find everything that is wrong with a request without asking anybody, log what is worth knowing, return the JSON.
 
-    :param hook: Knows the API and, from its connection, the deployment.
+    :param api: The API.
     :param request: The service's own request as a dict, or as JSON text.
+    :param deployment: Where it goes.
     :returns: The JSON to send, without credentials.
     :raises InvalidParameter: Names each field that is wrong, its value, its rule and its fix.
     """
     from airflow_provider_sentinelhub.artifacts.results.preflight import examine
 
-    examined = examine(hook.api, request, hook.address.deployment, datetime.now(UTC))
+    examined = examine(api, request, deployment, datetime.now(UTC))
     for warning in examined.findings.warnings:
         log.warning("%s", warning)
     body = examined.accepted()
@@ -46,7 +74,25 @@ def check_request(hook: SentinelHubBatchHook, request: Any) -> dict[str, Any]:
     return body
 
 
-def check_buckets(hook: SentinelHubBatchHook, body: Mapping[str, Any]) -> None:
+def tell_size(body: Mapping[str, Any], measured: InputSize | None = None) -> None:
+    """
+    Log how large what a request asks for is, and where: what was mistyped is seen there first.
+
+    :param body: The request.
+    :param measured: Its features, where they were read.
+    """
+    from airflow_provider_sentinelhub.client.preflight.area import Area
+
+    area = Area.of(body, *_BATCH_BOUNDS).extent
+    if measured is None and area is not None:
+        log.info("Area of interest: %s", area.text())
+    if measured is not None:
+        log.info("Input features: %s", measured.text())
+        if area is not None and measured.extent is not None and not area.meets(measured.extent):
+            log.warning("The features lie outside of the area of interest, which is %s. Check both.", area.text())
+
+
+def check_buckets(hook: Reaches, body: Mapping[str, Any]) -> None:
     """
     Ask the buckets of a request whether they are there, take results, hold the features, and where they are.
 
@@ -67,7 +113,7 @@ def check_buckets(hook: SentinelHubBatchHook, body: Mapping[str, Any]) -> None:
     found.raise_errors()
 
 
-def _ask(hook: SentinelHubBatchHook, body: Mapping[str, Any]) -> Iterator[Finding]:
+def _ask(hook: Reaches, body: Mapping[str, Any]) -> Iterator[Finding]:
     from airflow_provider_sentinelhub.artifacts.storage.probe import probe_write
     from airflow_provider_sentinelhub.client.requests.findings import mapping
 
@@ -92,7 +138,7 @@ def _ask(hook: SentinelHubBatchHook, body: Mapping[str, Any]) -> Iterator[Findin
                 yield from _check_region(hook, body, (*path, kind), bucket)
 
 
-def _storage(hook: SentinelHubBatchHook) -> Storage:
+def _storage(hook: Reaches) -> Storage:
     """
     Return the buckets as the connections reach them; for a role, AWS is asked first.
 
@@ -153,7 +199,7 @@ def _refusal(
 
 
 def _check_region(
-    hook: SentinelHubBatchHook, body: Mapping[str, Any], path: tuple[str, ...], bucket: Mapping[str, Any]
+    hook: Reaches, body: Mapping[str, Any], path: tuple[str, ...], bucket: Mapping[str, Any]
 ) -> Iterator[Finding]:
     from airflow_provider_sentinelhub.artifacts.storage.probe import bucket_region
     from airflow_provider_sentinelhub.client.preflight.regions import region_findings

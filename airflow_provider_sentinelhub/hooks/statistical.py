@@ -6,7 +6,6 @@ import logging
 import threading
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -83,12 +82,9 @@ class SentinelHubStatisticalHook(SentinelHubHook):
         :param request: The service's own request as a dict, or as JSON text.
         :raises InvalidParameter: Names each field that is wrong, its value, its rule and its fix.
         """
-        from airflow_provider_sentinelhub.artifacts.results.preflight import examine
+        from airflow_provider_sentinelhub.hooks.preflight import check_request
 
-        examined = examine(self.api, request, self.address.deployment, datetime.now(UTC))
-        for warning in examined.findings.warnings:
-            log.warning("%s", warning)
-        return examined.accepted()
+        return check_request(self.api, request, self.address.deployment)
 
     def check_budget(self, body: Mapping[str, Any], places: Sequence[Place], max_pu: float | str | None) -> None:
         """
@@ -102,7 +98,7 @@ class SentinelHubStatisticalHook(SentinelHubHook):
         """
         from airflow_provider_sentinelhub.hooks.budget import check_budget_of_places
 
-        check_budget_of_places(self, body, places, max_pu)
+        check_budget_of_places(self, self.api, body, places, max_pu)
 
     def tell_kept(self, body: Mapping[str, Any], places: Sequence[Place], finished: Container[int]) -> None:
         """

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from airflow_provider_sentinelhub.client.lifecycle.watch import Watch
-    from airflow_provider_sentinelhub.triggers.poller import Looker
+    from airflow_provider_sentinelhub.triggers.poller import Poller
     from airflow_provider_sentinelhub.triggers.progress import Progress
 
 # A deadline that has passed is told soon, whether or not the service answers.
@@ -136,25 +136,25 @@ class SentinelHubBatchTrigger(BaseTrigger):
 
     async def _wait(self, watch: Watch) -> BatchEvent:
         from airflow_provider_sentinelhub.client.apis.registry import TASK_APIS
-        from airflow_provider_sentinelhub.triggers.poller import Looker
+        from airflow_provider_sentinelhub.triggers.poller import Poller
         from airflow_provider_sentinelhub.triggers.progress import Progress
 
         progress = Progress(
             TASK_APIS[self.api], self.aws_conn_id, self.gcp_conn_id, self.progress_interval, self.task_instance
         )
-        async with Looker(self.sentinelhub_conn_id) as looker:
+        async with Poller(self.sentinelhub_conn_id) as poller:
             while True:
                 if self.is_handed_over:
                     self.is_handed_over = not await take_over(self.sentinelhub_conn_id, self.batch_task_id)
                 look_for_owed(self.sentinelhub_conn_id)
-                if (event := await self._look(looker, watch, progress)) is not None:
+                if (event := await self._look(poller, watch, progress)) is not None:
                     return event
                 # After the look, so that a task which ended in time is never called late.
                 if watch.is_late:
                     return self._event(EventKind.LATE)
                 await asyncio.sleep(watch.pause())
 
-    async def _look(self, looker: Looker, watch: Watch, progress: Progress) -> BatchEvent | None:
+    async def _look(self, poller: Poller, watch: Watch, progress: Progress) -> BatchEvent | None:
         from airflow_provider_sentinelhub.client.apis.registry import TASK_APIS
         from airflow_provider_sentinelhub.client.lifecycle.spec import Goal, NextStep
         from airflow_provider_sentinelhub.triggers.poller import Refused
@@ -162,7 +162,7 @@ class SentinelHubBatchTrigger(BaseTrigger):
         api, goal = TASK_APIS[self.api], Goal(self.goal)
         try:
             async with asyncio.timeout(watch.patience()):
-                task = await looker.look(api, self.batch_task_id, goal)
+                task = await poller.look(api, self.batch_task_id, goal)
         except Refused as e:
             return self._event(EventKind.REFUSED, str(e.error), type(e.error).__name__)
         except Exception as e:  # noqa: BLE001 - no failed look may end the wait while the remote task goes on

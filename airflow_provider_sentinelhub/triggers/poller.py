@@ -31,7 +31,7 @@ class Refused(Exception):
         self.error = error
 
 
-class Looker(AsyncExitStack):
+class Poller(AsyncExitStack):
     """
     Borrows the shared sender for one wait, and a new one after the old one's credentials were refused.
 
