@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     import aiohttp
+    from requests_oauthlib import OAuth2Session
 
     from airflow_provider_sentinelhub.client.http.call import Call
     from airflow_provider_sentinelhub.client.http.deployments import ServiceAddress
@@ -88,13 +89,35 @@ class SentinelHubHook(BaseHook):
         self._is_in_a_hurry = True
         self.__dict__.pop("sender", None)
 
-    def get_conn(self) -> Sender:
-        """Return what sends Calls."""
-        return self.sender
+    def get_conn(self) -> OAuth2Session:
+        """
+        Return an authorised session, for calls this package has no function for.
+
+        ::
+
+            hook = SentinelHubHook()
+            hook.get_conn().get(f"{hook.address.base_url}/api/v1/catalog/1.0.0/collections").json()
+
+        The token is the one that all requests of this process share, and is renewed before it expires. Requests are
+        sent again after a 429, and after a 5xx or a broken connection where that is safe. Every address you call is
+        sent the token, so call no other service with it.
+
+        oauthlib refuses plain ``http://`` addresses, such as the simulator's, unless the environment variable
+        ``OAUTHLIB_INSECURE_TRANSPORT`` is set. This package never sets it, because it holds for the whole process.
+
+        :raises InvalidConfiguration: The connection is wrong.
+        """
+        from airflow.sdk.log import mask_secret
+
+        from airflow_provider_sentinelhub.client.http.auth import token_source
+        from airflow_provider_sentinelhub.client.http.oauth_session import authorised_session
+        from airflow_provider_sentinelhub.hooks.connections import client_credentials
+
+        return authorised_session(token_source(client_credentials(self.facts, self.address)), mask_secret)
 
     def send(self, call: Call[T]) -> T:
         """
-        Carry a Call out, e.g. ``hook.send(batch_v2.get(task_id))``.
+        Carry a Call out, e.g. ``hook.send(calls.tiling_grids())``.
 
         :param call: One of the functions in :mod:`airflow_provider_sentinelhub.client.apis` builds it.
         :raises SentinelHubError: The connection is wrong, or the service said no.
@@ -103,7 +126,7 @@ class SentinelHubHook(BaseHook):
 
     def test_connection(self) -> tuple[bool, str]:
         """Get a token, make one harmless call, and say which step failed and what to do."""
-        from airflow_provider_sentinelhub.client.apis.batch_v2 import calls as batch_v2
+        from airflow_provider_sentinelhub.client.apis.registry import harmless_call
         from airflow_provider_sentinelhub.client.http.auth import TokenSource
         from airflow_provider_sentinelhub.client.http.policy import RetryLimits
         from airflow_provider_sentinelhub.client.http.transport import Sender
@@ -120,7 +143,7 @@ class SentinelHubHook(BaseHook):
             step = "Step 2 of 3, getting a token"
             tokens.get()
             step = "Step 3 of 3, listing the tiling grids"
-            Sender(self.address, tokens, limits).send(batch_v2.tiling_grids(count=1))
+            Sender(self.address, tokens, limits).send(harmless_call())
         except NotFound as e:
             return False, f"{step}, failed. {e} There is no id here, so check the base URL and the path layout."
         except SentinelHubError as e:
