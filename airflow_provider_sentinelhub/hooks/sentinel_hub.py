@@ -198,8 +198,7 @@ async def _open(sentinelhub_conn_id: str) -> _Shared:
     import importlib
 
     from airflow_provider_sentinelhub.client.http.auth import token_source
-    from airflow_provider_sentinelhub.client.http.exchanges import open_async_session
-    from airflow_provider_sentinelhub.client.http.transport import AsyncSender
+    from airflow_provider_sentinelhub.client.http.transport import AsyncSender, open_async_session
     from airflow_provider_sentinelhub.hooks.connections import ConnectionFacts, client_credentials, service_address
 
     # The first import takes so long that other triggers would notice.

@@ -15,6 +15,7 @@ from requests_oauthlib import OAuth2Session
 from urllib3.util import Retry
 
 from airflow_provider_sentinelhub.client.http import policy
+from airflow_provider_sentinelhub.client.http.transport import CONNECT_TIMEOUT_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
     from airflow_provider_sentinelhub.client.http.auth import TokenSource
 
-_CONNECT_TIMEOUT_S = 10.0
 _READ_TIMEOUT_S = 60.0
 _RETRIES = 5
 _TRANSIENT = (
@@ -88,7 +88,7 @@ class _PatientAdapter(HTTPAdapter):
         :param request: The request.
         """
         if kwargs.get("timeout") is None:
-            kwargs["timeout"] = (_CONNECT_TIMEOUT_S, _READ_TIMEOUT_S)
+            kwargs["timeout"] = (CONNECT_TIMEOUT_S, _READ_TIMEOUT_S)
         return super().send(request, *args, **kwargs)
 
 

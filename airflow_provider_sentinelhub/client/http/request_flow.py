@@ -1,14 +1,15 @@
 """
-What it takes to carry a Call or a procedure out, as a conversation that does no I/O.
+The request flow: the steps that send a Call or run a procedure, as generators that do no I/O.
 
-It decides everything (token, retry, throttle, parsing); a sender only carries out its steps. So no endpoint and no
-policy exists twice.
+The flow decides everything (token, retry, throttle, parsing); a sender only carries out its steps. So no endpoint and
+no policy is written twice.
 """
 
 from __future__ import annotations
 
 import json
 import logging
+import random
 import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -23,17 +24,19 @@ if TYPE_CHECKING:
 
     from airflow_provider_sentinelhub.client.http.call import Call, Procedure
     from airflow_provider_sentinelhub.client.http.deployments import ServiceAddress
-    from airflow_provider_sentinelhub.client.http.throttle import Throttle
 
 T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
+# Everybody was told the same moment; they should not all come back at it.
+_SPREAD = 0.1
+
 
 @dataclass(frozen=True, slots=True)
 class NeedToken:
     """
-    Step: give me a live token, or say with an :class:`ApiError` why there is none.
+    Step: return a valid token, or an :class:`ApiError` that says why there is none.
 
     :param refused: A token the service has just refused.
     """
@@ -55,16 +58,16 @@ class Wait:
 @dataclass(frozen=True, slots=True)
 class Exchange:
     """
-    Step: send this and give me the answer.
+    Step: send a request and return the answer.
 
     :param method: HTTP method.
-    :param url: Full address.
+    :param url: Full URL.
     :param query: Query parameters.
-    :param headers: Headers, the token among them.
+    :param headers: Headers, including the token.
     :param body: Encoded body, if any.
-    :param patience_s: Seconds for which the service may be silent.
-    :param total_s: Seconds after which an answer that is still coming is given up.
-    :param max_bytes: Bytes of the answer that are read at most, decompressed.
+    :param patience_s: Read timeout: seconds without a byte of the answer.
+    :param total_s: Total timeout: seconds until the answer must be complete.
+    :param max_bytes: Maximum size of the answer in bytes, decompressed.
     """
 
     method: str
@@ -77,26 +80,46 @@ class Exchange:
     max_bytes: int
 
 
-Step = NeedToken | Wait | Exchange
+FlowStep = NeedToken | Wait | Exchange
 Answer = str | Reply | Broken | None
 
 
-def converse(
+class Throttle:
+    """Applies the wait of a 429 to all callers of the same client in this process."""
+
+    def __init__(self) -> None:
+        self._free_at = 0.0
+
+    def delay(self) -> float:
+        """Return the seconds to wait before the next request, with some jitter."""
+        held = max(0.0, self._free_at - time.monotonic())
+        return held * random.uniform(1.0, 1.0 + _SPREAD)
+
+    def hold(self, seconds: float) -> None:
+        """
+        Make all callers wait.
+
+        :param seconds: How long.
+        """
+        self._free_at = max(self._free_at, time.monotonic() + seconds)
+
+
+def call_flow(
     call: Call[T],
     address: ServiceAddress,
     limits: RetryLimits,
     throttle: Throttle,
     clock: Callable[[], float] = time.monotonic,
-) -> Generator[Step, Answer, T]:
+) -> Generator[FlowStep, Answer, T]:
     """
-    Yield the steps that carry a call out; return its result.
+    Yield the steps that send a call; return its result.
 
-    :param call: What to do.
-    :param address: Where.
-    :param limits: How long it is worth trying.
-    :param throttle: Shared with all callers of the same account.
-    :param clock: Gives seconds.
-    :raises ApiError: The service said no.
+    :param call: The call.
+    :param address: The service's address.
+    :param limits: How often and how long to retry.
+    :param throttle: Shared by all senders of the same client.
+    :param clock: Returns seconds.
+    :raises ApiError: The service refused the request, or retries did not help.
     """
     started, attempt, refused = clock(), Attempt(), None
     body = None if call.body is None else json.dumps(call.body, allow_nan=False).encode()
@@ -112,11 +135,11 @@ def converse(
         if not isinstance(answer, (Reply, Broken)):
             raise TypeError(f"a sender answered an exchange with {type(answer).__name__}")
         attempt = replace(attempt, elapsed=clock() - started)
-        # An answer may echo the token, too.
+        # An answer may echo the token.
         verdict = decide(replace(call, secrets=(*call.secrets, str(token))), attempt, answer, limits)
         if isinstance(verdict, Done):
             return verdict.value
-        log.debug("%s: %s; again in %.1f s", call.what, verdict.why, verdict.after)
+        log.debug("%s: %s; retrying in %.1f s", call.what, verdict.why, verdict.after)
         if verdict.throttled:
             throttle.hold(verdict.after)
         elif verdict.after:
@@ -127,17 +150,17 @@ def converse(
         )
 
 
-def perform(
+def procedure_flow(
     procedure: Procedure[T], address: ServiceAddress, limits: RetryLimits, throttle: Throttle
-) -> Generator[Step, Answer, T]:
+) -> Generator[FlowStep, Answer, T]:
     """
-    Yield the steps that carry a procedure out; return its result.
+    Yield the steps that run a procedure; return its result.
 
-    :param procedure: What to do.
-    :param address: Where.
-    :param limits: How long each of its Calls is worth trying.
-    :param throttle: Shared with all callers of the same account.
-    :raises ApiError: The service said no, and the procedure had no use for that.
+    :param procedure: The procedure.
+    :param address: The service's address.
+    :param limits: How often and how long to retry each Call.
+    :param throttle: Shared by all senders of the same client.
+    :raises ApiError: A Call failed, and the procedure did not handle the error.
     """
     result: Any = None
     error: ApiError | None = None
@@ -152,6 +175,6 @@ def perform(
             yield Wait(wanted.seconds)
             continue
         try:
-            result = yield from converse(wanted, address, limits, throttle)
+            result = yield from call_flow(wanted, address, limits, throttle)
         except ApiError as e:
             error = e
