@@ -293,7 +293,9 @@ def _is_named(caller: FrameType, callee: FrameType) -> bool:
     code, parameters = callee.f_code, _parameters(caller.f_code)
     variables = {**caller.f_globals, **caller.f_locals}
     for name in (*caller.f_code.co_names, *caller.f_code.co_varnames, *caller.f_code.co_freevars):
-        if name not in parameters and getattr(variables.get(name), "__code__", None) is code:
+        value = variables.get(name)
+        # A bound method in a variable was handed over, too.
+        if name not in parameters and inspect.isfunction(value) and value.__code__ is code:
             return True
     if not (code.co_varnames[:1] in {("self",), ("cls",)} and code.co_argcount):
         return any(_holds(value, code) for value in variables.values() if inspect.ismodule(value))
