@@ -1,4 +1,4 @@
-"""What a request says, and what the buckets it names say, looked at before a task is created."""
+"""Checks of a request and of the buckets it names, before a task is created."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ OPT_OUT = "If the service can reach it and Airflow cannot, switch this check off
 
 
 class Reaches(Protocol):
-    """The part of a hook that a look at the buckets needs."""
+    """The part of a hook that the check of the buckets needs."""
 
     @property
     def api(self) -> TaskApiSpec:
@@ -39,7 +39,7 @@ class Reaches(Protocol):
 
     @property
     def address(self) -> ServiceAddress:
-        """Where requests go."""
+        """Address of the service."""
 
     @property
     def storage(self) -> Storage:
@@ -56,13 +56,13 @@ class Reaches(Protocol):
 
 def check_request(api: ApiSpec, request: Any, deployment: Deployment) -> dict[str, Any]:
     """
-    Find everything that is wrong with a request without asking anybody, log what is worth knowing, return the JSON.
+    Find everything that is wrong with a request, without network; log warnings and return the JSON to send.
 
     :param api: The API.
     :param request: The service's own request as a dict, or as JSON text.
-    :param deployment: Where it goes.
+    :param deployment: The deployment it is sent to.
     :returns: The JSON to send, without credentials.
-    :raises InvalidParameter: Names each field that is wrong, its value, its rule and its fix.
+    :raises InvalidParameter: Names each invalid field, its value, the rule and the fix.
     """
     from airflow_provider_sentinelhub.artifacts.results.preflight import examine
 
@@ -76,10 +76,10 @@ def check_request(api: ApiSpec, request: Any, deployment: Deployment) -> dict[st
 
 def tell_size(body: Mapping[str, Any], measured: InputSize | None = None) -> None:
     """
-    Log how large what a request asks for is, and where: what was mistyped is seen there first.
+    Log the size and the location of a request's area: typing errors show there first.
 
     :param body: The request.
-    :param measured: Its features, where they were read.
+    :param measured: Its input features, if they were read.
     """
     from airflow_provider_sentinelhub.client.preflight.area import Area
 
@@ -94,16 +94,16 @@ def tell_size(body: Mapping[str, Any], measured: InputSize | None = None) -> Non
 
 def check_buckets(hook: Reaches, body: Mapping[str, Any]) -> None:
     """
-    Ask the buckets of a request whether they are there, take results, hold the features, and where they are.
+    Check that the buckets of a request exist, can be written, contain the input features, and are where it says.
 
-    Three round trips at most for the delivery: an object written and deleted again, and the region asked for where
-    the deployment has one. One more for a GeoPackage. What is worth knowing is logged.
+    At most three round trips for the delivery: an object is written and deleted, and the bucket's region is read if
+    the deployment has one. One more for a GeoPackage. Warnings are logged.
 
-    :param hook: Reaches the buckets, with the connections the service is given as well.
+    :param hook: Opens the buckets, with the connections whose credentials the service gets.
     :param body: What :func:`check_request` returned.
-    :raises InvalidParameter: Names each bucket that said no, what it said, and what to do.
-    :raises InvalidConfiguration: Airflow itself may not use the connection.
-    :raises StorageUnavailable: A bucket could not be asked; that may pass.
+    :raises InvalidParameter: Names each bucket that refused access, its answer, and the fix.
+    :raises InvalidConfiguration: Airflow cannot use the connection.
+    :raises StorageUnavailable: A bucket could not be reached; a retry may help.
     """
     from airflow_provider_sentinelhub.client.requests.findings import Findings
 
@@ -163,14 +163,14 @@ def _storage(hook: Reaches) -> Storage:
 
 def check_writable(storage: Storage, field: str, url: str, conn_id: str | None) -> None:
     """
-    Ask a bucket whether it takes what is going to be written there.
+    Check that a bucket can be written.
 
-    :param storage: Reaches the bucket.
-    :param field: Which parameter names the place.
-    :param url: The place: a folder, or a template.
-    :param conn_id: The connection that is used.
-    :raises InvalidParameter: It said no.
-    :raises StorageUnavailable: It could not be asked; that may pass.
+    :param storage: Opens the bucket.
+    :param field: The parameter that names the URL.
+    :param url: A folder, or a URL template.
+    :param conn_id: The connection.
+    :raises InvalidParameter: It refused access.
+    :raises StorageUnavailable: It could not be reached; a retry may help.
     """
     from airflow_provider_sentinelhub.artifacts.storage.probe import probe_write
 
@@ -184,9 +184,9 @@ def _refusal(
     field: str, url: str, conn_id: str | None, error: StorageUnavailable | ArtifactMissing, fix: str
 ) -> InvalidParameter:
     """
-    Return what a bucket's refusal means for a request.
+    Return the error for a bucket that refused access.
 
-    :raises StorageUnavailable: It was none: the bucket could not be asked.
+    :raises StorageUnavailable: It did not refuse: it could not be reached.
     """
     from airflow_provider_sentinelhub.artifacts.storage.errors import is_refusal
 
