@@ -324,7 +324,7 @@ class SentinelHubBatchHook(SentinelHubHook):
         if rerun is None:
             return None
         self.log.info(
-            "Rerunning %d failed features, for at least %g PU. The tasks so far cost %.1f PU",
+            "Rerunning failed features: %d, for at least %g PU. The tasks so far cost %.1f PU",
             rerun.features,
             MINIMUM_PU,
             sum(task.cost_pu or 0.0 for task in tasks),

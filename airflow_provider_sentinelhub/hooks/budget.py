@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from airflow_provider_sentinelhub.client.errors import BudgetExceeded, SentinelHubError
 from airflow_provider_sentinelhub.hooks.outcome import result_so_far
+from airflow_provider_sentinelhub.hooks.preflight import AREA
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -29,7 +30,6 @@ LARGE_KM2: Final = 1_000_000.0
 """The same in square kilometres: more than any country of the European Union."""
 # Estimates before the analysis are rough.
 _MARGIN: Final = 2.0
-_BATCH_BOUNDS: Final = ("processRequest", "input", "bounds")
 _KM_OF_A_DEGREE: Final = 111.0
 _LARGE = f"without max_pu nothing of more than {LARGE_PU:,.0f} PU or {LARGE_KM2:,.0f} km2 is started"
 
@@ -112,7 +112,7 @@ def _tiles(request: Mapping[str, Any]) -> InputSize | None:
     from airflow_provider_sentinelhub.client.preflight.area import Area, grid_of
     from airflow_provider_sentinelhub.client.requests.findings import is_number, part
 
-    grid, extent = grid_of(request), Area.of(request, *_BATCH_BOUNDS).extent
+    grid, extent = grid_of(request), Area.of(request, *AREA).extent
     resolution = part(request, "input", "resolution")
     if grid is None or extent is None or not is_number(resolution) or not resolution:
         return None
@@ -218,7 +218,7 @@ def _extent(hook: SentinelHubBatchHook, task: BatchTask) -> Extent | None:
     from airflow_provider_sentinelhub.client.preflight.area import Area
 
     measured = hook.measured.get(hook.api.features_url(task.request) or "")
-    return measured.extent if measured else Area.of(task.request, *_BATCH_BOUNDS).extent
+    return measured.extent if measured else Area.of(task.request, *AREA).extent
 
 
 def _refuse_large(found: Estimate, extent: Extent | None, subject: str, state: str) -> None:

@@ -85,8 +85,8 @@ class OwedStop:
     :param map_index: Index of a mapped task; -1 if it is not mapped.
     :param why: Why it must be stopped.
     :param since: Since when, in ISO 8601.
-    :param once_ended: Whether to stop it only after the Airflow task has ended: until then, an attempt may take the remote
-        task over or is about to fail. Otherwise the attempt has already ended.
+    :param once_ended: Whether to stop it only after the Airflow task has ended: until then, an attempt may take it over
+        or is about to fail. Otherwise the attempt has already ended.
     """
 
     api: str

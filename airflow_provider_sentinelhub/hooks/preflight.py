@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_BATCH_BOUNDS: Final = ("processRequest", "input", "bounds")
+AREA: Final = ("processRequest", "input", "bounds")
+"""Where a request has its area of interest."""
 
 OPT_OUT = "If the service can reach it and Airflow cannot, switch this check off with check_bucket=False."
 
@@ -83,7 +84,7 @@ def tell_size(body: Mapping[str, Any], measured: InputSize | None = None) -> Non
     """
     from airflow_provider_sentinelhub.client.preflight.area import Area
 
-    area = Area.of(body, *_BATCH_BOUNDS).extent
+    area = Area.of(body, *AREA).extent
     if measured is None and area is not None:
         log.info("Area of interest: %s", area.text())
     if measured is not None:
