@@ -138,9 +138,8 @@ class AsyncSender:
         :param procedure: The procedure.
         :raises ApiError: A Call failed, and the procedure did not handle the error.
         """
-        return await drive_async(
-            procedure_flow(procedure, self.address, self._limits, self._tokens.throttle), self._carry_out
-        )
+        flow = procedure_flow(procedure, self.address, self._limits, self._tokens.throttle)
+        return await drive_async(flow, self._carry_out)
 
     async def _carry_out(self, step: FlowStep) -> Answer | ApiError:
         if not isinstance(step, NeedToken):
