@@ -1,4 +1,4 @@
-"""The asynchronous APIs for people who write Python tasks, and for the operators: obtain, act, wait, stop, report."""
+"""The hook for the asynchronous APIs, used by the operators and in Python tasks."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_sentinelhub.client.errors import InvalidRequest
 from airflow_provider_sentinelhub.hooks import checks, credentials
-from airflow_provider_sentinelhub.hooks.scripts import with_script_placed
 from airflow_provider_sentinelhub.hooks.sentinel_hub import SentinelHubHook
 
 if TYPE_CHECKING:
@@ -31,12 +30,12 @@ if TYPE_CHECKING:
 
 class SentinelHubBatchHook(SentinelHubHook):
     """
-    Works with the tasks of one asynchronous API.
+    Create, start, watch, stop and report on the tasks of one asynchronous API.
 
-    :param api: Key of the API, e.g. ``batch-v2``.
+    :param api: Key of the API.
     :param sentinelhub_conn_id: The Sentinel Hub connection.
-    :param aws_conn_id: The AWS connection: its role or keys are handed to the service with each new task, and used
-        here to read and write the bucket.
+    :param aws_conn_id: The AWS connection. Its role or keys are sent to the service with each new task, and used here
+        to read and write the bucket.
     :param gcp_conn_id: The Google Cloud connection, for buckets on Google Cloud Storage.
     :raises InvalidParameter: There is no such API.
     """
@@ -58,7 +57,7 @@ class SentinelHubBatchHook(SentinelHubHook):
         self.aws_conn_id = aws_conn_id
         self.gcp_conn_id = gcp_conn_id
         self.measured: dict[str, InputSize] = {}
-        """Features that were read, by the URL of their GeoPackage."""
+        """Number, size and extent of input features that were read, by the URL of their GeoPackage."""
         self._is_acting = False
 
     def get(self, task_id: str) -> BatchTask:
@@ -66,31 +65,31 @@ class SentinelHubBatchHook(SentinelHubHook):
         Read a task.
 
         :param task_id: Its id.
-        :raises NotFound: There is none.
+        :raises NotFound: It does not exist.
         """
         checks.id_of("batch_task_id", task_id, "batch task")
         return self.send(self.api.calls.get(task_id))
 
     def prepare(self, request: Any) -> dict[str, Any]:
         """
-        Check a request before anything is sent, and return the JSON to send, without credentials.
+        Check a request locally and return the JSON to send, without credentials.
 
-        Asks nobody. What is worth knowing is logged.
+        Needs no network. Warnings are logged.
 
         :param request: The service's own request as a dict, or as JSON text.
-        :raises InvalidParameter: Names each field that is wrong, its value, its rule and its fix.
+        :raises InvalidParameter: Names each invalid field, its value, the rule and the fix.
         """
         from airflow_provider_sentinelhub.hooks.preflight import check_request
 
-        return check_request(self, request)
+        return check_request(self.api, request, self.address.deployment)
 
     def check_buckets(self, body: Mapping[str, Any]) -> None:
         """
-        Ask the buckets of a request whether they are there, take results and hold the features.
+        Check that the buckets of a request exist, can be written, and contain the input features.
 
         :param body: What :meth:`prepare` returned.
-        :raises InvalidParameter: Names each bucket that said no, what it said, and what to do.
-        :raises StorageUnavailable: A bucket could not be asked; that may pass.
+        :raises InvalidParameter: Names each bucket that refused access, its answer, and the fix.
+        :raises StorageUnavailable: A bucket could not be reached; a retry may help.
         """
         from airflow_provider_sentinelhub.hooks.preflight import check_buckets
 
@@ -98,30 +97,59 @@ class SentinelHubBatchHook(SentinelHubHook):
 
     def check_features(self, body: Mapping[str, Any]) -> None:
         """
-        Read the GeoPackage a request names as its input, if it names one, and refuse what the service would refuse.
+        Check the input GeoPackage of a request, if it has one, by the rules of the service.
 
-        How many features there are, how large they are together and where they lie is logged.
+        The number, total size and extent of the features are logged.
 
         :param body: What :meth:`prepare` returned.
-        :raises InvalidParameter: Everything that is wrong with it, with the names of features.
+        :raises InvalidParameter: Names everything that is wrong with it, and the features.
         :raises StorageUnavailable: The bucket cannot be read.
         """
-        from airflow_provider_sentinelhub.hooks.budget import tell_size
         from airflow_provider_sentinelhub.hooks.input_features import check_input
+        from airflow_provider_sentinelhub.hooks.preflight import tell_size
 
         measured = check_input(self.api, self.storage, body)
         if measured is not None:
-            tell_size(body, measured)
+            tell_size(self.api, body, measured)
             self.measured[str(self.api.features_url(body))] = measured
 
     def with_credentials(self, body: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
         """
-        Return a copy of a request with the credentials of the connections in it, and those credentials.
+        Return a copy of a request that includes the connections' credentials, and those credentials.
 
         :param body: What :meth:`prepare` returned.
-        :raises InvalidConfiguration: A connection is missing or holds nothing that the service could use.
+        :raises InvalidConfiguration: A connection is missing or has no credentials that the service accepts.
         """
         return credentials.with_credentials(self.api, body, self.aws_conn_id, self.gcp_conn_id, self.address.deployment)
+
+    def with_script(self, request: Any) -> Any:
+        """
+        Return a request with its evalscript, read from the bucket if the request refers to one.
+
+        :param request: The service's own request, as a dict.
+        :raises InvalidParameter: The evalscript does not exist.
+        :raises StorageUnavailable: The bucket cannot be read.
+        """
+        from airflow_provider_sentinelhub.artifacts.storage import evalscripts
+
+        url = evalscripts.referred_script(self.api, request)
+        return request if url is None else evalscripts.with_script(self.api, self.storage, request, url)
+
+    def with_script_placed(self, body: Mapping[str, Any], intent: Intent) -> Mapping[str, Any]:
+        """
+        Return a request that can be sent: an evalscript that is too long is written to the bucket.
+
+        :param body: What :meth:`prepare` returned.
+        :param intent: The intent it belongs to.
+        :raises StorageUnavailable: The bucket cannot be written.
+        """
+        from airflow_provider_sentinelhub.artifacts.storage.evalscripts import placed_script
+
+        placed = placed_script(self.api, body, intent.tag, self.api.delivery_url(body))
+        if placed is None:
+            return body
+        self.storage.upload(placed.text, placed.url)
+        return placed.body
 
     def search(
         self,
@@ -134,15 +162,15 @@ class SentinelHubBatchHook(SentinelHubHook):
         adopt_ended: bool = True,
     ) -> Search:
         """
-        Look for the one task of an intent; where there is none, older ones are stopped.
+        Search for the task of an intent; if there is none, stop older ones.
 
-        :param intent: What is wanted, by whom.
-        :param recorded: Id of the task an earlier attempt recorded for this intent.
-        :param before: What is on record of what this task instance wanted before it was cleared or its request changed.
-        :param since: Moment before which no task of this task instance can have been created.
-        :param resumes: Asked, where only an older task for the same request is found, whether to continue with that
-            one. Default: never.
-        :param adopt_ended: Whether a task that has ended can be that of this intent: not of one that is new.
+        :param intent: Which task instance wants what.
+        :param recorded: Id of the task that an earlier attempt recorded for this intent.
+        :param before: Records from before this task instance was cleared or its request changed.
+        :param since: No task of this task instance was created before this time.
+        :param resumes: Decides whether to continue with an older task for the same request, if only that is found.
+            Default: never.
+        :param adopt_ended: Whether a task that has ended may be used. Not for a new intent.
         """
         from airflow_provider_sentinelhub.client.lifecycle.submission import Before, nothing_older, search
 
@@ -162,16 +190,16 @@ class SentinelHubBatchHook(SentinelHubHook):
         self, intent: Intent, body: Mapping[str, Any], *, since: datetime, others: frozenset[str] = frozenset()
     ) -> BatchTask:
         """
-        Create the task of an intent, which :meth:`search` did not find.
+        Create the task of an intent after :meth:`search` did not find one.
 
-        :param intent: What is wanted, by whom.
+        :param intent: Which task instance wants what.
         :param body: What :meth:`prepare` returned.
-        :param since: Moment before which no task of this task instance can have been created.
-        :param others: What the search found that is not it.
+        :param since: No task of this task instance was created before this time.
+        :param others: Ids of other tasks that the search found.
         """
         from airflow_provider_sentinelhub.client.lifecycle.submission import create
 
-        body = with_script_placed(self, body, intent)
+        body = self.with_script_placed(body, intent)
         complete, secrets = self.with_credentials(body)
         try:
             return self.sender.run(create(self.api, intent, complete, secrets, since=since, others=others))
@@ -180,9 +208,9 @@ class SentinelHubBatchHook(SentinelHubHook):
 
     def reruns_of(self, original: BatchTask) -> list[BatchTask]:
         """
-        Return the tasks that ran failed features of a task again, in the order in which they were created.
+        Return the reruns of a task, in the order in which they were created.
 
-        :param original: The task.
+        :param original: The original task.
         """
         from airflow_provider_sentinelhub.client.lifecycle.submission import reruns_of
 
@@ -190,22 +218,22 @@ class SentinelHubBatchHook(SentinelHubHook):
 
     def act(self, task: BatchTask, goal: Goal) -> BatchTask:
         """
-        Take the steps a task needs now, if any; harmless when somebody else took them already.
+        Take the next steps of a task, if any. Taking a step twice does no harm.
 
         :param task: The task as last seen.
-        :param goal: What is wanted of it.
+        :param goal: What the task should reach.
         """
         from airflow_provider_sentinelhub.client.lifecycle.procedures import act
 
         self._is_acting = True
         task = self.sender.run(act(self.api, task, goal))
-        # Not where anything was raised, an interruption above all: what was sent may still arrive.
+        # Not after an exception, e.g. an interrupt: a request that was sent may still arrive.
         self._is_acting = False
         return task
 
     def stop(self, task_id: str) -> BatchTask | None:
         """
-        Stop a task; an ended one, one that was never started and one that is gone need no stopping.
+        Stop a task, unless it has ended, was never started or does not exist.
 
         :param task_id: Its id.
         """
@@ -216,12 +244,12 @@ class SentinelHubBatchHook(SentinelHubHook):
 
     def wait(self, task: BatchTask, goal: Goal, watch: Watch) -> BatchTask:
         """
-        Take the steps a task needs and wait, blocking, until it needs nothing more, is late or over budget.
+        Take the steps of a task and wait, blocking, until it has reached its goal, is late or over budget.
 
         :param task: The task as last seen.
-        :param goal: What is wanted of it.
-        :param watch: How often to look, how long, and what it may cost.
-        :raises ApiError: A step was refused, or looking failed for so long that waiting on makes no sense.
+        :param goal: What the task should reach.
+        :param watch: Poll interval, deadline and budget.
+        :raises ApiError: A step was refused, or polling failed for too long.
         """
         from airflow_provider_sentinelhub.client.errors import ApiError
         from airflow_provider_sentinelhub.client.lifecycle.spec import NextStep
@@ -240,7 +268,7 @@ class SentinelHubBatchHook(SentinelHubHook):
                     self.log.info(line)
                 if self.api.next_step(task, goal) is NextStep.FINISH or watch.is_over_budget(task):
                     return task
-            # After the look, so that a task which ended in time is never called late.
+            # After the poll, so that a task that ended in time is never late.
             if watch.is_late:
                 return task
             just_read = None
@@ -255,20 +283,19 @@ class SentinelHubBatchHook(SentinelHubHook):
 
     @cached_property
     def results(self) -> BatchResults:
-        """What the API's tasks leave in the bucket."""
+        """Results of the API's tasks in the bucket."""
         from airflow_provider_sentinelhub.artifacts.results.registry import results_of
 
         return results_of(self.api, self.storage)
 
     def report(self, task: BatchTask, reruns: Sequence[BatchTask] = ()) -> FeatureReport:
         """
-        Read what became of every feature, and write the full table as Parquet beside the results.
+        Read the outcome of every feature, and write the full table as Parquet beside the results.
 
         :param task: The task.
-        :param reruns: The tasks that ran again what it lost, in the order in which they ran: the report is that of
-            all of them.
-        :raises ArtifactMissing: There is nothing to report on.
-        :raises ArtifactCorrupt: It cannot be read.
+        :param reruns: Its reruns, in order: the report covers all of them.
+        :raises ArtifactMissing: There are no results.
+        :raises ArtifactCorrupt: The results cannot be read.
         """
         return self.results.report((task, *reruns))
 
@@ -276,14 +303,14 @@ class SentinelHubBatchHook(SentinelHubHook):
         self, tasks: Sequence[BatchTask], body: Mapping[str, Any], *, only_after_progress: bool
     ) -> dict[str, Any] | None:
         """
-        Return the request that runs again what a task lost; ``None`` where there is nothing to gain by it.
+        Return a request that reruns the failed features of a task; ``None`` if a rerun cannot help.
 
-        The features are written into the bucket for it. The same tasks give the same request.
+        Writes the features to the bucket. The same tasks give the same request.
 
-        :param tasks: The original task, then those that ran again what was lost.
-        :param body: The request the original was created with.
-        :param only_after_progress: Whether the last task must have mended something, or no further one makes sense.
-        :raises ArtifactMissing: What lies in the bucket is older than the task's end.
+        :param tasks: The original task and its reruns, in order.
+        :param body: The request of the original task.
+        :param only_after_progress: Whether to rerun only if the last task delivered a feature that had failed.
+        :raises ArtifactMissing: The results in the bucket are older than the end of the task.
         :raises StorageUnavailable: The bucket cannot be read or written.
         """
         from airflow_provider_sentinelhub.client.costs.estimate import MINIMUM_PU
@@ -292,7 +319,7 @@ class SentinelHubBatchHook(SentinelHubHook):
         if rerun is None:
             return None
         self.log.info(
-            "Features that are run again, alone: %d, for %g PU or more. The tasks before cost %.1f PU",
+            "Rerunning failed features: %d, for at least %g PU. The tasks so far cost %.1f PU",
             rerun.features,
             MINIMUM_PU,
             sum(task.cost_pu or 0.0 for task in tasks),
@@ -301,11 +328,11 @@ class SentinelHubBatchHook(SentinelHubHook):
 
     def failed_features(self, report_url: str, *, limit: int = 1000) -> list[dict[str, Any]]:
         """
-        Return the features that failed, one small dict each, e.g. to map a task over them.
+        Return the failed features, one small dict each, e.g. to map a task over them.
 
-        :param report_url: The table of all features, as a result names it.
-        :param limit: How many at most: what is returned may go through an XCom.
-        :raises ArtifactMissing: There is no such table.
+        :param report_url: URL of the table of all features, from a result.
+        :param limit: Maximum number: the return value may go through an XCom.
+        :raises ArtifactMissing: The table does not exist.
         """
         from airflow_provider_sentinelhub.artifacts.report.failed import failed_features
 
@@ -313,12 +340,12 @@ class SentinelHubBatchHook(SentinelHubHook):
 
     def statistics(self, statistics_url: str, *, columns: Sequence[str] | None = None) -> pa.Table:
         """
-        Return the table of all statistics; ``.to_pandas()`` makes a DataFrame of it.
+        Return the table of all statistics; ``.to_pandas()`` turns it into a DataFrame.
 
-        :param statistics_url: Where it lies, as a result names it.
+        :param statistics_url: URL of the table, from a result.
         :param columns: Columns to read, see ``docs/statistics_table.md``. Default: all.
-        :raises ArtifactMissing: There is no such table.
-        :raises InvalidParameter: It is another table, such as the report's.
+        :raises ArtifactMissing: The table does not exist.
+        :raises InvalidParameter: It is a different table, such as the report's.
         """
         from airflow_provider_sentinelhub.artifacts.statistics.tables import load_table
 
@@ -326,11 +353,9 @@ class SentinelHubBatchHook(SentinelHubHook):
 
     def estimate(self, task: BatchTask) -> Estimate:
         """
-        Estimate what an analysed task will cost, from its feature manifest and the published rules.
+        Estimate the cost of an analysed task, from its feature manifest and the published rules.
 
-        :param task: The task; at least ANALYSIS_DONE.
-        :raises ArtifactMissing: There is no feature manifest yet.
+        :param task: The task, analysed.
+        :raises ArtifactMissing: The feature manifest does not exist yet.
         """
-        from airflow_provider_sentinelhub.hooks.budget import estimate
-
-        return estimate(self, task)
+        return self.api.estimate(self.with_script(task.request), self.results.pixel_counts(task))

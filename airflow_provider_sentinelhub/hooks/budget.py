@@ -1,4 +1,4 @@
-"""What a task will cost and how large it is, and whether it may be started."""
+"""Cost and size of a task, and whether it may be started."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from airflow_provider_sentinelhub.client.errors import BudgetExceeded, SentinelHubError
 from airflow_provider_sentinelhub.hooks.outcome import result_so_far
-from airflow_provider_sentinelhub.hooks.scripts import with_script
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -17,93 +16,64 @@ if TYPE_CHECKING:
     from airflow_provider_sentinelhub.artifacts.statistics.geometries import Place
     from airflow_provider_sentinelhub.client.costs.estimate import Estimate
     from airflow_provider_sentinelhub.client.lifecycle.answers import BatchTask
+    from airflow_provider_sentinelhub.client.lifecycle.spec import ApiSpec
     from airflow_provider_sentinelhub.client.requests.extent import Extent
     from airflow_provider_sentinelhub.hooks.batch import SentinelHubBatchHook
     from airflow_provider_sentinelhub.hooks.sentinel_hub import SentinelHubHook
-    from airflow_provider_sentinelhub.hooks.statistical import SentinelHubStatisticalHook
 
 log = logging.getLogger(__name__)
 
 LARGE_PU: Final = 10_000.0
-"""Processing units above which nothing is started that has no ``max_pu``: what a free account of CDSE has a month."""
+"""Without ``max_pu``, nothing above this is started: the monthly processing units of a free CDSE account."""
 LARGE_KM2: Final = 1_000_000.0
 """The same in square kilometres: more than any country of the European Union."""
-# What is known before the analysis is rough.
+# Estimates before the analysis are rough.
 _MARGIN: Final = 2.0
-_BATCH_BOUNDS: Final = ("processRequest", "input", "bounds")
 _KM_OF_A_DEGREE: Final = 111.0
 _LARGE = f"without max_pu nothing of more than {LARGE_PU:,.0f} PU or {LARGE_KM2:,.0f} km2 is started"
 
 
 def limit_of(hook: SentinelHubHook, max_pu: float | str | None) -> float | None:
     """
-    Return the processing units that may be spent: the operator's ``max_pu``, or else that of the connection.
+    Return the limit in processing units: the operator's ``max_pu``, or else the connection's.
 
-    :param hook: Knows the connection.
-    :param max_pu: What the operator says.
-    :returns: ``None`` where neither says anything.
+    :param hook: Has the connection.
+    :param max_pu: The operator's parameter.
+    :returns: ``None`` if neither sets one.
     """
     return hook.max_pu if max_pu is None else float(max_pu)
 
 
 def describe_limit(hook: SentinelHubHook, max_pu: float | str | None) -> str:
     """
-    Say what may be spent, and who says so.
+    Describe the limit, and where it is set.
 
-    :param hook: Knows the connection.
-    :param max_pu: What the operator says.
+    :param hook: Has the connection.
+    :param max_pu: The operator's parameter.
     """
     limit = limit_of(hook, max_pu)
     return f"max_pu = {limit:g}" + (f" of connection {hook.sentinelhub_conn_id!r}" if max_pu is None else "")
 
 
-def estimate(hook: SentinelHubBatchHook, task: BatchTask) -> Estimate:
-    """
-    Estimate what an analysed task will cost; see the hook's method of the same name.
-
-    :param hook: Reads the bucket.
-    :param task: The task.
-    """
-    return hook.api.estimate(with_script(hook, task.request), hook.results.pixel_counts(task))
-
-
-def tell_size(body: Mapping[str, Any], measured: InputSize | None = None) -> None:
-    """
-    Log how large what a request asks for is, and where: what was mistyped is seen there first.
-
-    :param body: The request.
-    :param measured: Its features, where they were read.
-    """
-    from airflow_provider_sentinelhub.client.preflight.area import Area
-
-    area = Area.of(body, *_BATCH_BOUNDS).extent
-    if measured is None and area is not None:
-        log.info("Area of interest: %s", area.text())
-    if measured is not None:
-        log.info("Input features: %s", measured.text())
-        if area is not None and measured.extent is not None and not area.meets(measured.extent):
-            log.warning("The features lie outside of the area of interest, which is %s. Check both.", area.text())
-
-
 def needs_analysis(hook: SentinelHubBatchHook, task: BatchTask, max_pu: float | str | None) -> bool:
     """
-    Whether a task has to be analysed before it may be started, because it may cost too much.
+    Return whether a task must be analysed before it may be started, because it may cost too much.
 
-    :param hook: Knows the connection and, where they were read, the features.
+    :param hook: Has the connection and, if they were read, the features.
     :param task: The task.
-    :param max_pu: What the operator says.
+    :param max_pu: The operator's parameter.
     """
     return limit_of(hook, max_pu) is not None or _is_large(hook, task) is not False
 
 
 def check_start(hook: SentinelHubBatchHook, task: BatchTask, max_pu: float | str | None) -> None:
     """
-    Fail if a task should not be started as it is now, because it would cost too much, or may and is not analysed.
+    Fail if a task must not be started: it would cost too much, or it might and is not analysed.
 
-    :param hook: Knows the connection, and reads the bucket.
+    :param hook: Has the connection and reads the bucket.
     :param task: The task.
-    :param max_pu: Processing units it may cost at most; see :func:`check_budget`.
-    :raises BudgetExceeded: It would, or may; it was not started.
+    :param max_pu: Maximum cost in processing units; see :func:`check_budget`.
+    :raises BudgetExceeded: It was not started.
     """
     if task.user_action == "START":
         return
@@ -120,13 +90,13 @@ def check_start(hook: SentinelHubBatchHook, task: BatchTask, max_pu: float | str
 
 
 def _is_large(hook: SentinelHubBatchHook, task: BatchTask) -> bool | None:
-    """Say whether a task may be too large to be started by mistake; ``None`` where nobody has read its features."""
+    """Return whether a task may be large by mistake; ``None`` if its features were not read."""
     intent = hook.api.intent_of(task)
     if intent is not None and intent.round:
-        # A part of a task that was let through.
+        # Part of a task that passed this check.
         return False
     url = hook.api.features_url(task.request)
-    features = hook.measured.get(url) if url else _tiles(task.request)
+    features = hook.measured.get(url) if url else _tiles(hook.api, task.request)
     if features is None:
         return None
     side = math.ceil(math.sqrt(features.pixels / max(features.features, 1)))
@@ -135,13 +105,13 @@ def _is_large(hook: SentinelHubBatchHook, task: BatchTask) -> bool | None:
     return pu * _MARGIN > LARGE_PU or km2 > LARGE_KM2
 
 
-def _tiles(request: Mapping[str, Any]) -> InputSize | None:
-    """Estimate the tiles of a request; ``None`` where it cannot be read."""
+def _tiles(api: ApiSpec, request: Mapping[str, Any]) -> InputSize | None:
+    """Estimate the tiles of a request; ``None`` if it cannot be read."""
     from airflow_provider_sentinelhub.artifacts.features.size import InputSize
     from airflow_provider_sentinelhub.client.preflight.area import Area, grid_of
     from airflow_provider_sentinelhub.client.requests.findings import is_number, part
 
-    grid, extent = grid_of(request), Area.of(request, *_BATCH_BOUNDS).extent
+    grid, extent = grid_of(request), Area.of(request, *api.input, "bounds").extent
     resolution = part(request, "input", "resolution")
     if grid is None or extent is None or not is_number(resolution) or not resolution:
         return None
@@ -154,24 +124,24 @@ def check_budget(
     hook: SentinelHubBatchHook, task: BatchTask, max_pu: float | str | None, spent_pu: float = 0.0
 ) -> None:
     """
-    Fail if starting an analysed task would cost too much; log what it would cost, and where it is.
+    Fail if an analysed task would cost too much; log its estimated cost and its area.
 
-    :param hook: Knows the connection, and reads the bucket.
+    :param hook: Has the connection and reads the bucket.
     :param task: The task.
-    :param max_pu: Processing units it may cost at most, as the operator says; ``None`` for the connection's, and where
-        that has none, for anything that is not unusually large.
-    :param spent_pu: How many of them were spent already, by the tasks it is a rerun of.
-    :raises BudgetExceeded: It would; it was not started.
+    :param max_pu: The operator's maximum cost in PU; ``None`` for the connection's or, if it has none, for
+        anything that is not unusually large.
+    :param spent_pu: Processing units already spent by the tasks that it reruns.
+    :raises BudgetExceeded: It was not started.
     """
     from airflow_provider_sentinelhub.client.costs.estimate import MINIMUM_PU
 
     limit, extent = limit_of(hook, max_pu), _extent(hook, task)
     try:
-        found = estimate(hook, task)
+        found = hook.estimate(task)
     except SentinelHubError as e:
         if limit is not None or _is_large(hook, task) is not False:
             raise
-        log.warning("What task %s will cost cannot be estimated; it is not large. %s", task.id, e)
+        log.warning("The cost of task %s cannot be estimated; the task is not large. %s", task.id, e)
         return
     where = "" if extent is None else f" Area: {extent.text()}."
     spent = f"{task.cost_pu:.1f} PU were" if task.cost_pu else "nothing was"
@@ -185,7 +155,7 @@ def check_budget(
     left = limit - spent_pu
     if found.pu > left:
         less = "a smaller area, a coarser resolution, fewer bands"
-        advice = f"Raise max_pu and clear the Airflow task, or ask for less: {less}."
+        advice = f"Raise max_pu and clear the Airflow task, or request less: {less}."
         if left < MINIMUM_PU:
             advice = f"Raise max_pu: no task costs less than {MINIMUM_PU:g} PU."
         said = describe_limit(hook, max_pu) + (f" less the {spent_pu:.1f} PU spent before" if spent_pu else "")
@@ -197,21 +167,22 @@ def check_budget(
         raise error
     _tell(found, extent)
     if found.high_pu is None or found.high_pu > left:
-        log.warning("It may cost more than the %.1f PU left of max_pu; it is stopped when it has spent that", left)
+        log.warning("It may cost more than the %.1f PU left of max_pu; it is stopped once it has spent them", left)
 
 
 def check_budget_of_places(
-    hook: SentinelHubStatisticalHook, body: Mapping[str, Any], places: Sequence[Place], max_pu: float | str | None
+    hook: SentinelHubHook, api: ApiSpec, body: Mapping[str, Any], places: Sequence[Place], max_pu: float | str | None
 ) -> None:
     """
-    Fail if statistics of some geometries would cost too much; log what they would cost, and where they are.
+    Fail if statistics of geometries would cost too much; log their estimated cost and their area.
 
-    :param hook: Knows the connection.
+    :param hook: Has the connection.
+    :param api: The API.
     :param body: A request.
     :param places: The geometries.
-    :param max_pu: Processing units they may cost at most, as the operator says; ``None`` for the connection's, and
-        where that has none, for anything that is not unusually large.
-    :raises BudgetExceeded: They would; nothing was asked.
+    :param max_pu: The operator's maximum cost in PU; ``None`` for the connection's or, if it has none, for
+        anything that is not unusually large.
+    :raises BudgetExceeded: Nothing was requested.
     """
     from airflow_provider_sentinelhub.artifacts.statistics.geometries import BOUNDS, pixel_counts
     from airflow_provider_sentinelhub.client.preflight.area import Area
@@ -219,21 +190,21 @@ def check_budget_of_places(
 
     areas = (Area.of(place.request(body), *BOUNDS).extent for place in places)
     extent = Extent.of_all(area for area in areas if area is not None)
-    found = hook.api.estimate(body, pixel_counts(body, places))
+    found = api.estimate(body, pixel_counts(body, places))
     limit = limit_of(hook, max_pu)
     where = "" if extent is None else f" Area: {extent.text()}."
     them = "1 geometry" if len(places) == 1 else f"{len(places)} geometries"
     if limit is None:
-        _refuse_large(found, extent, f"Statistics of {them} would cost", "Nothing was asked.")
+        _refuse_large(found, extent, f"Statistics of {them} would cost", "Nothing was requested.")
     elif found.pu > limit:
         raise BudgetExceeded(
             f"Statistics of {them} would cost about {found.pu:.1f} PU, more than {describe_limit(hook, max_pu)}. "
-            f"Nothing was asked.{where}\n{found.text()}\n"
-            "Raise max_pu, or ask for less: longer intervals, a coarser resolution, fewer bands."
+            f"Nothing was requested.{where}\n{found.text()}\n"
+            "Raise max_pu, or request less: longer intervals, a coarser resolution, fewer bands."
         )
     _tell(found, extent)
     if limit is not None and (found.high_pu is None or found.high_pu > limit):
-        log.warning("It may cost more than max_pu = %g, which is compared with the estimate alone", limit)
+        log.warning("It may cost more than max_pu = %g, which is compared only with the estimate", limit)
 
 
 def _tell(found: Estimate, extent: Extent | None) -> None:
@@ -246,7 +217,7 @@ def _extent(hook: SentinelHubBatchHook, task: BatchTask) -> Extent | None:
     from airflow_provider_sentinelhub.client.preflight.area import Area
 
     measured = hook.measured.get(hook.api.features_url(task.request) or "")
-    return measured.extent if measured else Area.of(task.request, *_BATCH_BOUNDS).extent
+    return measured.extent if measured else Area.of(task.request, *hook.api.input, "bounds").extent
 
 
 def _refuse_large(found: Estimate, extent: Extent | None, subject: str, state: str) -> None:

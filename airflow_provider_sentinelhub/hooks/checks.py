@@ -1,4 +1,4 @@
-"""Checks of an operator's own parameters, after templating and before anything is sent."""
+"""Checks of operator parameters, after templating and before anything is sent."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ ON_PARTIAL_WITH_RERUN = (*ON_PARTIAL, "rerun", "rerun_then_warn")
 
 def is_literal(value: object) -> bool:
     """
-    Whether a parameter is known when the DAG is parsed: no template, and no other task's output.
+    Return whether a parameter is known when the DAG is parsed: neither a template nor an XComArg.
 
-    :param value: What was given.
+    :param value: Its value.
     """
     if isinstance(value, str):
         return "{{" not in value and "{%" not in value
@@ -28,13 +28,13 @@ def is_literal(value: object) -> bool:
 
 def one_of(name: str, value: object, choices: Sequence[str], *, parsing: bool = False) -> None:
     """
-    Check that a parameter is one of a few words.
+    Check that a parameter is one of several words.
 
     :param name: The parameter.
-    :param value: What was given.
+    :param value: Its value.
     :param choices: The words.
-    :param parsing: The DAG is being parsed: pass over what is not known by then.
-    :raises InvalidParameter: It is none of them.
+    :param parsing: The DAG is being parsed: skip values that are not known yet.
+    :raises InvalidParameter: It is not one of them.
     """
     if parsing and not is_literal(value):
         return
@@ -44,10 +44,10 @@ def one_of(name: str, value: object, choices: Sequence[str], *, parsing: bool = 
 
 def flags(**given: object) -> None:
     """
-    Check that parameters are True or False: any text counts as true, ``"no"`` and a template as well.
+    Check that parameters are True or False: any text would count as true, even ``"no"`` or a template.
 
-    :param given: What was given, by name.
-    :raises InvalidParameter: One of them is something else.
+    :param given: Values by parameter name.
+    :raises InvalidParameter: One of them is neither.
     """
     for name, value in given.items():
         if not isinstance(value, bool):
@@ -57,12 +57,12 @@ def flags(**given: object) -> None:
 
 def id_of(name: str, value: object, what: str) -> None:
     """
-    Check that there is an id at all.
+    Check that an id is a string.
 
     :param name: The parameter.
-    :param value: What was given.
-    :param what: What it is the id of.
-    :raises InvalidParameter: It is no text.
+    :param value: Its value.
+    :param what: What it identifies.
+    :raises InvalidParameter: It is not a string.
     """
     if not isinstance(value, str):
         fix = "Give the id. Where it is the output of another task, look at what that task returned"
@@ -72,11 +72,11 @@ def id_of(name: str, value: object, what: str) -> None:
 
 def limit(name: str, value: object) -> None:
     """
-    Check that a parameter is a time that something may take, or absent.
+    Check that a parameter is a duration, or ``None``.
 
     :param name: The parameter.
-    :param value: What was given.
-    :raises InvalidParameter: It is neither a timedelta nor seconds, or not above 0.
+    :param value: Its value.
+    :raises InvalidParameter: It is neither a timedelta nor a number of seconds, or not above 0.
     """
     if value is None:
         return
@@ -88,11 +88,11 @@ def limit(name: str, value: object) -> None:
 
 def url(name: str, value: object) -> None:
     """
-    Check that a parameter holds text, where a template or another task's result may have given nothing.
+    Check that a parameter is a string: a template or another task's result may be ``None``.
 
     :param name: The parameter.
-    :param value: What was given.
-    :raises InvalidParameter: It does not.
+    :param value: Its value.
+    :raises InvalidParameter: It is not a string.
     """
     if not isinstance(value, str):
         fix = "Give it as text; where another task's result or a template gives it, look there."
@@ -101,10 +101,10 @@ def url(name: str, value: object) -> None:
 
 def rendered(**given: object) -> None:
     """
-    Check that no parameter is still a template, as the output of another task may be.
+    Check that no parameter is still a template: the output of another task may be one.
 
-    :param given: What was given, by name.
-    :raises InvalidParameter: Some are; names each.
+    :param given: Values by parameter name.
+    :raises InvalidParameter: Names each one that is.
     """
     from airflow_provider_sentinelhub.client.preflight.templates import unrendered
     from airflow_provider_sentinelhub.client.requests.findings import Findings
@@ -117,14 +117,14 @@ _SECONDS = ("_interval", "_delay")
 
 def number(name: str, value: object, *, at_least: float, whole: bool = False, parsing: bool = False) -> None:
     """
-    Check that a parameter is a number, or the text of one, or absent.
+    Check that a parameter is a number, a string of one, or ``None``.
 
     :param name: The parameter.
-    :param value: What was given.
-    :param at_least: The smallest number allowed.
-    :param whole: Whether it must be a whole one.
-    :param parsing: The DAG is being parsed: pass over what is not known by then.
-    :raises InvalidParameter: It is not, or too small.
+    :param value: Its value.
+    :param at_least: The minimum.
+    :param whole: Whether it must be a whole number.
+    :param parsing: The DAG is being parsed: skip values that are not known yet.
+    :raises InvalidParameter: It is not a number, or too small.
     """
     if value is None or (parsing and not is_literal(value)):
         return

@@ -1,4 +1,4 @@
-"""Which errors Airflow should retry, and which leave it open whether a remote task runs on."""
+"""How an Airflow task fails: whether Airflow retries it, what it returns, and whether the remote task may still run."""
 
 from __future__ import annotations
 
@@ -21,18 +21,20 @@ from airflow_provider_sentinelhub.client.errors import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from airflow.sdk import Context
+
 UNSEEN = (AuthenticationError, PermissionDenied, UnexpectedAnswer, InvalidConfiguration)
-"""Errors that keep us from looking at a remote task, and that somebody may be mending."""
+"""Errors that prevent polling a remote task, and that a user may be fixing."""
 
 
 @contextmanager
 def airflow_failures() -> Iterator[None]:
     """
-    Let errors that may mend pass, which Airflow retries; raise the others so that it does not.
+    Re-raise errors that a retry can fix, and turn others into a failure that Airflow does not retry.
 
-    The original error is the ``__cause__``.
+    The original error is its ``__cause__``.
 
-    :raises AirflowFailException: In place of a :class:`SentinelHubError` that no retry can mend.
+    :raises AirflowFailException: Instead of a :class:`SentinelHubError` that no retry can fix.
     """
     try:
         yield
@@ -42,13 +44,28 @@ def airflow_failures() -> Iterator[None]:
         raise AirflowFailException(str(e)) from e
 
 
+@contextmanager
+def published(context: Context) -> Iterator[None]:
+    """
+    Push what is known of the remote task as the return value of a failing Airflow task.
+
+    :param context: The task's context.
+    """
+    try:
+        yield
+    except TaskError as error:
+        if error.result is not None:
+            context["ti"].xcom_push(key="return_value", value=dict(error.result))
+        raise
+
+
 def may_run_on(error: Exception) -> bool:
     """
-    Whether the remote task may run on behind an error of an operator that works on it.
+    Return whether the remote task may still run after an operator failed with an error.
 
     :param error: The error.
     """
-    # The task has ended, is not worth its price, or is gone; or it was not started.
+    # The task has ended, is over budget or does not exist; or, below, it was not started.
     if isinstance(error, (TaskError, NotFound)):
         return False
     return not (isinstance(error, ApiError) and error.refuses_action)

@@ -1,10 +1,9 @@
 """
-Which Airflow this is: the tag of a remote task says so, for DAGs, runs and tasks have the same names in many.
+The id of this Airflow installation. Tags of remote tasks contain it, because DAGs of several have the same names.
 
-The id is made by the first task that needs one and kept in the key of an Airflow Variable, in the metadata database:
-that is what all processes of an installation share, and no other installation has. In the key and not in the value,
-because Airflow answers that there is no such Variable also where it could not look, and one that was made anew would
-hide what runs.
+The first task that needs the id creates it and stores it in the key of an Airflow Variable: the metadata database is
+what all processes of one installation share, and no other has. In the key, not in the value, because Airflow also
+reports a missing Variable when the look-up failed, and a new id would hide tasks that are running.
 """
 
 from __future__ import annotations
@@ -29,12 +28,12 @@ def installation_id() -> str:
     """
     Return the id of this Airflow installation: 8 hexadecimal digits.
 
-    :raises AirflowRuntimeError: The metadata database cannot be asked.
+    :raises AirflowRuntimeError: The metadata database cannot be read.
     """
     kept = list(Variable.keys(PREFIX))
     if not kept:
         Variable.set(f"{PREFIX}{uuid.uuid4().hex[:INSTALLATION_CHARS]}", _MEANING)
-        # Another task may be making one at this very moment: then the first in order is that of both.
+        # Another task may be creating one at the same moment: then both use the first in order.
         time.sleep(_SETTLED_AFTER_S)
         kept = list(Variable.keys(PREFIX))
     return min(kept).removeprefix(PREFIX)

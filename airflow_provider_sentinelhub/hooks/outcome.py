@@ -1,9 +1,8 @@
-"""What came out of a task: from its status and its features to a result, or to an error that says why."""
+"""The outcome of a task: a result, or an error that says why there is none."""
 
 from __future__ import annotations
 
 import logging
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,22 +10,23 @@ from airflow_provider_sentinelhub.client.errors import (
     ArtifactError,
     ArtifactMissing,
     FeaturesFailed,
+    NotFound,
     TaskError,
     TaskFailed,
     TaskStopped,
 )
-from airflow_provider_sentinelhub.hooks.deleted import DELETED
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from airflow.sdk import Context
+    from collections.abc import Sequence
 
     from airflow_provider_sentinelhub.artifacts.report.report import FeatureReport
     from airflow_provider_sentinelhub.client.lifecycle.answers import BatchTask
     from airflow_provider_sentinelhub.hooks.batch import SentinelHubBatchHook
 
 log = logging.getLogger(__name__)
+
+DELETED = "DELETED"
+"""Status that this package gives to a task that the service has deleted."""
 
 # Why a task was stopped, and what to do then.
 _STOPPED_BECAUSE = {
@@ -53,17 +53,17 @@ _LOCKED = "It can be started again when the service's lock is over."
 _NAMED = 10
 
 COUNTS = ("total", "delivered", "no_data", "undelivered", "failed", "pending", "unknown")
-"""What a result says of the number of features."""
+"""Numbers of features in a result."""
 
 
 @dataclass(frozen=True, slots=True)
 class Advice:
     """
-    What can still be done, in sentences for the end of a message.
+    What the user can still do, as sentences at the end of a message.
 
-    :param failed: About features that were not delivered.
+    :param failed: About failed features.
     :param stopped: About a task that was stopped.
-    :param accepted: About features that were not delivered, where the Airflow task succeeds without them.
+    :param accepted: About failed features, if the Airflow task succeeds without them.
     """
 
     failed: str = ""
@@ -76,47 +76,70 @@ LOOKING = Advice(
     stopped="{operator} starts it again.",
     accepted="{operator} runs them again.",
 )
-"""What those say who only look."""
+"""Advice of operators and sensors that only read the results."""
 
 _FAIL_AGAIN = (
-    "They would fail again: correct what the messages name. A request that has changed makes a new task, and "
-    "on_clear='new' runs the same one again."
+    "They would fail again: correct what the messages name. A changed request creates a new task, and "
+    "on_clear='new' runs the same request again."
 )
-
-
-@contextmanager
-def published(context: Context) -> Iterator[None]:
-    """
-    Where an Airflow task fails, push what is known of the remote one as its return value.
-
-    :param context: The task's context.
-    """
-    try:
-        yield
-    except TaskError as error:
-        if error.result is not None:
-            context["ti"].xcom_push(key="return_value", value=dict(error.result))
-        raise
 
 
 @dataclass(frozen=True, slots=True)
 class GivenUp:
     """
-    A rerun that was not carried through.
+    A rerun that was given up.
 
     :param task_id: Its id.
-    :param why: What stood in its way.
+    :param why: Why it was given up.
     """
 
     task_id: str
     why: str
 
 
+def get_even_deleted(
+    hook: SentinelHubBatchHook, task_id: str, delivery_url: str | None, features_url: str | None
+) -> BatchTask:
+    """
+    Read a task; if the service has deleted it, return enough to read its results.
+
+    The service deletes inactive Batch Statistical tasks: CREATED ones after 7 days, FAILED ones after 15, others
+    after 30. The results stay in the bucket.
+
+    Source: https://docs.planet.com/develop/apis/batch-statistical/
+
+    :param hook: Sends the requests.
+    :param task_id: Id of the task.
+    :param delivery_url: Where it delivered: ``output.s3.url`` of its request.
+    :param features_url: Its input features: ``input.features.s3.url`` of its request.
+    :returns: The task; its status is DELETED if the service has deleted it.
+    :raises NotFound: The service does not know it, and no ``delivery_url`` was given.
+    """
+    from airflow_provider_sentinelhub.client.lifecycle.answers import BatchTask
+
+    try:
+        return hook.get(task_id)
+    except NotFound as e:
+        if delivery_url is None:
+            raise NotFound(
+                f"{e}\nThe service deletes inactive tasks: CREATED ones after 7 days, FAILED ones after "
+                "15, others after 30. The results stay in the bucket: to read them, give its delivery_url and the "
+                "features_url of its GeoPackage.",
+                status=e.status,
+                code=e.code,
+            ) from None
+        log.warning("The service does not know task %s and may have deleted it: reading %s", task_id, delivery_url)
+        features = {"features": {"s3": {"url": features_url}}} if features_url else {}
+        return BatchTask(
+            id=task_id, status=DELETED, request={"input": features, "output": {"s3": {"url": delivery_url}}}
+        )
+
+
 def with_reruns(hook: SentinelHubBatchHook, task: BatchTask) -> tuple[BatchTask, ...]:
     """
-    Return a task and those that have run again what it lost, in order: what is reported on a task is true of all.
+    Return a task and its reruns, in order: a report covers all of them.
 
-    :param hook: Asks the service.
+    :param hook: Sends the requests.
     :param task: The task.
     """
     if task.status not in hook.api.answered or task.status == DELETED:
@@ -133,18 +156,18 @@ def conclude(
     advice: Advice = LOOKING,
 ) -> dict[str, Any]:
     """
-    Say what came out of a task and those that have run again what it lost, or fail with the reasons.
+    Return the result of a task and its reruns, or fail with the reasons.
 
     :param hook: Reads the bucket.
-    :param tasks: The original task, then the others in order.
-    :param on_partial: ``fail`` or ``warn`` when the task is DONE but some features failed; ``rerun`` is ``fail``
-        here, and ``rerun_then_warn`` is ``warn``: it is asked for when reruns are over.
-    :param given_up: A rerun after them that was not carried through; what it delivered counts.
-    :param advice: What can still be done.
-    :returns: ``task_id`` of the original, ``task_ids`` of all, ``outcome``, ``status``, ``cost_pu`` and what
-        :meth:`~airflow_provider_sentinelhub.artifacts.report.report.FeatureReport.to_dict` says.
-    :raises TaskFailed: The service gave the task up. This error and the next two hold in ``result`` what would have
-        been returned.
+    :param tasks: The original task and its reruns, in order.
+    :param on_partial: ``fail`` or ``warn`` if the task is DONE but some features failed. No further rerun follows, so
+        ``rerun`` is ``fail`` here, and ``rerun_then_warn`` is ``warn``.
+    :param given_up: A further rerun that was given up; features it delivered count.
+    :param advice: What the user can still do.
+    :returns: ``task_id`` of the original, ``task_ids`` of all, ``outcome``, ``status``, ``cost_pu`` and the fields of
+        :meth:`~airflow_provider_sentinelhub.artifacts.report.report.FeatureReport.to_dict`.
+    :raises TaskFailed: The task failed. The ``result`` of this error and the next two is what would have been
+        returned.
     :raises TaskStopped: It was stopped.
     :raises FeaturesFailed: Some features failed, and ``on_partial`` is ``fail``; or all did.
     """
@@ -188,9 +211,9 @@ def check_not_failed(
 
     :param hook: Of the task's API.
     :param task: The task.
-    :param report: What became of its features, where known.
-    :param advice: What can still be done.
-    :raises TaskFailed: The service gave the task up.
+    :param report: The report on its features, if there is one.
+    :param advice: What the user can still do.
+    :raises TaskFailed: It failed.
     :raises TaskStopped: It was stopped.
     """
     if task.status == "FAILED":
@@ -214,7 +237,7 @@ def _report(hook: SentinelHubBatchHook, tasks: list[BatchTask], *, is_answered: 
     try:
         return hook.report(tasks[0], tasks[1:])
     except ArtifactError as e:
-        # Only DONE promises results: a task that failed or stopped early left none.
+        # Only DONE promises results: a task that failed or was stopped early has none.
         if is_answered:
             raise
         if not isinstance(e, ArtifactMissing):
@@ -238,7 +261,7 @@ def _features_message(tasks: list[BatchTask], report: FeatureReport, given_up: G
     said = _FAIL_AGAIN if fails_again else advice
     fix = f" {said}" if said else ""
     if given_up is not None:
-        fix = f"\nThe last rerun was given up: {given_up.why}\nAn operator that reruns goes on from there."
+        fix = f"\nThe last rerun was given up: {given_up.why}\nAn operator that reruns continues from there."
     return (
         f"Task {tasks[0].id} is {tasks[0].status}, but{reruns} {lost} of {report.total} features were not delivered "
         f"({report.failed} failed, {report.undelivered} undelivered, {report.pending} pending, "
@@ -256,7 +279,7 @@ def _groups(report: FeatureReport) -> str:
 
 def result_so_far(task: BatchTask) -> dict[str, Any]:
     """
-    Return what is known of a task that was not waited for to its end, and whose features were not counted.
+    Return the result of a task that has not ended, without numbers of features.
 
     :param task: The task.
     """

@@ -1,8 +1,8 @@
 """
-Stops that are owed: remote tasks that nobody waits for any more, and that could not be stopped yet.
+Owed stops: remote tasks that nobody waits for any more and that could not be stopped yet.
 
-A stop is written down before it is tried, as an Airflow Variable, and crossed out when it is done. So it outlives
-whoever wanted it: triggers and tasks of the same connection try it again, and until then it stands where people look.
+A stop is stored as an Airflow Variable before it is tried, and the Variable is deleted when it is done. So it outlives
+the process that wanted it: triggers and tasks of the same connection try it again, and users see it under Variables.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 TASK_ID_XCOM = "sentinelhub_task_id"
-"""XCom in which each attempt says which remote task it works on."""
+"""XCom with the id of the remote task that an attempt works on."""
 
 DESCRIPTION = "A Sentinel Hub task that is still to be stopped; see docs/what_happens_when.md."
 
@@ -38,30 +38,30 @@ _MOST = 1000
 _LONGEST_NAME = 150
 _HAS_ENDED = frozenset({"success", "failed", "skipped", "upstream_failed", "removed"})
 IS_AT_IT = frozenset({"deferred", "running"})
-"""States of an Airflow task in which an attempt may say what it works on."""
+"""States of an Airflow task in which its attempt may have pushed that XCom."""
 
 
 class Claim(StrEnum):
-    """Whether an Airflow task still wants a remote task."""
+    """Whether an Airflow task still needs a remote task."""
 
     WANTED = "wanted"
     UNWANTED = "unwanted"
     OPEN = "open"
-    """An attempt is to come, or has begun, and it is not known yet which remote task it works on."""
+    """An attempt will start or has started, and the remote task it works on is not known yet."""
 
 
 GONE = "gone"
-"""In place of a state: there is no such task instance, for its run or its DAG was deleted."""
+"""Instead of a state: the task instance does not exist, because its run or its DAG was deleted."""
 
 
 def claim_of(state: str | None, works_on: object, batch_task_id: str) -> Claim:
     """
-    Say whether an Airflow task still wants a remote task.
+    Return whether an Airflow task still needs a remote task.
 
-    The state alone does not tell: after a clear the new attempt may already wait for another one.
+    The state alone is not enough: after a clear, the new attempt may already wait for another remote task.
 
     :param state: The Airflow task's state.
-    :param works_on: What its attempt says it works on, in :data:`TASK_ID_XCOM`.
+    :param works_on: The :data:`TASK_ID_XCOM` of its attempt.
     :param batch_task_id: Id of the remote task.
     """
     if state in _HAS_ENDED or state is GONE:
@@ -74,19 +74,19 @@ def claim_of(state: str | None, works_on: object, batch_task_id: str) -> Claim:
 @dataclass(frozen=True, slots=True)
 class OwedStop:
     """
-    A stop that is owed.
+    An owed stop.
 
-    :param api: Key of the API, e.g. ``batch-v2``.
+    :param api: Key of the API.
     :param batch_task_id: Id of the remote task.
     :param sentinelhub_conn_id: The connection it was created with.
-    :param dag_id: The DAG that wanted it.
+    :param dag_id: The DAG that owes it.
     :param run_id: The DAG run.
     :param task_id: The Airflow task.
-    :param map_index: Index of a mapped task; -1 where it is not mapped.
-    :param why: Why it is to be stopped.
-    :param since: When that was, in ISO 8601.
-    :param once_ended: Whether to stop it only once the Airflow task has ended: until then an attempt may take the
-        remote task over, or is about to fail. Otherwise the attempt has ended already.
+    :param map_index: Index of a mapped task; -1 if it is not mapped.
+    :param why: Why it must be stopped.
+    :param since: Since when, in ISO 8601.
+    :param once_ended: Whether to stop it only after the Airflow task has ended: until then, an attempt may take it over
+        or is about to fail. Otherwise the attempt has already ended.
     """
 
     api: str
@@ -103,13 +103,13 @@ class OwedStop:
     @classmethod
     def of(cls, api: str, batch_task_id: str, sentinelhub_conn_id: str, task_instance: Any, why: str) -> OwedStop:
         """
-        Make one that is owed from now on.
+        Create one that is owed from now on.
 
         :param api: Key of the API.
         :param batch_task_id: Id of the remote task.
         :param sentinelhub_conn_id: The connection.
-        :param task_instance: The task instance that wanted it.
-        :param why: Why it is to be stopped.
+        :param task_instance: The task instance that owes it.
+        :param why: Why it must be stopped.
         """
         since = datetime.now(UTC).isoformat(timespec="seconds")
         return cls(api, batch_task_id, sentinelhub_conn_id, *names_of(task_instance), why, since)
@@ -127,7 +127,7 @@ class OwedStop:
     @classmethod
     def read(cls, value: object) -> OwedStop | None:
         """
-        Read one back; ``None`` where it is none that this version can read.
+        Read one; ``None`` if this version cannot read it.
 
         :param value: Value of the Variable.
         """
@@ -142,12 +142,12 @@ class OwedStop:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """What it is about: the remote task, its connection, DAG, run and task."""
+        """Ids of the remote task, connection, DAG, run and task."""
         return self.batch_task_id, self.sentinelhub_conn_id, self.dag_id, self.run_id, self.task_id
 
     @property
     def text(self) -> str:
-        """Say for people that it is owed."""
+        """A sentence that says that it is owed."""
         return (
             f"the stop of task {self.batch_task_id} is owed: it is tried again until it is done or the task has ended, "
             f"and until then the Airflow Variable {self.key!r} says so"
@@ -156,7 +156,7 @@ class OwedStop:
 
 def sentence(text: str) -> str:
     """
-    Begin a text with a capital letter, and leave the rest as it is.
+    Capitalise the first letter of a text.
 
     :param text: The text.
     """
@@ -165,11 +165,11 @@ def sentence(text: str) -> str:
 
 def prefix_of(sentinelhub_conn_id: str) -> str:
     """
-    Return what the keys of a connection's Variables begin with.
+    Return the prefix of the keys of a connection's Variables.
 
     :param sentinelhub_conn_id: The connection.
     """
-    # A colon may stand in the id as well, and a key has 250 characters at most.
+    # The id may contain a colon, and a key has at most 250 characters.
     name = quote(sentinelhub_conn_id, safe="")
     if len(name) > _LONGEST_NAME:
         name = hashlib.sha256(name.encode()).hexdigest()
@@ -188,7 +188,7 @@ def key_of(sentinelhub_conn_id: str, batch_task_id: str) -> str:
 
 def owed_to(sentinelhub_conn_id: str) -> list[OwedStop]:
     """
-    Return the stops that are owed to a connection, in a task; some of them where there are very many.
+    Return the owed stops of a connection, in a task; not all of them if there are very many.
 
     :param sentinelhub_conn_id: The connection.
     """
@@ -200,10 +200,10 @@ def owed_to(sentinelhub_conn_id: str) -> list[OwedStop]:
 @dataclass(frozen=True, slots=True)
 class Stopped:
     """
-    What became of a stop.
+    The outcome of a stop.
 
-    :param task: The remote task afterwards; ``None`` where there is none, or it could not be asked.
-    :param owed: Says that the stop is owed, where it is.
+    :param task: The remote task afterwards; ``None`` if it does not exist or could not be read.
+    :param owed: A sentence that the stop is owed, if it is.
     """
 
     task: BatchTask | None
@@ -212,13 +212,13 @@ class Stopped:
 
 def stop_or_owe(hook: SentinelHubBatchHook, stop: OwedStop) -> Stopped:
     """
-    Stop a remote task, in a task; where that cannot be done within some seconds, owe it.
+    Stop a remote task, in a task; if that fails for some seconds, owe the stop.
 
-    :param hook: Of the task's API; it gives up after seconds from now on.
-    :param stop: What is to be stopped.
+    :param hook: A hook of the task's API; it gives up after seconds from now on.
+    :param stop: The stop.
     """
     hook.hurry()
-    # Before it is tried, for whoever tries it may be killed.
+    # Before it is tried, because this process may be killed.
     is_kept = hand_over(stop)
     try:
         task = hook.stop(stop.batch_task_id)
@@ -235,11 +235,11 @@ def stop_or_owe(hook: SentinelHubBatchHook, stop: OwedStop) -> Stopped:
 
 def pay(hook: SentinelHubBatchHook, context: Context) -> tuple[OwedStop, ...]:
     """
-    Try the stops that are owed to a hook's connection; those of the task instance itself are for it to decide.
+    Try the owed stops of a hook's connection, except those of the task instance itself.
 
-    :param hook: Of the connection.
+    :param hook: A hook of the connection.
     :param context: The task's context.
-    :returns: Those of the task instance itself.
+    :returns: The owed stops of the task instance itself, which it decides on.
     """
     itself = names_of(context["ti"])
     own: list[OwedStop] = []
@@ -250,18 +250,18 @@ def pay(hook: SentinelHubBatchHook, context: Context) -> tuple[OwedStop, ...]:
             if stop not in own:
                 _try(context, stop)
     except ServiceUnavailable as error:
-        log.warning("Stops that are owed wait until the service answers: %s", error)
+        log.warning("Owed stops wait until the service answers: %s", error)
     except Exception:
-        # Somebody else's debt is no reason to fail.
-        log.exception("Could not look for stops that are owed")
+        # Stops of other tasks are no reason to fail.
+        log.exception("Could not look for owed stops")
     return tuple(own)
 
 
 def names_of(task_instance: Any) -> tuple[str, str, str, int]:
     """
-    Return DAG, run, task and map index of a task instance, or of one that a stop is owed for.
+    Return DAG, run, task and map index of a task instance or of an owed stop.
 
-    :param task_instance: Anything that has these attributes.
+    :param task_instance: Any object with these attributes.
     """
     ti = task_instance
     return ti.dag_id, ti.run_id, ti.task_id, -1 if ti.map_index is None else int(ti.map_index)
@@ -271,7 +271,7 @@ def _try(context: Context, stop: OwedStop) -> None:
     """
     Try an owed stop.
 
-    :raises ServiceUnavailable: The service does not answer, so the others need not be tried.
+    :raises ServiceUnavailable: The service does not answer, so trying others is pointless.
     """
     from airflow_provider_sentinelhub.hooks.batch import SentinelHubBatchHook
 
@@ -317,17 +317,17 @@ def _claim(context: Context, stop: OwedStop) -> Claim:
 
 def hand_over(stop: OwedStop) -> bool:
     """
-    Write down, in a task, that a remote task which runs is to be stopped if nobody takes it over.
+    Store, in a task, that a running remote task must be stopped unless an attempt takes it over.
 
-    :param stop: What is to be stopped then.
-    :returns: Whether it is written down, and has to be crossed out by whoever takes it over.
+    :param stop: The stop.
+    :returns: Whether it is stored, so that taking the task over must delete it.
     """
     return _kept(replace(stop, once_ended=True))
 
 
 def take_over(sentinelhub_conn_id: str, batch_task_id: str) -> None:
     """
-    Cross out, in a task, what may be owed of a remote task that it continues with.
+    Delete, in a task, the owed stop of a remote task that it continues with.
 
     :param sentinelhub_conn_id: The connection.
     :param batch_task_id: Id of the remote task.
@@ -337,9 +337,9 @@ def take_over(sentinelhub_conn_id: str, batch_task_id: str) -> None:
 
 def forget(stops: tuple[OwedStop, ...], batch_task_id: str) -> None:
     """
-    Cross out what is owed of a remote task that is wanted again.
+    Delete the owed stop of a remote task that is needed again.
 
-    :param stops: Stops that are owed.
+    :param stops: Owed stops.
     :param batch_task_id: Id of the remote task.
     """
     for stop in stops:
@@ -351,7 +351,7 @@ def _kept(stop: OwedStop) -> bool:
     try:
         Variable.set(stop.key, stop.value, description=DESCRIPTION)
     except Exception:
-        log.exception("Could not write down that task %s is to be stopped", stop.batch_task_id)
+        log.exception("Could not store that task %s must be stopped", stop.batch_task_id)
         return False
     return True
 
@@ -360,5 +360,5 @@ def _forget(stop: OwedStop) -> None:
     try:
         Variable.delete(stop.key)
     except Exception:
-        # It is tried once more by somebody, which does no harm.
+        # It is tried once more, which does no harm.
         log.exception("Could not delete the Variable %r", stop.key)

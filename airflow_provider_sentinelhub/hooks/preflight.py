@@ -1,10 +1,10 @@
-"""What a request says, and what the buckets it names say, looked at before a task is created."""
+"""Checks of a request and of the buckets it names, before a task is created."""
 
 from __future__ import annotations
 
 import logging
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from airflow_provider_sentinelhub.client.errors import (
     ArtifactMissing,
@@ -12,51 +12,98 @@ from airflow_provider_sentinelhub.client.errors import (
     InvalidParameter,
     StorageUnavailable,
 )
-from airflow_provider_sentinelhub.hooks.budget import tell_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from airflow_provider_sentinelhub.artifacts.features.size import InputSize
     from airflow_provider_sentinelhub.artifacts.storage.storage import Storage
+    from airflow_provider_sentinelhub.client.http.deployments import Deployment, ServiceAddress
+    from airflow_provider_sentinelhub.client.lifecycle.spec import ApiSpec, TaskApiSpec
     from airflow_provider_sentinelhub.client.requests.findings import Finding
-    from airflow_provider_sentinelhub.hooks.batch import SentinelHubBatchHook
 
 log = logging.getLogger(__name__)
 
 OPT_OUT = "If the service can reach it and Airflow cannot, switch this check off with check_bucket=False."
 
 
-def check_request(hook: SentinelHubBatchHook, request: Any) -> dict[str, Any]:
-    """
-    Find everything that is wrong with a request without asking anybody, log what is worth knowing, return the JSON.
+class Reaches(Protocol):
+    """The part of a hook that the check of the buckets needs."""
 
-    :param hook: Knows the API and, from its connection, the deployment.
+    @property
+    def api(self) -> TaskApiSpec:
+        """The API."""
+
+    @property
+    def address(self) -> ServiceAddress:
+        """Address of the service."""
+
+    @property
+    def storage(self) -> Storage:
+        """The buckets."""
+
+    @property
+    def aws_conn_id(self) -> str | None:
+        """The AWS connection."""
+
+    @property
+    def gcp_conn_id(self) -> str | None:
+        """The Google Cloud connection."""
+
+
+def check_request(api: ApiSpec, request: Any, deployment: Deployment) -> dict[str, Any]:
+    """
+    Find everything that is wrong with a request, without network; log warnings and return the JSON to send.
+
+    :param api: The API.
     :param request: The service's own request as a dict, or as JSON text.
+    :param deployment: The deployment it is sent to.
     :returns: The JSON to send, without credentials.
-    :raises InvalidParameter: Names each field that is wrong, its value, its rule and its fix.
+    :raises InvalidParameter: Names each invalid field, its value, the rule and the fix.
     """
     from airflow_provider_sentinelhub.artifacts.results.preflight import examine
+    from airflow_provider_sentinelhub.client.lifecycle.spec import TaskApiSpec
 
-    examined = examine(hook.api, request, hook.address.deployment, datetime.now(UTC))
+    examined = examine(api, request, deployment, datetime.now(UTC))
     for warning in examined.findings.warnings:
         log.warning("%s", warning)
     body = examined.accepted()
-    tell_size(body)
+    if isinstance(api, TaskApiSpec):
+        tell_size(api, body)
     return body
 
 
-def check_buckets(hook: SentinelHubBatchHook, body: Mapping[str, Any]) -> None:
+def tell_size(api: ApiSpec, body: Mapping[str, Any], measured: InputSize | None = None) -> None:
     """
-    Ask the buckets of a request whether they are there, take results, hold the features, and where they are.
+    Log the size and the location of a request's area: typing errors show there first.
 
-    Three round trips at most for the delivery: an object written and deleted again, and the region asked for where
-    the deployment has one. One more for a GeoPackage. What is worth knowing is logged.
+    :param api: The API.
+    :param body: The request.
+    :param measured: Its input features, if they were read.
+    """
+    from airflow_provider_sentinelhub.client.preflight.area import Area
 
-    :param hook: Reaches the buckets, with the connections the service is given as well.
+    area = Area.of(body, *api.input, "bounds").extent
+    if measured is None and area is not None:
+        log.info("Area of interest: %s", area.text())
+    if measured is not None:
+        log.info("Input features: %s", measured.text())
+        if area is not None and measured.extent is not None and not area.meets(measured.extent):
+            log.warning("The features lie outside of the area of interest, which is %s. Check both.", area.text())
+
+
+def check_buckets(hook: Reaches, body: Mapping[str, Any]) -> None:
+    """
+    Check that the buckets of a request exist, can be written, contain the input features, and are where it says.
+
+    At most three round trips for the delivery: an object is written and deleted, and the bucket's region is read if
+    the deployment has one. One more for a GeoPackage. Warnings are logged.
+
+    :param hook: Opens the buckets, with the connections whose credentials the service gets.
     :param body: What :func:`check_request` returned.
-    :raises InvalidParameter: Names each bucket that said no, what it said, and what to do.
-    :raises InvalidConfiguration: Airflow itself may not use the connection.
-    :raises StorageUnavailable: A bucket could not be asked; that may pass.
+    :raises InvalidParameter: Names each bucket that refused access, its answer, and the fix.
+    :raises InvalidConfiguration: Airflow cannot use the connection.
+    :raises StorageUnavailable: A bucket could not be reached; a retry may help.
     """
     from airflow_provider_sentinelhub.client.requests.findings import Findings
 
@@ -66,7 +113,7 @@ def check_buckets(hook: SentinelHubBatchHook, body: Mapping[str, Any]) -> None:
     found.raise_errors()
 
 
-def _ask(hook: SentinelHubBatchHook, body: Mapping[str, Any]) -> Iterator[Finding]:
+def _ask(hook: Reaches, body: Mapping[str, Any]) -> Iterator[Finding]:
     from airflow_provider_sentinelhub.artifacts.storage.probe import probe_write
     from airflow_provider_sentinelhub.client.requests.findings import mapping
 
@@ -94,14 +141,14 @@ def _ask(hook: SentinelHubBatchHook, body: Mapping[str, Any]) -> Iterator[Findin
 
 def check_writable(storage: Storage, field: str, url: str, conn_id: str | None) -> None:
     """
-    Ask a bucket whether it takes what is going to be written there.
+    Check that a bucket can be written.
 
-    :param storage: Reaches the bucket.
-    :param field: Which parameter names the place.
-    :param url: The place: a folder, or a template.
-    :param conn_id: The connection that is used.
-    :raises InvalidParameter: It said no.
-    :raises StorageUnavailable: It could not be asked; that may pass.
+    :param storage: Opens the bucket.
+    :param field: The parameter that names the URL.
+    :param url: A folder, or a URL template.
+    :param conn_id: The connection.
+    :raises InvalidParameter: It refused access.
+    :raises StorageUnavailable: It could not be reached; a retry may help.
     """
     from airflow_provider_sentinelhub.artifacts.storage.probe import probe_write
 
@@ -115,9 +162,9 @@ def _refusal(
     field: str, url: str, conn_id: str | None, error: StorageUnavailable | ArtifactMissing, fix: str
 ) -> InvalidParameter:
     """
-    Return what a bucket's refusal means for a request.
+    Return the error for a bucket that refused access.
 
-    :raises StorageUnavailable: It was none: the bucket could not be asked.
+    :raises StorageUnavailable: It did not refuse: it could not be reached.
     """
     from airflow_provider_sentinelhub.artifacts.storage.errors import answer_of
 
@@ -130,7 +177,7 @@ def _refusal(
 
 
 def _check_region(
-    hook: SentinelHubBatchHook, body: Mapping[str, Any], path: tuple[str, ...], bucket: Mapping[str, Any]
+    hook: Reaches, body: Mapping[str, Any], path: tuple[str, ...], bucket: Mapping[str, Any]
 ) -> Iterator[Finding]:
     from airflow_provider_sentinelhub.artifacts.storage.probe import bucket_region
     from airflow_provider_sentinelhub.client.preflight.regions import region_findings

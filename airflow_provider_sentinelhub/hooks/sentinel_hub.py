@@ -1,4 +1,4 @@
-"""The connection to Sentinel Hub: sends Calls, and says what is wrong with the connection."""
+"""The Sentinel Hub connection: sends requests with it, and tests it."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     import aiohttp
+    from requests_oauthlib import OAuth2Session
 
     from airflow_provider_sentinelhub.client.http.call import Call
     from airflow_provider_sentinelhub.client.http.deployments import ServiceAddress
@@ -29,7 +30,7 @@ _SECONDS_IN_A_HURRY = 15.0
 
 class SentinelHubHook(BaseHook):
     """
-    Sends requests to Sentinel Hub with the credentials of a connection.
+    Interact with Sentinel Hub, with the credentials of a connection.
 
     .. seealso:: ``docs/connection.md`` for the connection's fields.
 
@@ -48,28 +49,28 @@ class SentinelHubHook(BaseHook):
 
     @cached_property
     def facts(self) -> ConnectionFacts:
-        """What the connection says."""
+        """The connection's fields."""
         from airflow_provider_sentinelhub.hooks.connections import ConnectionFacts
 
         return ConnectionFacts.read(self.sentinelhub_conn_id)
 
     @cached_property
     def address(self) -> ServiceAddress:
-        """Where requests go."""
+        """Address of the service."""
         from airflow_provider_sentinelhub.hooks.connections import service_address
 
         return service_address(self.facts)
 
     @cached_property
     def max_pu(self) -> float | None:
-        """Processing units a task may cost at most, where its operator does not say; ``None`` for any."""
+        """Default maximum cost of a task in processing units; ``None`` for no limit."""
         from airflow_provider_sentinelhub.hooks.connections import max_pu
 
         return max_pu(self.facts)
 
     @cached_property
     def sender(self) -> Sender:
-        """Sends Calls, blocking."""
+        """The blocking sender."""
         from airflow_provider_sentinelhub.client.http.auth import TokenSource, token_source
         from airflow_provider_sentinelhub.client.http.policy import RetryLimits
         from airflow_provider_sentinelhub.client.http.transport import Sender
@@ -84,47 +85,68 @@ class SentinelHubHook(BaseHook):
         return Sender(self.address, tokens, limits)
 
     def hurry(self) -> None:
-        """From now on, give up after seconds where the service does not answer: somebody is about to be killed."""
+        """Give up after seconds from now on if the service does not answer: this process may soon be killed."""
         self._is_in_a_hurry = True
         self.__dict__.pop("sender", None)
 
-    def get_conn(self) -> Sender:
-        """Return what sends Calls."""
-        return self.sender
+    def get_conn(self) -> OAuth2Session:
+        """
+        Return an authorised session, for calls this package has no function for.
+
+        ::
+
+            hook = SentinelHubHook()
+            hook.get_conn().get(f"{hook.address.base_url}/api/v1/catalog/1.0.0/collections").json()
+
+        The token is the one that all requests of this process share, and is renewed before it expires. Requests are
+        sent again after a 429, and after a 5xx or a broken connection where that is safe. Every address you call is
+        sent the token, so call no other service with it.
+
+        oauthlib refuses plain ``http://`` addresses, such as the simulator's, unless the environment variable
+        ``OAUTHLIB_INSECURE_TRANSPORT`` is set. This package never sets it, because it holds for the whole process.
+
+        :raises InvalidConfiguration: The connection is wrong.
+        """
+        from airflow.sdk.log import mask_secret
+
+        from airflow_provider_sentinelhub.client.http.auth import token_source
+        from airflow_provider_sentinelhub.client.http.oauth_session import authorised_session
+        from airflow_provider_sentinelhub.hooks.connections import client_credentials
+
+        return authorised_session(token_source(client_credentials(self.facts, self.address)), mask_secret)
 
     def send(self, call: Call[T]) -> T:
         """
-        Carry a Call out, e.g. ``hook.send(batch_v2.get(task_id))``.
+        Send a Call and return its result, e.g. ``hook.send(calls.tiling_grids())``.
 
-        :param call: One of the functions in :mod:`airflow_provider_sentinelhub.client.apis` builds it.
-        :raises SentinelHubError: The connection is wrong, or the service said no.
+        :param call: Made by a function in :mod:`airflow_provider_sentinelhub.client.apis`.
+        :raises SentinelHubError: The connection is invalid, or the service refused the request.
         """
         return self.sender.send(call)
 
     def test_connection(self) -> tuple[bool, str]:
-        """Get a token, make one harmless call, and say which step failed and what to do."""
-        from airflow_provider_sentinelhub.client.apis.batch_v2 import calls as batch_v2
+        """Get a token and list the tiling grids; say which step failed and how to fix it."""
+        from airflow_provider_sentinelhub.client.apis.registry import harmless_call
         from airflow_provider_sentinelhub.client.http.auth import TokenSource
         from airflow_provider_sentinelhub.client.http.policy import RetryLimits
         from airflow_provider_sentinelhub.client.http.transport import Sender
         from airflow_provider_sentinelhub.hooks.connections import client_credentials
 
-        # Somebody is looking at a spinner: one quick second try, no more.
+        # A user is waiting for the answer: one quick retry, no more.
         limits = RetryLimits(attempts=2, max_elapsed=10.0)
         step = "Step 1 of 3, reading the connection"
         try:
-            # A token of its own, for the process's shared one may have been issued for the same client before its
-            # secret was changed.
+            # Not the shared token: it may have been issued before the client's secret was changed.
             tokens = TokenSource(client_credentials(self.facts, self.address), limits)
             _ = self.max_pu
             step = "Step 2 of 3, getting a token"
             tokens.get()
             step = "Step 3 of 3, listing the tiling grids"
-            Sender(self.address, tokens, limits).send(batch_v2.tiling_grids(1))
+            Sender(self.address, tokens, limits).send(harmless_call())
         except NotFound as e:
             return False, f"{step}, failed. {e} There is no id here, so check the base URL and the path layout."
         except SentinelHubError as e:
-            # Of what did not answer, the message has no address.
+            # If nothing answered, the message has no address.
             asked = f" Asked was {self.address.base_url}." if step.startswith("Step 3") else ""
             return False, f"{step}, failed. {e}{asked}"
         return True, f"Connected to {self.address.deployment.title} at {self.address.base_url}"
@@ -143,9 +165,9 @@ _shared: dict[tuple[int, str], _Shared] = {}
 @asynccontextmanager
 async def shared_async_sender(sentinelhub_conn_id: str) -> AsyncIterator[AsyncSender]:
     """
-    Lend the one async sender of a connection in this event loop; the last borrower closes it.
+    Share one async sender per connection and event loop; the last user closes it.
 
-    A thousand waiting triggers so need one token, one connection look-up and a few sockets.
+    So a thousand waiting triggers need one token, one look-up of the connection and a few sockets.
 
     :param sentinelhub_conn_id: The connection.
     """
@@ -155,7 +177,7 @@ async def shared_async_sender(sentinelhub_conn_id: str) -> AsyncIterator[AsyncSe
     shared = _shared.get(key)
     if shared is None:
         opened = await _open(sentinelhub_conn_id)
-        # Somebody else may have opened one while this one waited.
+        # Another trigger may have opened one meanwhile.
         shared = _shared.setdefault(key, opened)
         if shared is not opened:
             await opened.session.close()
@@ -175,11 +197,10 @@ async def _open(sentinelhub_conn_id: str) -> _Shared:
     import importlib
 
     from airflow_provider_sentinelhub.client.http.auth import token_source
-    from airflow_provider_sentinelhub.client.http.exchanges import open_async_session
-    from airflow_provider_sentinelhub.client.http.transport import AsyncSender
+    from airflow_provider_sentinelhub.client.http.transport import AsyncSender, open_async_session
     from airflow_provider_sentinelhub.hooks.connections import ConnectionFacts, client_credentials, service_address
 
-    # The first import takes so long that other triggers would notice.
+    # The first import is slow enough to block other triggers.
     await asyncio.to_thread(importlib.import_module, "aiohttp")
     facts = await ConnectionFacts.aread(sentinelhub_conn_id)
     address = service_address(facts)
@@ -190,7 +211,7 @@ async def _open(sentinelhub_conn_id: str) -> _Shared:
 
 def forget_shared_sender(sentinelhub_conn_id: str) -> None:
     """
-    Let the next borrower read the connection again; those who hold the old sender keep it.
+    Read the connection again for the next user; current users keep the old sender.
 
     :param sentinelhub_conn_id: The connection.
     """

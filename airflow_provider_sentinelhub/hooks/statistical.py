@@ -1,4 +1,4 @@
-"""The Statistical API for people who write Python tasks, and for the operator: one geometry, or many at a time."""
+"""The hook for the Statistical API, used by the operator and in Python tasks: one geometry, or many in parallel."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import logging
 import threading
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# As many refusals before anything is answered mean that the request is wrong, and not the geometries.
+# So many refusals without any success mean that the request is invalid, not the geometries.
 _HOPELESS = 20
 _LOOK_S = 1.0
 _NEWS = 100
@@ -33,10 +32,10 @@ _NEWS = 100
 @dataclass(frozen=True, slots=True)
 class Reruns:
     """
-    How failed intervals are asked for again.
+    How failed intervals are requested again.
 
-    :param most: How often at most.
-    :param delay: Seconds before the first time; doubles each time.
+    :param most: Maximum number of reruns.
+    :param delay: Seconds before the first rerun; doubles each time.
     """
 
     most: int = 3
@@ -45,7 +44,7 @@ class Reruns:
 
 class SentinelHubStatisticalHook(SentinelHubHook):
     """
-    Asks the Statistical API.
+    Interact with the Statistical API.
 
     :param sentinelhub_conn_id: The connection.
     """
@@ -59,15 +58,15 @@ class SentinelHubStatisticalHook(SentinelHubHook):
 
     def statistics(self, request: Any, *, max_reruns: int = 3, rerun_delay: float = 10.0) -> StatisticalAnswer:
         """
-        Return the statistics of one geometry; failed intervals are asked for again.
+        Return the statistics of one geometry; failed intervals are requested again.
 
-        What failed for good is in :attr:`StatisticalAnswer.failed`: look there before you use the rest.
+        Intervals that still failed are in :attr:`StatisticalAnswer.failed`: check it before you use the rest.
 
         :param request: The service's own request as a dict, or as JSON text.
-        :param max_reruns: How often a failed interval is asked for again at most.
-        :param rerun_delay: Seconds before the first time; doubles each time.
-        :raises InvalidParameter: Names each field that is wrong, its value, its rule and its fix.
-        :raises ApiError: The service said no.
+        :param max_reruns: Maximum number of reruns of a failed interval.
+        :param rerun_delay: Seconds before the first rerun; doubles each time.
+        :raises InvalidParameter: Names each invalid field, its value, the rule and the fix.
+        :raises ApiError: The service refused the request.
         """
         from airflow_provider_sentinelhub.client.apis.statistical.ask import ask
 
@@ -76,37 +75,34 @@ class SentinelHubStatisticalHook(SentinelHubHook):
 
     def prepare(self, request: Any) -> dict[str, Any]:
         """
-        Check a request before anything is sent, and return the JSON to send.
+        Check a request locally and return the JSON to send.
 
-        Asks nobody. What is worth knowing is logged.
+        Needs no network. Warnings are logged.
 
         :param request: The service's own request as a dict, or as JSON text.
-        :raises InvalidParameter: Names each field that is wrong, its value, its rule and its fix.
+        :raises InvalidParameter: Names each invalid field, its value, the rule and the fix.
         """
-        from airflow_provider_sentinelhub.artifacts.results.preflight import examine
+        from airflow_provider_sentinelhub.hooks.preflight import check_request
 
-        examined = examine(self.api, request, self.address.deployment, datetime.now(UTC))
-        for warning in examined.findings.warnings:
-            log.warning("%s", warning)
-        return examined.accepted()
+        return check_request(self.api, request, self.address.deployment)
 
     def check_budget(self, body: Mapping[str, Any], places: Sequence[Place], max_pu: float | str | None) -> None:
         """
-        Fail if statistics of some geometries would cost too much; log what they would cost, and where they are.
+        Fail if statistics of geometries would cost too much; log their estimated cost and their area.
 
         :param body: A request.
         :param places: The geometries.
-        :param max_pu: Processing units they may cost at most; ``None`` for the connection's, and where that has none,
-            for anything that is not unusually large.
-        :raises BudgetExceeded: They would; nothing was asked.
+        :param max_pu: Maximum cost in processing units; ``None`` for the connection's or, if it has none, for anything
+            that is not unusually large.
+        :raises BudgetExceeded: Nothing was requested.
         """
         from airflow_provider_sentinelhub.hooks.budget import check_budget_of_places
 
-        check_budget_of_places(self, body, places, max_pu)
+        check_budget_of_places(self, self.api, body, places, max_pu)
 
     def tell_kept(self, body: Mapping[str, Any], places: Sequence[Place], finished: Container[int]) -> None:
         """
-        Log what was answered before, and is not paid for again.
+        Log how many geometries were answered before and are not paid for again.
 
         :param body: A request.
         :param places: The geometries.
@@ -130,19 +126,19 @@ class SentinelHubStatisticalHook(SentinelHubHook):
         stop: threading.Event,
     ) -> None:
         """
-        Ask for the statistics of geometries, some at a time, and keep each answer as soon as it is there.
+        Request the statistics of geometries in parallel, and store each answer as soon as it arrives.
 
-        A geometry that the service refuses is no reason to stop; that it refuses them all is.
+        If the service refuses a geometry, the others continue; if it refuses all of them, this fails.
 
-        :param run: Keeps the answers.
+        :param run: Stores the answers.
         :param body: The request, for any geometry.
         :param places: The geometries.
-        :param concurrency: How many requests are on their way at a time at most.
-        :param reruns: How failed intervals are asked for again.
-        :param has_answers: Whether an earlier attempt may have kept answers with failed intervals.
-        :param stop: Set by whoever wants no further request sent.
-        :raises ApiError: The service said no to all.
-        :raises StorageUnavailable: An answer could not be kept.
+        :param concurrency: Maximum number of parallel requests.
+        :param reruns: How failed intervals are requested again.
+        :param has_answers: Whether an earlier attempt may have stored answers with failed intervals.
+        :param stop: Set to send no further requests.
+        :raises ApiError: The service refused all of them.
+        :raises StorageUnavailable: An answer could not be stored.
         """
         workers = _Workers(run, body, reruns, self._new_sender(), has_answers=has_answers)
         waiting, done = iter(places), 0
@@ -160,11 +156,11 @@ class SentinelHubStatisticalHook(SentinelHubHook):
                     if done % _NEWS == 0:
                         log.info("%d of %d geometries", done, len(places))
         finally:
-            # What is on its way is still kept when it comes; nobody waits for it.
+            # Answers that still arrive are stored; nobody waits for them.
             pool.shutdown(wait=False, cancel_futures=True)
 
     def _new_sender(self) -> Callable[[], Sender]:
-        """Read the connection here, where Airflow can be asked, and return what makes senders in threads."""
+        """Read the connection in this thread, which can ask Airflow, and return a factory of senders for others."""
         from airflow_provider_sentinelhub.client.http.auth import token_source
         from airflow_provider_sentinelhub.client.http.transport import Sender
         from airflow_provider_sentinelhub.hooks.connections import client_credentials
@@ -176,14 +172,14 @@ class SentinelHubStatisticalHook(SentinelHubHook):
 
 def choose_run(of: Callable[[int], StatisticalRun], generation: int, on_clear: str) -> StatisticalRun:
     """
-    Return the run that an attempt continues with: its own, or that of a generation before it.
+    Return the run that an attempt continues: its own, or one of an earlier generation.
 
-    The bucket is asked, for Airflow may keep nothing across a clear.
+    It is looked up in the bucket, because Airflow may keep no state across a clear.
 
     :param of: Returns the run of a generation.
     :param generation: ``max_tries`` of the task instance: a user's clear raises it, an automatic retry does not.
-    :param on_clear: ``resume`` to continue with a run that has not succeeded, ``adopt`` with one that has, too, ``new``
-        for neither.
+    :param on_clear: ``resume`` to continue a run that has not succeeded, ``adopt`` to also take the answers of one that
+        has, ``new`` for neither.
     :raises StorageUnavailable: The bucket cannot be read.
     """
     own = of(generation)
@@ -194,16 +190,14 @@ def choose_run(of: Callable[[int], StatisticalRun], generation: int, on_clear: s
         return own
     ended = older.succeeded_in()
     if ended is None:
-        log.info(
-            "Run %s has not succeeded: continuing with it. For everything anew clear with on_clear='new'", older.run_id
-        )
+        log.info("Run %s has not succeeded: continuing it. To start over, clear with on_clear='new'", older.run_id)
         return older
-    # A retry of the attempt that ended it is no clear.
+    # A retry of the attempt that ended it is not a clear.
     if ended == generation or on_clear == "adopt":
-        log.info("Run %s has succeeded: taking its answers", older.run_id)
+        log.info("Run %s has succeeded: using its answers", older.run_id)
         return older
     log.info(
-        "Run %s has succeeded, and the task was cleared: everything is asked for anew. To take its answers clear with "
+        "Run %s has succeeded, and the task was cleared: starting over. To use its answers, clear with "
         "on_clear='adopt'",
         older.run_id,
     )
@@ -212,11 +206,11 @@ def choose_run(of: Callable[[int], StatisticalRun], generation: int, on_clear: s
 
 def check_places(body: Mapping[str, Any], places: Sequence[Place]) -> None:
     """
-    Check the geometries of a request, all of them.
+    Check all geometries of a request.
 
     :param body: The request.
     :param places: The geometries.
-    :raises InvalidParameter: Names each that is wrong, its value, its rule and its fix.
+    :raises InvalidParameter: Names each invalid one, its value, the rule and the fix.
     """
     from airflow_provider_sentinelhub.client.apis.statistical.rules import check_geometry
     from airflow_provider_sentinelhub.client.models import validated
@@ -242,7 +236,7 @@ def _named(place: Place, error: InvalidParameter) -> InvalidParameter:
 
 @dataclass(slots=True)
 class _Workers:
-    """What the threads share: each has connections of its own, and all have one token and one throttle."""
+    """State shared by the threads: each has its own connections, all share one token and one throttle."""
 
     run: StatisticalRun
     body: Mapping[str, Any]
@@ -255,7 +249,7 @@ class _Workers:
     _local: threading.local = field(default_factory=threading.local)
 
     def work(self, place: Place) -> None:
-        """Ask for one geometry and keep the answer."""
+        """Request the statistics of one geometry and store the answer."""
         from airflow_provider_sentinelhub.client.apis.statistical.ask import ask
 
         known = self.run.known(place) if self.has_answers else None

@@ -1,4 +1,4 @@
-"""Other forms of a table of statistics, from a bucket to a bucket."""
+"""Converts a table of statistics into other forms, from bucket to bucket."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ if TYPE_CHECKING:
 
 def reshape_statistics(storage: Storage, statistics_url: str, url: str, *, wide: bool, features_url: str | None) -> int:
     """
-    Write a table of statistics in another form. Memory does not grow with it; the disk needs room for three times it.
+    Write a table of statistics in another form. Memory use is bounded; needs three times the table's size on disk.
 
     :param storage: Reads and writes the buckets.
-    :param statistics_url: The table, as a result names it.
+    :param statistics_url: URL of the table, from a result.
     :param url: Where to write; ends in ``.parquet``.
     :param wide: One row for each feature and interval, one column for each number.
-    :param features_url: GeoPackage the statistics were asked of: its outlines make a GeoParquet. ``None``: without.
-    :returns: How many rows it has.
-    :raises ArtifactMissing: The table or the GeoPackage is not there.
-    :raises InvalidParameter: There is nothing to do, a URL cannot be used, or what lies there is something else.
+    :param features_url: GeoPackage of the features: writes their geometries, as GeoParquet. ``None`` for none.
+    :returns: Number of rows.
+    :raises ArtifactMissing: The table or the GeoPackage does not exist.
+    :raises InvalidParameter: There is nothing to do, a URL is invalid, or the file is something else.
     :raises StorageUnavailable: A bucket cannot be read or written.
     """
     from airflow_provider_sentinelhub.artifacts.geopackage.geopackage import MAX_BYTES

@@ -11,8 +11,7 @@ from airflow.sdk import BaseOperator
 
 from airflow_provider_sentinelhub.client.errors import SentinelHubError
 from airflow_provider_sentinelhub.hooks import checks
-from airflow_provider_sentinelhub.hooks.failures import UNSEEN, airflow_failures, may_run_on
-from airflow_provider_sentinelhub.hooks.outcome import published
+from airflow_provider_sentinelhub.hooks.failures import UNSEEN, airflow_failures, may_run_on, published
 from airflow_provider_sentinelhub.hooks.owed_stops import (
     TASK_ID_XCOM,
     OwedStop,

@@ -116,7 +116,7 @@ class SentinelHubBatchStatisticalReportOperator(ReportsOnBatchTask):
 
     def look(self) -> BatchTask:
         """Return the remote task as it is now, or what stands for it where the service has deleted it."""
-        from airflow_provider_sentinelhub.hooks.deleted import get_even_deleted
+        from airflow_provider_sentinelhub.hooks.outcome import get_even_deleted
 
         return get_even_deleted(self.hook, self.batch_task_id, self.delivery_url, self.features_url)
 

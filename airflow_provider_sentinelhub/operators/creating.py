@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_provider_sentinelhub.hooks.checks import flags, one_of
 from airflow_provider_sentinelhub.hooks.owed_stops import take_over
-from airflow_provider_sentinelhub.hooks.scripts import with_script
 from airflow_provider_sentinelhub.operators.base import BatchTaskOperator
 from airflow_provider_sentinelhub.operators.record import TaskRecord, created_since, intent_of
 from airflow_provider_sentinelhub.operators.templating import RequestTemplating
@@ -64,7 +63,7 @@ class CreatesBatchTask(RequestTemplating, BatchTaskOperator):
     @cached_property
     def body(self) -> Mapping[str, Any]:
         """The request as JSON, checked, without credentials."""
-        return self.hook.prepare(with_script(self.hook, self.with_files(self.request)))
+        return self.hook.prepare(self.hook.with_script(self.with_files(self.request)))
 
     def obtain(self, context: Context, deadline: float | None = None) -> tuple[BatchTask, float | None]:
         """

@@ -7,7 +7,6 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_sentinelhub.hooks.checks import ON_PARTIAL
-from airflow_provider_sentinelhub.hooks.scripts import with_script
 from airflow_provider_sentinelhub.operators.record import TaskRecord, intent_of
 from airflow_provider_sentinelhub.operators.rerunning import RerunsFailedFeatures
 
@@ -92,7 +91,7 @@ class RerunsFailedOfTask(RerunsFailedFeatures):
         from airflow_provider_sentinelhub.hooks.credentials import without_credentials
 
         request = self.hook.get(self.batch_task_id).request
-        body: Mapping[str, Any] = with_script(self.hook, without_credentials(self.hook.api, request))
+        body: Mapping[str, Any] = self.hook.with_script(without_credentials(self.hook.api, request))
         self.hook.api.check_rerun(body)
         return body
 

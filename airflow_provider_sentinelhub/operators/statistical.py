@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_provider_sentinelhub.client.errors import FeaturesFailed, InvalidParameter
 from airflow_provider_sentinelhub.hooks.checks import ON_PARTIAL, number, one_of, rendered, url
-from airflow_provider_sentinelhub.hooks.failures import airflow_failures
-from airflow_provider_sentinelhub.hooks.outcome import published
+from airflow_provider_sentinelhub.hooks.failures import airflow_failures, published
 from airflow_provider_sentinelhub.hooks.sentinel_hub import SentinelHubHook
 from airflow_provider_sentinelhub.operators.record import intent_of
 from airflow_provider_sentinelhub.operators.templating import RequestTemplating

@@ -10,8 +10,8 @@ from airflow.sdk import BaseSensorOperator, PokeReturnValue
 from airflow.sdk.configuration import conf
 
 from airflow_provider_sentinelhub.hooks.checks import ON_PARTIAL, flags, number, one_of, rendered
-from airflow_provider_sentinelhub.hooks.failures import airflow_failures
-from airflow_provider_sentinelhub.hooks.outcome import conclude, published, with_reruns
+from airflow_provider_sentinelhub.hooks.failures import airflow_failures, published
+from airflow_provider_sentinelhub.hooks.outcome import conclude, with_reruns
 from airflow_provider_sentinelhub.hooks.sentinel_hub import SentinelHubHook
 
 if TYPE_CHECKING:

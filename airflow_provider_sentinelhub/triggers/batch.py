@@ -1,8 +1,8 @@
 """
-Starts a task of one of the asynchronous APIs and waits for it, without holding a worker.
+Starts a remote task and waits for it, without holding a worker.
 
-Why the trigger starts it, and not the worker that created it: a user may kill an Airflow task between its deferral
-and the moment a triggerer picks its trigger up, and Airflow then tells nobody. What was not started costs nothing.
+The trigger starts the task, not the worker that created it: a user may kill the Airflow task after it is deferred and
+before a triggerer runs its trigger, and Airflow then calls no ``on_kill``. A task that was not started costs nothing.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from airflow_provider_sentinelhub.client.lifecycle.watch import Watch
-    from airflow_provider_sentinelhub.triggers.poller import Looker
+    from airflow_provider_sentinelhub.triggers.poller import Poller
     from airflow_provider_sentinelhub.triggers.progress import Progress
 
-# A deadline that has passed is told soon, whether or not the service answers.
+# A passed deadline is reported soon, even if the service does not answer.
 _LATE_STOP_S = 60.0
 _STOPS_BECAUSE = {
     EventKind.LATE: "The deadline has passed",
@@ -45,25 +45,24 @@ _STOPS_BECAUSE = {
 
 class SentinelHubBatchTrigger(BaseTrigger):
     """
-    Takes the steps a remote task needs, and wakes its own task when it has ended or the deadline has passed.
+    Take the next steps of a remote task, and resume the Airflow task when it has ended or the deadline has passed.
 
-    Failed looks do not end the wait: the remote task goes on, so the wait does. Transitions are logged, looks are
+    A failed poll does not end the wait, because the remote task continues. Changes of its status are logged, polls are
     not. Killing the Airflow task stops the remote task; restarting or losing the triggerer does not.
 
     :param api: Key of the API, e.g. ``batch-v2``.
     :param batch_task_id: Id of the remote task.
-    :param goal: What is wanted of it, a :class:`~airflow_provider_sentinelhub.client.lifecycle.spec.Goal`.
+    :param goal: What it should reach, a :class:`~airflow_provider_sentinelhub.client.lifecycle.spec.Goal`.
     :param sentinelhub_conn_id: The Sentinel Hub connection.
-    :param aws_conn_id: The AWS connection, to count features while the task runs; ``None`` to leave that.
+    :param aws_conn_id: The AWS connection, to count features while the task runs; ``None`` to not count them.
     :param gcp_conn_id: The Google Cloud connection, for buckets on Google Cloud Storage.
-    :param poll_interval: Seconds between two looks.
-    :param deadline: Moment, in seconds since the epoch, after which the wait is over; ``None`` for never.
-    :param max_pu: Processing units the remote task may spend before it is stopped; ``None`` for any.
+    :param poll_interval: Seconds between two polls.
+    :param deadline: When the wait ends, in seconds since the epoch; ``None`` for never.
+    :param max_pu: Processing units after which the remote task is stopped; ``None`` for no limit.
     :param stop_on_kill: Whether killing the Airflow task stops the remote task.
-    :param progress_interval: Seconds between two countings of features; 0 for none.
-    :param lost_after: Seconds for which the service may refuse every look before the task is woken.
-    :param is_handed_over: Whether the remote task runs already, and it is written down that it is to be stopped unless
-        a trigger takes it over.
+    :param progress_interval: Seconds between two counts of features; 0 for none.
+    :param lost_after: Seconds of failing polls after which the Airflow task is resumed.
+    :param is_handed_over: Whether the remote task already runs, and a stored stop must be deleted to take it over.
     """
 
     def __init__(
@@ -101,7 +100,7 @@ class SentinelHubBatchTrigger(BaseTrigger):
         self._runs = True
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Return what makes this trigger again elsewhere; no secret among it."""
+        """Return class path and arguments, which contain no secret."""
         return (
             f"{type(self).__module__}.{type(self).__qualname__}",
             {
@@ -136,25 +135,25 @@ class SentinelHubBatchTrigger(BaseTrigger):
 
     async def _wait(self, watch: Watch) -> BatchEvent:
         from airflow_provider_sentinelhub.client.apis.registry import TASK_APIS
-        from airflow_provider_sentinelhub.triggers.poller import Looker
+        from airflow_provider_sentinelhub.triggers.poller import Poller
         from airflow_provider_sentinelhub.triggers.progress import Progress
 
         progress = Progress(
             TASK_APIS[self.api], self.aws_conn_id, self.gcp_conn_id, self.progress_interval, self.task_instance
         )
-        async with Looker(self.sentinelhub_conn_id) as looker:
+        async with Poller(self.sentinelhub_conn_id) as poller:
             while True:
                 if self.is_handed_over:
                     self.is_handed_over = not await take_over(self.sentinelhub_conn_id, self.batch_task_id)
                 look_for_owed(self.sentinelhub_conn_id)
-                if (event := await self._look(looker, watch, progress)) is not None:
+                if (event := await self._look(poller, watch, progress)) is not None:
                     return event
-                # After the look, so that a task which ended in time is never called late.
+                # After the poll, so that a task that ended in time is never late.
                 if watch.is_late:
                     return self._event(EventKind.LATE)
                 await asyncio.sleep(watch.pause())
 
-    async def _look(self, looker: Looker, watch: Watch, progress: Progress) -> BatchEvent | None:
+    async def _look(self, poller: Poller, watch: Watch, progress: Progress) -> BatchEvent | None:
         from airflow_provider_sentinelhub.client.apis.registry import TASK_APIS
         from airflow_provider_sentinelhub.client.lifecycle.spec import Goal, NextStep
         from airflow_provider_sentinelhub.triggers.poller import Refused
@@ -162,10 +161,10 @@ class SentinelHubBatchTrigger(BaseTrigger):
         api, goal = TASK_APIS[self.api], Goal(self.goal)
         try:
             async with asyncio.timeout(watch.patience()):
-                task = await looker.look(api, self.batch_task_id, goal)
+                task = await poller.poll(api, self.batch_task_id, goal)
         except Refused as e:
             return self._event(EventKind.REFUSED, str(e.error), type(e.error).__name__)
-        except Exception as e:  # noqa: BLE001 - no failed look may end the wait while the remote task goes on
+        except Exception as e:  # noqa: BLE001 - no failed poll may end the wait while the remote task continues
             self._say(watch.missed(e), logging.WARNING)
             return self._event(EventKind.LOST, str(e)) if watch.is_lost else None
         self._status, self._runs = task.status, api.is_running(task)
@@ -176,7 +175,7 @@ class SentinelHubBatchTrigger(BaseTrigger):
         return self._event(EventKind.OVER_BUDGET) if watch.is_over_budget(task) else None
 
     async def _see_to_the_task(self, event: BatchEvent) -> BatchEvent:
-        # Here and not only in the woken task: that one may be killed before it runs.
+        # Here and not only in the resumed task, which may be killed before it runs.
         why = _STOPS_BECAUSE.get(event.kind)
         if why is not None and (self.stop_on_kill or event.kind is EventKind.OVER_BUDGET):
             self.log.info("%s: stopping task %s", why, self.batch_task_id)
@@ -196,17 +195,17 @@ class SentinelHubBatchTrigger(BaseTrigger):
         return BatchEvent(kind, self.batch_task_id, self._status, self.deadline, message, error)
 
     async def on_kill(self) -> None:
-        """Stop the remote task, if this is a kill and not a triggerer that lost its triggers to another."""
+        """Stop the remote task, unless another triggerer has only taken this trigger over."""
         if self.stop_on_kill:
             await uninterrupted(stop_if_unwanted(self._stop("The Airflow task was killed")))
 
 
 def _settling_time() -> float:
     """
-    Return the seconds a task needs to be safely deferred.
+    Return the seconds until a task is safely deferred.
 
-    The worker's supervisor lingers for a heartbeat after the task has deferred; an event that arrives before lets the
-    scheduler take the lingering process's end for the failure of the resumed task (apache/airflow#66374).
+    The worker's supervisor runs for another heartbeat after the task has deferred. If an event arrives earlier, the
+    scheduler mistakes the end of that process for a failure of the resumed task (apache/airflow#66374).
     """
     from airflow.sdk.configuration import conf
 

@@ -1,4 +1,4 @@
-"""What a trigger tells a task when it wakes it: one typed event, checked on arrival."""
+"""The event with which a trigger resumes its task: typed, and checked on arrival."""
 
 from __future__ import annotations
 
@@ -9,32 +9,32 @@ from typing import Any
 
 
 class EventKind(StrEnum):
-    """Why a task is woken."""
+    """Why a task is resumed."""
 
     READY = "ready"
-    """There is something to do: the remote task has ended, or waits for the next step."""
+    """The remote task has ended, or waits for its next step."""
 
     LATE = "late"
     """The deadline has passed."""
 
     OVER_BUDGET = "over_budget"
-    """The remote task has spent more than it may."""
+    """The remote task has spent more than ``max_pu``."""
 
     REFUSED = "refused"
     """The service refused to analyse or start the remote task; it does not run."""
 
     LOST = "lost"
-    """The service has refused every look at the remote task for too long."""
+    """Every poll of the remote task has failed for too long."""
 
 
 @dataclass(frozen=True, slots=True)
 class BatchEvent:
     """
-    An event. It crosses the metadata database as JSON, so it is small and holds no secret.
+    The event. It is stored in the metadata database as JSON, so it is small and contains no secret.
 
-    :param kind: Why the task is woken.
+    :param kind: Why the task is resumed.
     :param batch_task_id: Id of the remote task.
-    :param status: The remote task's status as last seen; empty where it was never seen.
+    :param status: Last known status of the remote task; empty if it was never read.
     :param deadline: The wait's deadline, in seconds since the epoch; ``None`` for none.
     :param message: What went wrong, for ``REFUSED`` and ``LOST``; for ``LATE`` and ``OVER_BUDGET``, that the stop is
         owed.
@@ -55,14 +55,14 @@ class BatchEvent:
     @classmethod
     def from_payload(cls, payload: Any) -> BatchEvent | None:
         """
-        Read an event back.
+        Read an event.
 
-        What is not understood says no more than that something may have happened, and the task is looked at: nothing
-        unknown passes for success, and nothing unknown costs an attempt. A newer triggerer may say more than is known
-        here, and ``airflow tasks test`` wakes a deferred task without any event.
+        An unknown event only means that something may have happened, so the task is polled: it is neither taken for
+        success nor does it cost an attempt. A newer triggerer may send more than this version knows, and ``airflow
+        tasks test`` resumes a deferred task without an event.
 
-        :param payload: What arrived.
-        :returns: ``None`` where nothing can be read.
+        :param payload: The payload.
+        :returns: ``None`` if it cannot be read.
         """
         if not isinstance(payload, Mapping) or not isinstance(payload.get("batch_task_id"), str):
             return None

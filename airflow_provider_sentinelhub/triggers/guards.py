@@ -13,12 +13,12 @@ T = TypeVar("T")
 
 async def uninterrupted(work: Coroutine[Any, Any, T]) -> T:
     """
-    Carry work out to its end; only then let a cancel through.
+    Finish work before a cancellation takes effect.
 
-    A call to the service that is cut off may have been carried out all the same, and nobody would know.
+    The service may still carry out a request that was cut off, and nobody would know.
 
-    :param work: What must not be left half done; it bounds its own time.
-    :raises asyncio.CancelledError: Somebody cancelled meanwhile; the work was finished all the same.
+    :param work: Work that must not be interrupted; it limits its own time.
+    :raises asyncio.CancelledError: It was cancelled meanwhile; the work is finished.
     """
     task = asyncio.ensure_future(work)
     cancelled: asyncio.CancelledError | None = None
@@ -26,7 +26,7 @@ async def uninterrupted(work: Coroutine[Any, Any, T]) -> T:
         try:
             await asyncio.wait({task})
         except asyncio.CancelledError as e:
-            # The first one says why; the triggerer sends further ones at every state sync.
+            # The first one has the reason; the triggerer sends further ones at every state sync.
             cancelled = cancelled or e
     if cancelled is not None:
         raise cancelled

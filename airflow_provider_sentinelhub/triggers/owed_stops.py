@@ -1,4 +1,4 @@
-"""Stops that are owed, in the triggerer: tried until they are done, whatever becomes of the trigger that owed them."""
+"""Owed stops in the triggerer: tried until they are done, even after the trigger that owed them has ended."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 
 _STOP_S = 900.0
 _ASK_S = 300.0
-# An attempt that a clear has ordered says within so long which remote task it works on, unless it has to wait.
+# An attempt after a clear pushes the id of its remote task within this time, unless it is queued.
 _COMES_WITHIN_S = 120.0
 _LOOK_EVERY_S = 60.0
 _PAUSE_S = 5.0
@@ -44,13 +44,13 @@ _MOST = 1000
 
 @dataclass(slots=True)
 class _Kept:
-    """What one event loop remembers: a triggerer has one."""
+    """State of one event loop: a triggerer has one."""
 
     payers: dict[str, asyncio.Task[None]] = field(default_factory=dict)
     looked_at: dict[str, float] = field(default_factory=dict)
-    # Those that could not be written down.
+    # Stops that could not be stored.
     unwritten: dict[str, OwedStop] = field(default_factory=dict)
-    # Remote tasks and the task instances whose triggers wait for them.
+    # Remote tasks, and the task instances whose triggers wait for them.
     awaited: Counter[tuple[object, ...]] = field(default_factory=Counter)
 
 
@@ -64,7 +64,7 @@ def _kept() -> _Kept:
 @contextmanager
 def awaited(batch_task_id: str, task_instance: Any) -> Iterator[None]:
     """
-    Say, for as long as its trigger waits for it, that a task instance wants a remote task.
+    Register that a task instance's trigger waits for a remote task.
 
     :param batch_task_id: Id of the remote task.
     :param task_instance: The task instance.
@@ -82,14 +82,14 @@ def awaited(batch_task_id: str, task_instance: Any) -> Iterator[None]:
 
 async def stop_if_unwanted(stop: OwedStop) -> None:
     """
-    Stop a remote task whose trigger was cancelled, unless somebody waits for it again.
+    Stop a remote task whose trigger was cancelled, unless another trigger waits for it.
 
-    Airflow 3.3 also calls ``on_kill`` when a triggerer that had stalled wakes up and finds its triggers taken over by
-    another one (apache/airflow#73454); and after a clear the new attempt may continue with the same remote task.
+    Airflow 3.3 also calls ``on_kill`` when a stalled triggerer wakes up and another one has taken over its triggers
+    (apache/airflow#73454); and after a clear, the new attempt may continue with the same remote task.
 
-    :param stop: What is to be stopped.
+    :param stop: The stop.
     """
-    # Before anything is asked, for the triggerer may be killed meanwhile.
+    # Before anything else, because the triggerer may be killed meanwhile.
     await _write(stop)
     if not await _is_settled(stop):
         log.error("%s", sentence(stop.text))
@@ -98,19 +98,19 @@ async def stop_if_unwanted(stop: OwedStop) -> None:
 
 async def stop_or_owe(stop: OwedStop, *, patience_s: float) -> str:
     """
-    Stop a remote task; what cannot be stopped now is tried again for as long as it takes, and by others.
+    Stop a remote task; if that fails, it is tried again until it succeeds, also by other processes.
 
-    :param stop: What is to be stopped.
-    :param patience_s: Seconds after which the caller is told that it is owed.
-    :returns: Nothing where it is stopped; otherwise that it is owed.
+    :param stop: The stop.
+    :param patience_s: Seconds after which to return that it is owed.
+    :returns: Empty if it is stopped; otherwise a sentence that it is owed.
     """
-    # The Airflow task waits for it until it is told, and fails then.
+    # The Airflow task waits until the event, and fails then.
     stop = replace(stop, once_ended=True)
     await _write(stop)
     try:
         async with asyncio.timeout(patience_s):
             await _stop(stop)
-    except Exception as error:  # noqa: BLE001 - whatever it is, the remote task runs on
+    except Exception as error:  # noqa: BLE001 - whatever it is, the remote task still runs
         log.error("Could not stop task %s: %s", stop.batch_task_id, str(error) or type(error).__name__)  # noqa: TRY400 - the trace says nothing more
         log.error("%s", sentence(stop.text))  # noqa: TRY400 - as above
         _start_payer(stop.sentinelhub_conn_id)
@@ -121,9 +121,9 @@ async def stop_or_owe(stop: OwedStop, *, patience_s: float) -> str:
 
 async def hand_over(stop: OwedStop) -> None:
     """
-    See to it that a remote task which runs is stopped if the task that is woken never comes to it.
+    Make sure that a running remote task is stopped if the resumed Airflow task never takes it over.
 
-    :param stop: What is to be stopped then.
+    :param stop: The stop.
     """
     await _write(replace(stop, once_ended=True))
     _start_payer(stop.sentinelhub_conn_id)
@@ -131,17 +131,17 @@ async def hand_over(stop: OwedStop) -> None:
 
 async def take_over(sentinelhub_conn_id: str, batch_task_id: str) -> bool:
     """
-    Cross out what is owed of a remote task that a trigger now waits for.
+    Delete the owed stop of a remote task that a trigger now waits for.
 
     :param sentinelhub_conn_id: The connection.
     :param batch_task_id: Id of the remote task.
-    :returns: Whether that could be done.
+    :returns: Whether that succeeded.
     """
     from airflow.sdk.execution_time.comms import DeleteVariable
 
     try:
         await _asked(DeleteVariable(key=key_of(sentinelhub_conn_id, batch_task_id)))
-    except Exception as error:  # noqa: BLE001 - it is tried again at the next look
+    except Exception as error:  # noqa: BLE001 - it is tried again at the next poll
         log.warning("Could not delete the Variable of task %s: %s", batch_task_id, error)
         return False
     return True
@@ -149,7 +149,7 @@ async def take_over(sentinelhub_conn_id: str, batch_task_id: str) -> bool:
 
 def look_for_owed(sentinelhub_conn_id: str) -> None:
     """
-    See to it that stops are tried that are owed to a connection; it is looked for them now and then.
+    Try the owed stops of a connection in the background, at most once a minute.
 
     :param sentinelhub_conn_id: The connection.
     """
@@ -162,7 +162,7 @@ def look_for_owed(sentinelhub_conn_id: str) -> None:
 def _start_payer(sentinelhub_conn_id: str) -> None:
     payers = _kept().payers
     if sentinelhub_conn_id not in payers:
-        # Part of no trigger, neither its life nor its log: those end, and what is owed stays owed.
+        # Not part of a trigger's context or log: triggers end before owed stops are done.
         payer = asyncio.create_task(_pay(sentinelhub_conn_id), context=contextvars.Context())
         payers[sentinelhub_conn_id] = payer
         payer.add_done_callback(lambda _: payers.pop(sentinelhub_conn_id, None))
@@ -176,8 +176,8 @@ async def _pay(sentinelhub_conn_id: str) -> None:
             if not owed:
                 return
             settled = await asyncio.gather(*(_is_settled(stop) for stop in owed))
-        except Exception as error:  # noqa: BLE001 - what is owed stays owed
-            log.warning("Could not look for stops that are owed: %s", str(error) or type(error).__name__)
+        except Exception as error:  # noqa: BLE001 - it is tried again
+            log.warning("Could not look for owed stops: %s", str(error) or type(error).__name__)
             settled = [False]
         if not all(settled):
             await asyncio.sleep(pause)
@@ -185,14 +185,14 @@ async def _pay(sentinelhub_conn_id: str) -> None:
 
 
 async def _is_settled(stop: OwedStop) -> bool:
-    """Stop what nobody wants, and cross out what is stopped or wanted again; return whether that is done."""
+    """Stop what nobody needs, delete stops that are done or no longer needed; return whether it is settled."""
     try:
         claim = await _claim_on(stop)
         if claim is Claim.OPEN and (stop.once_ended or not await _is_owed(stop)):
             return not stop.once_ended
         if claim is Claim.WANTED:
             if stop.once_ended:
-                # For whoever takes it over to cross out.
+                # Taking it over deletes it.
                 return False
             log.info("Task %s is still waited for: left running", stop.batch_task_id)
         else:
@@ -208,7 +208,7 @@ async def _is_settled(stop: OwedStop) -> bool:
 
 async def _claim_on(stop: OwedStop) -> Claim:
     """
-    Say whether a remote task is still wanted; wait a little for an attempt that is about to say so.
+    Return whether a remote task is still needed; wait a little for an attempt that has just started.
 
     :raises TimeoutError: Airflow does not answer.
     """
@@ -219,7 +219,7 @@ async def _claim_on(stop: OwedStop) -> Claim:
                 return Claim.WANTED
             try:
                 claim = claim_of(*(await _said_by(stop)), stop.batch_task_id)
-            except Exception as e:  # noqa: BLE001 - without an answer nothing may be stopped, so it is asked again
+            except Exception as e:  # noqa: BLE001 - without an answer nothing may be stopped, so try again
                 log.warning("Could not read the Airflow task's state; asking again: %s", e)
             else:
                 if claim is not Claim.OPEN or time.monotonic() > give_up_at:
@@ -237,7 +237,7 @@ async def _stop(stop: OwedStop) -> None:
         async with shared_async_sender(stop.sentinelhub_conn_id) as sender:
             await sender.run(stopping(TASK_APIS[stop.api], stop.batch_task_id))
     except AuthenticationError:
-        # Somebody may be entering a new secret in the connection just now.
+        # A user may be changing the secret in the connection.
         forget_shared_sender(stop.sentinelhub_conn_id)
         raise
 
@@ -257,7 +257,7 @@ async def _asked(message: Any) -> Any:
 
 
 async def _said_by(stop: OwedStop) -> tuple[str | None, object]:
-    """Return the state of a task instance, and what its attempt says it works on, as far as that can be read."""
+    """Return the state of a task instance, and the id of the remote task it works on, if that can be read."""
     from airflow.sdk.exceptions import AirflowRuntimeError
     from airflow.sdk.execution_time.comms import GetTaskStates
     from airflow.sdk.execution_time.xcom import XCom
@@ -280,7 +280,7 @@ async def _said_by(stop: OwedStop) -> tuple[str | None, object]:
             key=TASK_ID_XCOM, dag_id=stop.dag_id, task_id=stop.task_id, run_id=stop.run_id, map_index=stop.map_index
         )
     except AirflowRuntimeError as error:
-        # Airflow 3.4 lets no trigger read XComs any more once its task was cleared.
+        # Airflow 3.4 does not let a trigger read XComs after its task was cleared.
         if (error.error.detail or {}).get("status_code") != HTTPStatus.FORBIDDEN:
             raise
         works_on = None
@@ -288,7 +288,7 @@ async def _said_by(stop: OwedStop) -> tuple[str | None, object]:
 
 
 async def _is_owed(stop: OwedStop) -> bool:
-    """Whether nobody has crossed it out meanwhile."""
+    """Return whether nobody has deleted it meanwhile."""
     return any(other.key == stop.key for other in await _owed_to(stop.sentinelhub_conn_id))
 
 
@@ -309,8 +309,8 @@ async def _write(stop: OwedStop) -> None:
 
     try:
         await _asked(PutVariable(key=stop.key, value=stop.value, description=DESCRIPTION))
-    except Exception as error:  # noqa: BLE001 - then this process remembers it
-        log.warning("Could not write down that task %s is to be stopped: %s", stop.batch_task_id, error)
+    except Exception as error:  # noqa: BLE001 - then this process keeps it
+        log.warning("Could not store that task %s must be stopped: %s", stop.batch_task_id, error)
         _kept().unwritten[stop.key] = stop
 
 

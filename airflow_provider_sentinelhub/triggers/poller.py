@@ -1,4 +1,4 @@
-"""Looks at a remote task from a trigger, and takes the steps it needs."""
+"""Polls a remote task from a trigger, and takes its next steps."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _ACT_S = 60.0
 
 class Refused(Exception):
     """
-    The service refused a step, which was therefore not carried out, and will refuse it again.
+    The service refused a step, did not take it, and will refuse it again.
 
-    :param error: What it said.
+    :param error: Its answer.
     """
 
     def __init__(self, error: ApiError) -> None:
@@ -31,9 +31,9 @@ class Refused(Exception):
         self.error = error
 
 
-class Looker(AsyncExitStack):
+class Poller(AsyncExitStack):
     """
-    Borrows the shared sender for one wait, and a new one after the old one's credentials were refused.
+    Use the shared sender for one wait, and a new one after its credentials were refused.
 
     :param sentinelhub_conn_id: The Sentinel Hub connection.
     """
@@ -43,13 +43,13 @@ class Looker(AsyncExitStack):
         self._conn_id = sentinelhub_conn_id
         self._sender: AsyncSender | None = None
 
-    async def look(self, api: TaskApiSpec, task_id: str, goal: Goal) -> BatchTask:
+    async def poll(self, api: TaskApiSpec, task_id: str, goal: Goal) -> BatchTask:
         """
-        Read a task, take the steps it needs, and return it as it is then.
+        Read a task, take its next steps, and return it as it is afterwards.
 
         :param api: The task's API.
         :param task_id: Its id.
-        :param goal: What is wanted of it.
+        :param goal: What the task should reach.
         :raises Refused: The service refused a step for good.
         """
         if self._sender is None:
@@ -60,7 +60,7 @@ class Looker(AsyncExitStack):
                 return task
             return await uninterrupted(self._act(self._sender, api, task, goal))
         except AuthenticationError:
-            # Somebody may be entering a new secret in the connection just now.
+            # A user may be changing the secret in the connection.
             forget_shared_sender(self._conn_id)
             self._sender = None
             raise

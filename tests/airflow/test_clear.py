@@ -70,7 +70,7 @@ def test_only_what_failed_is_run_again(
     assert (result["delivered"], [task["total"] for task in result["tasks"]]) == (4, [4, 1])
     said = capsys.readouterr().out
     assert "What it delivered is not paid for again" in said
-    assert "Features that are run again, alone: 1, for 100 PU or more. The tasks before cost 100.0 PU" in said
+    assert "Rerunning failed features: 1, for at least 100 PU. The tasks so far cost 100.0 PU" in said
     assert "on_clear='new'" in said
 
 

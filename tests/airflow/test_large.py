@@ -169,7 +169,7 @@ def test_statistics_of_many_years_are_not_asked(sim: Simulator, run_task: RunTas
     assert run.state == "failed"
     assert "Statistics of 1 geometry would cost about" in str(run.error)
     assert "PU for 1 features of 400 km2, centre at 4010000, 3010000 in EPSG:3035" in str(run.error)
-    assert "without max_pu nothing of more than 10,000 PU or 1,000,000 km2 is started. Nothing was asked." in str(
+    assert "without max_pu nothing of more than 10,000 PU or 1,000,000 km2 is started. Nothing was requested." in str(
         run.error
     )
     assert asked(sim) == 0
@@ -180,7 +180,7 @@ def test_the_limit_of_the_connection_holds_for_statistics(
 ) -> None:
     give_connection(monkeypatch, sim, 700)
     run = run_task(statistics(sim, [4_000_000, 3_000_000, 4_020_000, 3_020_000]))
-    assert "more than max_pu = 700 of connection 'sentinelhub_default'. Nothing was asked. Area: 400 km2" in str(
+    assert "more than max_pu = 700 of connection 'sentinelhub_default'. Nothing was requested. Area: 400 km2" in str(
         run.error
     )
     assert asked(sim) == 0

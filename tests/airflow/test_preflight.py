@@ -9,7 +9,6 @@ import pytest
 
 from airflow_provider_sentinelhub.client.errors import InvalidConfiguration, InvalidParameter, StorageUnavailable
 from airflow_provider_sentinelhub.hooks.batch import SentinelHubBatchHook
-from airflow_provider_sentinelhub.hooks.preflight import check_buckets, check_request
 from airflow_provider_sentinelhub.simulator.process import Simulator
 from tests.airflow.airflow_harness import request
 from tests.bad_inputs.buckets import connections, tiny_s3
@@ -21,9 +20,9 @@ WEST = {"x-amz-bucket-region": "us-west-2"}
 
 def test_a_good_request_passes_and_leaves_nothing_in_the_bucket(sim: Simulator) -> None:
     hook, document = SentinelHubBatchHook(), request(sim.ready)
-    body = check_request(hook, document)
+    body = hook.prepare(document)
     assert body == document
-    check_buckets(hook, body)
+    hook.check_buckets(body)
     assert list(hook.storage.list(document["output"]["delivery"]["s3"]["url"])) == []
     assert sim.requests()["total"] == 0
 
@@ -32,18 +31,18 @@ def test_features_that_are_there_are_found(sim: Simulator) -> None:
     hook = SentinelHubBatchHook()
     url = f"s3://{sim.ready.bucket}/preflight/fields.gpkg"
     features = {"type": "geopackage", "features": {"s3": {"url": url}}}
-    body = check_request(hook, request(sim.ready, input=features))
+    body = hook.prepare(request(sim.ready, input=features))
     with pytest.raises(InvalidParameter, match=r"input\.features\.s3\.url = .* does not exist"):
-        check_buckets(hook, body)
+        hook.check_buckets(body)
     hook.storage.upload(b"anything", url)
-    check_buckets(hook, body)
+    hook.check_buckets(body)
 
 
 def test_warnings_are_logged_and_do_not_stand_in_the_way(sim: Simulator, caplog: pytest.LogCaptureFixture) -> None:
     document = request(sim.ready, processRequest__evalscript=plain_request()["processRequest"]["evalscript"])
     document["output"]["cogParameters"] = {"blockxsize": 256}
     with caplog.at_level(logging.WARNING, "airflow_provider_sentinelhub"):
-        assert check_request(SentinelHubBatchHook(), document) == document
+        assert SentinelHubBatchHook().prepare(document) == document
     assert "output.cogParameters: is ignored" in caplog.text
 
 
@@ -55,7 +54,7 @@ def test_the_surcharge_of_a_bucket_elsewhere_is_logged(caplog: pytest.LogCapture
         caplog.at_level(logging.WARNING, "airflow_provider_sentinelhub"),
     ):
         hook = SentinelHubBatchHook()
-        check_buckets(hook, check_request(hook, plain_request(**there)))
+        hook.check_buckets(hook.prepare(plain_request(**there)))
     assert [record.getMessage() for record in caplog.records if "0.03 PU for each MB" in record.getMessage()]
     assert len([record for record in caplog.records if record.levelname == "WARNING"]) == 1
 
@@ -64,7 +63,7 @@ def test_the_surcharge_of_a_bucket_elsewhere_is_logged(caplog: pytest.LogCapture
 def test_the_region_is_asked_for_where_the_deployment_has_one(deployment: str, asked: int) -> None:
     with tiny_s3({}) as (endpoint, seen), connections(endpoint, deployment=deployment):
         hook = SentinelHubBatchHook()
-        check_buckets(hook, check_request(hook, plain_request(**DELIVERY)))
+        hook.check_buckets(hook.prepare(plain_request(**DELIVERY)))
     assert len([each for each in seen if each.startswith("HEAD")]) == asked
     assert len(seen) == 2 + asked
 
@@ -72,9 +71,9 @@ def test_the_region_is_asked_for_where_the_deployment_has_one(deployment: str, a
 def test_a_bucket_that_cannot_be_asked_may_be_asked_again_later() -> None:
     with connections("http://127.0.0.1:9"):
         hook = SentinelHubBatchHook()
-        body = check_request(hook, plain_request(**DELIVERY))
+        body = hook.prepare(plain_request(**DELIVERY))
         with pytest.raises(StorageUnavailable) as caught:
-            check_buckets(hook, body)
+            hook.check_buckets(body)
     assert caught.value.retryable
 
 
@@ -89,12 +88,12 @@ def test_google_cloud_storage(monkeypatch: pytest.MonkeyPatch, status: int, code
         google = {"conn_type": "google_cloud_platform", "extra": {"keyfile_dict": key}}
         monkeypatch.setenv("AIRFLOW_CONN_GOOGLE", json.dumps(google))
         hook = SentinelHubBatchHook(aws_conn_id=None, gcp_conn_id="google")
-        body = check_request(hook, plain_request(output__delivery={"gs": {"url": "gs://my-bucket/ndvi"}}))
+        body = hook.prepare(plain_request(output__delivery={"gs": {"url": "gs://my-bucket/ndvi"}}))
         if said:
             with pytest.raises(InvalidParameter, match=said):
-                check_buckets(hook, body)
+                hook.check_buckets(body)
         else:
-            check_buckets(hook, body)
+            hook.check_buckets(body)
     methods = [each.split()[0] for each in seen]
     assert methods == (["PUT"] if said else ["PUT", "DELETE"])
 
@@ -115,7 +114,7 @@ def test_a_role_that_airflow_may_not_assume(monkeypatch: pytest.MonkeyPatch) -> 
         monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", role(endpoint))
         hook = SentinelHubBatchHook()
         with pytest.raises(InvalidConfiguration, match=r"'aws_default': Airflow cannot use it .*Not you.*check_bucket"):
-            check_buckets(hook, check_request(hook, plain_request(**DELIVERY)))
+            hook.check_buckets(hook.prepare(plain_request(**DELIVERY)))
 
 
 def test_a_role_that_cannot_be_asked_for_now(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,4 +122,4 @@ def test_a_role_that_cannot_be_asked_for_now(monkeypatch: pytest.MonkeyPatch) ->
         monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", role("http://127.0.0.1:9", retries={"max_attempts": 0}))
         hook = SentinelHubBatchHook()
         with pytest.raises(StorageUnavailable, match="AWS could not be asked for credentials"):
-            check_buckets(hook, check_request(hook, plain_request(**DELIVERY)))
+            hook.check_buckets(hook.prepare(plain_request(**DELIVERY)))

@@ -248,7 +248,7 @@ def test_a_clear_after_a_success_asks_for_everything_anew(
     assert ask({"try_number": 2, "max_tries": 1}).state == "success"
     assert calls(sim) == 10
     assert comms.xcoms["return_value"]["run_id"] != run_id
-    assert f"Run {run_id} has succeeded, and the task was cleared: everything is asked for anew" in caplog.text
+    assert f"Run {run_id} has succeeded, and the task was cleared: starting over" in caplog.text
     assert ask({"try_number": 3, "max_tries": 2}, on_clear="adopt").state == "success"
     assert calls(sim) == 10
 
@@ -273,7 +273,7 @@ def test_a_clear_after_a_failure_goes_on(
     result = comms.xcoms["return_value"]
     assert (result["delivered"], answered(result)) == (5, 5 * WEEKS)
     assert "3 of 5 geometries were answered before, which saves about 0.08 PU" in caplog.text
-    assert f"Run {result['run_id']} has not succeeded: continuing with it. For everything anew" in caplog.text
+    assert f"Run {result['run_id']} has not succeeded: continuing it. To start over" in caplog.text
     # A retry of the attempt that ended well is no clear; a clear is.
     assert ask({"try_number": 4, "max_tries": 2}, output_url=f"{output}{name}").state == "success"
     assert calls(sim) - again == 2
@@ -317,7 +317,7 @@ def test_too_expensive_is_not_asked_at_all(ask: Callable[..., Run], sim: Simulat
     run = ask(max_pu="0.01")
     assert run.state == "failed"
     assert "would cost about" in str(run.error)
-    assert "more than max_pu = 0.01. Nothing was asked." in str(run.error)
+    assert "more than max_pu = 0.01. Nothing was requested." in str(run.error)
     assert calls(sim) == 0
     assert ask(max_pu=1000).state == "success"
 

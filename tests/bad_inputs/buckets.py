@@ -101,8 +101,6 @@ def connections(endpoint: str, *, key: str = KEY, secret: str = SECRET, deployme
 def check_buckets(request: Mapping[str, Any]) -> None:
     """Do what an operator does before it creates a task."""
     from airflow_provider_sentinelhub.hooks.batch import SentinelHubBatchHook
-    from airflow_provider_sentinelhub.hooks.preflight import check_buckets as check
-    from airflow_provider_sentinelhub.hooks.preflight import check_request
 
     hook = SentinelHubBatchHook()
-    check(hook, check_request(hook, request))
+    hook.check_buckets(hook.prepare(request))

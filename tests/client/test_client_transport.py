@@ -20,14 +20,13 @@ import pytest
 
 from airflow_provider_sentinelhub.client import errors
 from airflow_provider_sentinelhub.client.apis.batch_v2 import calls as batch_v2
-from airflow_provider_sentinelhub.client.http import exchanges
+from airflow_provider_sentinelhub.client.http import transport
 from airflow_provider_sentinelhub.client.http.auth import ClientCredentials, TokenSource
 from airflow_provider_sentinelhub.client.http.call import Call
 from airflow_provider_sentinelhub.client.http.deployments import ServiceAddress
 from airflow_provider_sentinelhub.client.http.policy import RetryLimits
 from airflow_provider_sentinelhub.client.http.problems import Reply
-from airflow_provider_sentinelhub.client.http.request_flow import NeedToken, Wait, call_flow
-from airflow_provider_sentinelhub.client.http.throttle import Throttle
+from airflow_provider_sentinelhub.client.http.request_flow import NeedToken, Throttle, Wait, call_flow
 from airflow_provider_sentinelhub.client.http.transport import AsyncSender, Sender
 from airflow_provider_sentinelhub.simulator.process import Simulator
 from airflow_provider_sentinelhub.simulator.ready import Ready
@@ -203,7 +202,7 @@ async def test_no_connection_in_time_means_nothing_was_sent(
     deaf: str, sending: Sending, tokens: TokenSource, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tokens.get()
-    monkeypatch.setattr(exchanges, "CONNECT_TIMEOUT_S", 0.1)
+    monkeypatch.setattr(transport, "CONNECT_TIMEOUT_S", 0.1)
     address = ServiceAddress.of(deployment="custom", base_url=deaf, token_url=deaf, layout="new")
     async with sending(address, tokens, RetryLimits(attempts=2, base=0.01)) as send:
         with pytest.raises(errors.ServiceUnavailable, match="Gave up after 2 attempts") as caught:
@@ -383,7 +382,7 @@ async def test_both_senders_keep_the_throttle_they_were_told_about(
 
 def test_a_hold_is_never_shortened(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 50.0
-    monkeypatch.setattr("airflow_provider_sentinelhub.client.http.throttle.time.monotonic", lambda: now)
+    monkeypatch.setattr("airflow_provider_sentinelhub.client.http.request_flow.time.monotonic", lambda: now)
     throttle = Throttle()
     assert throttle.delay() == 0
     throttle.hold(10)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from airflow_provider_sentinelhub.client.apis.batch_statistical.spec import BATCH_STATISTICAL
+from airflow_provider_sentinelhub.client.apis.batch_v2.calls import tiling_grids
 from airflow_provider_sentinelhub.client.apis.batch_v2.spec import BATCH_V2
 from airflow_provider_sentinelhub.client.apis.statistical.spec import STATISTICAL
 from airflow_provider_sentinelhub.client.requests.findings import Json, mapping
@@ -12,6 +13,7 @@ from airflow_provider_sentinelhub.client.requests.findings import Json, mapping
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from airflow_provider_sentinelhub.client.http.call import Call
     from airflow_provider_sentinelhub.client.lifecycle.spec import ApiSpec, TaskApiSpec
 
 TASK_APIS: Final[Mapping[str, TaskApiSpec]] = {api.key: api for api in (BATCH_V2, BATCH_STATISTICAL)}
@@ -19,6 +21,11 @@ TASK_APIS: Final[Mapping[str, TaskApiSpec]] = {api.key: api for api in (BATCH_V2
 
 APIS: Final[Mapping[str, ApiSpec]] = {**TASK_APIS, STATISTICAL.key: STATISTICAL}
 """All APIs by their key."""
+
+
+def harmless_call() -> Call[Any]:
+    """Return a call that reads little, changes nothing and costs nothing: the first page of the tiling grids."""
+    return tiling_grids(1)
 
 
 def request_type(request: Any) -> ApiSpec:

@@ -19,7 +19,10 @@ from urllib.parse import urlencode, urlsplit
 
 from airflow_provider_sentinelhub.client import errors
 from airflow_provider_sentinelhub.client.http.deployments import check_address
-from airflow_provider_sentinelhub.client.http.exchanges import (
+from airflow_provider_sentinelhub.client.http.policy import Attempt, Broken, RetryLimits, token_delay
+from airflow_provider_sentinelhub.client.http.problems import Problem, Reply
+from airflow_provider_sentinelhub.client.http.request_flow import Exchange, Throttle, Wait
+from airflow_provider_sentinelhub.client.http.transport import (
     drive,
     drive_async,
     exchange,
@@ -27,10 +30,6 @@ from airflow_provider_sentinelhub.client.http.exchanges import (
     open_async_session,
     open_session,
 )
-from airflow_provider_sentinelhub.client.http.policy import Attempt, Broken, RetryLimits, token_delay
-from airflow_provider_sentinelhub.client.http.problems import Problem, Reply
-from airflow_provider_sentinelhub.client.http.request_flow import Exchange, Wait
-from airflow_provider_sentinelhub.client.http.throttle import Throttle
 
 _PATIENCE_S = 30.0
 _TOTAL_S = 60.0

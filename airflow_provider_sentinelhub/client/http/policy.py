@@ -176,7 +176,7 @@ def _retry_of(
         case HTTPStatus.UNAUTHORIZED if not attempt.token_renewed:
             return TryAgain(0.0, "the token was refused", renew_token=True)
         case HTTPStatus.TOO_MANY_REQUESTS if problem.code != _NEVER_FITS:
-            asked = _retry_after(answer.headers, limits)
+            asked = retry_after(answer.headers, limits)
             # All clients are told the same time: without jitter they would all come back together.
             return TryAgain(asked + backoff * 0.5 if asked is not None else backoff, why, throttled=True)
         case HTTPStatus.NOT_FOUND if fresh and attempt.elapsed < limits.fresh_for:
@@ -223,7 +223,13 @@ def _backoff(attempt: Attempt, limits: RetryLimits, jitter: Callable[[], float])
     return full * (0.5 + 0.5 * jitter())
 
 
-def _retry_after(headers: Mapping[str, str], limits: RetryLimits) -> float | None:
+def retry_after(headers: Mapping[str, str], limits: RetryLimits) -> float | None:
+    """
+    Return the seconds that the service asks to wait, within bounds; ``None`` where it does not say.
+
+    :param headers: Headers of the answer, names in lower case.
+    :param limits: The longest wait.
+    """
     try:
         milliseconds = float(headers["retry-after"])
     except (KeyError, ValueError):

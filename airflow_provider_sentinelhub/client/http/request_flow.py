@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+import random
 import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -23,11 +24,13 @@ if TYPE_CHECKING:
 
     from airflow_provider_sentinelhub.client.http.call import Call, Procedure
     from airflow_provider_sentinelhub.client.http.deployments import ServiceAddress
-    from airflow_provider_sentinelhub.client.http.throttle import Throttle
 
 T = TypeVar("T")
 
 log = logging.getLogger(__name__)
+
+# Everybody was told the same moment; they should not all come back at it.
+_SPREAD = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +82,26 @@ class Exchange:
 
 FlowStep = NeedToken | Wait | Exchange
 Answer = str | Reply | Broken | None
+
+
+class Throttle:
+    """Applies the wait of a 429 to all callers of the same client in this process."""
+
+    def __init__(self) -> None:
+        self._free_at = 0.0
+
+    def delay(self) -> float:
+        """Return the seconds to wait before the next request, with some jitter."""
+        held = max(0.0, self._free_at - time.monotonic())
+        return held * random.uniform(1.0, 1.0 + _SPREAD)
+
+    def hold(self, seconds: float) -> None:
+        """
+        Make all callers wait.
+
+        :param seconds: How long.
+        """
+        self._free_at = max(self._free_at, time.monotonic() + seconds)
 
 
 def call_flow(

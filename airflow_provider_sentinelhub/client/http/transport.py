@@ -1,28 +1,57 @@
-"""Senders that run request flows: one blocking, one async."""
+"""
+Senders: they run request flows over HTTP, one blocking, one async.
+
+The time and the size of every answer are limited here. The limit is on decompressed bytes: 1.5 MB of gzip can hold
+4.6 GB.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+import asyncio
+import time
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from airflow_provider_sentinelhub.client.errors import ApiError
-from airflow_provider_sentinelhub.client.http.exchanges import (
-    drive,
-    drive_async,
-    exchange,
-    exchange_async,
-    open_session,
+from airflow_provider_sentinelhub.client.http.policy import Broken, RetryLimits
+from airflow_provider_sentinelhub.client.http.problems import ERROR_BYTES, Reply
+from airflow_provider_sentinelhub.client.http.request_flow import (
+    Answer,
+    Exchange,
+    FlowStep,
+    NeedToken,
+    Throttle,
+    Wait,
+    call_flow,
+    procedure_flow,
 )
-from airflow_provider_sentinelhub.client.http.policy import RetryLimits
-from airflow_provider_sentinelhub.client.http.request_flow import Answer, FlowStep, NeedToken, call_flow, procedure_flow
 
 if TYPE_CHECKING:
-    import aiohttp
+    from collections.abc import Awaitable, Callable, Generator, Iterable
 
-    from airflow_provider_sentinelhub.client.http.auth import TokenSource
+    import aiohttp
+    import requests
+
     from airflow_provider_sentinelhub.client.http.call import Call, Procedure
     from airflow_provider_sentinelhub.client.http.deployments import ServiceAddress
 
 T = TypeVar("T")
+S = TypeVar("S")
+A = TypeVar("A")
+
+CONNECT_TIMEOUT_S = 10.0
+_CHUNK = 64 * 1024
+
+
+class Tokens(Protocol):
+    """What a sender needs of the token source: fetching a token takes an exchange, so the source depends on us."""
+
+    throttle: Throttle
+
+    def get(self, *, refused: str | None = None) -> str:
+        """Return a valid token, blocking."""
+
+    async def aget(self, *, refused: str | None = None) -> str:
+        """Return a valid token."""
 
 
 class Sender:
@@ -34,7 +63,7 @@ class Sender:
     :param limits: How often and how long to retry a call.
     """
 
-    def __init__(self, address: ServiceAddress, tokens: TokenSource, limits: RetryLimits | None = None) -> None:
+    def __init__(self, address: ServiceAddress, tokens: Tokens, limits: RetryLimits | None = None) -> None:
         self.address = address
         self._tokens = tokens
         self._limits = limits or RetryLimits()
@@ -84,7 +113,7 @@ class AsyncSender:
     def __init__(
         self,
         address: ServiceAddress,
-        tokens: TokenSource,
+        tokens: Tokens,
         session: aiohttp.ClientSession,
         limits: RetryLimits | None = None,
     ) -> None:
@@ -119,3 +148,157 @@ class AsyncSender:
             return await self._tokens.aget(refused=step.refused)
         except ApiError as e:
             return e
+
+
+def drive(flow: Generator[S, A, T], carry_out: Callable[[S], A | ApiError]) -> T:
+    """
+    Run a request flow, blocking; return its result.
+
+    :param flow: Yields steps.
+    :param carry_out: Carries out one step; an error it returns is raised in the flow.
+    """
+    # A generator that has not started accepts nothing but None.
+    answer: A | ApiError = None  # type: ignore[assignment]
+    while True:
+        try:
+            step = flow.throw(answer) if isinstance(answer, ApiError) else flow.send(answer)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+        answer = carry_out(step)
+
+
+async def drive_async(flow: Generator[S, A, T], carry_out: Callable[[S], Awaitable[A | ApiError]]) -> T:
+    """
+    Run a request flow without blocking the event loop; return its result.
+
+    :param flow: Yields steps.
+    :param carry_out: Carries out one step; an error it returns is raised in the flow.
+    """
+    answer: A | ApiError = None  # type: ignore[assignment]  # as above
+    while True:
+        try:
+            step = flow.throw(answer) if isinstance(answer, ApiError) else flow.send(answer)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+        answer = await carry_out(step)
+
+
+def open_session() -> requests.Session:
+    """Open a session for :func:`exchange`."""
+    import requests
+
+    session = requests.Session()
+    # Without this, requests would replace the token with the credentials for the host in ~/.netrc.
+    session.auth = lambda request: request
+    return session
+
+
+def open_async_session(url: str, *, limit_per_host: int = 0) -> aiohttp.ClientSession:
+    """
+    Open a session for :func:`exchange_async`.
+
+    :param url: URL of the host it is used for; the environment may name a proxy for it.
+    :param limit_per_host: Maximum number of connections; 0 for no limit.
+    """
+    import aiohttp
+    from requests.utils import get_environ_proxies, select_proxy
+
+    # Not trust_env: aiohttp would look up the host in ~/.netrc for every request, and then reject our token.
+    proxy = select_proxy(url, get_environ_proxies(url))
+    return aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit_per_host=limit_per_host), proxy=proxy)
+
+
+def exchange(session: requests.Session, step: Exchange | Wait) -> Reply | Broken | None:
+    """
+    Send a request and read its answer, or wait.
+
+    :param session: From :func:`open_session`.
+    :param step: The step.
+    """
+    import requests
+    from urllib3.exceptions import HTTPError
+
+    if isinstance(step, Wait):
+        time.sleep(step.seconds)
+        return None
+    ends = time.monotonic() + step.total_s
+    try:
+        with session.request(
+            step.method,
+            step.url,
+            params=step.query,
+            headers=step.headers,
+            data=step.body,
+            timeout=(CONNECT_TIMEOUT_S, step.patience_s),
+            allow_redirects=False,
+            stream=True,
+        ) as response:
+            body, limit = bytearray(), _limit(step, response.status_code)
+            # Not iter_content, which waits for a whole chunk, however slowly it arrives.
+            while len(body) <= limit and (chunk := response.raw.read1(_CHUNK, decode_content=True)):
+                body += chunk
+                if time.monotonic() > ends:
+                    return Broken(f"the answer was not complete after {step.total_s:.0f} s", sent=True)
+            return _reply(response.status_code, response.headers.items(), body, limit)
+    except requests.RequestException as e:
+        # The text of a requests error contains the URL with its query; the class name says enough.
+        return Broken(type(e).__name__, sent=not _never_left(e))
+    except HTTPError as e:
+        return Broken(type(e).__name__, sent=True)
+
+
+async def exchange_async(session: aiohttp.ClientSession, step: Exchange | Wait) -> Reply | Broken | None:
+    """
+    Send a request and read its answer, or wait, without blocking the event loop.
+
+    :param session: From :func:`open_async_session`.
+    :param step: The step.
+    """
+    import aiohttp
+
+    if isinstance(step, Wait):
+        await asyncio.sleep(step.seconds)
+        return None
+    try:
+        async with session.request(
+            step.method,
+            step.url,
+            params=step.query,
+            headers=step.headers,
+            data=step.body,
+            allow_redirects=False,
+            timeout=aiohttp.ClientTimeout(
+                total=step.total_s, sock_connect=CONNECT_TIMEOUT_S, sock_read=step.patience_s
+            ),
+        ) as response:
+            body, limit = bytearray(), _limit(step, response.status)
+            async for chunk in response.content.iter_chunked(_CHUNK):
+                body += chunk
+                if len(body) > limit:
+                    break
+            return _reply(response.status, response.headers.items(), body, limit)
+    except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as e:
+        return Broken(type(e).__name__, sent=False)
+    except (aiohttp.ClientError, TimeoutError) as e:
+        return Broken(type(e).__name__, sent=True)
+
+
+def _limit(step: Exchange, status: int) -> int:
+    return step.max_bytes if status < 300 else min(step.max_bytes, ERROR_BYTES)  # noqa: PLR2004 - HTTP
+
+
+def _reply(status: int, headers: Iterable[tuple[str, str]], body: bytearray, limit: int) -> Reply:
+    cut_at = limit if len(body) > limit else None
+    return Reply(status, {name.lower(): value for name, value in headers}, bytes(body[:limit]), cut_at)
+
+
+def _never_left(error: requests.RequestException) -> bool:
+    import requests
+    from urllib3.exceptions import NewConnectionError
+
+    if isinstance(error, requests.ConnectTimeout):
+        return True
+    cause = error.args[0] if error.args else None
+    return isinstance(getattr(cause, "reason", None), NewConnectionError)

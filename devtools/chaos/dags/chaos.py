@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import DAG
 
-from airflow_provider_sentinelhub.hooks.scripts import with_script_placed
 from airflow_provider_sentinelhub.operators.batch_process import SentinelHubBatchProcessOperator
 from airflow_provider_sentinelhub.operators.batch_statistical import SentinelHubBatchStatisticalOperator
 from airflow_provider_sentinelhub.operators.record import intent_of
@@ -54,7 +53,7 @@ class Naive(RunsBatchTask):
         """
         body = self.body
         intent = intent_of(context, body)
-        placed = with_script_placed(self.hook, body, intent)
+        placed = self.hook.with_script_placed(body, intent)
         complete, secrets = self.hook.with_credentials(self.hook.api.tagged(placed, intent.tag))
         task: BatchTask = self.hook.send(self.hook.api.calls.create(complete, secrets))
         self.hook.send(self.hook.api.calls.start(task.id).when_fresh())
