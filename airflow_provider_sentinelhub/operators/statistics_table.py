@@ -1,4 +1,4 @@
-"""Other forms of a table of statistics: wide, and with the outlines of the features."""
+"""Operator that converts a table of statistics: to wide form, and to GeoParquet with the features' geometries."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ if TYPE_CHECKING:
 
 class SentinelHubStatisticsTableOperator(BaseOperator):
     """
-    Write a table of statistics in wide form, as GeoParquet, or both.
+    Convert a table of statistics to wide form, to GeoParquet, or both.
 
-    The table itself stays as it is. Returns a small dict: ``url``, ``rows``.
+    The original table is not changed. Returns a small dict: ``url`` and ``rows``.
 
     .. seealso:: ``docs/statistics_table.md``
 
-    :param statistics_url: The table, ``statistics_url`` of a result. Templated.
-    :param url: Where to write, ``s3://`` or ``gs://``, ending in ``.parquet``. Templated.
-    :param wide: One row for each feature and interval, with columns like ``ndvi_B0_mean``, in place of one row for
-        each output and band.
-    :param features_url: GeoPackage the statistics were asked of: its outlines are joined in a column ``geometry``.
-        Templated.
-    :param aws_conn_id: The AWS connection of ``s3://`` URLs. Templated.
-    :param gcp_conn_id: The Google Cloud connection of ``gs://`` URLs. Templated.
+    :param statistics_url: The table: ``statistics_url`` of an operator's result. Templated.
+    :param url: Where to write: a ``s3://`` or ``gs://`` URL that ends in ``.parquet``. Templated.
+    :param wide: Write one row for each feature and interval, with columns like ``ndvi_B0_mean``, instead of one row
+        for each output and band.
+    :param features_url: The GeoPackage that the statistics were requested for. Its geometries are joined as the column
+        ``geometry``. Templated.
+    :param aws_conn_id: The AWS connection, for ``s3://`` URLs. Templated.
+    :param gcp_conn_id: The Google Cloud connection, for ``gs://`` URLs. Templated.
     """
 
     template_fields: Sequence[str] = ("statistics_url", "url", "features_url", "aws_conn_id", "gcp_conn_id")
