@@ -99,7 +99,7 @@ class RemoteTaskOperatorBase(BaseOperator):
 
         return SentinelHubBatchHook(self.api, self.sentinelhub_conn_id, self.aws_conn_id, self.gcp_conn_id)
 
-    def remember(self, context: Context, task_id: str) -> None:
+    def publish(self, context: Context, task_id: str) -> None:
         """
         Publish which remote task this Airflow task works on: ``on_kill``, the trigger and other tasks read it.
 
@@ -128,16 +128,16 @@ class RemoteTaskOperatorBase(BaseOperator):
         try:
             with airflow_failures(), published(context):
                 self._ti = context["ti"]
-                self._recall(context)
+                self._read_record(context)
                 self._owed = pay(self.hook, context)
                 try:
                     checks.rendered(**{name: getattr(self, name) for name in self.template_fields if name != "request"})
                     yield
                 except AirflowTaskTimeout:
-                    self.out_of_time(context)
+                    self.on_execution_timeout(context)
                     raise
                 except Exception as error:
-                    self._leave(context, error)
+                    self._after_error(context, error)
                     raise
         except Killed:
             if self.stops and self._remote_id:
@@ -148,23 +148,23 @@ class RemoteTaskOperatorBase(BaseOperator):
                     try:
                         self._stop_remote_task()
                     finally:
-                        self._disown(context)
+                        self._forbid_resuming(context)
             raise AirflowException("The Airflow task was killed") from None
         finally:
             self._is_at_work = False
 
-    def _recall(self, context: Context) -> None:
+    def _read_record(self, context: Context) -> None:
         """Read, before anything can fail, which remote task an earlier attempt may have left running."""
         if (record := TaskRecord.read(context)) and record.is_own:
             self._remote_id = record.id
 
-    def _disown(self, context: Context) -> None:
+    def _forbid_resuming(self, context: Context) -> None:
         """Keep later attempts from continuing with a remote task that a user has ended by killing this attempt."""
         # A clear raises max_tries only where the executor reports the killed worker's success.
         if record := TaskRecord.read(context):
             replace(record, max_tries=DISOWNED).write(context)
 
-    def out_of_time(self, context: Context) -> None:
+    def on_execution_timeout(self, context: Context) -> None:
         """
         Handle the remote task when Airflow's ``execution_timeout`` ends the work.
 
@@ -176,7 +176,7 @@ class RemoteTaskOperatorBase(BaseOperator):
         """Whether the remote task is stopped when this Airflow task ends early."""
         return self.stop_on_kill and not self._is_guest
 
-    def _leave(self, context: Context, error: Exception) -> None:
+    def _after_error(self, context: Context, error: Exception) -> None:
         """
         Stop the remote task after an error, unless a retry can continue with it.
 

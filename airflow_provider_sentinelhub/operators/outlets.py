@@ -43,7 +43,7 @@ def announce(
         **{key: result[key] for key in ("task_id", "task_ids", "outcome", "cost_pu", *COUNTS) if key in result},
         "delivered_url": url,
         "report_url": result.get("report_url"),
-        **_what(task.request),
+        **_area_and_period(task.request),
     }
     for outlet in outlets:
         if isinstance(outlet, Asset):
@@ -52,7 +52,7 @@ def announce(
             context["outlet_events"][outlet].add(Asset(url), extra)
 
 
-def _what(request: Mapping[str, Any]) -> dict[str, Any]:
+def _area_and_period(request: Mapping[str, Any]) -> dict[str, Any]:
     """Return the area and the time range of a request."""
     found: dict[str, Any] = {}
     source = request.get("processRequest", request).get("input", {})

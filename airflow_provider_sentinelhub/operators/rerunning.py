@@ -79,7 +79,7 @@ class RerunningOperatorBase(WaitingOperatorBase):
         self.spent_pu = 0.0
         self._is_resuming = False
         self.no_rerun = ""
-        self._remembered: TaskRecord | None = None
+        self._current: TaskRecord | None = None
         self.check_parameters(parsing=True)
 
     def check_parameters(self, *, parsing: bool) -> None:
@@ -114,27 +114,27 @@ class RerunningOperatorBase(WaitingOperatorBase):
         :param task: The remote task as last read.
         :param deadline: When the wait ends, in seconds since the epoch; ``None`` for never.
         """
-        record = self._remembered = self._record_of(context, task, deadline)
+        record = self._current = self._record_of(context, task, deadline)
         last = task if record.id == task.id else self.hook.get(record.id)
         self._is_guest = not record.is_own
         # What was spent before a clear counts as well.
         first = 0 if self.owns_original else record.inherited + (record.before_pu is None)
         own = record.earlier[first:]
         self.spent_pu = sum(self.hook.get(each).cost_pu or 0.0 for each in own) - (record.before_pu or 0.0)
-        go_on = super().carry_on
-        return self._or_what_there_is(context, lambda: go_on(context, last, deadline), deadline)
+        proceed = super().carry_on
+        return self._or_report_before(context, lambda: proceed(context, last, deadline), deadline)
 
-    def woken(self, context: Context, happened: BatchEvent | None) -> Any:
+    def continue_after(self, context: Context, happened: BatchEvent | None) -> Any:
         """
         Read the remote task, and continue with it.
 
         :param context: The task's context.
         :param happened: The trigger's event, if there is one.
         """
-        self._remembered = None
-        woken = super().woken
+        self._current = None
+        proceed = super().continue_after
         deadline = happened.deadline if happened else self.deadline_of(context)
-        return self._or_what_there_is(context, lambda: woken(context, happened), deadline)
+        return self._or_report_before(context, lambda: proceed(context, happened), deadline)
 
     def _is_own(self, context: Context, task: BatchTask) -> bool:
         """Whether a task was created for this task instance."""
@@ -144,14 +144,14 @@ class RerunningOperatorBase(WaitingOperatorBase):
             return self.owns_original
         return intent.instance == intent_of(context, {}).instance
 
-    def _or_what_there_is(self, context: Context, work: Callable[[], Any], deadline: float | None) -> Any:
+    def _or_report_before(self, context: Context, work: Callable[[], Any], deadline: float | None) -> Any:
         """Do the work; if a rerun runs out of budget or time, report what the tasks before it delivered."""
         from airflow_provider_sentinelhub.client.errors import BudgetExceeded, ServiceUnavailable, TaskTimedOut
 
         try:
             return work()
         except (BudgetExceeded, TaskTimedOut) as error:
-            record = self._remembered or self._record_of(context, self.hook.get(str(self._remote_id)), deadline)
+            record = self._current or self._record_of(context, self.hook.get(str(self._remote_id)), deadline)
             if not record.earlier:
                 raise
             self.log.warning("Giving up the rerun: %s", error)
@@ -197,9 +197,9 @@ class RerunningOperatorBase(WaitingOperatorBase):
         :param context: The task's context.
         :param task: The remote task.
         """
-        record = self._remembered or self._record_of(context, task, self.deadline_of(context))
+        record = self._current or self._record_of(context, task, self.deadline_of(context))
         if task.status == "STOPPED" and self.may_resume(task, record):
-            self._check_what_is_left(task, record)
+            self._check_remaining_budget(task, record)
             return self.resume(context, task, record)
         if task.status in self.hook.api.answered and not task.was_skipped and self._may_rerun(task, record):
             body = self._body_for_failed(task, record)
@@ -207,7 +207,7 @@ class RerunningOperatorBase(WaitingOperatorBase):
                 return self._rerun(context, task, body, record)
         return self._conclude(context, task, record)
 
-    def _check_what_is_left(self, task: BatchTask, record: TaskRecord) -> None:
+    def _check_remaining_budget(self, task: BatchTask, record: TaskRecord) -> None:
         """
         Check, before a stopped task is started again, that its cost stays within the limit.
 
@@ -230,19 +230,21 @@ class RerunningOperatorBase(WaitingOperatorBase):
         try:
             result = conclude(self.hook, tasks, on_partial=self.on_partial, given_up=given_up, advice=self.advice())
         except TaskError as error:
-            self.show(context, task, error.result)
+            self.push_progress(context, task, error.result)
             raise
         except ArtifactMissing as error:
             if not record.after_clear:
                 raise
-            raise ArtifactMissing(f"{error} To run everything again, set on_clear='new' and clear.") from error
-        self.show(context, task, result)
+            raise ArtifactMissing(
+                f"{error} To run everything again, set on_clear='new' and clear the Airflow task."
+            ) from error
+        self.push_progress(context, task, result)
         announce(context, self.hook, self.outlets, task, result)
         return result
 
     def advice(self) -> Advice:
         """Return the advice for a task that was stopped, and for features that were not delivered."""
-        return Advice(failed=self.no_rerun or "Clear this Airflow task to try once more.")
+        return Advice(failed=self.no_rerun or "Clear this Airflow task to try again.")
 
     def cannot_rerun(self) -> str:
         """Return why features of the request cannot be rerun alone; an empty text if they can."""
@@ -251,7 +253,7 @@ class RerunningOperatorBase(WaitingOperatorBase):
         try:
             self.hook.api.check_rerun(self.body)
         except InvalidParameter as error:
-            return f"Features cannot be run again alone: on_partial='rerun' {error.rule}."
+            return f"Failed features cannot be rerun alone: on_partial='rerun' {error.rule}."
         return ""
 
     def _may_rerun(self, task: BatchTask, record: TaskRecord) -> bool:
@@ -265,9 +267,9 @@ class RerunningOperatorBase(WaitingOperatorBase):
         limit = limit_of(self.hook, self.max_pu)
         if limit is not None and limit - spent < MINIMUM_PU:
             self.no_rerun = (
-                f"They were not run again: that costs {MINIMUM_PU:g} PU or more, and {spent:.1f} PU are spent already, "
-                f"of {describe_limit(self.hook, self.max_pu)}. Raise max_pu and clear this Airflow task to run only "
-                "them again."
+                f"They were not rerun: that costs {MINIMUM_PU:g} PU or more, and {spent:.1f} PU are spent already, of "
+                f"{describe_limit(self.hook, self.max_pu)}. Raise max_pu and clear this Airflow task to rerun only "
+                "them."
             )
             self.log.warning("%s", self.no_rerun)
             return False
@@ -311,11 +313,13 @@ class RerunningOperatorBase(WaitingOperatorBase):
         self.log.warning(
             "Task %s is not on record (%s is): searching by tags", task.id, record.id if record else "none"
         )
-        known = replace(self.found(context, task), inherited=record.inherited if record else 0, deadline=deadline)
+        known = replace(
+            self.record_by_tags(context, task), inherited=record.inherited if record else 0, deadline=deadline
+        )
         known.write(context)
         return known
 
-    def found(self, context: Context, task: BatchTask) -> TaskRecord:
+    def record_by_tags(self, context: Context, task: BatchTask) -> TaskRecord:
         """
         Return a record from the tags: of the last rerun of a task, with the tasks before it.
 
@@ -391,7 +395,7 @@ class RerunFailedOperatorBase(RerunningOperatorBase):
 
         with self.at_work(context):
             self.check_parameters(parsing=False)
-            record = self._record(context)
+            record = self._own_record(context)
             task = self.hook.get(record.id)
             # A rerun that is still running is waited for, whoever has begun it.
             if not record.earlier and not self.hook.api.is_over(task):
@@ -404,13 +408,13 @@ class RerunFailedOperatorBase(RerunningOperatorBase):
             result: dict[str, Any] = self.carry_on(context, task, record.deadline)
             return result
 
-    def _record(self, context: Context) -> TaskRecord:
+    def _own_record(self, context: Context) -> TaskRecord:
         record, wanted = TaskRecord.read(context), intent_of(context, self.body)
         if record is None or (record.digest, record.max_tries) != (wanted.digest, wanted.generation):
             if record is not None and record.is_own and record.digest != wanted.digest:
                 self.log.info("A different task is to be rerun: stopping task %s", record.id)
                 self.hook.stop(record.id)
-            record = self.found(context, self.hook.get(self.batch_task_id))
+            record = self.record_by_tags(context, self.hook.get(self.batch_task_id))
             record = replace(record, inherited=len(record.earlier))
             record.write(context)
         return record
@@ -450,14 +454,14 @@ def _begun(api: TaskApiSpec, reruns: Iterable[BatchTask]) -> list[BatchTask]:
     :param reruns: The reruns of one task, the oldest first.
     """
     found: list[BatchTask] = []
-    rounds: set[int] = set()
+    numbers: set[int] = set()
     for task in reruns:
-        number = _round(api, task)
-        if task.status == "CREATED" and number in rounds:
+        number = _number(api, task)
+        if task.status == "CREATED" and number in numbers:
             continue
         found.append(task)
         if task.status not in _IS_GIVEN_UP:
-            rounds.add(number)
+            numbers.add(number)
     return found
 
 
@@ -466,13 +470,13 @@ def _first(api: TaskApiSpec, reruns: Iterable[BatchTask], own: BatchTask) -> Bat
     Return the first task that was created for the same rerun.
 
     :param api: The API.
-    :param reruns: The reruns of one task, the oldest first. Those that are listed before ``own`` are older.
-    :param own: The task that was just created; it may not be listed yet.
+    :param reruns: The reruns of one task, the oldest first. If ``own`` is not listed yet, all of them are older.
+    :param own: The task that was just created.
     """
-    number = _round(api, own)
-    return next((task for task in reruns if _round(api, task) == number and task.status not in _IS_GIVEN_UP), own)
+    number = _number(api, own)
+    return next((task for task in reruns if _number(api, task) == number and task.status not in _IS_GIVEN_UP), own)
 
 
-def _round(api: TaskApiSpec, task: BatchTask) -> int:
+def _number(api: TaskApiSpec, task: BatchTask) -> int:
     intent = api.intent_of(task)
     return intent.round if intent else 0

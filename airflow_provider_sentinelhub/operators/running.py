@@ -112,7 +112,7 @@ class CreatingOperatorBase(RequestTemplateMixin, RemoteTaskOperatorBase):
         after_clear = found.is_older or (record is None and task.status == "STOPPED")
         new = TaskRecord(task.id, intent.digest, intent.generation, deadline=deadline, after_clear=after_clear)
         if after_clear:
-            new = self.taken_over(context, task, new)
+            new = self.record_after_clear(context, task, new)
             task = self.hook.get(new.id)
             new = replace(new, found_stopped=task.status == "STOPPED" or task.user_action == "STOP")
             self.log.warning(
@@ -134,7 +134,7 @@ class CreatingOperatorBase(RequestTemplateMixin, RemoteTaskOperatorBase):
         if self.check_features:
             self.hook.check_features(body)
 
-    def taken_over(self, context: Context, task: BatchTask, record: TaskRecord) -> TaskRecord:  # noqa: ARG002 - subclasses use them
+    def record_after_clear(self, context: Context, task: BatchTask, record: TaskRecord) -> TaskRecord:  # noqa: ARG002 - subclasses use them
         """
         Return the record of a task from before a clear, completed with what only the service knows.
 
@@ -212,7 +212,7 @@ class RunningOperatorBase(CreatingOperatorBase, RerunningOperatorBase):
             result: dict[str, Any] = self.carry_on(context, task, deadline)
             return result
 
-    def taken_over(self, context: Context, task: BatchTask, record: TaskRecord) -> TaskRecord:
+    def record_after_clear(self, context: Context, task: BatchTask, record: TaskRecord) -> TaskRecord:
         """
         Return the record of a task from before a clear, with the reruns of that task.
 
@@ -220,7 +220,7 @@ class RunningOperatorBase(CreatingOperatorBase, RerunningOperatorBase):
         :param task: The remote task.
         :param record: Its record so far.
         """
-        *earlier, last = self.found(context, task).ids
+        *earlier, last = self.record_by_tags(context, task).ids
         return replace(record, id=last, earlier=tuple(earlier), inherited=len(earlier))
 
     def has_succeeded(self, task: BatchTask) -> bool:
@@ -247,21 +247,21 @@ class RunningOperatorBase(CreatingOperatorBase, RerunningOperatorBase):
         anew = "A new DAG run, or a clear with on_clear='new', pays for everything again."
         if self.on_clear == "new":
             said = "With on_clear='new' a clear pays for everything. Set on_clear='adopt' and clear this Airflow task"
-            only_them = f"{said} to run only them again."
+            only_them = f"{said} to rerun only them."
             return Advice(only_them, f"{said} to have it started again.", only_them)
         stopped = (
-            "Clear this Airflow task to have it started again when that lock is over: what it delivered is not paid "
-            "for again."
+            "Clear this Airflow task to have it started again when that lock has expired: what it delivered is not "
+            "paid for again."
         )
-        succeeded = "This Airflow task succeeds all the same, and a clear then pays for everything again"
+        succeeded = "This Airflow task still succeeds, and a clear then pays for everything again"
         if why_not := self.cannot_rerun() or self.no_rerun:
             return Advice(f"{why_not} {anew}", stopped, f"{why_not} {succeeded}.")
-        by_itself = "" if self.reruns() else " on_partial='rerun' does so by itself."
+        by_itself = "" if self.reruns() else " on_partial='rerun' does so automatically."
         warn = " on_partial='warn' accepts what was delivered." if self.on_partial == "fail" else ""
         return Advice(
-            f"Clear this Airflow task to run only them again, for {MINIMUM_PU:g} PU or more.{by_itself}{warn} {anew}",
+            f"Clear this Airflow task to rerun only them, for {MINIMUM_PU:g} PU or more.{by_itself}{warn} {anew}",
             stopped,
-            f"{succeeded}; with on_partial='rerun_then_warn' and on_clear='adopt' a clear runs only them again.",
+            f"{succeeded}; with on_partial='rerun_then_warn' and on_clear='adopt' a clear reruns only them.",
         )
 
     def plan(self, task: BatchTask) -> str:

@@ -44,7 +44,7 @@ class CreateOperatorBase(CreatingOperatorBase):
         """
         with self.at_work(context):
             task, _ = self.obtain(context)
-            self.remember(context, task.id)
+            self.publish(context, task.id)
             return task.id
 
 
@@ -147,7 +147,7 @@ class StartOperatorBase(ExistingTaskOperatorBase):
             task = self.hook.get(self.batch_task_id)
             # Before it is remembered: a task that was not started here must not be stopped here.
             check_start(self.hook, task, self.max_pu)
-            self.remember(context, task.id)
+            self.publish(context, task.id)
             before, task = task, self.hook.act(task, Goal.RUN)
             self.log.info("Task %s was %s, and is %s (%s)", task.id, before.status, task.status, task.user_action)
             check_not_failed(self.hook, task)

@@ -8,7 +8,6 @@ take the steps it needs, wait for the rest. So an attempt can end anywhere, and 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
@@ -21,7 +20,7 @@ from airflow_provider_sentinelhub.operators.base import RemoteTaskOperatorBase
 from airflow_provider_sentinelhub.operators.record import TaskRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from airflow.sdk import Context
 
@@ -36,8 +35,6 @@ _CRASHES = 3
 # Airflow's execution_timeout interrupts the worker and leaves no time to stop a remote task.
 _ALARM_MARGIN_S = 30.0
 _ALARM_MARGIN_SHARE = 0.1
-
-_Limits = Mapping[str, timedelta | float | None]
 
 
 class WaitingOperatorBase(RemoteTaskOperatorBase):
@@ -102,12 +99,24 @@ class WaitingOperatorBase(RemoteTaskOperatorBase):
         raise NotImplementedError
 
     def new_deadline(self) -> float | None:
-        """Return the deadline of a wait that starts now, in seconds since the epoch; ``None`` for never."""
-        return _deadline(self._limits, in_worker=not self.deferrable)
+        """
+        Return the deadline of a wait that starts now, in seconds since the epoch; ``None`` for never.
+
+        Airflow does not apply ``execution_timeout`` to a deferred task (apache/airflow#69678), so it is applied here.
+        """
+        seconds = {
+            name: limit.total_seconds() if isinstance(limit, timedelta) else float(limit)
+            for name, limit in self._limits.items()
+        }
+        if not self.deferrable and (alarm := seconds.get("execution_timeout")) is not None:
+            seconds["execution_timeout"] = alarm - min(_ALARM_MARGIN_S, _ALARM_MARGIN_SHARE * alarm)
+        return time.time() + min(seconds.values()) if seconds else None
 
     @property
-    def _limits(self) -> _Limits:
-        return {"timeout": self.timeout, "execution_timeout": self.execution_timeout}
+    def _limits(self) -> dict[str, timedelta | float]:
+        """``timeout`` and ``execution_timeout``, those that are set, as the user wrote them."""
+        given = {"timeout": self.timeout, "execution_timeout": self.execution_timeout}
+        return {name: limit for name, limit in given.items() if limit is not None}
 
     def carry_on(self, context: Context, task: BatchTask, deadline: float | None) -> Any:
         """
@@ -122,7 +131,7 @@ class WaitingOperatorBase(RemoteTaskOperatorBase):
         from airflow_provider_sentinelhub.client.lifecycle.spec import Goal, NextStep
         from airflow_provider_sentinelhub.client.lifecycle.watch import Watch
 
-        self.remember(context, task.id)
+        self.publish(context, task.id)
         watch = Watch(float(self.poll_interval), deadline, max_pu=self.budget())
         while True:
             goal = Goal(self.plan(task))
@@ -136,7 +145,7 @@ class WaitingOperatorBase(RemoteTaskOperatorBase):
                 self.wait_in_triggerer(task, goal, deadline)
             task = self.hook.wait(task, goal, watch)
 
-    def show(self, context: Context, task: BatchTask, result: Mapping[str, Any] | None) -> None:
+    def push_progress(self, context: Context, task: BatchTask, result: Mapping[str, Any] | None) -> None:
         """
         Push the final counts as the last progress; the trigger only counts from time to time.
 
@@ -223,9 +232,9 @@ class WaitingOperatorBase(RemoteTaskOperatorBase):
         from airflow_provider_sentinelhub.triggers.events import BatchEvent
 
         with self.at_work(context):
-            return self.woken(context, BatchEvent.from_payload(event))
+            return self.continue_after(context, BatchEvent.from_payload(event))
 
-    def woken(self, context: Context, happened: BatchEvent | None) -> Any:
+    def continue_after(self, context: Context, happened: BatchEvent | None) -> Any:
         """
         Read the remote task, and continue with it.
 
@@ -238,7 +247,7 @@ class WaitingOperatorBase(RemoteTaskOperatorBase):
         from airflow_provider_sentinelhub.client.errors import api_error
         from airflow_provider_sentinelhub.triggers.events import EventKind
 
-        own = self._recalled(context)
+        own = self._published_id(context)
         if happened is None and own is None:
             raise AirflowException("Resumed without an event, and no remote task is on record")
         self._remote_id = own or (happened.batch_task_id if happened else None)
@@ -287,7 +296,7 @@ class WaitingOperatorBase(RemoteTaskOperatorBase):
         :param context: The task's context.
         :param error: Airflow's error.
         """
-        task_id = self._recalled(context)
+        task_id = self._published_id(context)
         if not task_id:
             raise error
         crashes = self._count_crash(context)
@@ -299,7 +308,7 @@ class WaitingOperatorBase(RemoteTaskOperatorBase):
         with self.at_work(context):
             return self.carry_on(context, self.hook.get(task_id), self.deadline_of(context))
 
-    def _recalled(self, context: Context) -> str | None:
+    def _published_id(self, context: Context) -> str | None:
         ti = context["ti"]
         found = ti.xcom_pull(key=TASK_ID_XCOM, task_ids=self.task_id, map_indexes=ti.map_index)
         if found:
@@ -313,7 +322,7 @@ class WaitingOperatorBase(RemoteTaskOperatorBase):
         ti.xcom_push(key=_CRASHES_XCOM, value=crashes)
         return crashes
 
-    def out_of_time(self, context: Context) -> None:  # noqa: ARG002 - the base's signature
+    def on_execution_timeout(self, context: Context) -> None:  # noqa: ARG002 - the base's signature
         """
         Give the remote task up when Airflow's ``execution_timeout`` ends the work, unless it has ended.
 
@@ -358,38 +367,9 @@ class WaitingOperatorBase(RemoteTaskOperatorBase):
     def _timed_out(self, task_id: str, state: str, task: BatchTask | None = None) -> TaskTimedOut:
         from airflow_provider_sentinelhub.client.errors import TaskTimedOut
 
+        limits = " and ".join(f"{name} = {limit}" for name, limit in self._limits.items())
         error = TaskTimedOut(
-            f"Task {task_id} did not finish within {_text_of(self._limits)}; {state}. {self.more_time}, or ask for "
-            "less at once."
+            f"Task {task_id} did not finish within {limits}; {state}. {self.more_time}, or ask for less at once."
         )
         error.result = {"task_id": task_id} if task is None else result_so_far(task)
         return error
-
-
-def _deadline(limits: _Limits, *, in_worker: bool) -> float | None:
-    """
-    Return the deadline of a wait that starts now, in seconds since the epoch; ``None`` for never.
-
-    Airflow does not apply ``execution_timeout`` to a deferred task (apache/airflow#69678), so it is applied here.
-
-    :param limits: ``timeout`` and ``execution_timeout``, in seconds where they are numbers.
-    :param in_worker: Whether the wait holds a worker slot.
-    """
-    given = {
-        name: limit.total_seconds() if isinstance(limit, timedelta) else float(limit)
-        for name, limit in limits.items()
-        if limit is not None
-    }
-    if in_worker and "execution_timeout" in given:
-        alarm = given["execution_timeout"]
-        given["execution_timeout"] = alarm - min(_ALARM_MARGIN_S, _ALARM_MARGIN_SHARE * alarm)
-    return time.time() + min(given.values()) if given else None
-
-
-def _text_of(limits: _Limits) -> str:
-    """
-    Return the limits as a user wrote them.
-
-    :param limits: As in :func:`_deadline`.
-    """
-    return " and ".join(f"{name} = {limit}" for name, limit in limits.items() if limit is not None)
