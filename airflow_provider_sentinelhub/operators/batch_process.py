@@ -85,7 +85,7 @@ class SentinelHubBatchProcessOperator(RunningOperatorBase):
     def __init__(
         self,
         *,
-        request: Mapping[str, Any] | str,
+        request: Mapping[str, Any] | str | XComArg,
         analyse_first: bool = False,
         on_out_of_pu: Literal["fail", "wait"] = "fail",
         on_clear: Literal["resume", "new", "adopt"] = "resume",
@@ -154,7 +154,7 @@ class SentinelHubCreateBatchProcessOperator(CreateOperatorBase):
     def __init__(
         self,
         *,
-        request: Mapping[str, Any] | str,
+        request: Mapping[str, Any] | str | XComArg,
         on_clear: Literal["resume", "new", "adopt"] = "adopt",
         check_bucket: bool = True,
         check_features: bool = True,

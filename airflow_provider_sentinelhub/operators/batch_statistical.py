@@ -86,7 +86,7 @@ class SentinelHubBatchStatisticalOperator(RunningOperatorBase):
     def __init__(
         self,
         *,
-        request: Mapping[str, Any] | str,
+        request: Mapping[str, Any] | str | XComArg,
         analyse_first: bool = False,
         on_out_of_pu: Literal["fail", "wait"] = "fail",
         on_clear: Literal["resume", "new", "adopt"] = "resume",
@@ -155,7 +155,7 @@ class SentinelHubCreateBatchStatisticalOperator(CreateOperatorBase):
     def __init__(
         self,
         *,
-        request: Mapping[str, Any] | str,
+        request: Mapping[str, Any] | str | XComArg,
         on_clear: Literal["resume", "new", "adopt"] = "adopt",
         check_bucket: bool = True,
         check_features: bool = True,
@@ -384,8 +384,8 @@ class SentinelHubBatchStatisticalReportOperator(ReportOnDeletedOperatorBase):
         self,
         *,
         batch_task_id: str | XComArg,
-        delivery_url: str | None = None,
-        features_url: str | None = None,
+        delivery_url: str | XComArg | None = None,
+        features_url: str | XComArg | None = None,
         on_partial: str = "fail",
         sentinelhub_conn_id: str = SentinelHubHook.default_conn_name,
         aws_conn_id: str | None = "aws_default",

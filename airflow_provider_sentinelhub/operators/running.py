@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from airflow.sdk import Context
+    from airflow.sdk.definitions.xcom_arg import XComArg
 
     from airflow_provider_sentinelhub.client.lifecycle.answers import BatchTask
 
@@ -54,7 +55,7 @@ class CreatingOperatorBase(RequestTemplateMixin, RemoteTaskOperatorBase):
     def __init__(
         self,
         *,
-        request: Mapping[str, Any] | str,
+        request: Mapping[str, Any] | str | XComArg,
         on_clear: Literal["resume", "new", "adopt"] = "resume",
         check_bucket: bool = True,
         check_features: bool = True,

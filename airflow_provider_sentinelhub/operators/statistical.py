@@ -98,7 +98,7 @@ class SentinelHubStatisticalOperator(RequestTemplateMixin):
     def __init__(
         self,
         *,
-        request: Mapping[str, Any] | str,
+        request: Mapping[str, Any] | str | XComArg,
         output_url: str,
         geometries: Mapping[str, Any] | Sequence[Any] | str | XComArg | None = None,
         source: str | XComArg | None = None,

@@ -43,7 +43,7 @@ class SentinelHubStatisticsTableOperator(BaseOperator):
         statistics_url: str | XComArg,
         url: str,
         wide: bool = False,
-        features_url: str | None = None,
+        features_url: str | XComArg | None = None,
         aws_conn_id: str | None = "aws_default",
         gcp_conn_id: str | None = None,
         **kwargs: Any,
@@ -53,7 +53,7 @@ class SentinelHubStatisticsTableOperator(BaseOperator):
         self.statistics_url: str = statistics_url  # type: ignore[assignment]  # a string once it is rendered
         self.url = url
         self.wide = wide
-        self.features_url = features_url
+        self.features_url: str | None = features_url  # type: ignore[assignment]  # a string once it is rendered
         self.aws_conn_id = aws_conn_id
         self.gcp_conn_id = gcp_conn_id
 

@@ -218,10 +218,17 @@ class ReportOnDeletedOperatorBase(ReportOperatorBase):
 
     template_fields: Sequence[str] = (*ReportOperatorBase.template_fields, "delivery_url", "features_url")
 
-    def __init__(self, *, delivery_url: str | None = None, features_url: str | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *,
+        delivery_url: str | XComArg | None = None,
+        features_url: str | XComArg | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
-        self.delivery_url = delivery_url
-        self.features_url = features_url
+        # Strings once they are rendered.
+        self.delivery_url: str | None = delivery_url  # type: ignore[assignment]
+        self.features_url: str | None = features_url  # type: ignore[assignment]
 
     def look(self) -> BatchTask:
         """Return the remote task as it is now, or a stand-in if the service has deleted it."""
