@@ -20,6 +20,8 @@ MODULES = {
     "operators.batch_statistical": "import airflow_provider_sentinelhub.operators.batch_statistical",
     "operators.statistical": "import airflow_provider_sentinelhub.operators.statistical",
     "sensors.batch_process": "import airflow_provider_sentinelhub.sensors.batch_process",
+    "one operator by its name": "from airflow_provider_sentinelhub.operators import SentinelHubBatchProcessOperator",
+    "the package alone": "import airflow_provider_sentinelhub.operators, airflow_provider_sentinelhub.sensors",
     "get_provider_info": "import airflow_provider_sentinelhub.get_provider_info",
     "amazon operators.batch": "import airflow.providers.amazon.aws.operators.batch",
     "amazon hooks.s3": "import airflow.providers.amazon.aws.hooks.s3",

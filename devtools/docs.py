@@ -6,7 +6,7 @@ Markdown cannot include, so what stands between such a comment and ``<!-- end --
 ``<!-- from dags_examples/x.py: region -->``
     The lines between ``[START region]`` and ``[END region]``, after the file's imports of this package they need.
 ``<!-- parameters of SentinelHubBatchProcessOperator -->``
-    A table of the parameters of a class and of those it inherits from.
+    A table of the parameters of a class.
 ``<!-- table of airflow_provider_sentinelhub/artifacts/report/table.py -->``
     The table in a module's docstring.
 ``<!-- listing of airflow_provider_sentinelhub/client/errors.py -->``
@@ -25,26 +25,25 @@ import inspect
 import re
 import sys
 import textwrap
-from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING
+
+from devtools.signatures import PACKAGE, PARAMETER, REPOSITORY, class_node, own_parameters
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
-REPOSITORY = Path(__file__).resolve().parent.parent
-PACKAGE = REPOSITORY / "airflow_provider_sentinelhub"
+    from devtools.signatures import Parameter
 
 _BLOCK = re.compile(
     r"(?P<head><!-- (?P<kind>from|[a-z]+ of) (?P<what>.+?) -->\n)(?P<body>.*?)(?P<tail><!-- end -->)", re.DOTALL
 )
-_PARAMETER = re.compile(r"^:param (?P<name>\w+): (?P<text>.*?)(?=^:|\Z)", re.DOTALL | re.MULTILINE)
 _ROLE = re.compile(r":(?:class|meth|func|mod|data):`~?([^`]+)`")
 _TEMPLATED = re.compile(r" ?Templated\.")
 # What a signature cannot say in a word.
 _DEFAULTS = {
-    "SentinelHubHook.default_conn_name": "`'sentinelhub_default'`",
-    "conf.getboolean('operators', 'default_deferrable', fallback=False)": "`[operators] default_deferrable`",
+    "SentinelHubHook.default_conn_name": '`"sentinelhub_default"`',
+    'conf.getboolean("operators", "default_deferrable", fallback=False)': "`[operators] default_deferrable`",
 }
 
 
@@ -108,43 +107,19 @@ def _fenced(language: str, text: str) -> str:
 
 
 def _parameters(what: str) -> str:
-    rows: dict[str, str] = {}
-    lineage = list(_lineage(what))
-    defaults: dict[str, str] = {}
-    for node in reversed(lineage):
-        defaults.update(_defaults(node))
-    for node in lineage:
-        for found in _PARAMETER.finditer(ast.get_docstring(node) or ""):
-            name = found["name"]
-            rows.setdefault(name, f"| `{name}` | {defaults.get(name, 'required')} | {_markdown(found['text'])} |")
-    required_first = sorted(rows.values(), key=lambda row: "| required |" not in row)
-    return "\n".join(["| parameter | default | |", "|---|---|---|", *required_first])
+    try:
+        node = class_node(what)
+    except KeyError:
+        raise DocsError(f"the package has no class {what!r}") from None
+    docs = {found["name"]: _markdown(found["text"]) for found in PARAMETER.finditer(ast.get_docstring(node) or "")}
+    rows = [f"| `{each.name}` | {_default(each)} | {docs[each.name]} |" for each in own_parameters(node)]
+    return "\n".join(["| parameter | default | |", "|---|---|---|", *rows])
 
 
-def _lineage(name: str) -> Iterator[ast.ClassDef]:
-    """Yield a class of ours and the classes of ours it inherits from, nearest first."""
-    if name not in _classes():
-        raise DocsError(f"the package has no class {name!r}")
-    node = _classes()[name]
-    yield node
-    for base in node.bases:
-        if isinstance(base, ast.Name) and base.id in _classes():
-            yield from _lineage(base.id)
-
-
-@cache
-def _classes() -> dict[str, ast.ClassDef]:
-    trees = (ast.parse(path.read_text(encoding="utf-8")) for path in sorted(PACKAGE.rglob("*.py")))
-    return {node.name: node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.ClassDef)}
-
-
-def _defaults(node: ast.ClassDef) -> Iterator[tuple[str, str]]:
-    for method in node.body:
-        if isinstance(method, ast.FunctionDef) and method.name == "__init__":
-            for argument, default in zip(method.args.kwonlyargs, method.args.kw_defaults, strict=True):
-                if default is not None:
-                    text = ast.unparse(default)
-                    yield argument.arg, _DEFAULTS.get(text, f"`{text}`")
+def _default(parameter: Parameter) -> str:
+    if parameter.default is None:
+        return "required"
+    return _DEFAULTS.get(parameter.default, f"`{parameter.default}`")
 
 
 def _markdown(text: str) -> str:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from airflow_provider_sentinelhub.artifacts.report.report import FeatureReport
-from devtools.docs import PACKAGE, REPOSITORY, DocsError, pages, refreshed
+from devtools.docs import DocsError, pages, refreshed
+from devtools.signatures import PACKAGE, REPOSITORY
 
 if TYPE_CHECKING:
     from pathlib import Path

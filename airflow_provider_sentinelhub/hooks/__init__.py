@@ -1,0 +1,24 @@
+"""Hooks for Sentinel Hub."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from airflow_provider_sentinelhub.exports import lazy
+
+if TYPE_CHECKING:
+    from airflow_provider_sentinelhub.hooks.batch import SentinelHubBatchHook
+    from airflow_provider_sentinelhub.hooks.sentinel_hub import SentinelHubHook
+    from airflow_provider_sentinelhub.hooks.statistical import SentinelHubStatisticalHook
+
+__all__ = ["SentinelHubBatchHook", "SentinelHubHook", "SentinelHubStatisticalHook"]
+
+if not TYPE_CHECKING:
+    __getattr__ = lazy(
+        __name__,
+        {
+            "batch": ("SentinelHubBatchHook",),
+            "sentinel_hub": ("SentinelHubHook",),
+            "statistical": ("SentinelHubStatisticalHook",),
+        },
+    )

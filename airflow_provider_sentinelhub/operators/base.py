@@ -1,7 +1,14 @@
-"""What all operators on a remote task share: the connections, which task it is, and what their own end means for it."""
+"""
+What all operators on a remote task share: the connections, and what their own end means for the remote task.
+
+An Airflow task may end at any line: killed, cleared, out of time, or with an error.
+:meth:`RemoteTaskOperatorBase.at_work` surrounds all work and decides, for each of these ends, whether the remote task
+is stopped or left to the next attempt.
+"""
 
 from __future__ import annotations
 
+import logging
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
@@ -22,7 +29,6 @@ from airflow_provider_sentinelhub.hooks.owed_stops import (
     stop_or_owe,
 )
 from airflow_provider_sentinelhub.hooks.sentinel_hub import SentinelHubHook
-from airflow_provider_sentinelhub.operators.killing import Killed, an_attempt_follows, is_last_attempt
 from airflow_provider_sentinelhub.operators.record import DISOWNED, TaskRecord
 
 if TYPE_CHECKING:
@@ -34,22 +40,34 @@ if TYPE_CHECKING:
     from airflow_provider_sentinelhub.client.lifecycle.answers import BatchTask
     from airflow_provider_sentinelhub.hooks.batch import SentinelHubBatchHook
 
+log = logging.getLogger(__name__)
 
-class BatchTaskOperator(BaseOperator):
+_IS_TO_RUN = frozenset({"running", "up_for_retry", "up_for_reschedule", "queued", "scheduled", "deferred"})
+
+
+class Killed(BaseException):
+    """
+    Raised in Airflow's signal handler to interrupt the work.
+
+    Not an :class:`Exception`: no library in between may handle it as a failed request.
+    """
+
+
+class RemoteTaskOperatorBase(BaseOperator):
     """
     Base of the operators on a remote task.
 
-    :param sentinelhub_conn_id: The Sentinel Hub connection.
-    :param aws_conn_id: The AWS connection of the bucket.
-    :param gcp_conn_id: The Google Cloud connection, for buckets on Google Cloud Storage.
+    :param sentinelhub_conn_id: The Sentinel Hub connection. Templated.
+    :param aws_conn_id: The AWS connection, for buckets on Amazon S3. Templated.
+    :param gcp_conn_id: The Google Cloud connection, for buckets on Google Cloud Storage. Templated.
     """
 
     template_fields: Sequence[str] = ("sentinelhub_conn_id", "aws_conn_id", "gcp_conn_id")
     api: ClassVar[str]
-    # Whether it starts the remote task, which costs something from then on.
+    # Whether it starts the remote task, which costs processing units from then on.
     starts: ClassVar[bool] = False
     stop_on_kill: bool = False
-    # Whether it waits for the end of the remote task: that of others runs on where the Airflow task has succeeded.
+    # Whether it waits for the end of the remote task. If not, the remote task outlives a successful Airflow task.
     waits: ClassVar[bool] = True
     # Whether an attempt after a clear continues with the same remote task.
     resumes_after_clear: bool = False
@@ -75,17 +93,17 @@ class BatchTaskOperator(BaseOperator):
 
     @cached_property
     def hook(self) -> SentinelHubBatchHook:
-        """Works with the remote tasks."""
+        """The hook that reaches the service and the bucket."""
         from airflow_provider_sentinelhub.hooks.batch import SentinelHubBatchHook
 
         return SentinelHubBatchHook(self.api, self.sentinelhub_conn_id, self.aws_conn_id, self.gcp_conn_id)
 
-    def remember(self, context: Context, task_id: str) -> None:
+    def publish(self, context: Context, task_id: str) -> None:
         """
-        Say, for ``on_kill`` here and in the trigger, and for everybody else, which remote task this one works on.
+        Publish which remote task this Airflow task works on: ``on_kill``, the trigger and other tasks read it.
 
         :param context: The task's context.
-        :param task_id: Id of the remote task.
+        :param task_id: The id of the remote task.
         """
         self._remote_id = task_id
         context["ti"].xcom_push(key=TASK_ID_XCOM, value=task_id)
@@ -94,12 +112,12 @@ class BatchTaskOperator(BaseOperator):
     @contextmanager
     def at_work(self, context: Context) -> Iterator[None]:
         """
-        Surround all work: end it where the Airflow task is killed, and see to the remote task however it ends.
+        Surround all work, and stop the remote task or leave it to the next attempt, however the work ends.
 
         :param context: The task's context.
-        :raises AirflowFailException: In place of an error that no retry can mend.
-        :raises AirflowException: The Airflow task was killed; or in place of an error that says nothing about the
-            remote task, which a retry therefore looks at.
+        :raises AirflowFailException: Replaces an error that a retry cannot resolve.
+        :raises AirflowException: The Airflow task was killed. Also replaces an error that says nothing about the
+            state of the remote task, so that a retry checks it.
         """
         from airflow.sdk.exceptions import AirflowException, AirflowTaskTimeout
 
@@ -109,66 +127,66 @@ class BatchTaskOperator(BaseOperator):
         try:
             with airflow_failures(), published(context):
                 self._ti = context["ti"]
-                self._recall(context)
+                self._read_record(context)
                 self._owed = pay(self.hook, context)
                 try:
                     checks.rendered(**{name: getattr(self, name) for name in self.template_fields if name != "request"})
                     yield
                 except AirflowTaskTimeout:
-                    self.out_of_time(context)
+                    self.on_execution_timeout(context)
                     raise
                 except Exception as error:
-                    self._leave(context, error)
+                    self._after_error(context, error)
                     raise
         except Killed:
             if self.stops and self._remote_id:
-                if an_attempt_follows(context["ti"], resumes_after_clear=self.resumes_after_clear):
-                    self.log.warning("Killed: task %s goes on for the attempt that follows", self._remote_id)
+                if _an_attempt_follows(context["ti"], resumes_after_clear=self.resumes_after_clear):
+                    self.log.warning("Killed: task %s is left running for the next attempt", self._remote_id)
                     self._hand_over(self._remote_id)
                 else:
                     try:
                         self._stop_remote_task()
                     finally:
-                        self._disown(context)
+                        self._forbid_resuming(context)
             raise AirflowException("The Airflow task was killed") from None
         finally:
             self._is_at_work = False
 
-    def _recall(self, context: Context) -> None:
-        """Before anything can fail, learn which remote task an earlier attempt may have left running."""
+    def _read_record(self, context: Context) -> None:
+        """Read, before anything can fail, which remote task an earlier attempt may have left running."""
         if (record := TaskRecord.read(context)) and record.is_own:
             self._remote_id = record.id
 
-    def _disown(self, context: Context) -> None:
-        """See to it that no attempt takes up again what a user has ended by killing this one."""
+    def _forbid_resuming(self, context: Context) -> None:
+        """Keep later attempts from continuing with a remote task that a user has ended by killing this attempt."""
         # A clear raises max_tries only where the executor reports the killed worker's success.
         if record := TaskRecord.read(context):
             replace(record, max_tries=DISOWNED).write(context)
 
-    def out_of_time(self, context: Context) -> None:
+    def on_execution_timeout(self, context: Context) -> None:
         """
-        See to the remote task where Airflow's ``execution_timeout`` ends the work.
+        Handle the remote task when Airflow's ``execution_timeout`` ends the work.
 
         :param context: The task's context.
         """
 
     @property
     def stops(self) -> bool:
-        """Whether the end of this Airflow task is to be the end of the remote one."""
+        """Whether the remote task is stopped when this Airflow task ends early."""
         return self.stop_on_kill and not self._is_guest
 
-    def _leave(self, context: Context, error: Exception) -> None:
+    def _after_error(self, context: Context, error: Exception) -> None:
         """
-        Leave no remote task running that nobody waits for, and none alone that a retry can look at again.
+        Stop the remote task after an error, unless a retry can continue with it.
 
-        :raises AirflowException: In place of an error that Airflow would not retry, because a retry follows.
+        :raises AirflowException: Replaces an error that Airflow would not retry, so that a retry follows.
         """
         from airflow.sdk.exceptions import AirflowException
 
         if not (self._remote_id and self.starts and self.stops and may_run_on(error)):
             return
         is_unseen = isinstance(error, UNSEEN)
-        if not is_last_attempt(context["ti"]) and (
+        if not _is_last_attempt(context["ti"]) and (
             is_unseen or not isinstance(error, SentinelHubError) or error.retryable
         ):
             self._hand_over(self._remote_id)
@@ -179,10 +197,10 @@ class BatchTaskOperator(BaseOperator):
 
     def on_kill(self) -> None:
         """
-        Stop the remote task: whoever kills the Airflow task does not want to pay for the rest.
+        Stop the remote task, so that nothing more is paid for after the Airflow task was killed.
 
-        Airflow calls this out of a signal handler, and lets the work go on afterwards for some seconds; so the work
-        is interrupted first, or it would start what has just been stopped.
+        Airflow calls this in a signal handler and lets the work continue for some seconds. So the work is interrupted
+        first; otherwise it could start what has just been stopped.
         """
         if self._was_killed:
             return
@@ -197,12 +215,12 @@ class BatchTaskOperator(BaseOperator):
 
     def hand_over(self, task: BatchTask) -> bool:
         """
-        Where a remote task runs, write down that it is to be stopped if nobody takes it over from here.
+        Record that a running remote task must be stopped if no attempt takes it over.
 
-        Airflow tells nobody that a task was marked failed which no trigger and no worker holds.
+        Airflow notifies nobody when a task is marked failed while neither a worker nor a trigger holds it.
 
         :param task: The remote task.
-        :returns: Whether that is written down.
+        :returns: Whether it was recorded.
         """
         return self.stops and self.hook.api.is_running(task) and self._hand_over(task.id)
 
@@ -214,10 +232,47 @@ class BatchTaskOperator(BaseOperator):
 
     def stop_or_owe(self, task_id: str, why: str) -> Stopped:
         """
-        Stop a remote task; where the service does not answer, others stop it as soon as it does.
+        Stop a remote task; if the service does not answer, record that the stop is still owed.
 
-        :param task_id: Id of the remote task.
-        :param why: Why it is to be stopped.
+        :param task_id: The id of the remote task.
+        :param why: The reason, for the log.
         """
         self.log.info("%s: stopping task %s", why, task_id)
         return stop_or_owe(self.hook, OwedStop.of(self.api, task_id, self.sentinelhub_conn_id, self._ti, why))
+
+
+def _is_last_attempt(ti: RuntimeTaskInstanceProtocol) -> bool:
+    """
+    Whether no retry follows if this attempt fails.
+
+    :param ti: The task instance.
+    """
+    return ti.try_number > ti.max_tries
+
+
+def _an_attempt_follows(ti: RuntimeTaskInstanceProtocol, *, resumes_after_clear: bool) -> bool:
+    """
+    Whether another attempt follows a killed one, and continues with the remote task.
+
+    One does when the machine was taken away, when Airflow has lost the attempt, or when a user has cleared it. When a
+    user has marked the task failed or success, its state says so.
+
+    :param ti: The task instance of the killed attempt.
+    :param resumes_after_clear: Whether an attempt after a clear continues with the same remote task.
+    """
+    mapped = ti.map_index is not None and ti.map_index >= 0
+    try:
+        states = ti.get_task_states(
+            dag_id=ti.dag_id,
+            task_ids=[ti.task_id],
+            run_ids=[ti.run_id],
+            map_index=ti.map_index if mapped else None,
+        )
+    except Exception:
+        # Without an answer from Airflow, assume that no user has changed the state.
+        log.exception("Cannot read the task's state")
+        return not _is_last_attempt(ti)
+    state = states.get(ti.run_id, {}).get(f"{ti.task_id}_{ti.map_index}" if mapped else ti.task_id)
+    if state == "rerunning":
+        return resumes_after_clear
+    return state in _IS_TO_RUN and not _is_last_attempt(ti)

@@ -6,28 +6,34 @@ Source: https://docs.planet.com/develop/apis/batch-statistical/
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from airflow_provider_sentinelhub.operators.rerun_failed import RerunsFailedOfTask
-from airflow_provider_sentinelhub.operators.running import RunsBatchTask
+from airflow.sdk.configuration import conf
+
+from airflow_provider_sentinelhub.hooks.sentinel_hub import SentinelHubHook
+from airflow_provider_sentinelhub.operators.rerunning import RerunFailedOperatorBase
+from airflow_provider_sentinelhub.operators.running import RunningOperatorBase
 from airflow_provider_sentinelhub.operators.steps import (
-    AnalysesBatchTask,
-    CreatesOneBatchTask,
-    EstimatesBatchTask,
-    ReportsOnBatchTask,
-    StartsBatchTask,
-    StopsBatchTask,
+    AnalyseOperatorBase,
+    CreateOperatorBase,
+    EstimateOperatorBase,
+    ReportOnDeletedOperatorBase,
+    StartOperatorBase,
+    StopOperatorBase,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping
+    from datetime import timedelta
 
-    from airflow_provider_sentinelhub.client.lifecycle.answers import BatchTask
+    from airflow.sdk.definitions.xcom_arg import XComArg
 
 
-class SentinelHubBatchStatisticalOperator(RunsBatchTask):
+class SentinelHubBatchStatisticalOperator(RunningOperatorBase):
     """
-    Create a task, start it, wait until it ends, run again what failed, and put all statistics into one table.
+    Run a Batch Statistical task: create it, start it, wait until it ends, and put all statistics into one table.
+
+    Failed features can be rerun alone. A retry of the Airflow task continues with the same remote task.
 
     Returns a small dict: ``statistics_url`` (the table of statistics, Parquet), ``task_id``, ``task_ids`` (with those
     of reruns), ``outcome`` (DONE or PARTIAL), ``status``, ``cost_pu`` of all of them, the number of features in
@@ -35,100 +41,432 @@ class SentinelHubBatchStatisticalOperator(RunsBatchTask):
     (some of them) and ``report_url`` (one row for every feature, Parquet).
 
     .. seealso:: ``docs/howto/batch_statistical.md``
+
+    :param request: The service's own request, as a dict or as the path of a ``.json`` file. It holds no credentials:
+        those are taken from the connections when it is sent. An ``evalscript`` may be the path of a ``.js`` file.
+        Templated.
+    :param analyse_first: Have the remote task analysed first, and start it only then.
+    :param on_out_of_pu: What to do when the service stops the remote task because the account has run out of
+        processing units: ``fail``, or ``wait`` and start it again once the service's lock of 60 minutes has expired
+        and processing units are available.
+    :param on_clear: What to do with the remote task of earlier attempts after a user has cleared the Airflow task.
+        ``resume``: continue with it, unless the Airflow task succeeded or the request has changed. A running task is
+        waited for; a stopped one is started again once the service's lock has expired; of one that is DONE, only
+        failed features are rerun; one that is FAILED is replaced by a new one. ``new``: stop it and create a new one.
+        ``adopt``: like ``resume``, also after a success.
+    :param check_bucket: Check the bucket before a task is created: that it accepts results (a small object is written
+        and deleted), that it holds the features, and in which region it is.
+    :param check_features: Download the GeoPackage that a request names as its input, before a task is created, and
+        refuse what the service would refuse.
+    :param on_partial: What to do when the remote task is DONE but some features failed: ``fail``, ``warn``, ``rerun``
+        (rerun them alone, then ``fail`` if some are still missing) or ``rerun_then_warn``. Templated.
+    :param max_reruns: How many times failed features are rerun at most. There is no further rerun after one that
+        recovered nothing, and features whose error is permanent are left out. Templated.
+    :param max_pu: Maximum processing units for everything that is started here, reruns included. Before a start, the
+        cost is estimated from the analysed features, and a task that would cost more is not started. A running task
+        that has spent more is stopped. Default: the limit of the connection; without one, nothing is stopped, but a
+        task of more than 10,000 PU or 1,000,000 km2 is not started. Templated.
+    :param deferrable: Run in deferrable mode: wait in the triggerer instead of holding a worker slot.
+    :param poll_interval: Time in seconds between two checks of the remote task; the service asks for 60 or more.
+        Templated.
+    :param timeout: How long the remote task may take, over all retries of the Airflow task, as a ``timedelta`` or in
+        seconds. After that it is stopped, and the Airflow task fails. ``None`` for no limit. Airflow's
+        ``execution_timeout`` counts in the same way, also while deferred; the shorter one applies.
+    :param stop_on_kill: Whether to stop the remote task when the Airflow task is killed: marked failed or success,
+        cleared, or ended with its DAG run.
+    :param progress_interval: Time in seconds between two counts of the features while waiting, pushed to the XCom
+        ``sentinelhub_progress``; 0 for none. Templated.
+    :param sentinelhub_conn_id: The Sentinel Hub connection. Templated.
+    :param aws_conn_id: The AWS connection, for buckets on Amazon S3. Templated.
+    :param gcp_conn_id: The Google Cloud connection, for buckets on Google Cloud Storage. Templated.
     """
 
     api = "batch-statistical"
 
+    def __init__(
+        self,
+        *,
+        request: Mapping[str, Any] | str | XComArg,
+        analyse_first: bool = False,
+        on_out_of_pu: Literal["fail", "wait"] = "fail",
+        on_clear: Literal["resume", "new", "adopt"] = "resume",
+        check_bucket: bool = True,
+        check_features: bool = True,
+        on_partial: str = "fail",
+        max_reruns: int | str = 3,
+        max_pu: float | str | None = None,
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        poll_interval: float | str = 60.0,
+        timeout: timedelta | float | None = None,
+        stop_on_kill: bool = True,
+        progress_interval: float | str = 300.0,
+        sentinelhub_conn_id: str = SentinelHubHook.default_conn_name,
+        aws_conn_id: str | None = "aws_default",
+        gcp_conn_id: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            request=request,
+            analyse_first=analyse_first,
+            on_out_of_pu=on_out_of_pu,
+            on_clear=on_clear,
+            check_bucket=check_bucket,
+            check_features=check_features,
+            on_partial=on_partial,
+            max_reruns=max_reruns,
+            max_pu=max_pu,
+            deferrable=deferrable,
+            poll_interval=poll_interval,
+            timeout=timeout,
+            stop_on_kill=stop_on_kill,
+            progress_interval=progress_interval,
+            sentinelhub_conn_id=sentinelhub_conn_id,
+            aws_conn_id=aws_conn_id,
+            gcp_conn_id=gcp_conn_id,
+            **kwargs,
+        )
 
-class SentinelHubCreateBatchStatisticalOperator(CreatesOneBatchTask):
+
+class SentinelHubCreateBatchStatisticalOperator(CreateOperatorBase):
     """
-    Create a task and return its id; a retry returns the same task. It costs nothing until analysed or started.
+    Create a Batch Statistical task and return its id.
+
+    A retry returns the id of the same task. A task costs nothing until it is analysed or started.
 
     .. seealso:: ``docs/howto/batch_statistical.md``
+
+    :param request: The service's own request, as a dict or as the path of a ``.json`` file. It holds no credentials:
+        those are taken from the connections when it is sent. An ``evalscript`` may be the path of a ``.js`` file.
+        Templated.
+    :param on_clear: What to do with the remote task after a user has cleared the Airflow task. ``adopt``: return it
+        again, unless it is FAILED or the request has changed, so that clearing a whole DAG run pays for nothing twice.
+        ``resume``: the same, unless it was analysed or started. ``new``: stop it and create a new one.
+    :param check_bucket: Check the bucket before a task is created: that it accepts results (a small object is written
+        and deleted), that it holds the features, and in which region it is.
+    :param check_features: Download the GeoPackage that a request names as its input, before a task is created, and
+        refuse what the service would refuse.
+    :param sentinelhub_conn_id: The Sentinel Hub connection. Templated.
+    :param aws_conn_id: The AWS connection, for buckets on Amazon S3. Templated.
+    :param gcp_conn_id: The Google Cloud connection, for buckets on Google Cloud Storage. Templated.
     """
 
     api = "batch-statistical"
 
+    def __init__(
+        self,
+        *,
+        request: Mapping[str, Any] | str | XComArg,
+        on_clear: Literal["resume", "new", "adopt"] = "adopt",
+        check_bucket: bool = True,
+        check_features: bool = True,
+        sentinelhub_conn_id: str = SentinelHubHook.default_conn_name,
+        aws_conn_id: str | None = "aws_default",
+        gcp_conn_id: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            request=request,
+            on_clear=on_clear,
+            check_bucket=check_bucket,
+            check_features=check_features,
+            sentinelhub_conn_id=sentinelhub_conn_id,
+            aws_conn_id=aws_conn_id,
+            gcp_conn_id=gcp_conn_id,
+            **kwargs,
+        )
 
-class SentinelHubAnalyseBatchStatisticalOperator(AnalysesBatchTask):
+
+class SentinelHubAnalyseBatchStatisticalOperator(AnalyseOperatorBase):
     """
-    Have a task analysed, wait for that, and return the task's id. An analysed task is left as it is.
+    Have a Batch Statistical task analysed, wait until it is, and return its id.
+
+    A task that is already analysed is left as it is.
 
     .. seealso:: ``docs/howto/batch_statistical.md``
+
+    :param batch_task_id: The id of the remote task, e.g. the output of the operator that created it. Templated.
+    :param deferrable: Run in deferrable mode: wait in the triggerer instead of holding a worker slot.
+    :param poll_interval: Time in seconds between two checks of the remote task; the service asks for 60 or more.
+        Templated.
+    :param timeout: How long the remote task may take, over all retries of the Airflow task, as a ``timedelta`` or in
+        seconds. After that it is stopped, and the Airflow task fails. ``None`` for no limit. Airflow's
+        ``execution_timeout`` counts in the same way, also while deferred; the shorter one applies.
+    :param stop_on_kill: Whether to stop the remote task when the Airflow task is killed: marked failed or success,
+        cleared, or ended with its DAG run.
+    :param progress_interval: Time in seconds between two counts of the features while waiting, pushed to the XCom
+        ``sentinelhub_progress``; 0 for none. Templated.
+    :param sentinelhub_conn_id: The Sentinel Hub connection. Templated.
+    :param aws_conn_id: The AWS connection, for buckets on Amazon S3. Templated.
+    :param gcp_conn_id: The Google Cloud connection, for buckets on Google Cloud Storage. Templated.
     """
 
     api = "batch-statistical"
 
+    def __init__(
+        self,
+        *,
+        batch_task_id: str | XComArg,
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        poll_interval: float | str = 60.0,
+        timeout: timedelta | float | None = None,
+        stop_on_kill: bool = True,
+        progress_interval: float | str = 300.0,
+        sentinelhub_conn_id: str = SentinelHubHook.default_conn_name,
+        aws_conn_id: str | None = "aws_default",
+        gcp_conn_id: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            batch_task_id=batch_task_id,
+            deferrable=deferrable,
+            poll_interval=poll_interval,
+            timeout=timeout,
+            stop_on_kill=stop_on_kill,
+            progress_interval=progress_interval,
+            sentinelhub_conn_id=sentinelhub_conn_id,
+            aws_conn_id=aws_conn_id,
+            gcp_conn_id=gcp_conn_id,
+            **kwargs,
+        )
 
-class SentinelHubEstimateBatchStatisticalOperator(EstimatesBatchTask):
+
+class SentinelHubEstimateBatchStatisticalOperator(EstimateOperatorBase):
     """
-    Have a task analysed, and return what starting it would cost, and how wrong that can be.
+    Have a Batch Statistical task analysed, and return an estimate of what it will cost, with its margin of error.
 
     Returns a small dict: ``task_id``, ``pu``, ``low_pu``, ``high_pu``, ``features``, ``pixels`` and ``assumptions``.
 
     .. seealso:: ``docs/cost.md``
+
+    :param batch_task_id: The id of the remote task, e.g. the output of the operator that created it. Templated.
+    :param deferrable: Run in deferrable mode: wait in the triggerer instead of holding a worker slot.
+    :param poll_interval: Time in seconds between two checks of the remote task; the service asks for 60 or more.
+        Templated.
+    :param timeout: How long the remote task may take, over all retries of the Airflow task, as a ``timedelta`` or in
+        seconds. After that it is stopped, and the Airflow task fails. ``None`` for no limit. Airflow's
+        ``execution_timeout`` counts in the same way, also while deferred; the shorter one applies.
+    :param stop_on_kill: Whether to stop the remote task when the Airflow task is killed: marked failed or success,
+        cleared, or ended with its DAG run.
+    :param progress_interval: Time in seconds between two counts of the features while waiting, pushed to the XCom
+        ``sentinelhub_progress``; 0 for none. Templated.
+    :param sentinelhub_conn_id: The Sentinel Hub connection. Templated.
+    :param aws_conn_id: The AWS connection, for buckets on Amazon S3. Templated.
+    :param gcp_conn_id: The Google Cloud connection, for buckets on Google Cloud Storage. Templated.
     """
 
     api = "batch-statistical"
 
+    def __init__(
+        self,
+        *,
+        batch_task_id: str | XComArg,
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        poll_interval: float | str = 60.0,
+        timeout: timedelta | float | None = None,
+        stop_on_kill: bool = True,
+        progress_interval: float | str = 300.0,
+        sentinelhub_conn_id: str = SentinelHubHook.default_conn_name,
+        aws_conn_id: str | None = "aws_default",
+        gcp_conn_id: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            batch_task_id=batch_task_id,
+            deferrable=deferrable,
+            poll_interval=poll_interval,
+            timeout=timeout,
+            stop_on_kill=stop_on_kill,
+            progress_interval=progress_interval,
+            sentinelhub_conn_id=sentinelhub_conn_id,
+            aws_conn_id=aws_conn_id,
+            gcp_conn_id=gcp_conn_id,
+            **kwargs,
+        )
 
-class SentinelHubStartBatchStatisticalOperator(StartsBatchTask):
+
+class SentinelHubStartBatchStatisticalOperator(StartOperatorBase):
     """
-    Start a task and return its id, without waiting for it. Starting a started task is fine.
+    Start a Batch Statistical task and return its id, without waiting for it.
+
+    A task that is already started is left as it is.
 
     .. seealso:: ``docs/howto/batch_statistical.md``
+
+    :param batch_task_id: The id of the remote task, e.g. the output of the operator that created it. Templated.
+    :param max_pu: Maximum processing units the remote task may cost, as estimated from its analysed features. A task
+        that would cost more, or is not analysed yet, is not started. Default: the limit of the connection; without
+        one, a task of more than 10,000 PU or 1,000,000 km2 is not started. Templated.
+    :param sentinelhub_conn_id: The Sentinel Hub connection. Templated.
+    :param aws_conn_id: The AWS connection, for buckets on Amazon S3. Templated.
+    :param gcp_conn_id: The Google Cloud connection, for buckets on Google Cloud Storage. Templated.
     """
 
     api = "batch-statistical"
 
+    def __init__(
+        self,
+        *,
+        batch_task_id: str | XComArg,
+        max_pu: float | str | None = None,
+        sentinelhub_conn_id: str = SentinelHubHook.default_conn_name,
+        aws_conn_id: str | None = "aws_default",
+        gcp_conn_id: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            batch_task_id=batch_task_id,
+            max_pu=max_pu,
+            sentinelhub_conn_id=sentinelhub_conn_id,
+            aws_conn_id=aws_conn_id,
+            gcp_conn_id=gcp_conn_id,
+            **kwargs,
+        )
 
-class SentinelHubStopBatchStatisticalOperator(StopsBatchTask):
+
+class SentinelHubStopBatchStatisticalOperator(StopOperatorBase):
     """
-    Stop a task and return its id. Features already processed, or being processed, are charged.
+    Stop a Batch Statistical task and return its id.
 
-    An ended task and one that was never started are left as they are.
+    Features that are processed already, or being processed, are charged. A task that has ended, or was never started,
+    is left as it is.
 
     .. seealso:: ``docs/howto/batch_statistical.md``
+
+    :param batch_task_id: The id of the remote task, e.g. the output of the operator that created it. Templated.
+    :param sentinelhub_conn_id: The Sentinel Hub connection. Templated.
+    :param aws_conn_id: The AWS connection, for buckets on Amazon S3. Templated.
+    :param gcp_conn_id: The Google Cloud connection, for buckets on Google Cloud Storage. Templated.
     """
 
     api = "batch-statistical"
 
+    def __init__(
+        self,
+        *,
+        batch_task_id: str | XComArg,
+        sentinelhub_conn_id: str = SentinelHubHook.default_conn_name,
+        aws_conn_id: str | None = "aws_default",
+        gcp_conn_id: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            batch_task_id=batch_task_id,
+            sentinelhub_conn_id=sentinelhub_conn_id,
+            aws_conn_id=aws_conn_id,
+            gcp_conn_id=gcp_conn_id,
+            **kwargs,
+        )
 
-class SentinelHubBatchStatisticalReportOperator(ReportsOnBatchTask):
+
+class SentinelHubBatchStatisticalReportOperator(ReportOnDeletedOperatorBase):
     """
-    Read the statistics of a task that has ended, or is still running; returns what the main operator does.
+    Read the statistics of a Batch Statistical task that has ended, or is still running.
+
+    Returns what :class:`SentinelHubBatchStatisticalOperator` returns.
 
     .. seealso:: ``docs/howto/batch_statistical.md``
 
-    :param delivery_url: Where the task delivered to, ``output.s3.url`` of its request. Needed only where the service
-        has deleted the task; then what lies in the bucket is read. Templated.
-    :param features_url: Its GeoPackage, ``input.features.s3.url`` of its request: tells features without a file. Needed
-        only with ``delivery_url``. Templated.
+    :param batch_task_id: The id of the remote task, e.g. the output of the operator that created it. Templated.
+    :param delivery_url: Where the remote task delivered to: ``output.s3.url`` of its request. Needed only if the
+        service has deleted the task; the files in the bucket are then read. Templated.
+    :param features_url: Its GeoPackage: ``input.features.s3.url`` of its request. Shows which features have no file.
+        Needed only with ``delivery_url``. Templated.
+    :param on_partial: What to do when the remote task is DONE but some features failed: ``fail`` or ``warn``.
+        Templated.
+    :param sentinelhub_conn_id: The Sentinel Hub connection. Templated.
+    :param aws_conn_id: The AWS connection, for buckets on Amazon S3. Templated.
+    :param gcp_conn_id: The Google Cloud connection, for buckets on Google Cloud Storage. Templated.
     """
 
-    template_fields: Sequence[str] = (*ReportsOnBatchTask.template_fields, "delivery_url", "features_url")
     api = "batch-statistical"
 
-    def __init__(self, *, delivery_url: str | None = None, features_url: str | None = None, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.delivery_url = delivery_url
-        self.features_url = features_url
+    def __init__(
+        self,
+        *,
+        batch_task_id: str | XComArg,
+        delivery_url: str | XComArg | None = None,
+        features_url: str | XComArg | None = None,
+        on_partial: str = "fail",
+        sentinelhub_conn_id: str = SentinelHubHook.default_conn_name,
+        aws_conn_id: str | None = "aws_default",
+        gcp_conn_id: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            batch_task_id=batch_task_id,
+            delivery_url=delivery_url,
+            features_url=features_url,
+            on_partial=on_partial,
+            sentinelhub_conn_id=sentinelhub_conn_id,
+            aws_conn_id=aws_conn_id,
+            gcp_conn_id=gcp_conn_id,
+            **kwargs,
+        )
 
-    def look(self) -> BatchTask:
-        """Return the remote task as it is now, or what stands for it where the service has deleted it."""
-        from airflow_provider_sentinelhub.hooks.outcome import get_even_deleted
 
-        return get_even_deleted(self.hook, self.batch_task_id, self.delivery_url, self.features_url)
-
-
-class SentinelHubRerunFailedBatchStatisticalOperator(RerunsFailedOfTask):
+class SentinelHubRerunFailedBatchStatisticalOperator(RerunFailedOperatorBase):
     """
-    Run again, alone, the features that failed in a task; start a stopped task again.
+    Rerun the failed features of a Batch Statistical task alone, or start a stopped task again.
 
     The statistics of all tasks go into the table of the first one. Returns what
     :class:`SentinelHubBatchStatisticalOperator` returns, for the task and all its reruns together.
 
     .. seealso:: ``docs/howto/batch_statistical.md``
+
+    :param batch_task_id: The id of the remote task. Templated.
+    :param on_partial: What to do when features are still missing after the reruns: ``fail`` or ``warn``. Templated.
+    :param max_reruns: How many times failed features are rerun at most. There is no further rerun after one that
+        recovered nothing, and features whose error is permanent are left out. Templated.
+    :param max_pu: Maximum processing units for everything that is started here, reruns included. Before a start, the
+        cost is estimated from the analysed features, and a task that would cost more is not started. A running task
+        that has spent more is stopped. Default: the limit of the connection; without one, nothing is stopped, but a
+        task of more than 10,000 PU or 1,000,000 km2 is not started. Templated.
+    :param deferrable: Run in deferrable mode: wait in the triggerer instead of holding a worker slot.
+    :param poll_interval: Time in seconds between two checks of the remote task; the service asks for 60 or more.
+        Templated.
+    :param timeout: How long the remote task may take, over all retries of the Airflow task, as a ``timedelta`` or in
+        seconds. After that it is stopped, and the Airflow task fails. ``None`` for no limit. Airflow's
+        ``execution_timeout`` counts in the same way, also while deferred; the shorter one applies.
+    :param stop_on_kill: Whether to stop the remote task when the Airflow task is killed: marked failed or success,
+        cleared, or ended with its DAG run.
+    :param progress_interval: Time in seconds between two counts of the features while waiting, pushed to the XCom
+        ``sentinelhub_progress``; 0 for none. Templated.
+    :param sentinelhub_conn_id: The Sentinel Hub connection. Templated.
+    :param aws_conn_id: The AWS connection, for buckets on Amazon S3. Templated.
+    :param gcp_conn_id: The Google Cloud connection, for buckets on Google Cloud Storage. Templated.
     """
 
     api = "batch-statistical"
+
+    def __init__(
+        self,
+        *,
+        batch_task_id: str | XComArg,
+        on_partial: str = "fail",
+        max_reruns: int | str = 3,
+        max_pu: float | str | None = None,
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        poll_interval: float | str = 60.0,
+        timeout: timedelta | float | None = None,
+        stop_on_kill: bool = True,
+        progress_interval: float | str = 300.0,
+        sentinelhub_conn_id: str = SentinelHubHook.default_conn_name,
+        aws_conn_id: str | None = "aws_default",
+        gcp_conn_id: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            batch_task_id=batch_task_id,
+            on_partial=on_partial,
+            max_reruns=max_reruns,
+            max_pu=max_pu,
+            deferrable=deferrable,
+            poll_interval=poll_interval,
+            timeout=timeout,
+            stop_on_kill=stop_on_kill,
+            progress_interval=progress_interval,
+            sentinelhub_conn_id=sentinelhub_conn_id,
+            aws_conn_id=aws_conn_id,
+            gcp_conn_id=gcp_conn_id,
+            **kwargs,
+        )

@@ -1,4 +1,4 @@
-"""Creates the input GeoPackage of a batch from users' own features."""
+"""Operator that makes the GeoPackages which Batch Processing and Batch Statistical take as input."""
 
 from __future__ import annotations
 
@@ -23,35 +23,35 @@ _COLUMNS = ("identifier", "geometry", "width", "height", "resolution", "epsg")
 
 class SentinelHubInputFeaturesOperator(BaseOperator):
     """
-    Write features into GeoPackages that the service accepts as input, check them, and upload them.
+    Convert features to GeoPackages that the service accepts as input, check them, and upload them to a bucket.
 
     The features come from ``source``, ``sql`` or ``geometries``. Returns a small dict: ``url`` and ``urls`` of the
-    GeoPackages (several where there are more than 700,000 features), ``features`` and ``layers``. The same features
-    give the same files, so a retry changes nothing.
+    GeoPackages (several if there are more than 700,000 features), ``features`` and ``layers``. The same features give
+    the same files, so a retry changes nothing.
 
     .. seealso:: ``docs/howto/input_features.md``
 
-    :param url: Where to write, ``s3://``, ``gs://`` or ``file:///``, ending in ``.gpkg``. Templated.
+    :param url: Where to write: a ``s3://``, ``gs://`` or ``file:///`` URL that ends in ``.gpkg``. Templated.
     :param source: URL or absolute path of a GeoPackage, GeoParquet, GeoJSON or Shapefile, or a list of them.
         Templated.
     :param sql: A query whose rows are the features. Templated.
-    :param sql_conn_id: Connection of its database. Templated.
-    :param parameters: Parameters of the query. Templated.
-    :param geometries: Geometries by name, a list of them, or one, as WKT or GeoJSON. Templated.
-    :param columns: Names of the columns of ``source`` or ``sql``: a dict with the keys ``identifier``, ``geometry``,
-        ``width``, ``height``, ``resolution`` and ``epsg``. Without an identifier features are numbered. Templated.
-    :param epsg: EPSG code of the coordinates, where the source declares none; another declared one is an error.
+    :param sql_conn_id: The connection of its database. Templated.
+    :param parameters: The parameters of the query. Templated.
+    :param geometries: Geometries by name, a list of geometries, or one geometry, as WKT or GeoJSON. Templated.
+    :param columns: The names of the columns in ``source`` or ``sql``: a dict with the keys ``identifier``,
+        ``geometry``, ``width``, ``height``, ``resolution`` and ``epsg``. Features without an identifier are numbered.
         Templated.
-    :param layer: Layer to read of a file that has several. Default: all of them. Templated.
-    :param width: Pixels, for features that have no size of their own. Templated.
-    :param height: Pixels, for features that have no size of their own. Templated.
-    :param resolution: Size of a pixel in units of the coordinate reference system, in place of width and height.
-        Templated.
-    :param in_pixels: Write the width and height that follow from the resolution, rounded up, in place of it.
-    :param repair: Repair what can be repaired: close rings, make polygons valid, make identifiers unique. Default: an
-        error names everything that is wrong.
-    :param aws_conn_id: The AWS connection of ``s3://`` URLs. Templated.
-    :param gcp_conn_id: The Google Cloud connection of ``gs://`` URLs. Templated.
+    :param epsg: EPSG code of the coordinates, if the source does not name one. A different code in the source is an
+        error. Templated.
+    :param layer: The layer to read, if a file has several. Default: all of them. Templated.
+    :param width: Width in pixels, for features without a size of their own. Templated.
+    :param height: Height in pixels, for features without a size of their own. Templated.
+    :param resolution: Resolution in units of the coordinate reference system, instead of width and height. Templated.
+    :param in_pixels: Write the width and height that follow from the resolution, rounded up, instead of the resolution.
+    :param repair: Repair what can be repaired: close rings, make polygons valid, make identifiers unique. Otherwise
+        everything that is wrong is reported in one error.
+    :param aws_conn_id: The AWS connection, for ``s3://`` URLs. Templated.
+    :param gcp_conn_id: The Google Cloud connection, for ``gs://`` URLs. Templated.
     """
 
     template_fields: Sequence[str] = (
@@ -142,7 +142,7 @@ class SentinelHubInputFeaturesOperator(BaseOperator):
             }
 
     def _given(self) -> str:
-        """Return the parameter the features come from."""
+        """Return the name of the parameter that the features come from."""
         given = {"source": self.source, "sql": self.sql, "geometries": self.geometries}
         named = [name for name, value in given.items() if value is not None]
         if len(named) != 1:
@@ -215,21 +215,21 @@ class SentinelHubInputFeaturesOperator(BaseOperator):
 
 
 def _rendered(value: Any) -> Any:
-    """Return the list or dict of a rendered template."""
+    """Return the list or dict that a template has rendered to text."""
     from airflow_provider_sentinelhub.client.models import from_text
 
     return from_text(value)
 
 
 def _number(name: str, value: Any, kind: Any) -> Any:
-    """Return a number, also from the text of a rendered template."""
+    """Return a number that a template may have rendered to text."""
     if value is None or value == "":
         return None
     try:
         number = kind(value)
     except (TypeError, ValueError, OverflowError):
         number = None
-    # A fraction of a pixel would be dropped silently.
+    # Rounding would drop a part of a pixel silently.
     if number is None or isinstance(value, bool) or (isinstance(value, float) and number != value):
         whole = "a whole number" if kind is int else "a number"
         raise InvalidParameter(name, value, f"must be {whole}", "Correct the operator's parameter.")

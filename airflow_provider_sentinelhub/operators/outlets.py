@@ -1,4 +1,4 @@
-"""What a finished batch tells those who wait for its data: an asset event for the delivered folder."""
+"""Asset events for what a remote task delivered."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ def announce(
     context: Context, hook: SentinelHubBatchHook, outlets: list[Any], task: BatchTask, result: Mapping[str, Any]
 ) -> None:
     """
-    Describe what was delivered in the events of a task's outlets.
+    Add what was delivered to the asset events of an Airflow task's outlets.
 
-    An ``AssetAlias`` among the outlets is given the asset of the delivered folder, and only where something was
-    delivered: without that, nobody who waits for it is woken. An ``Asset`` has its event described; Airflow itself
-    sends that whenever the task succeeds, also where ``delivered`` is 0.
+    An ``AssetAlias`` is resolved to the asset of the delivered folder, but only if something was delivered: otherwise
+    no event is sent, and no DAG is triggered. For an ``Asset``, Airflow sends an event whenever the Airflow task
+    succeeds, even if ``delivered`` is 0; only its ``extra`` is set.
 
-    The event's ``extra`` holds ``task_id``, ``task_ids``, ``outcome``, ``cost_pu``, the number of features by outcome,
-    ``delivered_url``, ``report_url``, and, where the request has them, ``bbox`` with its ``crs``, and ``time_range``.
+    ``extra`` holds ``task_id``, ``task_ids``, ``outcome``, ``cost_pu``, the number of features by outcome,
+    ``delivered_url`` and ``report_url``, and, if the request has them, ``bbox`` with its ``crs``, and ``time_range``.
 
     :param context: The task's context.
-    :param hook: Knows what is delivered where.
+    :param hook: The hook of the remote task.
     :param outlets: The outlets of the Airflow task.
     :param task: The last remote task.
-    :param result: What :func:`~airflow_provider_sentinelhub.hooks.outcome.conclude` returned.
+    :param result: The result of :func:`~airflow_provider_sentinelhub.hooks.outcome.conclude`.
     """
     if not outlets:
         return
@@ -43,7 +43,7 @@ def announce(
         **{key: result[key] for key in ("task_id", "task_ids", "outcome", "cost_pu", *COUNTS) if key in result},
         "delivered_url": url,
         "report_url": result.get("report_url"),
-        **_what(task.request),
+        **_area_and_period(task.request),
     }
     for outlet in outlets:
         if isinstance(outlet, Asset):
@@ -52,8 +52,8 @@ def announce(
             context["outlet_events"][outlet].add(Asset(url), extra)
 
 
-def _what(request: Mapping[str, Any]) -> dict[str, Any]:
-    """Return area and time of a request."""
+def _area_and_period(request: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the area and the time range of a request."""
     found: dict[str, Any] = {}
     source = request.get("processRequest", request).get("input", {})
     bounds = source.get("bounds") or {}
@@ -68,7 +68,7 @@ def _what(request: Mapping[str, Any]) -> dict[str, Any]:
     ranges = [(each.get("dataFilter") or {}).get("timeRange") for each in source.get("data") or []]
     ranges.append((request.get("aggregation") or {}).get("timeRange"))
     given = [each for each in ranges if each]
-    # Where one has no end, neither have all together.
+    # If one of them is open, so is the whole span.
     span = {
         side: choose(each[side] for each in given)
         for side, choose in (("from", min), ("to", max))

@@ -1,4 +1,4 @@
-"""What a task instance remembers of its remote task, in Airflow's task state store: it survives everything."""
+"""What a task instance records about its remote task, in Airflow's task state store: it outlives every attempt."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
 _KEY = "sentinelhub_batch"
 _CREATED_SLACK = timedelta(minutes=10)
 DISOWNED = -1
-"""In place of ``max_tries``: a user has ended what this record is of."""
+"""In place of ``max_tries``: a user has ended the remote task of this record."""
 
 
 def intent_of(context: Context, body: Mapping[str, Any]) -> Intent:
     """
-    Return what this task instance wants, if it wants this request.
+    Return the intent of this task instance for a request.
 
     :param context: The task's context.
-    :param body: The request; credentials in it do not count.
+    :param body: The request. Credentials in it are ignored.
     """
     from airflow_provider_sentinelhub.client.lifecycle.intent import Intent, digest
     from airflow_provider_sentinelhub.hooks.installation import installation_id
@@ -38,7 +38,7 @@ def intent_of(context: Context, body: Mapping[str, Any]) -> Intent:
 
 def created_since(context: Context) -> datetime:
     """
-    Return the moment before which no remote task of this task instance can have been created.
+    Return the time before which no remote task of this task instance can have been created.
 
     :param context: The task's context.
     """
@@ -53,17 +53,18 @@ class TaskRecord:
 
     :param id: Its id.
     :param digest: Digest of the request it was created for.
-    :param max_tries: The task instance's ``max_tries`` then: a user's clear raises it, an automatic retry does not.
-    :param earlier: The tasks before it, the original first, whose failed features it runs again.
-    :param inherited: How many of them somebody else had created before.
+    :param max_tries: The task instance's ``max_tries`` when it was created. A clear by a user raises it, a retry does
+        not.
+    :param earlier: The tasks whose failed features it reruns, the original first.
+    :param inherited: How many of them another task instance created.
     :param resumes: How often it was started again after a stop.
-    :param before_pu: Processing units a task that somebody else had started had cost when it was started again here;
-        ``None`` where none was.
-    :param is_own: Whether it runs for this task instance; otherwise somebody else has begun it, and may end it.
-    :param deadline: Moment at which the wait for it is over, in seconds since the epoch; ``None`` for never.
-    :param after_clear: Whether an attempt after a user's clear continues with it: what failed is run again, whatever
+    :param before_pu: Processing units it had cost when it was started again here, for a task that another task
+        instance had started; ``None`` otherwise.
+    :param is_own: Whether it runs for this task instance. If not, another one has begun it, and may stop it.
+    :param deadline: When the wait for it ends, in seconds since the epoch; ``None`` for never.
+    :param after_clear: Whether an attempt after a clear continues with it: failed features are then rerun, whatever
         ``on_partial`` says.
-    :param found_stopped: Whether it had been stopped by then: it is started again.
+    :param found_stopped: Whether it was found stopped after a clear: it is then started again.
     """
 
     id: str
@@ -80,13 +81,13 @@ class TaskRecord:
 
     @property
     def ids(self) -> tuple[str, ...]:
-        """All its tasks, the original first."""
+        """The ids of all its tasks, the original first."""
         return (*self.earlier, self.id)
 
     @classmethod
     def read(cls, context: Context) -> TaskRecord | None:
         """
-        Read the record; ``None`` where there is none, or one this version cannot read.
+        Read the record; ``None`` if there is none, or none that this version can read.
 
         :param context: The task's context.
         """

@@ -1,111 +1,89 @@
-"""Runs what failed in a task again, for pipelines that decide later."""
+"""
+Operator that reruns the failed features of a Batch Processing V2 task.
+
+Source: https://docs.planet.com/develop/apis/batch-processing/
+"""
 
 from __future__ import annotations
 
-from dataclasses import replace
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_sentinelhub.hooks.checks import ON_PARTIAL
-from airflow_provider_sentinelhub.operators.record import TaskRecord, intent_of
-from airflow_provider_sentinelhub.operators.rerunning import RerunsFailedFeatures
+from airflow.sdk.configuration import conf
+
+from airflow_provider_sentinelhub.hooks.sentinel_hub import SentinelHubHook
+from airflow_provider_sentinelhub.operators.rerunning import RerunFailedOperatorBase
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from datetime import timedelta
 
-    from airflow.sdk import Context
     from airflow.sdk.definitions.xcom_arg import XComArg
 
-    from airflow_provider_sentinelhub.client.lifecycle.answers import BatchTask
 
-
-class RerunsFailedOfTask(RerunsFailedFeatures):
+class SentinelHubRerunFailedOperator(RerunFailedOperatorBase):
     """
-    Base of the operators that run again what failed in a task somebody else ran.
+    Rerun the failed features of a Batch Processing V2 task alone, or start a stopped task again.
 
-    :param batch_task_id: Id of the task that has ended. Templated.
-    :param on_partial: What to do when features are still missing afterwards: ``fail`` or ``warn``. Templated.
-    """
-
-    template_fields: Sequence[str] = ("batch_task_id", *RerunsFailedFeatures.template_fields)
-    ui_color = "#e3edd8"
-    owns_original = False
-    choices = ON_PARTIAL
-    fewest_reruns = 1
-
-    def __init__(self, *, batch_task_id: str | XComArg, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.batch_task_id: str = batch_task_id  # type: ignore[assignment]  # a string once it is rendered
-
-    def execute(self, context: Context) -> dict[str, Any]:
-        """
-        Run what failed again.
-
-        :param context: The task's context.
-        """
-        from airflow_provider_sentinelhub.client.errors import InvalidParameter
-
-        with self.at_work(context):
-            self.check_parameters(parsing=False)
-            record = self._record(context)
-            task = self.hook.get(record.id)
-            # A rerun that goes on is waited for, whoever has begun it.
-            if not record.earlier and not self.hook.api.is_over(task):
-                raise InvalidParameter(
-                    "batch_task_id",
-                    task.id,
-                    f"must be a task that has ended, and this one is {task.status}",
-                    "Wait for it with a sensor first.",
-                )
-            result: dict[str, Any] = self.carry_on(context, task, record.deadline)
-            return result
-
-    def _record(self, context: Context) -> TaskRecord:
-        record, wanted = TaskRecord.read(context), intent_of(context, self.body)
-        if record is None or (record.digest, record.max_tries) != (wanted.digest, wanted.generation):
-            if record is not None and record.is_own and record.digest != wanted.digest:
-                self.log.info("Another task is to be rerun now: stopping task %s", record.id)
-                self.hook.stop(record.id)
-            record = self.found(context, self.hook.get(self.batch_task_id))
-            record = replace(record, inherited=len(record.earlier))
-            record.write(context)
-        return record
-
-    def reruns(self) -> bool:
-        """Whether failed features are run again: that is what it is for."""
-        return True
-
-    def may_resume(self, task: BatchTask, record: TaskRecord) -> bool:
-        """
-        Whether a stopped task may be started again: the user of this operator says so of what he found stopped.
-
-        :param task: The remote task.
-        :param record: What is remembered of it.
-        """
-        is_as_found = not record.resumes and len(record.earlier) == record.inherited
-        return is_as_found or super().may_resume(task, record)
-
-    @cached_property
-    def body(self) -> Mapping[str, Any]:
-        """The request of the given task as the service describes it, without credentials."""
-        from airflow_provider_sentinelhub.hooks.credentials import without_credentials
-
-        request = self.hook.get(self.batch_task_id).request
-        body: Mapping[str, Any] = self.hook.with_script(without_credentials(self.hook.api, request))
-        self.hook.api.check_rerun(body)
-        return body
-
-
-class SentinelHubRerunFailedOperator(RerunsFailedOfTask):
-    """
-    Run again, alone, the features that failed in a batch task; start a stopped task again.
-
-    A task that is DONE is followed by a new one of its failed features, which writes to the places the task itself
-    would have written to. A task that is STOPPED, by whomever, is started again as soon as the service allows it.
-    Returns what :class:`~airflow_provider_sentinelhub.operators.batch_process.SentinelHubBatchProcessOperator`
-    returns, for the task and all its reruns together.
+    If the task is DONE, a new task is created for its failed features; it delivers to the same places as the original.
+    If it is STOPPED, for whatever reason, it is started again as soon as the service allows it. Returns what
+    :class:`~airflow_provider_sentinelhub.operators.batch_process.SentinelHubBatchProcessOperator` returns, for the task
+    and all its reruns together.
 
     .. seealso:: ``docs/howto/reruns.md``
+
+    :param batch_task_id: The id of the remote task. Templated.
+    :param on_partial: What to do when features are still missing after the reruns: ``fail`` or ``warn``. Templated.
+    :param max_reruns: How many times failed features are rerun at most. There is no further rerun after one that
+        recovered nothing, and features whose error is permanent are left out. Templated.
+    :param max_pu: Maximum processing units for everything that is started here, reruns included. Before a start, the
+        cost is estimated from the analysed features, and a task that would cost more is not started. A running task
+        that has spent more is stopped. Default: the limit of the connection; without one, nothing is stopped, but a
+        task of more than 10,000 PU or 1,000,000 km2 is not started. Templated.
+    :param deferrable: Run in deferrable mode: wait in the triggerer instead of holding a worker slot.
+    :param poll_interval: Time in seconds between two checks of the remote task; the service asks for 60 or more.
+        Templated.
+    :param timeout: How long the remote task may take, over all retries of the Airflow task, as a ``timedelta`` or in
+        seconds. After that it is stopped, and the Airflow task fails. ``None`` for no limit. Airflow's
+        ``execution_timeout`` counts in the same way, also while deferred; the shorter one applies.
+    :param stop_on_kill: Whether to stop the remote task when the Airflow task is killed: marked failed or success,
+        cleared, or ended with its DAG run.
+    :param progress_interval: Time in seconds between two counts of the features while waiting, pushed to the XCom
+        ``sentinelhub_progress``; 0 for none. Templated.
+    :param sentinelhub_conn_id: The Sentinel Hub connection. Templated.
+    :param aws_conn_id: The AWS connection, for buckets on Amazon S3. Templated.
+    :param gcp_conn_id: The Google Cloud connection, for buckets on Google Cloud Storage. Templated.
     """
 
     api = "batch-v2"
+
+    def __init__(
+        self,
+        *,
+        batch_task_id: str | XComArg,
+        on_partial: str = "fail",
+        max_reruns: int | str = 3,
+        max_pu: float | str | None = None,
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        poll_interval: float | str = 60.0,
+        timeout: timedelta | float | None = None,
+        stop_on_kill: bool = True,
+        progress_interval: float | str = 300.0,
+        sentinelhub_conn_id: str = SentinelHubHook.default_conn_name,
+        aws_conn_id: str | None = "aws_default",
+        gcp_conn_id: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            batch_task_id=batch_task_id,
+            on_partial=on_partial,
+            max_reruns=max_reruns,
+            max_pu=max_pu,
+            deferrable=deferrable,
+            poll_interval=poll_interval,
+            timeout=timeout,
+            stop_on_kill=stop_on_kill,
+            progress_interval=progress_interval,
+            sentinelhub_conn_id=sentinelhub_conn_id,
+            aws_conn_id=aws_conn_id,
+            gcp_conn_id=gcp_conn_id,
+            **kwargs,
+        )

@@ -1,53 +1,58 @@
 """
-What the operators share that run failed features again.
+Operators that rerun failed features: of the remote task they run themselves, or of one that ran elsewhere.
 
-A rerun is a task of its own, with an intent of its own. It is created only after the task before it has ended, and
-recorded before it is started. Whoever dies when: the next attempt finds the task that is recorded, or the one before,
-and comes by the same steps to the same rerun.
+A rerun is a remote task with an intent of its own. It is created only after the task before it has ended, and recorded
+before it is started. Wherever an attempt ends, the next one finds the recorded task, or the one before it, and the same
+steps lead to the same rerun.
 
-A record is not taken at its word where another task is at hand. Airflow's client sends a write again that was not
-answered within seconds, the store keeps whatever arrives last, and the first copy of a record may arrive long after the
-record of a rerun. The tags, which nobody writes twice, then say what came before.
+The record alone is not enough. Airflow's client repeats a write that was not answered within seconds, and the store
+keeps whatever arrives last: the first copy of an old record may arrive long after the record of a rerun. The tags,
+which are written only once, then show which tasks came before.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from airflow_provider_sentinelhub.client.errors import ArtifactMissing, TaskError
 from airflow_provider_sentinelhub.hooks import checks
 from airflow_provider_sentinelhub.hooks.budget import check_budget, describe_limit, limit_of, needs_analysis
 from airflow_provider_sentinelhub.hooks.outcome import Advice, GivenUp, conclude
-from airflow_provider_sentinelhub.operators import concurrent_reruns as rivals
 from airflow_provider_sentinelhub.operators.outlets import announce
 from airflow_provider_sentinelhub.operators.record import TaskRecord, created_since, intent_of
-from airflow_provider_sentinelhub.operators.waiting import WaitsForBatchTask
+from airflow_provider_sentinelhub.operators.waiting import WaitingOperatorBase
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from airflow.sdk import Context
+    from airflow.sdk.definitions.xcom_arg import XComArg
 
     from airflow_provider_sentinelhub.client.lifecycle.answers import BatchTask
+    from airflow_provider_sentinelhub.client.lifecycle.spec import TaskApiSpec
     from airflow_provider_sentinelhub.triggers.events import BatchEvent
 
+# A rerun with one of these statuses leaves its number to another one.
+_IS_GIVEN_UP = frozenset({"FAILED", "STOPPED"})
 
-class RerunsFailedFeatures(WaitsForBatchTask):
+
+class RerunningOperatorBase(WaitingOperatorBase):
     """
-    Base of the operators that run failed features again.
+    Base of the operators that rerun failed features.
 
-    :param on_partial: What to do when the task is DONE but some features failed: ``fail``, ``warn``, ``rerun`` (run
-        them again, alone, then ``fail`` if some are still missing) or ``rerun_then_warn``. Templated.
-    :param max_reruns: How often failed features are run again at most. No rerun follows one that has mended
-        nothing, and features whose error says that they would fail again are left out. Templated.
-    :param max_pu: Processing units all that is started here may cost at most, reruns included. Before a start, the
-        cost is estimated from the analysed features, and a task that would cost more is not started; while it runs,
-        one that has spent more is stopped. Default: that of the connection; where that has none either, nothing is
-        stopped, but a task of more than 10,000 PU or 1,000,000 km2 is not started. Templated.
+    :param on_partial: What to do when the remote task is DONE but some features failed: ``fail``, ``warn``, ``rerun``
+        (rerun them alone, then ``fail`` if some are still missing) or ``rerun_then_warn``. Templated.
+    :param max_reruns: How many times failed features are rerun at most. There is no further rerun after one that
+        recovered nothing, and features whose error is permanent are left out. Templated.
+    :param max_pu: Maximum processing units for everything that is started here, reruns included. Before a start, the
+        cost is estimated from the analysed features, and a task that would cost more is not started. A running task
+        that has spent more is stopped. Default: the limit of the connection; without one, nothing is stopped, but a
+        task of more than 10,000 PU or 1,000,000 km2 is not started. Templated.
     """
 
-    template_fields: Sequence[str] = (*WaitsForBatchTask.template_fields, "on_partial", "max_reruns", "max_pu")
+    template_fields: Sequence[str] = (*WaitingOperatorBase.template_fields, "on_partial", "max_reruns", "max_pu")
     starts = True
     resumes_after_clear = True
     more_time = "Raise the limit and clear this Airflow task to continue with the same task"
@@ -55,7 +60,7 @@ class RerunsFailedFeatures(WaitsForBatchTask):
     choices: ClassVar[tuple[str, ...]] = checks.ON_PARTIAL_WITH_RERUN
     fewest_reruns: ClassVar[int] = 0
 
-    # What was mended is not paid for twice, unless an operator that creates tasks says otherwise.
+    # Delivered features are not paid for twice, unless an operator that creates tasks says otherwise.
     on_clear: Literal["resume", "new", "adopt"] = "adopt"
 
     def __init__(
@@ -73,17 +78,17 @@ class RerunsFailedFeatures(WaitsForBatchTask):
         self.spent_pu = 0.0
         self._is_resuming = False
         self.no_rerun = ""
-        self._remembered: TaskRecord | None = None
+        self._current: TaskRecord | None = None
         self.check_parameters(parsing=True)
 
     def check_parameters(self, *, parsing: bool) -> None:
-        """Check the operator's own parameters; see the base."""
+        """Check the operator's own parameters; see the base class."""
         super().check_parameters(parsing=parsing)
         checks.one_of("on_partial", self.on_partial, self.choices, parsing=parsing)
         checks.number("max_reruns", self.max_reruns, at_least=self.fewest_reruns, whole=True, parsing=parsing)
         checks.number("max_pu", self.max_pu, at_least=1, parsing=parsing)
         if not parsing:
-            # A wrong limit in the connection is told before anything is created.
+            # Read now, so that an invalid limit in the connection fails before anything is created.
             limit_of(self.hook, self.max_pu)
 
     @property
@@ -93,7 +98,7 @@ class RerunsFailedFeatures(WaitsForBatchTask):
 
     def deadline_of(self, context: Context) -> float | None:
         """
-        Return the recorded deadline, which holds over all retries and reruns.
+        Return the recorded deadline, which applies to all retries and reruns.
 
         :param context: The task's context.
         """
@@ -105,50 +110,50 @@ class RerunsFailedFeatures(WaitsForBatchTask):
         Take the steps the remote task needs, wait for the rest, and return the result.
 
         :param context: The task's context.
-        :param task: The remote task as last seen.
-        :param deadline: Moment at which the wait is over, in seconds since the epoch; ``None`` for never.
+        :param task: The remote task as last read.
+        :param deadline: When the wait ends, in seconds since the epoch; ``None`` for never.
         """
-        record = self._remembered = self._record_of(context, task, deadline)
+        record = self._current = self._record_of(context, task, deadline)
         last = task if record.id == task.id else self.hook.get(record.id)
         self._is_guest = not record.is_own
-        # What was spent before a clear was spent here, too.
+        # What was spent before a clear counts as well.
         first = 0 if self.owns_original else record.inherited + (record.before_pu is None)
         own = record.earlier[first:]
         self.spent_pu = sum(self.hook.get(each).cost_pu or 0.0 for each in own) - (record.before_pu or 0.0)
-        go_on = super().carry_on
-        return self._or_what_there_is(context, lambda: go_on(context, last, deadline), deadline)
+        proceed = super().carry_on
+        return self._or_report_before(context, lambda: proceed(context, last, deadline), deadline)
 
-    def woken(self, context: Context, happened: BatchEvent | None) -> Any:
+    def continue_after(self, context: Context, happened: BatchEvent | None) -> Any:
         """
-        Look at the task, and continue with it.
+        Read the remote task, and continue with it.
 
         :param context: The task's context.
-        :param happened: What the trigger said, if it said anything.
+        :param happened: The trigger's event, if there is one.
         """
-        self._remembered = None
-        woken = super().woken
+        self._current = None
+        proceed = super().continue_after
         deadline = happened.deadline if happened else self.deadline_of(context)
-        return self._or_what_there_is(context, lambda: woken(context, happened), deadline)
+        return self._or_report_before(context, lambda: proceed(context, happened), deadline)
 
     def _is_own(self, context: Context, task: BatchTask) -> bool:
         """Whether a task was created for this task instance."""
         intent = self.hook.api.intent_of(task)
         if intent is None:
-            # Somebody has replaced its description.
+            # Its description was replaced.
             return self.owns_original
         return intent.instance == intent_of(context, {}).instance
 
-    def _or_what_there_is(self, context: Context, work: Callable[[], Any], deadline: float | None) -> Any:
-        """Do some work; where a rerun has no money or time left, report on what the tasks before it delivered."""
+    def _or_report_before(self, context: Context, work: Callable[[], Any], deadline: float | None) -> Any:
+        """Do the work; if a rerun runs out of budget or time, report what the tasks before it delivered."""
         from airflow_provider_sentinelhub.client.errors import BudgetExceeded, ServiceUnavailable, TaskTimedOut
 
         try:
             return work()
         except (BudgetExceeded, TaskTimedOut) as error:
-            record = self._remembered or self._record_of(context, self.hook.get(str(self._remote_id)), deadline)
+            record = self._current or self._record_of(context, self.hook.get(str(self._remote_id)), deadline)
             if not record.earlier:
                 raise
-            self.log.warning("The rerun is given up: %s", error)
+            self.log.warning("Giving up the rerun: %s", error)
             *earlier, last = record.earlier
             before = replace(record, id=last, earlier=tuple(earlier))
             try:
@@ -158,10 +163,10 @@ class RerunsFailedFeatures(WaitsForBatchTask):
 
     def plan(self, task: BatchTask) -> str:
         """
-        Return what is wanted of the remote task now.
+        Return the goal for the remote task now.
 
-        :param task: The remote task as last seen.
-        :raises BudgetExceeded: It is analysed, and starting it would cost too much.
+        :param task: The remote task as last read.
+        :raises BudgetExceeded: The task is analysed, and would cost more than its limit.
         """
         self._is_resuming = self._is_resuming and task.status == "STOPPED"
         if self._is_resuming:
@@ -174,26 +179,26 @@ class RerunsFailedFeatures(WaitsForBatchTask):
         return super().plan(task)
 
     def budget(self) -> float | None:
-        """Return the processing units the remote task may spend; ``None`` for any."""
+        """Return the processing units the remote task may spend; ``None`` for no limit."""
         limit = limit_of(self.hook, self.max_pu)
         return None if limit is None or self._is_guest else limit - self.spent_pu
 
     def limit(self) -> str:
-        """Say what the remote task may spend."""
+        """Return the limit of processing units as text."""
         before = f" less the {self.spent_pu:.1f} PU spent before" if self.spent_pu > 0 else ""
         of = "" if self.max_pu is not None else f" of connection {self.sentinelhub_conn_id!r}"
         return f"max_pu = {(self.budget() or 0.0) + self.spent_pu:g}{of}{before}"
 
     def finish(self, context: Context, task: BatchTask) -> Any:
         """
-        Run failed features again, or report on all that was run.
+        Rerun failed features, or report on all tasks.
 
         :param context: The task's context.
         :param task: The remote task.
         """
-        record = self._remembered or self._record_of(context, task, self.deadline_of(context))
+        record = self._current or self._record_of(context, task, self.deadline_of(context))
         if task.status == "STOPPED" and self.may_resume(task, record):
-            self._check_what_is_left(task, record)
+            self._check_remaining_budget(task, record)
             return self.resume(context, task, record)
         if task.status in self.hook.api.answered and not task.was_skipped and self._may_rerun(task, record):
             body = self._body_for_failed(task, record)
@@ -201,11 +206,11 @@ class RerunsFailedFeatures(WaitsForBatchTask):
                 return self._rerun(context, task, body, record)
         return self._conclude(context, task, record)
 
-    def _check_what_is_left(self, task: BatchTask, record: TaskRecord) -> None:
+    def _check_remaining_budget(self, task: BatchTask, record: TaskRecord) -> None:
         """
-        Refuse to start a stopped task again that would cost, or has cost, more than it may.
+        Check, before a stopped task is started again, that its cost stays within the limit.
 
-        :raises BudgetExceeded: It would, or has.
+        :raises BudgetExceeded: It has spent its limit, or would exceed it.
         """
         from airflow_provider_sentinelhub.client.errors import BudgetExceeded
 
@@ -224,28 +229,30 @@ class RerunsFailedFeatures(WaitsForBatchTask):
         try:
             result = conclude(self.hook, tasks, on_partial=self.on_partial, given_up=given_up, advice=self.advice())
         except TaskError as error:
-            self.show(context, task, error.result)
+            self.push_progress(context, task, error.result)
             raise
         except ArtifactMissing as error:
             if not record.after_clear:
                 raise
-            raise ArtifactMissing(f"{error} To run everything again, set on_clear='new' and clear.") from error
-        self.show(context, task, result)
+            raise ArtifactMissing(
+                f"{error} To run everything again, set on_clear='new' and clear the Airflow task."
+            ) from error
+        self.push_progress(context, task, result)
         announce(context, self.hook, self.outlets, task, result)
         return result
 
     def advice(self) -> Advice:
-        """Say what can still be done about a task that was stopped, and about features that were not delivered."""
-        return Advice(failed=self.no_rerun or "Clear this Airflow task to try once more.")
+        """Return the advice for a task that was stopped, and for features that were not delivered."""
+        return Advice(failed=self.no_rerun or "Clear this Airflow task to try again.")
 
     def cannot_rerun(self) -> str:
-        """Say why features of the request cannot be run again alone; nothing where they can."""
+        """Return why features of the request cannot be rerun alone; an empty text if they can."""
         from airflow_provider_sentinelhub.client.errors import InvalidParameter
 
         try:
             self.hook.api.check_rerun(self.body)
         except InvalidParameter as error:
-            return f"Features cannot be run again alone: on_partial='rerun' {error.rule}."
+            return f"Failed features cannot be rerun alone: on_partial='rerun' {error.rule}."
         return ""
 
     def _may_rerun(self, task: BatchTask, record: TaskRecord) -> bool:
@@ -259,24 +266,24 @@ class RerunsFailedFeatures(WaitsForBatchTask):
         limit = limit_of(self.hook, self.max_pu)
         if limit is not None and limit - spent < MINIMUM_PU:
             self.no_rerun = (
-                f"They were not run again: that costs {MINIMUM_PU:g} PU or more, and {spent:.1f} PU are spent already, "
-                f"of {describe_limit(self.hook, self.max_pu)}. Raise max_pu and clear this Airflow task to run only "
-                "them again."
+                f"They were not rerun: that costs {MINIMUM_PU:g} PU or more, and {spent:.1f} PU are spent already, of "
+                f"{describe_limit(self.hook, self.max_pu)}. Raise max_pu and clear this Airflow task to rerun only "
+                "them."
             )
             self.log.warning("%s", self.no_rerun)
             return False
         return True
 
     def reruns(self) -> bool:
-        """Whether failed features are run again."""
+        """Whether failed features are rerun."""
         return self.on_partial.startswith("rerun")
 
     def may_resume(self, task: BatchTask, record: TaskRecord) -> bool:
         """
-        Whether a stopped task may be started again: where a user has stopped it, not before somebody clears.
+        Whether a stopped task may be started again; if a user has stopped it, only after a clear.
 
         :param task: The remote task.
-        :param record: What is remembered of it.
+        :param record: Its record.
         """
         if record.found_stopped and not record.resumes and len(record.earlier) == record.inherited:
             return True
@@ -285,11 +292,11 @@ class RerunsFailedFeatures(WaitsForBatchTask):
 
     def resume(self, context: Context, task: BatchTask, record: TaskRecord) -> Any:
         """
-        Start a stopped task again, as soon as the service's lock is over, and wait for it.
+        Start a stopped task again, as soon as the service's lock has expired, and wait for it.
 
         :param context: The task's context.
         :param task: The remote task.
-        :param record: What is remembered of it.
+        :param record: Its record.
         """
         self.log.info("Task %s was STOPPED (%s): starting it again", task.id, task.stopped_status_reason)
         before_pu = record.before_pu if record.is_own else task.cost_pu or 0.0
@@ -298,30 +305,32 @@ class RerunsFailedFeatures(WaitsForBatchTask):
         return self.carry_on(context, task, record.deadline)
 
     def _record_of(self, context: Context, task: BatchTask, deadline: float | None) -> TaskRecord:
-        """Return what is remembered of a task; where that was lost, or an older record came back, by the tags."""
+        """Return the record of a task; if it is lost or outdated, rebuild it from the tags."""
         record = TaskRecord.read(context)
         if record is not None and record.id == task.id:
             return record
         self.log.warning(
-            "Task %s is not on record (%s is): going by the tags", task.id, record.id if record else "none"
+            "Task %s is not on record (%s is): searching by tags", task.id, record.id if record else "none"
         )
-        known = replace(self.found(context, task), inherited=record.inherited if record else 0, deadline=deadline)
+        known = replace(
+            self.record_by_tags(context, task), inherited=record.inherited if record else 0, deadline=deadline
+        )
         known.write(context)
         return known
 
-    def found(self, context: Context, task: BatchTask) -> TaskRecord:
+    def record_by_tags(self, context: Context, task: BatchTask) -> TaskRecord:
         """
-        Return a record where there is none: of the last task that belongs to a task, after those before it.
+        Return a record from the tags: of the last rerun of a task, with the tasks before it.
 
         :param context: The task's context.
         :param task: A task, or a rerun of one.
         """
         intent = self.hook.api.intent_of(task)
         original = self.hook.get(intent.original) if intent and intent.round else task
-        known = [original.id, *(rerun.id for rerun in rivals.begun(self.hook.api, self.hook.reruns_of(original)))]
-        # One that was created a moment ago may not be listed yet.
+        known = [original.id, *(rerun.id for rerun in _begun(self.hook.api, self.hook.reruns_of(original)))]
+        # A task that was just created may not be listed yet.
         *earlier, last = known if task.id in known else [*known, task.id]
-        # A rerun that is FAILED is replaced by a new one, as any task is.
+        # A FAILED rerun is replaced by a new one, like any FAILED task.
         while earlier and self.hook.get(last).status == "FAILED":
             last = earlier.pop()
         wanted = intent_of(context, self.body)
@@ -347,11 +356,126 @@ class RerunsFailedFeatures(WaitsForBatchTask):
         since = created_since(context)
         found = self.hook.search(intent, recorded=None, since=since, resumes=self._resumes_rerun)
         rerun = found.task or self.hook.create(intent, body, since=since, others=found.others)
-        first = rivals.first(self.hook.api, self.hook.reruns_of(self.hook.get(intent.original)), rerun)
+        first = _first(self.hook.api, self.hook.reruns_of(self.hook.get(intent.original)), rerun)
         if first.id != rerun.id:
-            self.log.warning("Somebody else has begun rerun %d: continuing with theirs", intent.round)
+            self.log.warning("Rerun %d was already begun elsewhere: continuing with it", intent.round)
         rerun = first
         self.log.info("Rerun %d of task %s: task %s", len(earlier), earlier[0], rerun.id)
         is_own = self._is_own(context, rerun)
         replace(record, id=rerun.id, earlier=earlier, resumes=0, is_own=is_own).write(context)
         return self.carry_on(context, rerun, record.deadline)
+
+
+class RerunFailedOperatorBase(RerunningOperatorBase):
+    """
+    Base of the operators that rerun the failed features of a remote task that has ended.
+
+    :param batch_task_id: The id of the remote task. Templated.
+    :param on_partial: What to do when features are still missing after the reruns: ``fail`` or ``warn``. Templated.
+    """
+
+    template_fields: Sequence[str] = ("batch_task_id", *RerunningOperatorBase.template_fields)
+    ui_color = "#e3edd8"
+    owns_original = False
+    choices = checks.ON_PARTIAL
+    fewest_reruns = 1
+
+    def __init__(self, *, batch_task_id: str | XComArg, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.batch_task_id: str = batch_task_id  # type: ignore[assignment]  # a string once it is rendered
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """
+        Rerun the failed features, and return the result of all tasks.
+
+        :param context: The task's context.
+        """
+        from airflow_provider_sentinelhub.client.errors import InvalidParameter
+
+        with self.at_work(context):
+            self.check_parameters(parsing=False)
+            record = self._own_record(context)
+            task = self.hook.get(record.id)
+            # A rerun that is still running is waited for, whoever has begun it.
+            if not record.earlier and not self.hook.api.is_over(task):
+                raise InvalidParameter(
+                    "batch_task_id",
+                    task.id,
+                    f"must be a task that has ended, and this one is {task.status}",
+                    "Wait for it with a sensor first.",
+                )
+            result: dict[str, Any] = self.carry_on(context, task, record.deadline)
+            return result
+
+    def _own_record(self, context: Context) -> TaskRecord:
+        record, wanted = TaskRecord.read(context), intent_of(context, self.body)
+        if record is None or (record.digest, record.max_tries) != (wanted.digest, wanted.generation):
+            if record is not None and record.is_own and record.digest != wanted.digest:
+                self.log.info("A different task is to be rerun: stopping task %s", record.id)
+                self.hook.stop(record.id)
+            record = self.record_by_tags(context, self.hook.get(self.batch_task_id))
+            record = replace(record, inherited=len(record.earlier))
+            record.write(context)
+        return record
+
+    def reruns(self) -> bool:
+        """Whether failed features are rerun: always."""
+        return True
+
+    def may_resume(self, task: BatchTask, record: TaskRecord) -> bool:
+        """
+        Whether a stopped task may be started again: this operator is meant for one that was found stopped.
+
+        :param task: The remote task.
+        :param record: Its record.
+        """
+        is_as_found = not record.resumes and len(record.earlier) == record.inherited
+        return is_as_found or super().may_resume(task, record)
+
+    @cached_property
+    def body(self) -> Mapping[str, Any]:
+        """The request of the remote task, as the service returns it, without credentials."""
+        from airflow_provider_sentinelhub.hooks.credentials import without_credentials
+
+        request = self.hook.get(self.batch_task_id).request
+        body: Mapping[str, Any] = self.hook.with_script(without_credentials(self.hook.api, request))
+        self.hook.api.check_rerun(body)
+        return body
+
+
+def _begun(api: TaskApiSpec, reruns: Iterable[BatchTask]) -> list[BatchTask]:
+    """
+    Return the reruns without those of a number that was already begun elsewhere: they are never started.
+
+    Two operators may begin the same rerun at the same time; the first one counts.
+
+    :param api: The API.
+    :param reruns: The reruns of one task, the oldest first.
+    """
+    found: list[BatchTask] = []
+    numbers: set[int] = set()
+    for task in reruns:
+        number = _number(api, task)
+        if task.status == "CREATED" and number in numbers:
+            continue
+        found.append(task)
+        if task.status not in _IS_GIVEN_UP:
+            numbers.add(number)
+    return found
+
+
+def _first(api: TaskApiSpec, reruns: Iterable[BatchTask], own: BatchTask) -> BatchTask:
+    """
+    Return the first task that was created for the same rerun.
+
+    :param api: The API.
+    :param reruns: The reruns of one task, the oldest first. If ``own`` is not listed yet, all of them are older.
+    :param own: The task that was just created.
+    """
+    number = _number(api, own)
+    return next((task for task in reruns if _number(api, task) == number and task.status not in _IS_GIVEN_UP), own)
+
+
+def _number(api: TaskApiSpec, task: BatchTask) -> int:
+    intent = api.intent_of(task)
+    return intent.round if intent else 0

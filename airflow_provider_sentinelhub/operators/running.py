@@ -1,35 +1,189 @@
-"""The whole way of a task: create it, start it, wait, run again what failed, report. For every asynchronous API."""
+"""
+Operators that create a remote task: one for each task instance, recorded before it is started.
+
+:class:`CreatingOperatorBase` finds or creates the task, :class:`RunningOperatorBase` takes it all the way: start, wait,
+rerun failed features, report. Both serve every asynchronous API.
+"""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_provider_sentinelhub.client.errors import StorageUnavailable
 from airflow_provider_sentinelhub.hooks.checks import flags, one_of
 from airflow_provider_sentinelhub.hooks.outcome import Advice, GivenUp
-from airflow_provider_sentinelhub.operators.creating import CreatesBatchTask
-from airflow_provider_sentinelhub.operators.rerunning import RerunsFailedFeatures
+from airflow_provider_sentinelhub.hooks.owed_stops import take_over
+from airflow_provider_sentinelhub.operators.base import RemoteTaskOperatorBase
+from airflow_provider_sentinelhub.operators.record import TaskRecord, created_since, intent_of
+from airflow_provider_sentinelhub.operators.rerunning import RerunningOperatorBase
+from airflow_provider_sentinelhub.operators.templating import RequestTemplateMixin
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from airflow.sdk import Context
+    from airflow.sdk.definitions.xcom_arg import XComArg
 
     from airflow_provider_sentinelhub.client.lifecycle.answers import BatchTask
-    from airflow_provider_sentinelhub.operators.record import TaskRecord
 
 
-class RunsBatchTask(CreatesBatchTask, RerunsFailedFeatures):
+class CreatingOperatorBase(RequestTemplateMixin, RemoteTaskOperatorBase):
     """
-    Base of the operators that take a task the whole way.
+    Base of the operators that create a remote task.
 
-    :param analyse_first: Have the task analysed, and start it only then.
-    :param on_out_of_pu: What to do when the service stops the task because the account ran out of processing units:
-        ``fail``, or ``wait`` and start it again when the service's lock of 60 minutes is over and units are back.
+    :param request: The service's own request, as a dict or as the path of a ``.json`` file. It holds no credentials:
+        those are taken from the connections when it is sent. An ``evalscript`` may be the path of a ``.js`` file.
+        Templated.
+    :param on_clear: What to do with the remote task of earlier attempts after a user has cleared the Airflow task.
+        ``resume``: continue with it, unless the Airflow task succeeded or the request has changed. A running task is
+        waited for; a stopped one is started again once the service's lock has expired; of one that is DONE, only
+        failed features are rerun; one that is FAILED is replaced by a new one. ``new``: stop it and create a new one.
+        ``adopt``: like ``resume``, also after a success.
+    :param check_bucket: Check the bucket before a task is created: that it accepts results (a small object is written
+        and deleted), that it holds the features, and in which region it is.
+    :param check_features: Download the GeoPackage that a request names as its input, before a task is created, and
+        refuse what the service would refuse.
     """
 
-    template_fields: Sequence[str] = ("request", *RerunsFailedFeatures.template_fields)
+    template_fields: Sequence[str] = ("request", *RemoteTaskOperatorBase.template_fields)
+    template_fields_renderers = {"request": "json"}  # noqa: RUF012 - Airflow's own convention
+    ui_color = "#d4e7c5"
+
+    def __init__(
+        self,
+        *,
+        request: Mapping[str, Any] | str | XComArg,
+        on_clear: Literal["resume", "new", "adopt"] = "resume",
+        check_bucket: bool = True,
+        check_features: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        one_of("on_clear", on_clear, ("resume", "new", "adopt"))
+        flags(check_bucket=check_bucket, check_features=check_features)
+        self.request = request
+        self.on_clear = on_clear
+        self.resumes_after_clear = on_clear != "new"
+        self.check_bucket = check_bucket
+        self.check_features = check_features
+
+    @cached_property
+    def body(self) -> Mapping[str, Any]:
+        """The checked request as JSON, without credentials."""
+        return self.hook.prepare(self.hook.with_script(self.with_files(self.request)))
+
+    def obtain(self, context: Context, deadline: float | None = None) -> tuple[BatchTask, float | None]:
+        """
+        Return the one remote task of this task instance, and its deadline; create it only if none exists.
+
+        :param context: The task's context.
+        :param deadline: The deadline of a new one, in seconds since the epoch; ``None`` for never.
+        """
+        from airflow_provider_sentinelhub.client.lifecycle.submission import Before
+
+        body = self.body
+        intent = intent_of(context, body)
+        record = TaskRecord.read(context)
+        ours = record is not None and (record.digest, record.max_tries) == (intent.digest, intent.generation)
+        before = Before(record.ids, record.digest == intent.digest) if record and not ours else None
+        since = created_since(context)
+        # A first attempt learns what is wrong before the account is searched.
+        is_first = record is None and context["ti"].try_number == 1
+        if is_first:
+            self._check(body)
+        found = self.hook.search(
+            intent,
+            recorded=record.id if record and ours else None,
+            before=before,
+            since=since,
+            resumes=self._resumes,
+            adopt_ended=context["ti"].try_number > 1,
+        )
+        if found.task is None and not is_first:
+            self._check(body)
+        task = found.task or self.hook.create(intent, body, since=since, others=found.others)
+        if record and ours and task.id == record.id:
+            self.log.info("Continuing with task %s, which an earlier attempt created", task.id)
+            return task, record.deadline
+        self.log.info("Task %s for %s", task.id, intent.tag)
+        # A stopped task was started, and so recorded: if there is no record, a clear has discarded it.
+        after_clear = found.is_older or (record is None and task.status == "STOPPED")
+        new = TaskRecord(task.id, intent.digest, intent.generation, deadline=deadline, after_clear=after_clear)
+        if after_clear:
+            new = self.record_after_clear(context, task, new)
+            task = self.hook.get(new.id)
+            new = replace(new, found_stopped=task.status == "STOPPED" or task.user_action == "STOP")
+            self.log.warning(
+                "Cleared: continuing with task %s, which is %s after %.1f PU. What it delivered is not paid for again. "
+                "For a new task, trigger a new DAG run, or set on_clear='new' and clear again",
+                task.id,
+                task.status,
+                task.cost_pu or 0.0,
+            )
+        new.write(context)
+        if after_clear:
+            # Its old trigger may have recorded that it must be stopped.
+            take_over(self.sentinelhub_conn_id, task.id)
+        return task, deadline
+
+    def _check(self, body: Mapping[str, Any]) -> None:
+        if self.check_bucket:
+            self.hook.check_buckets(body)
+        if self.check_features:
+            self.hook.check_features(body)
+
+    def record_after_clear(self, context: Context, task: BatchTask, record: TaskRecord) -> TaskRecord:  # noqa: ARG002 - subclasses use them
+        """
+        Return the record of a task from before a clear, completed with what only the service knows.
+
+        :param context: The task's context.
+        :param task: The remote task.
+        :param record: Its record so far.
+        """
+        return record
+
+    def has_succeeded(self, task: BatchTask) -> bool:
+        """
+        Whether the attempts before a clear succeeded.
+
+        :param task: Their remote task.
+        """
+        return task.status != "CREATED" or task.user_action != "NONE"
+
+    def _resumes(self, task: BatchTask) -> bool:
+        """Whether to continue with a task from before a clear; if not, log what is done instead."""
+        if self.on_clear == "new":
+            self.log.warning("Cleared: a new task replaces task %s, because on_clear is 'new'", task.id)
+            return False
+        if task.status == "FAILED":
+            self.log.warning("Cleared: a new task replaces task %s, which is FAILED", task.id)
+            return False
+        if self.on_clear == "adopt":
+            return True
+        if not self.has_succeeded(task):
+            return True
+        self.log.warning(
+            "Cleared after a success: a new task replaces task %s (%.1f PU), and everything is paid for again. To "
+            "continue with what there is, set on_clear='adopt'",
+            task.id,
+            task.cost_pu or 0.0,
+        )
+        return False
+
+
+class RunningOperatorBase(CreatingOperatorBase, RerunningOperatorBase):
+    """
+    Base of the operators that create a remote task and take it all the way to its report.
+
+    :param analyse_first: Have the remote task analysed first, and start it only then.
+    :param on_out_of_pu: What to do when the service stops the remote task because the account has run out of
+        processing units: ``fail``, or ``wait`` and start it again once the service's lock of 60 minutes has expired
+        and processing units are available.
+    """
+
+    template_fields: Sequence[str] = ("request", *RerunningOperatorBase.template_fields)
 
     def __init__(
         self,
@@ -46,7 +200,7 @@ class RunsBatchTask(CreatesBatchTask, RerunsFailedFeatures):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """
-        Run the batch.
+        Create the remote task, wait for it, and return the result.
 
         :param context: The task's context.
         """
@@ -58,22 +212,22 @@ class RunsBatchTask(CreatesBatchTask, RerunsFailedFeatures):
             result: dict[str, Any] = self.carry_on(context, task, deadline)
             return result
 
-    def taken_over(self, context: Context, task: BatchTask, record: TaskRecord) -> TaskRecord:
+    def record_after_clear(self, context: Context, task: BatchTask, record: TaskRecord) -> TaskRecord:
         """
-        Return the record of a task from before a clear, with the reruns it has had.
+        Return the record of a task from before a clear, with the reruns of that task.
 
         :param context: The task's context.
         :param task: The remote task.
-        :param record: What is known of it here.
+        :param record: Its record so far.
         """
-        *earlier, last = self.found(context, task).ids
+        *earlier, last = self.record_by_tags(context, task).ids
         return replace(record, id=last, earlier=tuple(earlier), inherited=len(earlier))
 
     def has_succeeded(self, task: BatchTask) -> bool:
         """
         Whether the attempts before a clear succeeded: they leave a mark in the bucket.
 
-        :param task: The remote task they had.
+        :param task: Their remote task.
         """
         return self.hook.results.has_succeeded(task)
 
@@ -82,39 +236,39 @@ class RunsBatchTask(CreatesBatchTask, RerunsFailedFeatures):
         try:
             self.hook.results.mark_success(self.hook.get(result["task_id"]))
         except StorageUnavailable as error:
-            # A clear then continues with what there is, and costs nothing.
+            # A clear then continues with this task, and costs nothing.
             self.log.warning("Could not mark the success in the bucket: %s", error)
         return result
 
     def advice(self) -> Advice:
-        """Say what can still be done about a task that was stopped, and about features that were not delivered."""
+        """Return the advice for a task that was stopped, and for features that were not delivered."""
         from airflow_provider_sentinelhub.client.costs.estimate import MINIMUM_PU
 
         anew = "A new DAG run, or a clear with on_clear='new', pays for everything again."
         if self.on_clear == "new":
             said = "With on_clear='new' a clear pays for everything. Set on_clear='adopt' and clear this Airflow task"
-            only_them = f"{said} to run only them again."
+            only_them = f"{said} to rerun only them."
             return Advice(only_them, f"{said} to have it started again.", only_them)
         stopped = (
-            "Clear this Airflow task to have it started again when that lock is over: what it delivered is not paid "
-            "for again."
+            "Clear this Airflow task to have it started again when that lock has expired: what it delivered is not "
+            "paid for again."
         )
-        succeeded = "This Airflow task succeeds all the same, and a clear then pays for everything again"
+        succeeded = "This Airflow task still succeeds, and a clear then pays for everything again"
         if why_not := self.cannot_rerun() or self.no_rerun:
             return Advice(f"{why_not} {anew}", stopped, f"{why_not} {succeeded}.")
-        by_itself = "" if self.reruns() else " on_partial='rerun' does so by itself."
+        by_itself = "" if self.reruns() else " on_partial='rerun' does so automatically."
         warn = " on_partial='warn' accepts what was delivered." if self.on_partial == "fail" else ""
         return Advice(
-            f"Clear this Airflow task to run only them again, for {MINIMUM_PU:g} PU or more.{by_itself}{warn} {anew}",
+            f"Clear this Airflow task to rerun only them, for {MINIMUM_PU:g} PU or more.{by_itself}{warn} {anew}",
             stopped,
-            f"{succeeded}; with on_partial='rerun_then_warn' and on_clear='adopt' a clear runs only them again.",
+            f"{succeeded}; with on_partial='rerun_then_warn' and on_clear='adopt' a clear reruns only them.",
         )
 
     def plan(self, task: BatchTask) -> str:
         """
-        Return what is wanted of the remote task now.
+        Return the goal for the remote task now.
 
-        :param task: The remote task as last seen.
+        :param task: The remote task as last read.
         """
         if (goal := super().plan(task)) != self.goal:
             return goal

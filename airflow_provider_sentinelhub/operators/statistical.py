@@ -1,5 +1,5 @@
 """
-Statistics of one geometry or of many, answered at once: for what is too little, or too urgent, for a batch.
+Operator for the Statistical API: statistics of a few geometries, answered at once.
 
 Source: https://docs.planet.com/develop/apis/statistical/
 """
@@ -18,7 +18,7 @@ from airflow_provider_sentinelhub.hooks.checks import ON_PARTIAL, number, one_of
 from airflow_provider_sentinelhub.hooks.failures import airflow_failures, published
 from airflow_provider_sentinelhub.hooks.sentinel_hub import SentinelHubHook
 from airflow_provider_sentinelhub.operators.record import intent_of
-from airflow_provider_sentinelhub.operators.templating import RequestTemplating
+from airflow_provider_sentinelhub.operators.templating import RequestTemplateMixin
 
 if TYPE_CHECKING:
     from airflow.sdk import Context, XComArg
@@ -33,12 +33,13 @@ if TYPE_CHECKING:
 _COLUMNS = ("identifier", "geometry", "epsg")
 
 
-class SentinelHubStatisticalOperator(RequestTemplating):
+class SentinelHubStatisticalOperator(RequestTemplateMixin):
     """
-    Ask for the statistics of one geometry or of many, ask again for intervals that failed, and make one table.
+    Request the statistics of one or more geometries, repeat failed intervals, and write one table.
 
-    There is a request for each geometry; each answer is kept in the bucket as soon as it is there. So a retry, and a
-    clear after a failure, ask only for what is missing, and pay for nothing twice.
+    One request is sent for each geometry, and each response is saved in the bucket as soon as it arrives. So a retry,
+    or a clear after a failure, requests only what is missing and pays for nothing twice. For many geometries use
+    :class:`~airflow_provider_sentinelhub.operators.batch_statistical.SentinelHubBatchStatisticalOperator`.
 
     Returns a small dict: ``statistics_url`` (the table of statistics, Parquet), ``run_id``, ``outcome`` (DONE or
     PARTIAL), the number of geometries in ``total`` and by outcome (``delivered``, ``no_data``, ``failed``), of
@@ -47,35 +48,34 @@ class SentinelHubStatisticalOperator(RequestTemplating):
 
     .. seealso:: ``docs/howto/statistical.md``
 
-    :param request: The service's own request: ``input``, ``aggregation`` and, if you like, ``calculations``; as a
-        dict, or as the path of a ``.json`` file. Templated. An ``evalscript`` may be the path of a ``.js`` file.
-        ``input.bounds`` are left out where ``geometries`` or ``source`` is given.
-    :param output_url: Folder of the answers and the table, as ``output.s3.url`` of Batch Statistical:
-        ``s3://bucket/folder``, or a template with ``<REQUEST_ID>``, which is the run's id here, and ``<ID>`` or
-        ``<IDENTIFIER>``. Templated.
-    :param geometries: Geometries by name, a list of them, or one: WKT, GeoJSON, shapely, or a box as a list of west,
-        south, east and north. Templated.
-    :param source: URL or absolute path of a GeoPackage, GeoParquet, GeoJSON or Shapefile with the geometries instead.
+    :param request: The service's own request, as a dict or as the path of a ``.json`` file: ``input``, ``aggregation``
+        and, optionally, ``calculations``. Without ``input.bounds`` if ``geometries`` or ``source`` is given. An
+        ``evalscript`` may be the path of a ``.js`` file. Templated.
+    :param output_url: The folder for the responses and the table, like ``output.s3.url`` of Batch Statistical:
+        ``s3://bucket/folder``, or a template with ``<REQUEST_ID>``, which is replaced by the id of the run, and
+        ``<ID>`` or ``<IDENTIFIER>``. Templated.
+    :param geometries: Geometries by name, a list of geometries, or one geometry: WKT, GeoJSON, shapely, or a bounding
+        box as a list of west, south, east and north. Templated.
+    :param source: URL or absolute path of a GeoPackage, GeoParquet, GeoJSON or Shapefile with the geometries.
         Templated.
-    :param columns: What columns of ``source`` are called: a dict with the keys ``identifier``, ``geometry`` and
+    :param columns: The names of the columns in ``source``: a dict with the keys ``identifier``, ``geometry`` and
         ``epsg``. Templated.
-    :param epsg: EPSG code of the coordinates, where geometries and source do not say it; if they say another, that is
-        an error. Templated.
-    :param layer: Layer to read of a source that has several. All of them where absent. Templated.
-    :param max_pu: Processing units that all requests may cost at most, by the estimate made before the first one.
-        Default: that of the connection; where that has none either, 10,000 PU and 1,000,000 km2. Templated.
-    :param on_clear: What a user's clear means: ``resume`` continues with a run that failed, and asks for everything
-        anew after one that succeeded; ``new`` always asks for everything anew; ``adopt`` always continues with what
-        there is.
-        Other geometries or another request are another run in any case.
-    :param on_partial: When statistics are missing for good: ``fail``, or ``warn`` and go on. If there are none at all,
-        the Airflow task fails in any case.
-    :param max_reruns: How often an interval that failed is asked for again, at most.
-    :param rerun_delay: Seconds before the first time; doubles each time.
-    :param concurrency: How many requests are on their way at a time, at most.
+    :param epsg: EPSG code of the coordinates, if geometries and source do not name one. A different code in them is an
+        error. Templated.
+    :param layer: The layer to read, if a source has several. Default: all of them. Templated.
+    :param max_pu: Maximum processing units for all requests, as estimated before the first one. Default: the limit of
+        the connection; without one, 10,000 PU and 1,000,000 km2. Templated.
+    :param on_clear: What to do after a user has cleared the Airflow task. ``resume``: continue with a run that failed,
+        and request everything again after one that succeeded. ``new``: always request everything again. ``adopt``:
+        always continue with the run there is. Other geometries or another request are another run in any case.
+    :param on_partial: What to do when statistics are still missing after all reruns: ``fail``, or ``warn`` and succeed.
+        If there are none at all, the Airflow task fails in any case.
+    :param max_reruns: How many times a failed interval is requested again at most.
+    :param rerun_delay: Time in seconds before it is requested again for the first time; doubles each time.
+    :param concurrency: Maximum number of requests at the same time.
     :param sentinelhub_conn_id: The Sentinel Hub connection. Templated.
-    :param aws_conn_id: The AWS connection of ``s3://`` URLs. Templated.
-    :param gcp_conn_id: The Google Cloud connection of a ``gs://`` source. Templated.
+    :param aws_conn_id: The AWS connection, for ``s3://`` URLs. Templated.
+    :param gcp_conn_id: The Google Cloud connection, for ``gs://`` URLs. Templated.
     """
 
     template_fields: Sequence[str] = (
@@ -97,7 +97,7 @@ class SentinelHubStatisticalOperator(RequestTemplating):
     def __init__(
         self,
         *,
-        request: Mapping[str, Any] | str,
+        request: Mapping[str, Any] | str | XComArg,
         output_url: str,
         geometries: Mapping[str, Any] | Sequence[Any] | str | XComArg | None = None,
         source: str | XComArg | None = None,
@@ -140,19 +140,19 @@ class SentinelHubStatisticalOperator(RequestTemplating):
 
     @cached_property
     def hook(self) -> SentinelHubStatisticalHook:
-        """Asks the service."""
+        """The hook that reaches the service."""
         from airflow_provider_sentinelhub.hooks.statistical import SentinelHubStatisticalHook
 
         return SentinelHubStatisticalHook(self.sentinelhub_conn_id)
 
     @cached_property
     def _stop(self) -> threading.Event:
-        # Not in __init__: operators are copied, and this cannot be.
+        # Not in __init__: Airflow copies operators, and an event cannot be copied.
         return threading.Event()
 
     def execute(self, context: Context) -> dict[str, Any]:
         """
-        Ask for the statistics, and make the table.
+        Request the statistics, and write the table.
 
         :param context: The task's context.
         """
@@ -179,11 +179,11 @@ class SentinelHubStatisticalOperator(RequestTemplating):
             return result
 
     def on_kill(self) -> None:
-        """Send no further request; what was answered is kept."""
+        """Send no further request; the responses so far are kept."""
         self._stop.set()
 
     def _question(self) -> tuple[list[Place], dict[str, Any]]:
-        """Return the geometries, and the request for the first of them, which is that for all."""
+        """Return the geometries, and the request for the first of them; the others only differ in their bounds."""
         from airflow_provider_sentinelhub.artifacts.results.preflight import mistaken_request
         from airflow_provider_sentinelhub.artifacts.statistics.geometries import BOUNDS, Place, places_of
         from airflow_provider_sentinelhub.client.apis.statistical.spec import STATISTICAL
@@ -239,7 +239,7 @@ class SentinelHubStatisticalOperator(RequestTemplating):
         from airflow_provider_sentinelhub.hooks.buckets import open_buckets
         from airflow_provider_sentinelhub.hooks.statistical import choose_run
 
-        # The same in every attempt; other geometries and another request make it another one.
+        # The same in every attempt, unless the geometries or the request have changed.
         intent = intent_of(context, {"request": body, "places": digest_of(places)})
         storage = open_buckets(self.aws_conn_id, self.gcp_conn_id)
 

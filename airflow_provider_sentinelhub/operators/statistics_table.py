@@ -1,4 +1,4 @@
-"""Other forms of a table of statistics: wide, and with the geometries of the features."""
+"""Operator that converts a table of statistics: to wide form, and to GeoParquet with the features' geometries."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ if TYPE_CHECKING:
 
 class SentinelHubStatisticsTableOperator(BaseOperator):
     """
-    Write a table of statistics in wide form, as GeoParquet, or both.
+    Convert a table of statistics to wide form, to GeoParquet, or both.
 
-    The table itself is not changed. Returns a small dict: ``url``, ``rows``.
+    The original table is not changed. Returns a small dict: ``url`` and ``rows``.
 
     .. seealso:: ``docs/statistics_table.md``
 
-    :param statistics_url: The table, ``statistics_url`` of a result. Templated.
-    :param url: Where to write, ``s3://`` or ``gs://``, ending in ``.parquet``. Templated.
-    :param wide: One row for each feature and interval, with columns like ``ndvi_B0_mean``, in place of one row for
-        each output and band.
-    :param features_url: Input GeoPackage of the statistics, whose geometries are added in a column ``geometry``.
-        Templated.
-    :param aws_conn_id: The AWS connection of ``s3://`` URLs. Templated.
-    :param gcp_conn_id: The Google Cloud connection of ``gs://`` URLs. Templated.
+    :param statistics_url: The table: ``statistics_url`` of an operator's result. Templated.
+    :param url: Where to write: a ``s3://`` or ``gs://`` URL that ends in ``.parquet``. Templated.
+    :param wide: Write one row for each feature and interval, with columns like ``ndvi_B0_mean``, instead of one row
+        for each output and band.
+    :param features_url: The GeoPackage that the statistics were requested for. Its geometries are joined as the column
+        ``geometry``. Templated.
+    :param aws_conn_id: The AWS connection, for ``s3://`` URLs. Templated.
+    :param gcp_conn_id: The Google Cloud connection, for ``gs://`` URLs. Templated.
     """
 
     template_fields: Sequence[str] = ("statistics_url", "url", "features_url", "aws_conn_id", "gcp_conn_id")
@@ -43,7 +43,7 @@ class SentinelHubStatisticsTableOperator(BaseOperator):
         statistics_url: str | XComArg,
         url: str,
         wide: bool = False,
-        features_url: str | None = None,
+        features_url: str | XComArg | None = None,
         aws_conn_id: str | None = "aws_default",
         gcp_conn_id: str | None = None,
         **kwargs: Any,
@@ -53,7 +53,7 @@ class SentinelHubStatisticsTableOperator(BaseOperator):
         self.statistics_url: str = statistics_url  # type: ignore[assignment]  # a string once it is rendered
         self.url = url
         self.wide = wide
-        self.features_url = features_url
+        self.features_url: str | None = features_url  # type: ignore[assignment]  # a string once it is rendered
         self.aws_conn_id = aws_conn_id
         self.gcp_conn_id = gcp_conn_id
 

@@ -1,4 +1,8 @@
-"""The steps of a task's way, each an operator of its own and idempotent. For every asynchronous API."""
+"""
+The steps of a remote task, each an operator of its own: create, analyse, estimate, start, stop, report.
+
+Each is idempotent, and serves every asynchronous API.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from airflow_provider_sentinelhub.hooks.budget import check_start
 from airflow_provider_sentinelhub.hooks.checks import ON_PARTIAL, number, one_of
 from airflow_provider_sentinelhub.hooks.outcome import check_not_failed, conclude, with_reruns
-from airflow_provider_sentinelhub.operators.base import BatchTaskOperator
-from airflow_provider_sentinelhub.operators.creating import CreatesBatchTask
-from airflow_provider_sentinelhub.operators.waiting import WaitsForBatchTask
+from airflow_provider_sentinelhub.operators.base import RemoteTaskOperatorBase
+from airflow_provider_sentinelhub.operators.running import CreatingOperatorBase
+from airflow_provider_sentinelhub.operators.waiting import WaitingOperatorBase
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,13 +24,13 @@ if TYPE_CHECKING:
     from airflow_provider_sentinelhub.client.lifecycle.answers import BatchTask
 
 
-class CreatesOneBatchTask(CreatesBatchTask):
+class CreateOperatorBase(CreatingOperatorBase):
     """
-    Base of the operators that create a task, and return its id.
+    Base of the operators that create a remote task and return its id.
 
-    :param on_clear: What a clear by a user means for the task there is. ``adopt``: return it again, unless it is FAILED
-        or the request has changed, so that clearing a whole run buys nothing again. ``resume``: the same, unless it was
-        analysed or started. ``new``: stop it and create a new one.
+    :param on_clear: What to do with the remote task after a user has cleared the Airflow task. ``adopt``: return it
+        again, unless it is FAILED or the request has changed, so that clearing a whole DAG run pays for nothing twice.
+        ``resume``: the same, unless it was analysed or started. ``new``: stop it and create a new one.
     """
 
     def __init__(self, *, on_clear: Literal["resume", "new", "adopt"] = "adopt", **kwargs: Any) -> None:
@@ -40,18 +44,18 @@ class CreatesOneBatchTask(CreatesBatchTask):
         """
         with self.at_work(context):
             task, _ = self.obtain(context)
-            self.remember(context, task.id)
+            self.publish(context, task.id)
             return task.id
 
 
-class WorksOnBatchTask(BatchTaskOperator):
+class ExistingTaskOperatorBase(RemoteTaskOperatorBase):
     """
-    Base of the operators on a task that exists.
+    Base of the operators on an existing remote task.
 
-    :param batch_task_id: Id of the task, e.g. what the operator that creates it returned. Templated.
+    :param batch_task_id: The id of the remote task, e.g. the output of the operator that created it. Templated.
     """
 
-    template_fields: Sequence[str] = ("batch_task_id", *BatchTaskOperator.template_fields)
+    template_fields: Sequence[str] = ("batch_task_id", *RemoteTaskOperatorBase.template_fields)
     ui_color = "#e3edd8"
 
     def __init__(self, *, batch_task_id: str | XComArg, **kwargs: Any) -> None:
@@ -59,15 +63,15 @@ class WorksOnBatchTask(BatchTaskOperator):
         self.batch_task_id: str = batch_task_id  # type: ignore[assignment]  # a string once it is rendered
 
 
-class AnalysesBatchTask(WorksOnBatchTask, WaitsForBatchTask):
-    """Base of the operators that have a task analysed, and return its id."""
+class AnalyseOperatorBase(ExistingTaskOperatorBase, WaitingOperatorBase):
+    """Base of the operators that have a remote task analysed and return its id."""
 
-    template_fields: Sequence[str] = ("batch_task_id", *WaitsForBatchTask.template_fields)
+    template_fields: Sequence[str] = ("batch_task_id", *WaitingOperatorBase.template_fields)
     goal = "analyse"
 
     def execute(self, context: Context) -> str:
         """
-        Analyse the task.
+        Have the remote task analysed.
 
         :param context: The task's context.
         """
@@ -87,8 +91,8 @@ class AnalysesBatchTask(WorksOnBatchTask, WaitsForBatchTask):
         return task.id
 
 
-class EstimatesBatchTask(AnalysesBatchTask):
-    """Base of the operators that have a task analysed, and return what starting it would cost."""
+class EstimateOperatorBase(AnalyseOperatorBase):
+    """Base of the operators that have a remote task analysed and return what it would cost."""
 
     def finish(self, context: Context, task: BatchTask) -> Any:
         """
@@ -111,16 +115,16 @@ class EstimatesBatchTask(AnalysesBatchTask):
         }
 
 
-class StartsBatchTask(WorksOnBatchTask):
+class StartOperatorBase(ExistingTaskOperatorBase):
     """
-    Base of the operators that start a task, and return its id.
+    Base of the operators that start a remote task and return its id.
 
-    :param max_pu: Processing units it may cost at most, by the estimate from its analysed features; one that would cost
-        more is not started, nor is one that is not analysed yet. Default: that of the connection; where that has none
-        either, a task of more than 10,000 PU or 1,000,000 km2 is not started. Templated.
+    :param max_pu: Maximum processing units the remote task may cost, as estimated from its analysed features. A task
+        that would cost more, or is not analysed yet, is not started. Default: the limit of the connection; without
+        one, a task of more than 10,000 PU or 1,000,000 km2 is not started. Templated.
     """
 
-    template_fields: Sequence[str] = (*WorksOnBatchTask.template_fields, "max_pu")
+    template_fields: Sequence[str] = (*ExistingTaskOperatorBase.template_fields, "max_pu")
     starts = True
     waits = False
     stop_on_kill = True
@@ -132,7 +136,7 @@ class StartsBatchTask(WorksOnBatchTask):
 
     def execute(self, context: Context) -> str:
         """
-        Start the task.
+        Start the remote task.
 
         :param context: The task's context.
         """
@@ -141,21 +145,21 @@ class StartsBatchTask(WorksOnBatchTask):
         with self.at_work(context):
             number("max_pu", self.max_pu, at_least=1)
             task = self.hook.get(self.batch_task_id)
-            # Before it is remembered: what was not started here is not stopped here either.
+            # Before it is remembered: a task that was not started here must not be stopped here.
             check_start(self.hook, task, self.max_pu)
-            self.remember(context, task.id)
+            self.publish(context, task.id)
             before, task = task, self.hook.act(task, Goal.RUN)
             self.log.info("Task %s was %s, and is %s (%s)", task.id, before.status, task.status, task.user_action)
             check_not_failed(self.hook, task)
             return task.id
 
 
-class StopsBatchTask(WorksOnBatchTask):
-    """Base of the operators that stop a task, and return its id."""
+class StopOperatorBase(ExistingTaskOperatorBase):
+    """Base of the operators that stop a remote task and return its id."""
 
     def execute(self, context: Context) -> str:
         """
-        Stop the task.
+        Stop the remote task.
 
         :param context: The task's context.
         """
@@ -171,14 +175,15 @@ class StopsBatchTask(WorksOnBatchTask):
             return self.batch_task_id
 
 
-class ReportsOnBatchTask(WorksOnBatchTask):
+class ReportOperatorBase(ExistingTaskOperatorBase):
     """
-    Base of the operators that answer for every feature of a task.
+    Base of the operators that report the outcome of every feature of a remote task.
 
-    :param on_partial: What to do when the task is DONE but some features failed: ``fail`` or ``warn``. Templated.
+    :param on_partial: What to do when the remote task is DONE but some features failed: ``fail`` or ``warn``.
+        Templated.
     """
 
-    template_fields: Sequence[str] = (*WorksOnBatchTask.template_fields, "on_partial")
+    template_fields: Sequence[str] = (*ExistingTaskOperatorBase.template_fields, "on_partial")
 
     def __init__(self, *, on_partial: str = "fail", **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -191,7 +196,7 @@ class ReportsOnBatchTask(WorksOnBatchTask):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """
-        Report on the task.
+        Return the report.
 
         :param context: The task's context.
         """
@@ -199,3 +204,34 @@ class ReportsOnBatchTask(WorksOnBatchTask):
             one_of("on_partial", self.on_partial, ON_PARTIAL)
             tasks = with_reruns(self.hook, self.look())
             return conclude(self.hook, tasks, on_partial=self.on_partial)
+
+
+class ReportOnDeletedOperatorBase(ReportOperatorBase):
+    """
+    Base of the operators that also report on a remote task that the service has deleted.
+
+    :param delivery_url: Where the remote task delivered to: ``output.s3.url`` of its request. Needed only if the
+        service has deleted the task; the files in the bucket are then read. Templated.
+    :param features_url: Its GeoPackage: ``input.features.s3.url`` of its request. Shows which features have no file.
+        Needed only with ``delivery_url``. Templated.
+    """
+
+    template_fields: Sequence[str] = (*ReportOperatorBase.template_fields, "delivery_url", "features_url")
+
+    def __init__(
+        self,
+        *,
+        delivery_url: str | XComArg | None = None,
+        features_url: str | XComArg | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        # Strings once they are rendered.
+        self.delivery_url: str | None = delivery_url  # type: ignore[assignment]
+        self.features_url: str | None = features_url  # type: ignore[assignment]
+
+    def look(self) -> BatchTask:
+        """Return the remote task as it is now, or a stand-in if the service has deleted it."""
+        from airflow_provider_sentinelhub.hooks.outcome import get_even_deleted
+
+        return get_even_deleted(self.hook, self.batch_task_id, self.delivery_url, self.features_url)

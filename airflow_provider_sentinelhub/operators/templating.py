@@ -1,4 +1,4 @@
-"""How a request is templated: everything in it but the evalscript, whose braces are JavaScript."""
+"""How a request is templated: everything in it except the evalscript, whose braces are JavaScript."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 _EVALSCRIPT = "evalscript"
 
 
-class RequestTemplating(BaseOperator):
+class RequestTemplateMixin(BaseOperator):
     """
     Renders the ``request`` of an operator.
 
-    A ``request`` that is a path ending in ``.json`` is read, and so is an ``evalscript`` in it that is a path ending
-    in ``.js``; both are looked for beside the DAG file and in the DAG's ``template_searchpath``. The text of an
-    evalscript reaches the service as it stands.
+    If ``request`` is a path ending in ``.json``, the file is read, and so is an ``evalscript`` that is a path ending
+    in ``.js``. Both are searched for beside the DAG file and in the DAG's ``template_searchpath``. The text of an
+    evalscript is not templated.
     """
 
     def render_template(
@@ -37,17 +37,17 @@ class RequestTemplating(BaseOperator):
         """
         Render a value; see :meth:`airflow.sdk.BaseOperator.render_template`.
 
-        :param content: What to render.
+        :param content: The value.
         :param context: The task's context.
         :param jinja_env: The DAG's environment.
-        :param seen_oids: Ids of what was rendered already.
+        :param seen_oids: Ids of the objects already rendered.
         """
         environment = jinja_env or self.get_template_env()
         if isinstance(content, dict) and _is_text(content.get(_EVALSCRIPT)):
             rest = {key: value for key, value in content.items() if key != _EVALSCRIPT}
             rendered = super().render_template(rest, context, environment, seen_oids)
             return {**rendered, _EVALSCRIPT: content[_EVALSCRIPT]}
-        # Only the request as a whole: an address in it may end in .json as well.
+        # Only the request as a whole: a URL in it may end in .json as well.
         if content is getattr(self, "request", None) and _is_path(content, ".json"):
             path = super().render_template(content, context, environment, seen_oids)
             return self.render_template(_read_json(path, environment), context, environment, seen_oids)
@@ -55,9 +55,9 @@ class RequestTemplating(BaseOperator):
 
     def with_files(self, request: Any) -> Any:
         """
-        Return a rendered request with the files it names read.
+        Return a rendered request with the contents of the files it names.
 
-        Done when the task runs, for a request that another task made is not rendered.
+        Called when the task runs, because the output of another task is not rendered.
 
         :param request: The request.
         """

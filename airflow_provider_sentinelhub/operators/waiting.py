@@ -1,13 +1,14 @@
 """
-What the operators that wait for a remote task share: carry it on, wait for the rest, wake up.
+What the operators that wait for a remote task share.
 
-Every entry (first execution, waking up, waking up after a crash of the trigger) does the same: look at the task, take
-the steps it needs, wait for the rest. So it does not matter where anything died.
+Every entry (the first execution, the end of a deferral, a crash of the trigger) does the same: read the remote task,
+take the steps it needs, wait for the rest. So an attempt can end anywhere, and the next one continues.
 """
 
 from __future__ import annotations
 
 import time
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from airflow.sdk.configuration import conf
@@ -15,13 +16,11 @@ from airflow.sdk.configuration import conf
 from airflow_provider_sentinelhub.hooks import checks
 from airflow_provider_sentinelhub.hooks.outcome import COUNTS, result_so_far
 from airflow_provider_sentinelhub.hooks.owed_stops import TASK_ID_XCOM
-from airflow_provider_sentinelhub.operators import limits
-from airflow_provider_sentinelhub.operators.base import BatchTaskOperator
+from airflow_provider_sentinelhub.operators.base import RemoteTaskOperatorBase
 from airflow_provider_sentinelhub.operators.record import TaskRecord
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from datetime import timedelta
 
     from airflow.sdk import Context
 
@@ -33,24 +32,28 @@ _TRIGGER_MARGIN_S = 300.0
 _CRASHES_XCOM = "sentinelhub_trigger_crashes"
 # A trigger that cannot be made, as after a half-finished upgrade, crashes every time.
 _CRASHES = 3
+# Airflow's execution_timeout interrupts the worker and leaves no time to stop a remote task.
+_ALARM_MARGIN_S = 30.0
+_ALARM_MARGIN_SHARE = 0.1
 
 
-class WaitsForBatchTask(BatchTaskOperator):
+class WaitingOperatorBase(RemoteTaskOperatorBase):
     """
     Base of the operators that wait for a remote task.
 
-    :param deferrable: Wait in the triggerer instead of holding a worker.
-    :param poll_interval: Seconds between two looks at the remote task; the service asks for 60 or more. Templated.
-    :param timeout: How long the remote task may take, over all retries, before it is stopped and the Airflow task
-        fails: a ``timedelta``, or seconds; ``None`` for as long as it takes. Airflow's ``execution_timeout`` counts in
-        the same way, also while deferred; the shorter one wins.
-    :param stop_on_kill: Whether killing the Airflow task (marked failed or success, cleared, or the DAG run ended)
-        stops the remote task.
-    :param progress_interval: Seconds between two countings of the features while waiting, shown in the XCom
+    :param deferrable: Run in deferrable mode: wait in the triggerer instead of holding a worker slot.
+    :param poll_interval: Time in seconds between two checks of the remote task; the service asks for 60 or more.
+        Templated.
+    :param timeout: How long the remote task may take, over all retries of the Airflow task, as a ``timedelta`` or in
+        seconds. After that it is stopped, and the Airflow task fails. ``None`` for no limit. Airflow's
+        ``execution_timeout`` counts in the same way, also while deferred; the shorter one applies.
+    :param stop_on_kill: Whether to stop the remote task when the Airflow task is killed: marked failed or success,
+        cleared, or ended with its DAG run.
+    :param progress_interval: Time in seconds between two counts of the features while waiting, pushed to the XCom
         ``sentinelhub_progress``; 0 for none. Templated.
     """
 
-    template_fields: Sequence[str] = (*BatchTaskOperator.template_fields, "poll_interval", "progress_interval")
+    template_fields: Sequence[str] = (*RemoteTaskOperatorBase.template_fields, "poll_interval", "progress_interval")
     goal: ClassVar[str] = "run"
     more_time: ClassVar[str] = "Raise the limit"
 
@@ -71,15 +74,15 @@ class WaitsForBatchTask(BatchTaskOperator):
         self.timeout = timeout
         self.stop_on_kill = stop_on_kill
         self.progress_interval = progress_interval
-        # Not self.check_parameters: what subclasses check is not set yet.
-        WaitsForBatchTask.check_parameters(self, parsing=True)
+        # Not self.check_parameters: the attributes that subclasses check are not set yet.
+        WaitingOperatorBase.check_parameters(self, parsing=True)
 
     def check_parameters(self, *, parsing: bool) -> None:
         """
         Check the operator's own parameters.
 
-        :param parsing: The DAG is being parsed: check those that are known by then.
-        :raises InvalidParameter: Names what is wrong.
+        :param parsing: Whether the DAG is being parsed: templates are not rendered yet, and are skipped.
+        :raises InvalidParameter: A parameter is invalid.
         """
         for name in ("poll_interval", "progress_interval"):
             checks.number(name, getattr(self, name), at_least=0, parsing=parsing)
@@ -88,7 +91,7 @@ class WaitsForBatchTask(BatchTaskOperator):
 
     def finish(self, context: Context, task: BatchTask) -> Any:
         """
-        Return the operator's result for a task that needs nothing more.
+        Return the operator's result for a remote task that needs no further step.
 
         :param context: The task's context.
         :param task: The remote task.
@@ -96,27 +99,39 @@ class WaitsForBatchTask(BatchTaskOperator):
         raise NotImplementedError
 
     def new_deadline(self) -> float | None:
-        """Return the moment at which a wait that starts now is over, in seconds since the epoch."""
-        return limits.deadline(self._limits, in_worker=not self.deferrable)
+        """
+        Return the deadline of a wait that starts now, in seconds since the epoch; ``None`` for never.
+
+        Airflow does not apply ``execution_timeout`` to a deferred task (apache/airflow#69678), so it is applied here.
+        """
+        seconds = {
+            name: limit.total_seconds() if isinstance(limit, timedelta) else float(limit)
+            for name, limit in self._limits.items()
+        }
+        if not self.deferrable and (alarm := seconds.get("execution_timeout")) is not None:
+            seconds["execution_timeout"] = alarm - min(_ALARM_MARGIN_S, _ALARM_MARGIN_SHARE * alarm)
+        return time.time() + min(seconds.values()) if seconds else None
 
     @property
-    def _limits(self) -> limits.Limits:
-        return {"timeout": self.timeout, "execution_timeout": self.execution_timeout}
+    def _limits(self) -> dict[str, timedelta | float]:
+        """``timeout`` and ``execution_timeout``, those that are set, as the user wrote them."""
+        given = {"timeout": self.timeout, "execution_timeout": self.execution_timeout}
+        return {name: limit for name, limit in given.items() if limit is not None}
 
     def carry_on(self, context: Context, task: BatchTask, deadline: float | None) -> Any:
         """
         Take the steps the remote task needs, wait for the rest, and return the result.
 
-        Where the wait is deferred, the trigger takes the steps: see there why.
+        In deferrable mode the trigger takes the steps; its docstring says why.
 
         :param context: The task's context.
-        :param task: The remote task as last seen.
-        :param deadline: Moment at which the wait is over, in seconds since the epoch; ``None`` for never.
+        :param task: The remote task as last read.
+        :param deadline: When the wait ends, in seconds since the epoch; ``None`` for never.
         """
         from airflow_provider_sentinelhub.client.lifecycle.spec import Goal, NextStep
         from airflow_provider_sentinelhub.client.lifecycle.watch import Watch
 
-        self.remember(context, task.id)
+        self.publish(context, task.id)
         watch = Watch(float(self.poll_interval), deadline, max_pu=self.budget())
         while True:
             goal = Goal(self.plan(task))
@@ -130,13 +145,13 @@ class WaitsForBatchTask(BatchTaskOperator):
                 self.wait_in_triggerer(task, goal, deadline)
             task = self.hook.wait(task, goal, watch)
 
-    def show(self, context: Context, task: BatchTask, result: Mapping[str, Any] | None) -> None:
+    def push_progress(self, context: Context, task: BatchTask, result: Mapping[str, Any] | None) -> None:
         """
-        Let the progress that is shown end with what came out: a trigger counts now and then.
+        Push the final counts as the last progress; the trigger only counts from time to time.
 
         :param context: The task's context.
         :param task: The remote task.
-        :param result: The result, as far as there is one.
+        :param result: The result, if there is one.
         """
         from airflow_provider_sentinelhub.triggers.progress import PROGRESS_XCOM, progress_of
 
@@ -147,23 +162,23 @@ class WaitsForBatchTask(BatchTaskOperator):
 
     def plan(self, task: BatchTask) -> str:  # noqa: ARG002 - operators that decide by the task override this
         """
-        Return what is wanted of the remote task now.
+        Return the goal for the remote task now.
 
-        :param task: The remote task as last seen.
+        :param task: The remote task as last read.
         """
         return self.goal
 
     def budget(self) -> float | None:
-        """Return the processing units the remote task may spend; ``None`` for any."""
+        """Return the processing units the remote task may spend; ``None`` for no limit."""
         return None
 
     def limit(self) -> str:
-        """Say what the remote task may spend."""
+        """Return the limit of processing units as text."""
         return f"max_pu = {self.budget():g}"
 
     def end_over_budget(self, task: BatchTask) -> NoReturn:
         """
-        Stop the remote task and fail, because it has spent more than it may.
+        Stop the remote task and fail, because it has spent more than its limit.
 
         :param task: The remote task.
         """
@@ -181,11 +196,11 @@ class WaitsForBatchTask(BatchTaskOperator):
 
     def wait_in_triggerer(self, task: BatchTask, goal: str, deadline: float | None) -> NoReturn:
         """
-        Leave the worker until there is something to do.
+        Defer until the remote task needs the operator again.
 
         :param task: The remote task.
-        :param goal: What is wanted of it.
-        :param deadline: Moment at which the wait is over, in seconds since the epoch.
+        :param goal: The goal for it.
+        :param deadline: When the wait ends, in seconds since the epoch; ``None`` for never.
         """
         from airflow_provider_sentinelhub.triggers.batch import SentinelHubBatchTrigger
 
@@ -203,43 +218,43 @@ class WaitsForBatchTask(BatchTaskOperator):
             progress_interval=float(self.progress_interval),
             is_handed_over=self.hand_over(task),
         )
-        # The trigger keeps the deadline; Airflow's own timeout is for a trigger that nobody runs any more.
+        # The trigger applies the deadline; Airflow's own timeout is for a trigger that no triggerer runs any more.
         spare = None if deadline is None else max(0.0, deadline - time.time()) + _TRIGGER_MARGIN_S
         self.defer(trigger=trigger, method_name="execute_complete", timeout=spare)
 
     def execute_complete(self, context: Context, event: Any = None) -> Any:
         """
-        Go on after waiting.
+        Continue after the deferral.
 
         :param context: The task's context.
-        :param event: What the trigger said; nothing where somebody else has woken the task.
+        :param event: The payload of the trigger's event; ``None`` if something else resumed the Airflow task.
         """
         from airflow_provider_sentinelhub.triggers.events import BatchEvent
 
         with self.at_work(context):
-            return self.woken(context, BatchEvent.from_payload(event))
+            return self.continue_after(context, BatchEvent.from_payload(event))
 
-    def woken(self, context: Context, happened: BatchEvent | None) -> Any:
+    def continue_after(self, context: Context, happened: BatchEvent | None) -> Any:
         """
-        Look at the task, and continue with it.
+        Read the remote task, and continue with it.
 
         :param context: The task's context.
-        :param happened: What the trigger said, if it said anything.
-        :raises AirflowException: It said nothing, and no remote task is on record.
+        :param happened: The trigger's event, if there is one.
+        :raises AirflowException: There is neither an event nor a recorded remote task.
         """
         from airflow.sdk.exceptions import AirflowException
 
         from airflow_provider_sentinelhub.client.errors import api_error
         from airflow_provider_sentinelhub.triggers.events import EventKind
 
-        own = self._recalled(context)
+        own = self._published_id(context)
         if happened is None and own is None:
-            raise AirflowException("Woken without an event, and no remote task is on record to look at")
+            raise AirflowException("Resumed without an event, and no remote task is on record")
         self._remote_id = own or (happened.batch_task_id if happened else None)
         if happened is None or (own and own != happened.batch_task_id):
-            # SQLite gives a trigger's id out again, and a late event of the old one then wakes the wrong task.
-            about = f"an event about task {happened.batch_task_id}" if happened else "something else than a trigger"
-            self.log.warning("Woken by %s: looking at task %s", about, own)
+            # SQLite reuses the ids of triggers, so a late event of an old one can resume the wrong Airflow task.
+            about = f"an event about task {happened.batch_task_id}" if happened else "something other than a trigger"
+            self.log.warning("Resumed by %s: continuing with task %s", about, own)
             return self.carry_on(context, self.hook.get(str(own)), self.deadline_of(context))
         if happened.kind is EventKind.REFUSED:
             refusal = api_error(happened.error, happened.message)
@@ -249,9 +264,9 @@ class WaitsForBatchTask(BatchTaskOperator):
             self.log.error("Could not look at task %s any more: %s", happened.batch_task_id, happened.message)
         if happened.message and happened.kind is EventKind.LATE:
             raise self._timed_out(happened.batch_task_id, happened.message)
-        # The truth is what the service says now, not what a trigger saw some time ago.
+        # The task as it is now counts, not as the trigger saw it some time ago.
         task = self.hook.get(happened.batch_task_id)
-        # What was stopped for it looks stopped; what has ended by itself meanwhile is reported on.
+        # The trigger has stopped the task for this event, unless it ended first: then its result is reported.
         ended_by_itself = self.hook.api.is_over(task) and task.status != "STOPPED"
         if happened.kind is EventKind.LATE and not ended_by_itself:
             self.give_up(task.id)
@@ -261,10 +276,10 @@ class WaitsForBatchTask(BatchTaskOperator):
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """
-        Go on after waiting, also where the trigger crashed or nobody ran it: look at the task instead of failing.
+        Continue after the deferral. If the trigger crashed or never ran, read the remote task instead of failing.
 
-        :param next_method: Where to go on.
-        :param next_kwargs: What the trigger said.
+        :param next_method: The method to continue with.
+        :param next_kwargs: Its arguments.
         :param context: The task's context.
         """
         from airflow.sdk.exceptions import TaskDeferralError, TaskDeferralTimeout
@@ -276,16 +291,16 @@ class WaitsForBatchTask(BatchTaskOperator):
 
     def after_crash(self, context: Context, error: Exception) -> Any:
         """
-        Go on where a trigger ended without an event.
+        Continue after a trigger ended without an event.
 
         :param context: The task's context.
-        :param error: What Airflow said.
+        :param error: Airflow's error.
         """
-        task_id = self._recalled(context)
+        task_id = self._published_id(context)
         if not task_id:
             raise error
         crashes = self._count_crash(context)
-        self.log.warning("The trigger ended without an event (%s): looking at task %s", error, task_id)
+        self.log.warning("The trigger ended without an event (%s): continuing with task %s", error, task_id)
         if crashes > _CRASHES and self.deferrable:
             self.log.warning("Its trigger has crashed %d times: waiting in the worker instead", crashes)
             self.deferrable = False
@@ -293,7 +308,7 @@ class WaitsForBatchTask(BatchTaskOperator):
         with self.at_work(context):
             return self.carry_on(context, self.hook.get(task_id), self.deadline_of(context))
 
-    def _recalled(self, context: Context) -> str | None:
+    def _published_id(self, context: Context) -> str | None:
         ti = context["ti"]
         found = ti.xcom_pull(key=TASK_ID_XCOM, task_ids=self.task_id, map_indexes=ti.map_index)
         if found:
@@ -307,12 +322,12 @@ class WaitsForBatchTask(BatchTaskOperator):
         ti.xcom_push(key=_CRASHES_XCOM, value=crashes)
         return crashes
 
-    def out_of_time(self, context: Context) -> None:  # noqa: ARG002 - the base's signature
+    def on_execution_timeout(self, context: Context) -> None:  # noqa: ARG002 - the base's signature
         """
-        Give the remote task up where Airflow's ``execution_timeout`` ends the work, unless it has ended.
+        Give the remote task up when Airflow's ``execution_timeout`` ends the work, unless it has ended.
 
         :param context: The task's context.
-        :raises TaskTimedOut: It was given up, and no retry is to take it for one that a user has stopped.
+        :raises TaskTimedOut: It was given up. A retry must not mistake it for one that a user has stopped.
         """
         from airflow_provider_sentinelhub.client.errors import ApiError
 
@@ -328,7 +343,7 @@ class WaitsForBatchTask(BatchTaskOperator):
 
     def deadline_of(self, context: Context) -> float | None:  # noqa: ARG002 - operators that keep a record read it there
         """
-        Return the deadline of the wait that is going on.
+        Return the deadline of the current wait.
 
         :param context: The task's context.
         """
@@ -338,7 +353,7 @@ class WaitsForBatchTask(BatchTaskOperator):
         """
         Stop the remote task and fail, because the deadline has passed.
 
-        :param task_id: Id of the remote task.
+        :param task_id: The id of the remote task.
         """
         if not self.stops:
             raise self._timed_out(task_id, "it was left running")
@@ -352,9 +367,9 @@ class WaitsForBatchTask(BatchTaskOperator):
     def _timed_out(self, task_id: str, state: str, task: BatchTask | None = None) -> TaskTimedOut:
         from airflow_provider_sentinelhub.client.errors import TaskTimedOut
 
+        limits = " and ".join(f"{name} = {limit}" for name, limit in self._limits.items())
         error = TaskTimedOut(
-            f"Task {task_id} did not finish within {limits.said(self._limits)}; {state}. {self.more_time}, or ask for "
-            "less at once."
+            f"Task {task_id} did not finish within {limits}; {state}. {self.more_time}, or ask for less at once."
         )
         error.result = {"task_id": task_id} if task is None else result_so_far(task)
         return error

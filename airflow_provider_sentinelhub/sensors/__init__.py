@@ -1,0 +1,22 @@
+"""Sensors for Sentinel Hub."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from airflow_provider_sentinelhub.exports import lazy
+
+if TYPE_CHECKING:
+    from airflow_provider_sentinelhub.sensors.batch_process import SentinelHubBatchProcessSensor
+    from airflow_provider_sentinelhub.sensors.batch_statistical import SentinelHubBatchStatisticalSensor
+
+__all__ = ["SentinelHubBatchProcessSensor", "SentinelHubBatchStatisticalSensor"]
+
+if not TYPE_CHECKING:
+    __getattr__ = lazy(
+        __name__,
+        {
+            "batch_process": ("SentinelHubBatchProcessSensor",),
+            "batch_statistical": ("SentinelHubBatchStatisticalSensor",),
+        },
+    )

@@ -61,7 +61,7 @@ def test_only_what_failed_is_run_again(
     op = operator(sim)
     failed = user.runs(op)
     assert "1 of 4 features were not delivered" in str(failed.error)
-    assert "Clear this Airflow task to run only them again, for 100 PU or more" in str(failed.error)
+    assert "Clear this Airflow task to rerun only them, for 100 PU or more" in str(failed.error)
     capsys.readouterr()
     cleared = user.clears(op)
     assert cleared.state == "success", cleared.error
@@ -208,8 +208,8 @@ def test_a_success_with_a_warning_says_that_a_clear_buys_everything(
     sim.set_script({"features": [fatal(names[:1], 1)]})
     op = operator(sim, on_partial="warn")
     assert user.runs(op).state == "success"
-    assert "This Airflow task succeeds all the same, and a clear then pays for everything again" in caplog.text
-    assert "Clear this Airflow task to run only them again" not in caplog.text
+    assert "This Airflow task still succeeds, and a clear then pays for everything again" in caplog.text
+    assert "Clear this Airflow task to rerun only them" not in caplog.text
     user.clears(op)
     assert calls(sim, "start") == 2
 
@@ -220,7 +220,7 @@ def test_a_spent_limit_is_told_with_what_to_do(sim: Simulator, user: User, names
     user.runs(operator(sim, request=body, max_pu=150))
     said = str(user.clears(operator(sim, request=body, max_pu=150)).error)
     assert "100.0 PU are spent already, of max_pu = 150. Raise max_pu and clear this Airflow task" in said
-    assert "Clear this Airflow task to run only them again" not in said
+    assert "Clear this Airflow task to rerun only them" not in said
     assert user.clears(operator(sim, request=body, max_pu=200)).state == "success"
 
 

@@ -189,7 +189,7 @@ def test_the_limit_of_the_connection_holds_for_statistics(
 def test_the_start_operator_holds_to_the_same(
     sim: Simulator, run_task: RunTask, comms: Comms, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    waiting = {"poll_interval": 0.1, "progress_interval": 0, "deferrable": False}
+    waiting: dict[str, Any] = {"poll_interval": 0.1, "progress_interval": 0, "deferrable": False}
 
     def start(body: dict[str, Any], *, analysed: bool, **parameters: Any) -> str:
         run_task(SentinelHubCreateBatchProcessOperator(task_id=f"create-{uuid.uuid4()}", request=body))
@@ -227,7 +227,7 @@ def test_features_outside_of_the_area_are_pointed_out(
 def test_what_is_small_is_started_without_the_bucket(sim: Simulator, run_task: RunTask, comms: Comms) -> None:
     run_task(SentinelHubCreateBatchProcessOperator(task_id="create", request=request(sim.ready)))
     batch = comms.xcoms["return_value"]
-    waiting = {"poll_interval": 0.1, "progress_interval": 0, "deferrable": False}
+    waiting: dict[str, Any] = {"poll_interval": 0.1, "progress_interval": 0, "deferrable": False}
     run_task(SentinelHubAnalyseBatchProcessOperator(task_id="analyse", batch_task_id=batch, **waiting))
     # Each task instance has a record of its own.
     comms.state.clear()

@@ -106,7 +106,7 @@ class Underestimated(SentinelHubBatchProcessOperator):
 def estimate(sim: Simulator, run_task: RunTask, comms: Comms, body: dict[str, Any]) -> dict[str, Any]:
     run_task(SentinelHubCreateBatchProcessOperator(task_id="create", request=body))
     task_id = comms.xcoms["return_value"]
-    options = {"poll_interval": 0.1, "progress_interval": 0, "deferrable": False}
+    options: dict[str, Any] = {"poll_interval": 0.1, "progress_interval": 0, "deferrable": False}
     run = run_task(SentinelHubEstimateBatchProcessOperator(task_id="estimate", batch_task_id=task_id, **options))
     assert run.state == "success", run.error
     found: dict[str, Any] = comms.xcoms["return_value"]

@@ -32,7 +32,7 @@ __all__ = ["handler_of_the_test_run", "names"]
 
 NEVER_ENDS = {"timing": {"feature_seconds": 1_000_000}}
 UNSEEN = {**NEVER_ENDS, "endpoints": [{"method": "GET", "status": 403}]}
-QUICK = {"poll_interval": 0.05, "progress_interval": 0}
+QUICK: dict[str, Any] = {"poll_interval": 0.05, "progress_interval": 0}
 
 
 def operator(sim: Simulator, **kwargs: Any) -> SentinelHubBatchProcessOperator:

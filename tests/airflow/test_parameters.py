@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from airflow.sdk import DAG
 
 from airflow_provider_sentinelhub.client.errors import InvalidParameter
-from airflow_provider_sentinelhub.get_provider_info import get_provider_info
 from airflow_provider_sentinelhub.hooks.checks import limit, number
 from airflow_provider_sentinelhub.operators.batch_process import (
     SentinelHubAnalyseBatchProcessOperator,
@@ -27,33 +25,14 @@ from airflow_provider_sentinelhub.operators.statistical import SentinelHubStatis
 from airflow_provider_sentinelhub.sensors.batch_process import SentinelHubBatchProcessSensor
 from airflow_provider_sentinelhub.sensors.batch_statistical import SentinelHubBatchStatisticalSensor
 from airflow_provider_sentinelhub.simulator.process import Simulator
+from devtools.signatures import public_classes
 from tests.airflow.airflow_harness import RunTask, request
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
-
-def public_classes() -> list[Any]:
-    info = get_provider_info()
-    names = [name for part in ("operators", "sensors") for group in info[part] for name in group["python-modules"]]
-    modules = [importlib.import_module(name) for name in names]
-    return [
-        found
-        for module in modules
-        for name, found in inspect.getmembers(module, inspect.isclass)
-        if name.startswith("SentinelHub")
-        and name.endswith(("Operator", "Sensor"))
-        and found.__module__ == module.__name__
-    ]
-
-
-def own_parameters(cls: Any) -> Iterator[inspect.Parameter]:
-    """Yield the parameters of a class that are this package's own."""
-    for base in cls.__mro__:
-        if base.__module__.startswith("airflow_provider_sentinelhub") and "__init__" in vars(base):
-            for parameter in inspect.signature(base.__init__).parameters.values():
-                if parameter.kind is inspect.Parameter.KEYWORD_ONLY:
-                    yield parameter
+def own_parameters(cls: Any) -> list[inspect.Parameter]:
+    """The parameters of a class that are this package's own."""
+    found = inspect.signature(cls).parameters.values()
+    return [each for each in found if each.kind is inspect.Parameter.KEYWORD_ONLY]
 
 
 def needed(cls: Any) -> dict[str, Any]:
@@ -98,7 +77,7 @@ def test_another_tasks_output_is_no_flag() -> None:
     with DAG("d", schedule=None):
         create = SentinelHubCreateBatchProcessOperator(task_id="create", request={})
         with pytest.raises(InvalidParameter, match="it is not templated"):
-            SentinelHubBatchProcessOperator(task_id="t", request={}, stop_on_kill=create.output)
+            SentinelHubBatchProcessOperator(task_id="t", request={}, stop_on_kill=create.output)  # type: ignore[arg-type]  # refused
 
 
 def test_default_arguments_are_checked_too() -> None:

@@ -402,7 +402,7 @@ class TestStopped:
         event = asyncio.run(first_event(trigger, comms))
         run = run_task(op, next_method="execute_complete", next_kwargs={"event": event})
         assert "was STOPPED by a user" in str(run.error)
-        assert "Clear this Airflow task to have it started again when that lock is over" in str(run.error)
+        assert "Clear this Airflow task to have it started again when that lock has expired" in str(run.error)
         assert calls(sim, "start") == 1
         sim.set_script({"timing": {"restart_lock_seconds": 0}})
         comms.state.clear()

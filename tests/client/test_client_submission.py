@@ -54,7 +54,7 @@ class Instance:
         return Intent("dag", "run", "task", self.map_index, f"{self.digest:016x}", self.generation)
 
     def obtaining(self) -> Any:
-        """What an attempt does, see ``operators/creating.py``."""
+        """What an attempt does, see ``operators/running.py``."""
         self.tries += 1
         task_id, of = self.record or (None, None)
         is_of_it = of == self.intent

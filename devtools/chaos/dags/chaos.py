@@ -17,7 +17,7 @@ from airflow.sdk import DAG
 from airflow_provider_sentinelhub.operators.batch_process import SentinelHubBatchProcessOperator
 from airflow_provider_sentinelhub.operators.batch_statistical import SentinelHubBatchStatisticalOperator
 from airflow_provider_sentinelhub.operators.record import intent_of
-from airflow_provider_sentinelhub.operators.running import RunsBatchTask
+from airflow_provider_sentinelhub.operators.running import RunningOperatorBase
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -41,7 +41,7 @@ LONG_EVALSCRIPT = f"{STATISTICS_EVALSCRIPT}{'// far and wide' * 3000}\n"
 FOUR, ONE, ANOTHER = [9.21, 42.07, 9.27, 42.11], [9.21, 42.07, 9.22, 42.08], [9.26, 42.10, 9.27, 42.11]
 
 
-class Naive(RunsBatchTask):
+class Naive(RunningOperatorBase):
     """Ignores earlier attempts. The tag is there only so that its remote tasks can be counted."""
 
     def obtain(self, context: Context, deadline: float | None = None) -> tuple[BatchTask, float | None]:

@@ -1,4 +1,4 @@
-"""The wait for a remote task that somebody else started. For every asynchronous API."""
+"""The wait for a remote task that was started elsewhere, for every asynchronous API."""
 
 from __future__ import annotations
 
@@ -26,20 +26,21 @@ if TYPE_CHECKING:
 _TRIGGER_MARGIN_S = 120.0
 
 
-class BatchTaskSensor(BaseSensorOperator):
+class RemoteTaskSensorBase(BaseSensorOperator):
     """
     Base of the sensors.
 
-    :param batch_task_id: Id of the task. Templated.
-    :param sentinelhub_conn_id: The Sentinel Hub connection.
-    :param aws_conn_id: The AWS connection of the bucket.
-    :param gcp_conn_id: The Google Cloud connection, for buckets on Google Cloud Storage.
-    :param deferrable: Wait in the triggerer instead of holding a worker.
-    :param on_partial: What to do when the task is DONE but some features failed: ``fail`` or ``warn``. Templated.
-    :param poll_interval: Seconds between two looks while deferred; ``poke_interval``, which cannot be templated,
-        where absent. Templated.
-    :param progress_interval: Seconds between two countings of the features while deferred, shown in the XCom
+    :param batch_task_id: The id of the remote task. Templated.
+    :param on_partial: What to do when the remote task is DONE but some features failed: ``fail`` or ``warn``.
+        Templated.
+    :param deferrable: Run in deferrable mode: wait in the triggerer instead of holding a worker slot.
+    :param poll_interval: Time in seconds between two checks of the remote task while deferred. Default:
+        ``poke_interval``, which cannot be templated. Templated.
+    :param progress_interval: Time in seconds between two counts of the features while deferred, pushed to the XCom
         ``sentinelhub_progress``; 0 for none. Templated.
+    :param sentinelhub_conn_id: The Sentinel Hub connection. Templated.
+    :param aws_conn_id: The AWS connection, for buckets on Amazon S3. Templated.
+    :param gcp_conn_id: The Google Cloud connection, for buckets on Google Cloud Storage. Templated.
     """
 
     template_fields: Sequence[str] = (
@@ -58,13 +59,13 @@ class BatchTaskSensor(BaseSensorOperator):
         self,
         *,
         batch_task_id: str | XComArg,
+        on_partial: str = "fail",
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        poll_interval: float | str | None = None,
+        progress_interval: float | str = 300.0,
         sentinelhub_conn_id: str = SentinelHubHook.default_conn_name,
         aws_conn_id: str | None = "aws_default",
         gcp_conn_id: str | None = None,
-        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
-        on_partial: str = "fail",
-        poll_interval: float | str | None = None,
-        progress_interval: float | str = 300.0,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -81,7 +82,7 @@ class BatchTaskSensor(BaseSensorOperator):
 
     @cached_property
     def hook(self) -> SentinelHubBatchHook:
-        """Works with the remote task."""
+        """The hook that reaches the service and the bucket."""
         from airflow_provider_sentinelhub.hooks.batch import SentinelHubBatchHook
 
         return SentinelHubBatchHook(self.api, self.sentinelhub_conn_id, self.aws_conn_id, self.gcp_conn_id)
@@ -92,7 +93,7 @@ class BatchTaskSensor(BaseSensorOperator):
 
     def execute(self, context: Context) -> Any:
         """
-        Wait for the task.
+        Wait for the remote task, and return its result.
 
         :param context: The task's context.
         """
@@ -105,7 +106,7 @@ class BatchTaskSensor(BaseSensorOperator):
 
     def poke(self, context: Context) -> PokeReturnValue:
         """
-        Look at the task once.
+        Check the remote task once.
 
         :param context: The task's context.
         """
@@ -118,7 +119,7 @@ class BatchTaskSensor(BaseSensorOperator):
             except ApiError as e:
                 if not e.retryable:
                     raise
-                # The task goes on while the service cannot be asked, so the wait does.
+                # The remote task continues while the service is unavailable, and so does the wait.
                 self.log.warning("Could not look at task %s: %s", self.batch_task_id, e)
                 return PokeReturnValue(is_done=False)
             if not self.hook.api.is_over(task):
@@ -130,12 +131,12 @@ class BatchTaskSensor(BaseSensorOperator):
 
     def execute_complete(self, context: Context, event: Any = None) -> Any:
         """
-        Go on after waiting.
+        Continue after the deferral.
 
         :param context: The task's context.
-        :param event: What the trigger said; nothing where somebody else has woken the task.
-        :raises AirflowSensorTimeout: The task did not end in time; it was left running.
-        :raises AirflowSkipException: The same, where ``soft_fail`` is on.
+        :param event: The payload of the trigger's event; ``None`` if something else resumed the Airflow task.
+        :raises AirflowSensorTimeout: The remote task did not end in time; it was left running.
+        :raises AirflowSkipException: The same, if ``soft_fail`` is set.
         """
         from airflow.sdk.exceptions import AirflowSensorTimeout, AirflowSkipException
 
@@ -175,3 +176,34 @@ class BatchTaskSensor(BaseSensorOperator):
         )
         spare = None if deadline is None else max(0.0, deadline - time.time()) + _TRIGGER_MARGIN_S
         self.defer(trigger=trigger, method_name="execute_complete", timeout=spare)
+
+
+class DeletedTaskSensorBase(RemoteTaskSensorBase):
+    """
+    Base of the sensors that also report on a remote task that the service has deleted.
+
+    :param delivery_url: Where the remote task delivered to: ``output.s3.url`` of its request. Needed only if the
+        service has deleted the task; the files in the bucket are then read. Templated.
+    :param features_url: Its GeoPackage: ``input.features.s3.url`` of its request. Shows which features have no file.
+        Needed only with ``delivery_url``. Templated.
+    """
+
+    template_fields: Sequence[str] = (*RemoteTaskSensorBase.template_fields, "delivery_url", "features_url")
+
+    def __init__(
+        self,
+        *,
+        delivery_url: str | XComArg | None = None,
+        features_url: str | XComArg | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        # Strings once they are rendered.
+        self.delivery_url: str | None = delivery_url  # type: ignore[assignment]
+        self.features_url: str | None = features_url  # type: ignore[assignment]
+
+    def look(self) -> BatchTask:
+        """Return the remote task as it is now, or a stand-in if the service has deleted it."""
+        from airflow_provider_sentinelhub.hooks.outcome import get_even_deleted
+
+        return get_even_deleted(self.hook, self.batch_task_id, self.delivery_url, self.features_url)
