@@ -60,8 +60,8 @@ def judge(stack: ChaosStack, ride: Ride) -> None:
     variant = ride.plan.variant
     tasks = tasks_of(stack, ride.run)
     ride.created = len(tasks)
-    for intended in itertools.product(variant.map_indexes, variant.rounds):
-        starts = sum(started(task) for intent, task in tasks if (intent.map_index, intent.round) == intended)
+    for intended in itertools.product(variant.map_indexes, variant.reruns):
+        starts = sum(started(task) for intent, task in tasks if (intent.map_index, intent.rerun) == intended)
         ride.starts[intended] = starts
         if starts != 1:
             ride.faults.append(f"started {starts} times, map index {intended[0]}, rerun {intended[1]}")
@@ -72,7 +72,7 @@ def judge(stack: ChaosStack, ride: Ride) -> None:
         ride.faults.append(f"the run is {ride.state or 'unknown'} after {ride.seconds:.0f} s")
         return
     for index in variant.map_indexes:
-        originals = {task["id"] for intent, task in tasks if intent.map_index == index and not intent.round}
+        originals = {task["id"] for intent, task in tasks if intent.map_index == index and not intent.rerun}
         result = _result(stack, ride, index)
         if result is None or (result["outcome"], result["delivered"]) != ("DONE", result["total"]):
             ride.faults.append(f"wrong result, map index {index}: {result}")

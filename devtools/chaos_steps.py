@@ -154,7 +154,7 @@ class Step:
             return False
         if self.only not in {None, variant.api} or (self.long and not variant.is_long):
             return False
-        if self.rerun and len(variant.rounds) == 1:
+        if self.rerun and len(variant.reruns) == 1:
             return False
         return self.deferred if variant.deferred else self.blocking
 

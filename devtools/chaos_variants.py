@@ -60,7 +60,7 @@ class Variant(StrEnum):
         return self.value.endswith("analyse")
 
     @property
-    def rounds(self) -> tuple[int, ...]:
+    def reruns(self) -> tuple[int, ...]:
         """The task itself, and each rerun of what failed in it."""
         return (0, 1) if self.value.endswith("rerun") else (0,)
 

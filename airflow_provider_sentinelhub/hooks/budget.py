@@ -122,7 +122,7 @@ def check_start(hook: SentinelHubBatchHook, task: BatchTask, max_pu: float | str
 def _is_large(hook: SentinelHubBatchHook, task: BatchTask) -> bool | None:
     """Say whether a task may be too large to be started by mistake; ``None`` where nobody has read its features."""
     intent = hook.api.intent_of(task)
-    if intent is not None and intent.round:
+    if intent is not None and intent.rerun:
         # A part of a task that was let through.
         return False
     url = hook.api.features_url(task.request)
@@ -178,7 +178,7 @@ def check_budget(
     state = f"It was not started and is left as it is, {task.status}; {spent} charged."
     if limit is None:
         intent = hook.api.intent_of(task)
-        if not (intent and intent.round):
+        if not (intent and intent.rerun):
             _refuse_large(found, extent, f"Task {task.id} would cost", state)
         _tell(found, extent)
         return

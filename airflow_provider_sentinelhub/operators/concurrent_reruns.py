@@ -21,14 +21,14 @@ def begun(api: TaskApiSpec, reruns: Iterable[BatchTask]) -> list[BatchTask]:
     :param reruns: Reruns of one task, the oldest first.
     """
     found: list[BatchTask] = []
-    rounds: set[int] = set()
+    numbers: set[int] = set()
     for task in reruns:
-        number = _round(api, task)
-        if task.status == "CREATED" and number in rounds:
+        number = _number(api, task)
+        if task.status == "CREATED" and number in numbers:
             continue
         found.append(task)
         if task.status not in _NO_RIVAL:
-            rounds.add(number)
+            numbers.add(number)
     return found
 
 
@@ -41,10 +41,10 @@ def first(api: TaskApiSpec, reruns: Iterable[BatchTask], own: BatchTask) -> Batc
         listed are older.
     :param own: The own one.
     """
-    number = _round(api, own)
-    return next((task for task in reruns if _round(api, task) == number and task.status not in _NO_RIVAL), own)
+    number = _number(api, own)
+    return next((task for task in reruns if _number(api, task) == number and task.status not in _NO_RIVAL), own)
 
 
-def _round(api: TaskApiSpec, task: BatchTask) -> int:
+def _number(api: TaskApiSpec, task: BatchTask) -> int:
     intent = api.intent_of(task)
-    return intent.round if intent else 0
+    return intent.rerun if intent else 0

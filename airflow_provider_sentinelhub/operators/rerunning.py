@@ -317,7 +317,7 @@ class RerunsFailedFeatures(WaitsForBatchTask):
         :param task: A task, or a rerun of one.
         """
         intent = self.hook.api.intent_of(task)
-        original = self.hook.get(intent.original) if intent and intent.round else task
+        original = self.hook.get(intent.original) if intent and intent.rerun else task
         known = [original.id, *(rerun.id for rerun in rivals.begun(self.hook.api, self.hook.reruns_of(original)))]
         # One that was created a moment ago may not be listed yet.
         *earlier, last = known if task.id in known else [*known, task.id]
@@ -343,13 +343,13 @@ class RerunsFailedFeatures(WaitsForBatchTask):
 
     def _rerun(self, context: Context, task: BatchTask, body: dict[str, Any], record: TaskRecord) -> Any:
         earlier = (*record.earlier, task.id)
-        intent = replace(intent_of(context, body), round=len(earlier), original=earlier[0])
+        intent = replace(intent_of(context, body), rerun=len(earlier), original=earlier[0])
         since = created_since(context)
         found = self.hook.search(intent, recorded=None, since=since, resumes=self._resumes_rerun)
         rerun = found.task or self.hook.create(intent, body, since=since, others=found.others)
         first = rivals.first(self.hook.api, self.hook.reruns_of(self.hook.get(intent.original)), rerun)
         if first.id != rerun.id:
-            self.log.warning("Somebody else has begun rerun %d: continuing with theirs", intent.round)
+            self.log.warning("Somebody else has begun rerun %d: continuing with theirs", intent.rerun)
         rerun = first
         self.log.info("Rerun %d of task %s: task %s", len(earlier), earlier[0], rerun.id)
         is_own = self._is_own(context, rerun)

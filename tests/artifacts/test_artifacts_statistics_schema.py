@@ -23,4 +23,4 @@ def test_parts_know_nothing_of_the_task() -> None:
     names = [name for name, _, _ in COLUMNS]
     assert table_schema().names == names
     assert part_schema().names == names[:-2]
-    assert names[-2:] == ["task_id", "round"]
+    assert names[-2:] == ["task_id", "rerun"]

@@ -16,7 +16,7 @@ height     int32                         pixels
 epsg       int32                         coordinate reference system of ``geometry``
 geometry   binary                        WKB in that system, not reprojected: one table may hold several
 task_id    string                        the task that has the last word on the feature
-round      int32                         0 for the original task, then one for each rerun
+rerun      int32                         0 for the original task, then one for each rerun
 =========  ============================  ===============================================================
 
 A feature that the manifest lists and the execution database does not is PENDING with a null status: nothing says that
@@ -93,10 +93,10 @@ def write_parquet(
     """
     Write the table of all features, in bounded memory.
 
-    :param execution_db: The execution database, or several merged into one, see :func:`~.rounds.merge`.
+    :param execution_db: The execution database, or several merged into one, see :func:`~.reruns.merge`.
     :param manifest: The feature manifest, if there is one.
     :param target: File to write.
-    :param task_ids: Ids of the tasks by round. Default: one without an id.
+    :param task_ids: Ids of the tasks, in order. Default: one without an id.
     :param unlisted: What became of features that only the manifest lists. Default ``PENDING``.
     :returns: What was learnt on the way.
     :raises ArtifactCorrupt: One of the files cannot be read.
@@ -134,7 +134,7 @@ def _schema() -> pa.Schema:
             ("epsg", pa.int32()),
             ("geometry", pa.binary()),
             ("task_id", pa.string()),
-            ("round", pa.int32()),
+            ("rerun", pa.int32()),
         ]
     )
 
@@ -155,7 +155,7 @@ class _Batch:
         first = outputs[0] if outputs else (b"", None, None, None, None, None, None)
         if feature is None:
             feature = (first[0], None, None, OUTCOMES.index(self.unlisted), None, None, 0)
-        key, number, status, code, error, delivered, in_round = feature
+        key, number, status, code, error, delivered, rerun = feature
         self.ids.extend(output[1] for output in outputs)
         self.paths.extend(output[2] for output in outputs)
         self.offsets.append(len(self.ids))
@@ -172,8 +172,8 @@ class _Batch:
                 _integer(first[4], _MAX_INT32),
                 _integer(first[5], _MAX_INT32),
                 geometry_wkb(first[6]) if first[6] is not None else None,
-                self.task_ids[in_round],
-                in_round,
+                self.task_ids[rerun],
+                rerun,
             )
         )
 
@@ -204,7 +204,7 @@ def _joined(
         features = FeaturesTable.find(connection, execution_db)
         query = (
             "SELECT coalesce(CAST({name} AS BLOB), x''), {id}, CAST({status} AS TEXT), {outcome}, "
-            "CAST({error} AS TEXT), CASE WHEN {delivered} IS NOT NULL THEN {truth} END, {round} "
+            "CAST({error} AS TEXT), CASE WHEN {delivered} IS NOT NULL THEN {truth} END, {rerun} "
             "FROM {table} ORDER BY 1, 2, 3, 4, 5, 6"
         )
         rows = connection.execute(features.sql(query))

@@ -20,7 +20,7 @@ from airflow_provider_sentinelhub.artifacts.geopackage.sqlite_file import open_s
 from airflow_provider_sentinelhub.artifacts.geopackage.tables import feature_name, feature_tables
 from airflow_provider_sentinelhub.artifacts.report.causes import is_permanent
 from airflow_provider_sentinelhub.artifacts.report.execution_db import read_execution_db
-from airflow_provider_sentinelhub.artifacts.report.report import RoundCounts, StatisticsTable
+from airflow_provider_sentinelhub.artifacts.report.report import StatisticsTable, TaskCounts
 from airflow_provider_sentinelhub.artifacts.results.base import BatchResults, Counter
 from airflow_provider_sentinelhub.artifacts.statistics.layout import (
     StatisticsUrl,
@@ -30,8 +30,8 @@ from airflow_provider_sentinelhub.artifacts.statistics.layout import (
 )
 from airflow_provider_sentinelhub.artifacts.statistics.read import (
     StatisticsRead,
-    StatisticsRound,
     StatisticsTarget,
+    StatisticsTask,
     read_statistics,
 )
 from airflow_provider_sentinelhub.artifacts.storage.layout import report_url, rerun_features_url
@@ -53,8 +53,8 @@ PATIENCE_S = 20.0
 _LOOK_EVERY_S = 4.0
 _NEWS_EVERY_S = 30.0
 _PROMISE_RESULTS = frozenset({"DONE", "PARTIAL"})
-_ROUNDS = """
-SELECT merged_round, count(*), sum(delivered), sum(status = 'DONE' AND NOT delivered) FROM features GROUP BY 1
+_BY_RERUN = """
+SELECT merged_rerun, count(*), sum(delivered), sum(status = 'DONE' AND NOT delivered) FROM features GROUP BY 1
 """
 
 # Statistics tell features by the number of their row, and take their size from the request.
@@ -163,8 +163,8 @@ class BatchStatisticalResults(BatchResults):
                 report_url=url,
                 statistics=StatisticsTable(found.table_url, found.with_data, found.without_data, found.failed),
                 notes=(*report.notes, *notes, *_remarks(found)),
-                rounds=len(found.task_ids),
-                tasks=_round_counts(found),
+                reruns=len(found.task_ids) - 1,
+                tasks=_task_counts(found),
             )
 
     def _features(self, original: BatchTask, folder: Path) -> tuple[Path | None, tuple[str, ...]]:
@@ -181,9 +181,9 @@ class BatchStatisticalResults(BatchResults):
 
     def _read(self, tasks: Sequence[BatchTask], features: Path | None, folder: Path) -> StatisticsRead:
         news = _News()
-        rounds = [StatisticsRound(self.api.delivery_url(task.request), task.id) for task in tasks]
+        asked = [StatisticsTask(self.api.delivery_url(task.request), task.id) for task in tasks]
         target = StatisticsTarget(self.root(tasks[0]), tasks[0].id)
-        return read_statistics(self.storage, rounds, target, features=features, workdir=folder, on_progress=news.tell)
+        return read_statistics(self.storage, asked, target, features=features, workdir=folder, on_progress=news.tell)
 
     def _read_when_all_is_there(self, tasks: Sequence[BatchTask], features: Path, folder: Path) -> StatisticsRead:
         # Nowhere does it say that the last file lies there before the task is called DONE. What comes a little late
@@ -293,13 +293,13 @@ def _remarks(found: StatisticsRead) -> list[str]:
     return notes
 
 
-def _round_counts(read: StatisticsRead) -> tuple[RoundCounts, ...]:
+def _task_counts(read: StatisticsRead) -> tuple[TaskCounts, ...]:
     with open_sqlite(read.execution_db, "What became of the features") as connection:
-        found = {number: counts for number, *counts in connection.execute(_ROUNDS)}
+        found = {number: counts for number, *counts in connection.execute(_BY_RERUN)}
     # Each task runs what the one before it lost, so what has its last word later was in it too.
     rows = [found.get(number, [0, 0, 0]) for number in range(len(read.task_ids))]
     return tuple(
-        RoundCounts(task_id, sum(row[0] for row in rows[number:]), delivered, no_data, count)
+        TaskCounts(task_id, sum(row[0] for row in rows[number:]), delivered, no_data, count)
         for number, (task_id, (count, delivered, no_data)) in enumerate(zip(read.task_ids, rows, strict=True))
     )
 

@@ -27,8 +27,8 @@ from airflow_provider_sentinelhub.artifacts.statistics.layout import (
 )
 from airflow_provider_sentinelhub.artifacts.statistics.read import (
     StatisticsRead,
-    StatisticsRound,
     StatisticsTarget,
+    StatisticsTask,
     read_statistics,
 )
 from airflow_provider_sentinelhub.artifacts.storage.layout import report_url, success_url
@@ -199,9 +199,10 @@ class StatisticalRun:
         return statistics_root(self.output_url, self.run_id)
 
     def _read(self, folder: Path) -> StatisticsRead:
-        rounds = [StatisticsRound(self.output_url, self.run_id)]
         target = StatisticsTarget(self._root, self.run_id)
-        return read_statistics(self.storage, rounds, target, features=None, workdir=folder)
+        return read_statistics(
+            self.storage, [StatisticsTask(self.output_url, self.run_id)], target, features=None, workdir=folder
+        )
 
     def _url(self, place: Place) -> str:
         return result_url(self.output_url, self.run_id, place.feature_id, place.label)

@@ -60,7 +60,7 @@ _REPEATING = (
     "histogram.list.element.high_edge",
     "error",
     "task_id",
-    "round",
+    "rerun",
 )
 # Whoever reads a column holds a page of it at a time.
 _BYTES_IN_PAGE = 64 * 1024

@@ -1,5 +1,5 @@
 """
-The published table: the parts of all rounds in one Parquet file, each feature, interval, output and band once.
+The published table: the parts of all tasks in one Parquet file, each feature, interval, output and band once.
 
 Rows come in order of task, then as they were read: by feature id, so that whoever looks for one feature reads little.
 """
@@ -30,11 +30,11 @@ if TYPE_CHECKING:
 
 _AT_A_TIME = 1_000
 UNREADABLE = """
-SELECT feature, identifier, round, name, error FROM unreadable u
+SELECT feature, identifier, rerun, name, error FROM unreadable u
 WHERE feature IS NULL OR NOT EXISTS (SELECT 1 FROM outcomes o WHERE o.feature = u.feature)
-AND u.rowid = (SELECT max(rowid) FROM unreadable v WHERE v.feature = u.feature) ORDER BY round, name
+AND u.rowid = (SELECT max(rowid) FROM unreadable v WHERE v.feature = u.feature) ORDER BY rerun, name
 """
-"""Feature, identifier, round, name and error of results nobody understands; of features with an answer, none."""
+"""Feature, identifier, rerun, name and error of results nobody understands; of features with an answer, none."""
 
 
 def content_of(catalog: Catalog, task_ids: Sequence[str]) -> str:
@@ -42,7 +42,7 @@ def content_of(catalog: Catalog, task_ids: Sequence[str]) -> str:
     Return a hash of all that a table is made of: with the same content the table is the same.
 
     :param catalog: The catalog, with the readings chosen.
-    :param task_ids: Ids of the tasks by round.
+    :param task_ids: Ids of the tasks, in order.
     """
     digest = hashlib.sha256(f"{fingerprint()} {list(task_ids)}".encode())
     for part, url, number in catalog.parts():
@@ -101,7 +101,7 @@ def write_table(
     :param catalog: The catalog, with the readings chosen.
     :param local: Returns the file of a part on this machine.
     :param target: File to write.
-    :param task_ids: Ids of the tasks by round.
+    :param task_ids: Ids of the tasks, in order.
     :param on_part: Called with how many parts are written, and how many there are.
     :raises StorageUnavailable: A part cannot be read.
     """
@@ -157,8 +157,8 @@ def _of_task(rows: pa.Table, task_id: str, number: int) -> pa.Table:
     import pyarrow as pa
 
     ids = pa.repeat(task_id, rows.num_rows)
-    rounds = pa.repeat(pa.scalar(number, pa.int32()), rows.num_rows)
-    return pa.Table.from_arrays([*rows.columns, ids, rounds], schema=table_schema())
+    tasks = pa.repeat(pa.scalar(number, pa.int32()), rows.num_rows)
+    return pa.Table.from_arrays([*rows.columns, ids, tasks], schema=table_schema())
 
 
 def _unreadable(catalog: Catalog) -> Iterator[tuple[pa.Table, int]]:

@@ -38,7 +38,7 @@ COLUMNS = (
     ("histogram_overflow", "int64", "Values above the last bin"),
     ("error", "string", "Why there is no answer, in the service's words; null where there is one"),
     ("task_id", "string", "The task that gave this row"),
-    ("round", "int32", "0 for the original task, then one for each that ran failed features again"),
+    ("rerun", "int32", "0 for the original task, then one for each that ran failed features again"),
 )
 """Name, type and meaning of each column, in order."""
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pyarrow import parquet
 
 _KEYS = ("feature_id", "identifier", "interval_from", "interval_to")
-_LAST = ("error", "task_id", "round")
+_LAST = ("error", "task_id", "rerun")
 _NUMBERS = ("min", "max", "mean", "st_dev", "sample_count", "no_data_count")
 # Enough to see that there is a histogram, and the least to read.
 _COUNTS = "histogram.list.element.count"
