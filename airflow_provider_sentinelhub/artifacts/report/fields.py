@@ -1,8 +1,8 @@
 """
 How the fields of a report are stored as JSON, read back and shown.
 
-Each field of a report says so where it is declared, ``name: Annotated[type, Form(...)]``; writer, reader and text follow
-from that.
+Each field of a report says so where it is declared: ``name: Annotated[type, Form(...)]``. Writer, reader and text
+follow from that.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from airflow_provider_sentinelhub.artifacts.statistics.answers import Answer
 from airflow_provider_sentinelhub.artifacts.statistics.columns import TableBuilder
 from airflow_provider_sentinelhub.artifacts.statistics.memory import give_back
 from airflow_provider_sentinelhub.artifacts.statistics.parts import new_writer
-from airflow_provider_sentinelhub.artifacts.statistics.schema import fingerprint, table_schema
+from airflow_provider_sentinelhub.artifacts.statistics.schema import Role, fingerprint, names, table_schema
 from airflow_provider_sentinelhub.client.errors import ArtifactMissing
 
 if TYPE_CHECKING:
@@ -156,9 +156,10 @@ def _without(rows: pa.Table, start: int, dropped: list[tuple[int, int]]) -> pa.T
 def _of_task(rows: pa.Table, task_id: str, number: int) -> pa.Table:
     import pyarrow as pa
 
-    ids = pa.repeat(task_id, rows.num_rows)
-    tasks = pa.repeat(pa.scalar(number, pa.int32()), rows.num_rows)
-    return pa.Table.from_arrays([*rows.columns, ids, tasks], schema=table_schema())
+    schema = table_schema()
+    of_task = {"task_id": task_id, "rerun": number}
+    added = (pa.repeat(pa.scalar(of_task[name], schema.field(name).type), rows.num_rows) for name in names(Role.TASK))
+    return pa.Table.from_arrays([*rows.columns, *added], schema=schema)
 
 
 def _unreadable(catalog: Catalog) -> Iterator[tuple[pa.Table, int]]:

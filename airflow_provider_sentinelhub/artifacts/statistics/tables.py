@@ -76,7 +76,7 @@ def check_tidy(path: Path, url: str) -> None:
     except (pa.ArrowInvalid, OSError):
         rule = "must be a table of statistics, and is no Parquet file"
         raise InvalidParameter("statistics_url", url, rule, fix) from None
-    if missing := [name for name, _, _ in COLUMNS if name not in known]:
+    if missing := [each.name for each in COLUMNS if each.name not in known]:
         rule = f"must be the tidy table of statistics, and is another one: it has no column {', '.join(missing[:3])}"
         raise InvalidParameter("statistics_url", url, rule, fix)
 
