@@ -208,5 +208,5 @@ def _names_are_unique(connection: sqlite3.Connection, table: str, column: str) -
 
 
 def _report(counts: list[int], **found: Any) -> FeatureReport:
-    by_outcome: dict[str, int] = {outcome.value.lower(): n for outcome, n in zip(OUTCOMES, counts, strict=True)}
+    by_outcome: dict[str, Any] = {outcome.value.lower(): n for outcome, n in zip(OUTCOMES, counts, strict=True)}
     return FeatureReport(total=sum(counts), **by_outcome, **found)

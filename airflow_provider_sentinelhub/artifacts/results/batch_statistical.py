@@ -19,8 +19,7 @@ from airflow_provider_sentinelhub.artifacts.geopackage.geopackage import MAX_BYT
 from airflow_provider_sentinelhub.artifacts.geopackage.sqlite_file import open_sqlite, quoted
 from airflow_provider_sentinelhub.artifacts.geopackage.tables import feature_name, feature_tables
 from airflow_provider_sentinelhub.artifacts.report.causes import is_permanent
-from airflow_provider_sentinelhub.artifacts.report.execution_db import read_execution_db
-from airflow_provider_sentinelhub.artifacts.report.report import StatisticsTable, TaskCounts
+from airflow_provider_sentinelhub.artifacts.report.report import TaskCounts
 from airflow_provider_sentinelhub.artifacts.results.base import BatchResults, Counter
 from airflow_provider_sentinelhub.artifacts.statistics.layout import (
     StatisticsUrl,
@@ -33,8 +32,9 @@ from airflow_provider_sentinelhub.artifacts.statistics.read import (
     StatisticsTarget,
     StatisticsTask,
     read_statistics,
+    report_on,
 )
-from airflow_provider_sentinelhub.artifacts.storage.layout import report_url, rerun_features_url
+from airflow_provider_sentinelhub.artifacts.storage.layout import rerun_features_url
 from airflow_provider_sentinelhub.client.errors import ArtifactCorrupt, ArtifactMissing
 from airflow_provider_sentinelhub.client.lifecycle.rerun import Rerun
 
@@ -140,8 +140,6 @@ class BatchStatisticalResults(BatchResults):
 
         :param tasks: The original task, then those that ran again what was lost.
         """
-        from airflow_provider_sentinelhub.artifacts.report.table import write_parquet
-
         original = tasks[0]
         with tempfile.TemporaryDirectory(prefix="sentinelhub-report-") as name:
             folder = Path(name)
@@ -153,19 +151,16 @@ class BatchStatisticalResults(BatchResults):
                     "delivered to."
                 )
             found = self._read(tasks, features, folder)
-            report = read_execution_db(found.execution_db)
-            table = folder / "report.parquet"
-            write_parquet(found.execution_db, None, table, found.task_ids)
-            url = report_url(root, original.id)
-            self.storage.upload(table, url)
+            report = report_on(self.storage, found, self._target(original))
             return replace(
                 report,
-                report_url=url,
-                statistics=StatisticsTable(found.table_url, found.with_data, found.without_data, found.failed),
                 notes=(*report.notes, *notes, *_remarks(found)),
                 reruns=len(found.task_ids) - 1,
                 tasks=_task_counts(found),
             )
+
+    def _target(self, original: BatchTask) -> StatisticsTarget:
+        return StatisticsTarget(self.root(original), original.id)
 
     def _features(self, original: BatchTask, folder: Path) -> tuple[Path | None, tuple[str, ...]]:
         """Fetch the GeoPackage a task took its features from: without it nobody knows which have no file."""
@@ -182,7 +177,7 @@ class BatchStatisticalResults(BatchResults):
     def _read(self, tasks: Sequence[BatchTask], features: Path | None, folder: Path) -> StatisticsRead:
         news = _News()
         asked = [StatisticsTask(self.api.delivery_url(task.request), task.id) for task in tasks]
-        target = StatisticsTarget(self.root(tasks[0]), tasks[0].id)
+        target = self._target(tasks[0])
         return read_statistics(self.storage, asked, target, features=features, workdir=folder, on_progress=news.tell)
 
     def _read_when_all_is_there(self, tasks: Sequence[BatchTask], features: Path, folder: Path) -> StatisticsRead:

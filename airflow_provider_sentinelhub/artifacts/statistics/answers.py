@@ -52,16 +52,6 @@ class Histogram(Struct, gc=False, rename="camel"):
     overflow: Whole | None = None
     underflow: Whole | None = None
 
-    @property
-    def below(self) -> int | None:
-        """Values below the first bin."""
-        return self.underflow if self.underflow_count is None else self.underflow_count
-
-    @property
-    def above(self) -> int | None:
-        """Values above the last bin."""
-        return self.overflow if self.overflow_count is None else self.overflow_count
-
 
 class Stats(Struct, gc=False, rename="camel"):
     """Numbers about the pixels of one band."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,11 +28,13 @@ from airflow_provider_sentinelhub.artifacts.statistics.memory import give_back, 
 from airflow_provider_sentinelhub.artifacts.statistics.merge import answered_by, merge_reruns
 from airflow_provider_sentinelhub.artifacts.statistics.outcomes import write_feature_outcomes
 from airflow_provider_sentinelhub.artifacts.statistics.publish import content_of, is_published, publish, write_table
+from airflow_provider_sentinelhub.artifacts.storage.layout import report_url
 from airflow_provider_sentinelhub.client.errors import InvalidParameter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from airflow_provider_sentinelhub.artifacts.report.report import FeatureReport
     from airflow_provider_sentinelhub.artifacts.storage.storage import Storage
 
 __all__ = [
@@ -153,3 +155,25 @@ def read_statistics(
             )
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def report_on(storage: Storage, found: StatisticsRead, target: StatisticsTarget) -> FeatureReport:
+    """
+    Answer for every feature, and write the table of all features beside that of the statistics.
+
+    :param storage: Where the bucket is.
+    :param found: What was read.
+    :param target: Where the table of the statistics went.
+    :raises StorageUnavailable: The bucket cannot be written to.
+    """
+    from airflow_provider_sentinelhub.artifacts.report.execution_db import read_execution_db
+    from airflow_provider_sentinelhub.artifacts.report.report import StatisticsTable
+    from airflow_provider_sentinelhub.artifacts.report.table import write_parquet
+
+    url = report_url(target.root, target.task_id)
+    with tempfile.TemporaryDirectory(prefix="sentinelhub-report-", dir=found.execution_db.parent) as folder:
+        table = Path(folder) / "report.parquet"
+        write_parquet(found.execution_db, None, table, found.task_ids)
+        storage.upload(table, url)
+    statistics = StatisticsTable(found.table_url, found.with_data, found.without_data, found.failed)
+    return replace(read_execution_db(found.execution_db), report_url=url, statistics=statistics)

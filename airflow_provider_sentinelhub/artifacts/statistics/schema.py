@@ -11,12 +11,11 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from enum import StrEnum
-from itertools import accumulate, chain
-from operator import attrgetter
+from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence, Sized
 
     import pyarrow as pa
 
@@ -94,21 +93,15 @@ class Column:
     repeats: bool = False
 
 
-def _number(name: str) -> Callable[[Rows], list[Any]]:
-    read = attrgetter(name)
-    return lambda rows: list(map(read, rows.stats))
-
-
 def _percentiles(rows: Rows) -> pa.Array:
     import pyarrow as pa
 
     kind = arrow_type(_PERCENTILES)
     found = [stats.percentiles for stats in rows.stats]
     given = [each for each in found if each is not None]
+    keys, values = chain.from_iterable(given), chain.from_iterable(each.values() for each in given)
     return pa.MapArray.from_arrays(
-        _offsets(None if each is None else len(each) for each in found),
-        pa.array(list(chain.from_iterable(given)), kind.key_type),
-        pa.array([value for each in given for value in each.values()], kind.item_type),
+        _offsets(found), pa.array([*keys], kind.key_type), pa.array([*values], kind.item_type)
     )
 
 
@@ -117,24 +110,38 @@ def _histograms(rows: Rows) -> pa.Array:
 
     kind = arrow_type(_HISTOGRAM)
     found = [None if each is None else each.bins or [] for each in rows.histogram]
-    bins = [each for some in found if some for each in some]
-    values = [pa.array([*map(attrgetter(each.name), bins)], each.type) for each in kind.value_type]
-    structs = pa.StructArray.from_arrays(values, fields=list(kind.value_type))
-    return pa.ListArray.from_arrays(_offsets(None if each is None else len(each) for each in found), structs, kind)
+    bins = [*chain.from_iterable(each for each in found if each)]
+    values = [
+        pa.array([each.low_edge for each in bins], pa.float64()),
+        pa.array([each.high_edge for each in bins], pa.float64()),
+        pa.array([each.count for each in bins], pa.int64()),
+    ]
+    structs = pa.StructArray.from_arrays(values, fields=[*kind.value_type])
+    return pa.ListArray.from_arrays(_offsets(found), structs, kind)
 
 
-def _beyond(name: str) -> Callable[[Rows], list[int | None]]:
-    read = attrgetter(name)
-    return lambda rows: [None if each is None else read(each) for each in rows.histogram]
+def _underflows(rows: Rows) -> list[int | None]:
+    return [
+        None if each is None else each.underflow if each.underflow_count is None else each.underflow_count
+        for each in rows.histogram
+    ]
 
 
-def _offsets(lengths: Iterable[int | None]) -> pa.Array:
+def _overflows(rows: Rows) -> list[int | None]:
+    return [
+        None if each is None else each.overflow if each.overflow_count is None else each.overflow_count
+        for each in rows.histogram
+    ]
+
+
+def _offsets(found: Sequence[Sized | None]) -> pa.Array:
     """Return where lists begin and end; a null says that there is none."""
+    import numpy as np
     import pyarrow as pa
 
-    given = list(lengths)
-    found = accumulate((each or 0 for each in given), initial=0)
-    return pa.array([None if each is None else at for at, each in zip(found, [*given, 0], strict=True)], pa.int32())
+    lengths = np.array([0, *[-1 if each is None else len(each) for each in found]], dtype=np.int32)
+    is_missing = np.append(lengths[1:] < 0, False)
+    return pa.array(np.cumsum(np.maximum(lengths, 0), dtype=np.int32), mask=is_missing)
 
 
 _PERCENTILES = "map<string, double>"
@@ -180,13 +187,26 @@ COLUMNS = (
         "double",
         "Least value; null where nothing was sampled, as in the next three",
         Role.NUMBER,
-        _number("min"),
+        lambda rows: [each.min for each in rows.stats],
     ),
-    Column("max", "double", "Greatest value", Role.NUMBER, _number("max")),
-    Column("mean", "double", "Mean", Role.NUMBER, _number("mean")),
-    Column("st_dev", "double", "Standard deviation", Role.NUMBER, _number("st_dev")),
-    Column("sample_count", "int64", "Pixels looked at, with those without data", Role.NUMBER, _number("sample_count")),
-    Column("no_data_count", "int64", "Pixels without data", Role.NUMBER, _number("no_data_count"), repeats=True),
+    Column("max", "double", "Greatest value", Role.NUMBER, lambda rows: [each.max for each in rows.stats]),
+    Column("mean", "double", "Mean", Role.NUMBER, lambda rows: [each.mean for each in rows.stats]),
+    Column("st_dev", "double", "Standard deviation", Role.NUMBER, lambda rows: [each.st_dev for each in rows.stats]),
+    Column(
+        "sample_count",
+        "int64",
+        "Pixels looked at, with those without data",
+        Role.NUMBER,
+        lambda rows: [each.sample_count for each in rows.stats],
+    ),
+    Column(
+        "no_data_count",
+        "int64",
+        "Pixels without data",
+        Role.NUMBER,
+        lambda rows: [each.no_data_count for each in rows.stats],
+        repeats=True,
+    ),
     Column(
         "percentiles",
         _PERCENTILES,
@@ -203,8 +223,8 @@ COLUMNS = (
         _histograms,
         repeats=True,
     ),
-    Column("histogram_underflow", "int64", "Values below the first bin", Role.BINS, _beyond("below")),
-    Column("histogram_overflow", "int64", "Values above the last bin", Role.BINS, _beyond("above")),
+    Column("histogram_underflow", "int64", "Values below the first bin", Role.BINS, _underflows),
+    Column("histogram_overflow", "int64", "Values above the last bin", Role.BINS, _overflows),
     Column(
         "error",
         "string",
