@@ -188,7 +188,7 @@ def test_only_the_tidy_table_has_other_forms(table: Path, tmp_path: Path) -> Non
     with pytest.raises(InvalidParameter, match=r"must be the tidy table .* it has no column output, band, min"):
         check_tidy(tmp_path / "wide.parquet", "s3://b/wide.parquet")
     (tmp_path / "1.json").write_text("{}")
-    with pytest.raises(InvalidParameter, match=r"statistics_url = 's3://b/1.json': .* is no Parquet file"):
+    with pytest.raises(InvalidParameter, match=r"statistics_url = 's3://b/1.json': .* is not a Parquet file"):
         check_tidy(tmp_path / "1.json", "s3://b/1.json")
 
 

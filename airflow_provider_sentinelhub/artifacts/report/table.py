@@ -45,7 +45,7 @@ _END: tuple[None, list[Any]] = (None, [])
 @dataclass(slots=True)
 class TableFacts:
     """
-    What is learnt on the way, because the rows pass in order of name.
+    What writing the table finds out, because the rows pass in order of name.
 
     :param unlisted: Features only the manifest mentions.
     :param duplicates: Names that occur more than once in the execution database.
@@ -83,7 +83,7 @@ def write_parquet(
     :param target: File to write.
     :param task_ids: Ids of the tasks, in order. Default: one without an id.
     :param unlisted: What became of features that only the manifest lists. Default ``PENDING``.
-    :returns: What was learnt on the way.
+    :returns: What it found out.
     :raises ArtifactCorrupt: One of the files cannot be read.
     """
     import pyarrow.parquet as pq

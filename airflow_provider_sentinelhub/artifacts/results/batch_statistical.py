@@ -238,7 +238,7 @@ class BatchStatisticalResults(BatchResults):
                 return None
             read = self._read_when_all_is_there(tasks, path, folder)
             if only_after_progress and not read.by_last:
-                log.warning("Task %s has mended nothing: no further rerun", tasks[-1].id)
+                log.warning("Task %s delivered nothing more: no further rerun", tasks[-1].id)
                 return None
             rerun = folder / f"rerun-{original.id}-{number}.gpkg"
             found = write_statistics_rerun(read.execution_db, path, rerun, is_permanent=is_permanent)
@@ -251,7 +251,7 @@ class BatchStatisticalResults(BatchResults):
             if not found.features:
                 return None
             if found.span is not None:
-                log.info("Intervals that are asked for again: %s", _of(found.span))
+                log.info("Intervals requested again: %s", _of(found.span))
             url = rerun_features_url(self.root(original), original.id, number)
             self.storage.upload(rerun, url)
         delivery_url = rerun_output_url(self.api.delivery_url(original.request), original.id)

@@ -156,7 +156,7 @@ class BatchV2Results(BatchResults):
                 self.storage.download(manifest_url(root, task.id), manifest, max_bytes=MANIFEST_BYTES)
                 counts = read_execution_db(execution_db, counts_only=True)
                 if only_after_progress and not counts.delivered + counts.no_data:
-                    log.warning("Task %s has mended nothing: no further rerun", task.id)
+                    log.warning("Task %s delivered nothing more: no further rerun", task.id)
                     return None
                 source = self._source(task, Path(folder) / "original.gpkg")
                 count = _write(execution_db, manifest, features, source, skips_existing=task.skips_existing)

@@ -1,8 +1,8 @@
 """
-What the requests of one run were answered, kept in a bucket as Batch Statistical keeps it: a JSON file each.
+The answers of one run, kept in a bucket as Batch Statistical keeps them: one JSON file each.
 
-So an answer is safe as soon as it is there, whatever becomes of the worker; a further attempt asks only for what is
-missing. The same reader makes the same table of it, and other clients that read results of Batch Statistical read it.
+So an answer is safe once it is there, even if the worker dies, and a further attempt requests only what is missing. The
+same reader makes the same table from them, and other clients that read results of Batch Statistical can read them.
 """
 
 from __future__ import annotations
@@ -131,7 +131,7 @@ class StatisticalRun:
 
     def finished(self) -> frozenset[int] | None:
         """
-        Return the ids of geometries that need not be asked for again; ``None`` where nothing was answered before.
+        Return the ids of geometries that need no further request; ``None`` where nothing was answered before.
 
         :raises StorageUnavailable: The bucket cannot be read or written.
         """
@@ -144,7 +144,7 @@ class StatisticalRun:
 
     def known(self, place: Place) -> StatisticalAnswer | None:
         """
-        Return what a geometry was answered before; ``None`` where it was not, or refused.
+        Return the earlier answer for a geometry; ``None`` where there is none, or it was refused.
 
         :param place: The geometry.
         :raises StorageUnavailable: The bucket cannot be read.
@@ -159,7 +159,7 @@ class StatisticalRun:
 
     def keep(self, place: Place, answer: StatisticalAnswer) -> None:
         """
-        Keep what a geometry was answered.
+        Keep the answer for a geometry.
 
         :param place: The geometry.
         :param answer: The answer.

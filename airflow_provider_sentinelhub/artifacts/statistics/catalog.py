@@ -107,7 +107,7 @@ class Catalog:
         """
         Note what a folder holds, and return how much it is.
 
-        :param number: The rerun.
+        :param number: Number of the task: 0 for the original, then its reruns.
         :param found: What it holds.
         """
         rows = ((number, each.name, each.version, each.feature_id, each.identifier) for each in found)
@@ -119,7 +119,7 @@ class Catalog:
         Note what a part holds, in place of what was noted of it before.
 
         :param url: Its URL.
-        :param number: The rerun.
+        :param number: Number of the task: 0 for the original, then its reruns.
         :param ledger: Its ledger.
         """
         is_new = self.connection.execute("INSERT OR IGNORE INTO parts VALUES (NULL, ?, ?)", (url, number)).rowcount
@@ -149,9 +149,9 @@ class Catalog:
 
     def unread(self, number: int) -> Iterator[Unread]:
         """
-        Go through what has to be read of a rerun, in order of feature.
+        Go through what has to be read of a task, in order of feature.
 
-        :param number: The rerun.
+        :param number: Number of the task: 0 for the original, then its reruns.
         """
         place = -1
         query = (
@@ -167,7 +167,7 @@ class Catalog:
         """
         Note that a result was listed and then deleted.
 
-        :param number: The rerun.
+        :param number: Number of the task: 0 for the original, then its reruns.
         :param name: Its name.
         """
         self.connection.execute("DELETE FROM listing WHERE rerun = ? AND name = ?", (number, name))
@@ -176,7 +176,7 @@ class Catalog:
         """
         Note the version that was read: the result may have been replaced since it was listed.
 
-        :param number: The rerun.
+        :param number: Number of the task: 0 for the original, then its reruns.
         :param name: Its name.
         :param version: What was read.
         """
@@ -189,7 +189,7 @@ class Catalog:
         """
         Note a result that cannot be understood.
 
-        :param number: The rerun.
+        :param number: Number of the task: 0 for the original, then its reruns.
         :param one: The result.
         :param version: What was read.
         :param error: What is wrong with it.
@@ -202,7 +202,7 @@ class Catalog:
         self.connection.executescript(_CHOOSE)
 
     def parts(self) -> list[tuple[int, str, int]]:
-        """Return number, URL and rerun of the parts of which any reading counts, in the order of the table."""
+        """Return number, URL and task number of the parts of which any reading counts, in the order of the table."""
         query = (
             "SELECT p.part, p.url, p.rerun FROM parts p JOIN readings r USING (part) JOIN chosen c USING (number) "
             "GROUP BY 1 ORDER BY p.rerun, min(r.feature), min(r.name), p.url"

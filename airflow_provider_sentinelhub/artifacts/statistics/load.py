@@ -113,7 +113,7 @@ class Loader:
             try:
                 found = read_ledger(content[0]) if isinstance(content, tuple) else None
             except ArtifactCorrupt:
-                # What it held is read again, from the results themselves.
+                # What it held is read again from the results.
                 continue
             if found:
                 if found[0] not in known:

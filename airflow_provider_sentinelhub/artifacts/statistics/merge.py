@@ -1,5 +1,5 @@
 """
-The features that several tasks speak of: for each interval of them one task has the last word.
+Features that several tasks have results for: for each interval of them one task has the last word.
 
 1. An answer without an error counts rather than an error, whatever task it is from. No data is an answer.
 2. Of equals, the later task's counts.
@@ -70,12 +70,12 @@ def merge_reruns(catalog: Catalog, local: Callable[[str], Path]) -> None:
 
 def answered_by(catalog: Catalog, number: int) -> int:
     """
-    Count the intervals that a task answered, and none before it.
+    Count the intervals that a task answered, and no task before it.
 
-    A rerun asks for a span, so it also delivers again what was there: that is nothing mended.
+    A rerun requests a span, so it also delivers again what was there already; that is not counted.
 
     :param catalog: The catalog, after :func:`merge_reruns`.
-    :param number: The rerun.
+    :param number: Number of the task: 0 for the original, then its reruns.
     """
     (count,) = catalog.connection.execute(_ANSWERED, {"rerun": number}).fetchone()
     return int(count)

@@ -75,7 +75,7 @@ _UNKNOWN = "SELECT count(*) FROM outcomes o WHERE NOT EXISTS (SELECT 1 FROM inpu
 @dataclass(frozen=True, slots=True)
 class FeatureCounts:
     """
-    What the input GeoPackage and the results say of each other.
+    How the input GeoPackage and the results differ.
 
     :param missing: Features of the GeoPackage without a result file.
     :param unknown: Features with a result file that the GeoPackage does not have.
@@ -122,7 +122,7 @@ def write_feature_outcomes(catalog: Catalog, features: Path | None, target: Path
     Write what became of every feature.
 
     :param catalog: The catalog, with all tasks merged.
-    :param features: The input GeoPackage of the original task; without it nobody knows which features are missing.
+    :param features: The input GeoPackage of the original task; without it, it is not known which features are missing.
     :param target: File to write; replaced if it exists.
     :raises ArtifactCorrupt: The GeoPackage cannot be read.
     :raises InvalidParameter: The GeoPackage is not what the service takes.

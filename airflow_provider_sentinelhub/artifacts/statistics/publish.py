@@ -34,7 +34,7 @@ SELECT feature, identifier, rerun, name, error FROM unreadable u
 WHERE feature IS NULL OR NOT EXISTS (SELECT 1 FROM outcomes o WHERE o.feature = u.feature)
 AND u.rowid = (SELECT max(rowid) FROM unreadable v WHERE v.feature = u.feature) ORDER BY rerun, name
 """
-"""Feature, identifier, rerun, name and error of results nobody understands; of features with an answer, none."""
+"""Feature, identifier, rerun, name and error of results that cannot be understood; features with an answer are left out."""
 
 
 def content_of(catalog: Catalog, task_ids: Sequence[str]) -> str:
@@ -57,7 +57,7 @@ def content_of(catalog: Catalog, task_ids: Sequence[str]) -> str:
 
 def is_published(storage: Storage, target: StatisticsTarget, content: str) -> bool:
     """
-    Say whether the table in the bucket is made of the same.
+    Return whether the table in the bucket is made of the same content.
 
     :param storage: Where the bucket is.
     :param target: Where the table is.
@@ -71,7 +71,7 @@ def is_published(storage: Storage, target: StatisticsTarget, content: str) -> bo
 
 def publish(storage: Storage, target: StatisticsTarget, content: str, table: Path) -> None:
     """
-    Put the table into the bucket, and note what it is made of.
+    Upload the table, and note its content.
 
     :param storage: Where the bucket is.
     :param target: Where the table goes.

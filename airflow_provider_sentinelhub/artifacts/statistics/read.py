@@ -58,10 +58,10 @@ class StatisticsRead:
     :param with_data: Intervals of features in which something was sampled.
     :param without_data: Intervals in which nothing was: answered, and kept as rows.
     :param failed: Intervals without an answer. Features that failed as a whole have none.
-    :param by_last: Intervals that the last of the tasks answered, and none before it: what it has mended, if it is a
-        retry.
+    :param by_last: Intervals that the last of the tasks answered, and none before it: what a
+        rerun gained.
     :param task_ids: The tasks, in order. A task that ran failed features again and was read once stays in the table,
-        also where nobody names it any more: what was paid for is not lost again.
+        even if it is not named any more: what was paid for is not lost.
     :param results: Result files that were found, in all tasks.
     :param read: Those read now; the others were known from an earlier read.
     :param unreadable: Those that could not be understood; they are read again next time.
