@@ -94,8 +94,8 @@ def merge(execution_dbs: Mapping[int, Path], target: Path) -> MergeFacts:
     Bounded in memory: what has to be sorted is sorted on disk.
 
     :param execution_dbs: Number of a task to its execution database.
-    :param target: File to write; it must not exist. It has the service's columns and ``merged_rerun``, the number of the
-        task with the last word.
+    :param target: File to write; it must not exist. It has the service's columns and ``merged_rerun``, the number
+        of the task with the last word.
     :raises ArtifactCorrupt: One of the databases cannot be read.
     :raises StorageUnavailable: This machine has no memory or disk left.
     """

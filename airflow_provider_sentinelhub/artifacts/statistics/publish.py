@@ -34,7 +34,7 @@ SELECT feature, identifier, rerun, name, error FROM unreadable u
 WHERE feature IS NULL OR NOT EXISTS (SELECT 1 FROM outcomes o WHERE o.feature = u.feature)
 AND u.rowid = (SELECT max(rowid) FROM unreadable v WHERE v.feature = u.feature) ORDER BY rerun, name
 """
-"""Feature, identifier, rerun, name and error of results that cannot be understood; features with an answer are left out."""
+"""Feature, identifier, rerun, name and error of results that cannot be read; features with an answer are left out."""
 
 
 def content_of(catalog: Catalog, task_ids: Sequence[str]) -> str:
