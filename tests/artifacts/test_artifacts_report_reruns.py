@@ -139,7 +139,7 @@ PLANNED = st.one_of(
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=150)
 @given(original=ROWS, reruns=RERUNS, planned=PLANNED)
-def test_any_rounds_merge_to_a_report_in_which_each_feature_stands_once(
+def test_any_tasks_merge_to_a_report_in_which_each_feature_stands_once(
     tmp_path: Path,
     original: list[Row],
     reruns: list[list[Row] | bytes | None],

@@ -168,7 +168,7 @@ def check(found: StatisticsRead, folder: Path, files: list[dict[int, Any]]) -> N
 
 @settings(max_examples=40, deadline=None)
 @given(STEPS, st.sampled_from(["", "/x/<REQUEST_ID>/<IDENTIFIER>.json"]))
-def test_any_rounds_shapes_and_reruns(steps: list[Any], template: str) -> None:
+def test_any_tasks_shapes_and_reruns(steps: list[Any], template: str) -> None:
     folder = Path(tempfile.mkdtemp())
     url = (folder / "bucket").as_uri() + template
     files: list[dict[int, Any]] = [{} for _ in TASKS]
