@@ -115,7 +115,7 @@ def table(path: Path) -> None:
 def merged(path: Path) -> None:
     """Merge with two reruns of what failed, each of which delivers a half, and summarise."""
     from airflow_provider_sentinelhub.artifacts.report.execution_db import read_execution_db
-    from airflow_provider_sentinelhub.artifacts.report.rounds import merge
+    from airflow_provider_sentinelhub.artifacts.report.reruns import merge
 
     target = path.with_name("merged.sqlite")
     target.unlink(missing_ok=True)
@@ -235,7 +235,7 @@ def main() -> None:
             ("summary, names unique in the database", summary, unique, 5),
             ("summary, every feature failed", summary, failed, 3),
             ("progress counts", progress, plain, 5),
-            ("three rounds merged and summarised", merged, plain, 3),
+            ("three tasks merged and summarised", merged, plain, 3),
             ("Parquet table with manifest", table, plain, 3),
         ]
         try:

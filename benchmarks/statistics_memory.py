@@ -77,17 +77,17 @@ def write(folder: Path, count: int, size: int) -> None:
 def read(folder: Path) -> None:
     """Read a case, and say what it took."""
     from airflow_provider_sentinelhub.artifacts.statistics.read import (
-        StatisticsRound,
         StatisticsTarget,
+        StatisticsTask,
         read_statistics,
     )
     from airflow_provider_sentinelhub.artifacts.storage.storage import Storage
 
     began = time.process_time()
-    rounds = [StatisticsRound(folder.as_uri(), TASK)]
+    tasks = [StatisticsTask(folder.as_uri(), TASK)]
     target = StatisticsTarget(f"{folder.as_uri()}/{TASK}", TASK)
     with tempfile.TemporaryDirectory(dir=folder) as work:
-        found = read_statistics(Storage(), rounds, target, features=None, workdir=Path(work))
+        found = read_statistics(Storage(), tasks, target, features=None, workdir=Path(work))
     said: dict[str, Any] = {
         "MB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 // MB,
         "CPU s": round(time.process_time() - began, 1),

@@ -92,14 +92,14 @@ def whole(url: str, folder: Path) -> None:
     import shutil
 
     from airflow_provider_sentinelhub.artifacts.statistics.read import (
-        StatisticsRound,
         StatisticsTarget,
+        StatisticsTask,
         read_statistics,
     )
     from airflow_provider_sentinelhub.artifacts.storage.storage import Storage
 
     target = StatisticsTarget(f"{url}/own", TASK)
-    read_statistics(Storage(), [StatisticsRound(url, TASK)], target, features=None, workdir=folder)
+    read_statistics(Storage(), [StatisticsTask(url, TASK)], target, features=None, workdir=folder)
     shutil.rmtree(target.root.removeprefix("file://"))
 
 

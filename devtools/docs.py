@@ -7,8 +7,8 @@ Markdown cannot include, so what stands between such a comment and ``<!-- end --
     The lines between ``[START region]`` and ``[END region]``, after the file's imports of this package they need.
 ``<!-- parameters of SentinelHubBatchProcessOperator -->``
     A table of the parameters of a class.
-``<!-- table of airflow_provider_sentinelhub/artifacts/report/table.py -->``
-    The table in a module's docstring.
+``<!-- columns of airflow_provider_sentinelhub/artifacts/report/table.py -->``
+    A table of a module's ``COLUMNS``: name, type and meaning.
 ``<!-- listing of airflow_provider_sentinelhub/client/errors.py -->``
     The literal block in a module's docstring.
 ``<!-- messages of tests/bad_inputs/requests.py: REQUESTS -->``
@@ -25,7 +25,7 @@ import inspect
 import re
 import sys
 import textwrap
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from devtools.signatures import PACKAGE, PARAMETER, REPOSITORY, class_node, own_parameters
 
@@ -66,7 +66,7 @@ def refreshed(text: str) -> str:
     kinds = {
         "from": _region,
         "parameters of": _parameters,
-        "table of": _table,
+        "columns of": _columns,
         "listing of": _listing,
         "messages of": _messages,
     }
@@ -136,18 +136,11 @@ def _docstring(name: str) -> str:
     )
 
 
-def _table(what: str) -> str:
-    lines = _docstring(what).splitlines()
-    rules = [number for number, line in enumerate(lines) if line.startswith("===")]
-    if len(rules) != 3:  # noqa: PLR2004 - above and below the heads, and at the end
-        raise DocsError(f"the docstring of {what} has no table")
-    columns = [(found.start(), found.end()) for found in re.finditer("=+", lines[rules[0]])]
-    # The last column goes on to the end of the line.
-    columns[-1] = (columns[-1][0], sys.maxsize)
-    rows = [[line[start:end].strip() for start, end in columns] for line in lines[rules[0] + 1 : rules[2]]]
-    heads, cells = rows[0], rows[rules[1] - rules[0] :]
-    body = ["| " + " | ".join([f"`{row[0]}`", *map(_markdown, row[1:])]) + " |" for row in cells]
-    return "\n".join(["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads), *body])
+def _columns(what: str) -> str:
+    rows = (
+        f"| `{each.name}` | {_markdown(each.kind)} | {_markdown(each.meaning)} |" for each in _constant(what, "COLUMNS")
+    )
+    return "\n".join(["| column | type | meaning |", "|---|---|---|", *rows])
 
 
 def _listing(what: str) -> str:
@@ -159,13 +152,17 @@ def _listing(what: str) -> str:
 
 def _messages(what: str) -> str:
     name, _, constant = what.partition(": ")
+    rows = [f"| {_cell(bad.title)} | {_code_cell(bad.message)} |" for bad in _constant(name, constant)]
+    return "\n".join(["| bad input | message |", "|---|---|", *rows])
+
+
+def _constant(name: str, constant: str) -> Any:
     if not (REPOSITORY / name).is_file():
         raise DocsError(f"there is no {name}")
     module = importlib.import_module(name.removesuffix(".py").replace("/", "."))
     if not hasattr(module, constant):
         raise DocsError(f"{name} has no {constant}")
-    rows = [f"| {_cell(bad.title)} | {_code_cell(bad.message)} |" for bad in getattr(module, constant)]
-    return "\n".join(["| bad input | message |", "|---|---|", *rows])
+    return getattr(module, constant)
 
 
 def _cell(text: str) -> str:

@@ -104,8 +104,8 @@ def table_of(ready: Ready, task: Task) -> pa.Table:
     """
     from airflow_provider_sentinelhub.artifacts.statistics.layout import statistics_root
     from airflow_provider_sentinelhub.artifacts.statistics.read import (
-        StatisticsRound,
         StatisticsTarget,
+        StatisticsTask,
         read_statistics,
     )
     from airflow_provider_sentinelhub.artifacts.statistics.tables import load_table
@@ -116,8 +116,8 @@ def table_of(ready: Ready, task: Task) -> pa.Table:
     storage = Storage(StorageOptions(keys, region=ready.region, endpoint_url=ready.s3_endpoint))
     target = StatisticsTarget(statistics_root(task.url, task.id), task.id)
     with tempfile.TemporaryDirectory() as name:
-        rounds = [StatisticsRound(task.url, task.id)]
-        found = read_statistics(storage, rounds, target, features=None, workdir=Path(name))
+        tasks = [StatisticsTask(task.url, task.id)]
+        found = read_statistics(storage, tasks, target, features=None, workdir=Path(name))
     return load_table(storage, found.table_url)
 
 

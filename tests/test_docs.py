@@ -156,7 +156,7 @@ def test_messages_are_those_of_the_code(message: str) -> None:
         "from dags_examples/no_such.py: x",
         "from dags_examples/corsica_max_ndvi.py: no_such_region",
         "parameters of NoSuchClass",
-        "table of airflow_provider_sentinelhub/__init__.py",
+        "columns of airflow_provider_sentinelhub/__init__.py",
         "listing of airflow_provider_sentinelhub/__init__.py",
         "messages of tests/bad_inputs/no_such.py: REQUESTS",
         "messages of tests/bad_inputs/requests.py: NO_SUCH",

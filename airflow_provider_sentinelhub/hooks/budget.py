@@ -92,7 +92,7 @@ def check_start(hook: SentinelHubBatchHook, task: BatchTask, max_pu: float | str
 def _is_large(hook: SentinelHubBatchHook, task: BatchTask) -> bool | None:
     """Return whether a task may be large by mistake; ``None`` if its features were not read."""
     intent = hook.api.intent_of(task)
-    if intent is not None and intent.round:
+    if intent is not None and intent.rerun:
         # Part of a task that passed this check.
         return False
     url = hook.api.features_url(task.request)
@@ -148,7 +148,7 @@ def check_budget(
     state = f"It was not started and is left as it is, {task.status}; {spent} charged."
     if limit is None:
         intent = hook.api.intent_of(task)
-        if not (intent and intent.round):
+        if not (intent and intent.rerun):
             _refuse_large(found, extent, f"Task {task.id} would cost", state)
         _tell(found, extent)
         return

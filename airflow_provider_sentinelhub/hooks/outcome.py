@@ -17,7 +17,7 @@ from airflow_provider_sentinelhub.client.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from airflow_provider_sentinelhub.artifacts.report.report import FeatureReport
     from airflow_provider_sentinelhub.client.lifecycle.answers import BatchTask
@@ -51,9 +51,6 @@ _STOPPED_BECAUSE = {
 }
 _LOCKED = "It can be started again when the service's lock is over."
 _NAMED = 10
-
-COUNTS = ("total", "delivered", "no_data", "undelivered", "failed", "pending", "unknown")
-"""Numbers of features in a result."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,6 +281,17 @@ def result_so_far(task: BatchTask) -> dict[str, Any]:
     :param task: The task.
     """
     return {"task_id": task.id, "task_ids": [task.id], "status": task.status, "cost_pu": task.cost_pu}
+
+
+def counts_in(result: Mapping[str, Any]) -> dict[str, int]:
+    """
+    Return the numbers of features, all and by outcome, that a result holds.
+
+    :param result: What :func:`conclude` returned.
+    """
+    from airflow_provider_sentinelhub.artifacts.report.report import COUNTS
+
+    return {name: result[name] for name in COUNTS if name in result}
 
 
 def _result(tasks: list[BatchTask], outcome: str, report: FeatureReport | None) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_sentinelhub.hooks.outcome import COUNTS
+from airflow_provider_sentinelhub.hooks.outcome import counts_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -40,7 +40,8 @@ def announce(
 
     url = hook.results.delivered_url(hook.get(result["task_id"]))
     extra = {
-        **{key: result[key] for key in ("task_id", "task_ids", "outcome", "cost_pu", *COUNTS) if key in result},
+        **{key: result[key] for key in ("task_id", "task_ids", "outcome", "cost_pu") if key in result},
+        **counts_in(result),
         "delivered_url": url,
         "report_url": result.get("report_url"),
         **_area_and_period(task.request),

@@ -326,7 +326,7 @@ class RerunningOperatorBase(WaitingOperatorBase):
         :param task: A task, or a rerun of one.
         """
         intent = self.hook.api.intent_of(task)
-        original = self.hook.get(intent.original) if intent and intent.round else task
+        original = self.hook.get(intent.original) if intent and intent.rerun else task
         known = [original.id, *(rerun.id for rerun in _begun(self.hook.api, self.hook.reruns_of(original)))]
         # A task that was just created may not be listed yet.
         *earlier, last = known if task.id in known else [*known, task.id]
@@ -352,13 +352,13 @@ class RerunningOperatorBase(WaitingOperatorBase):
 
     def _rerun(self, context: Context, task: BatchTask, body: dict[str, Any], record: TaskRecord) -> Any:
         earlier = (*record.earlier, task.id)
-        intent = replace(intent_of(context, body), round=len(earlier), original=earlier[0])
+        intent = replace(intent_of(context, body), rerun=len(earlier), original=earlier[0])
         since = created_since(context)
         found = self.hook.search(intent, recorded=None, since=since, resumes=self._resumes_rerun)
         rerun = found.task or self.hook.create(intent, body, since=since, others=found.others)
         first = _first(self.hook.api, self.hook.reruns_of(self.hook.get(intent.original)), rerun)
         if first.id != rerun.id:
-            self.log.warning("Rerun %d was already begun elsewhere: continuing with it", intent.round)
+            self.log.warning("Rerun %d was already begun elsewhere: continuing with it", intent.rerun)
         rerun = first
         self.log.info("Rerun %d of task %s: task %s", len(earlier), earlier[0], rerun.id)
         is_own = self._is_own(context, rerun)
@@ -478,4 +478,4 @@ def _first(api: TaskApiSpec, reruns: Iterable[BatchTask], own: BatchTask) -> Bat
 
 def _number(api: TaskApiSpec, task: BatchTask) -> int:
     intent = api.intent_of(task)
-    return intent.round if intent else 0
+    return intent.rerun if intent else 0

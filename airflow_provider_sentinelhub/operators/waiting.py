@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 from airflow.sdk.configuration import conf
 
 from airflow_provider_sentinelhub.hooks import checks
-from airflow_provider_sentinelhub.hooks.outcome import COUNTS, result_so_far
+from airflow_provider_sentinelhub.hooks.outcome import counts_in, result_so_far
 from airflow_provider_sentinelhub.hooks.owed_stops import TASK_ID_XCOM
 from airflow_provider_sentinelhub.operators.base import RemoteTaskOperatorBase
 from airflow_provider_sentinelhub.operators.record import TaskRecord
@@ -157,7 +157,7 @@ class WaitingOperatorBase(RemoteTaskOperatorBase):
 
         if not float(self.progress_interval):
             return
-        counts = {name: result[name] for name in COUNTS if name in result} if result else {}
+        counts = counts_in(result) if result else {}
         context["ti"].xcom_push(key=PROGRESS_XCOM, value=progress_of(task, counts or None))
 
     def plan(self, task: BatchTask) -> str:  # noqa: ARG002 - operators that decide by the task override this

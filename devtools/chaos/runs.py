@@ -315,8 +315,8 @@ def verify(stack: ChaosStack, result: RunResult) -> None:
     variant = result.plan.variant
     tasks = tasks_of(stack, result.run)
     result.created = len(tasks)
-    for intended in itertools.product(variant.map_indexes, variant.rounds):
-        starts = sum(started(task) for intent, task in tasks if (intent.map_index, intent.round) == intended)
+    for intended in itertools.product(variant.map_indexes, variant.reruns):
+        starts = sum(started(task) for intent, task in tasks if (intent.map_index, intent.rerun) == intended)
         result.starts[intended] = starts
         if starts != 1:
             result.violations.append(f"started {starts} times, map index {intended[0]}, rerun {intended[1]}")
@@ -327,7 +327,7 @@ def verify(stack: ChaosStack, result: RunResult) -> None:
         result.violations.append(f"the run is {result.state or 'unknown'} after {result.seconds:.0f} s")
         return
     for index in variant.map_indexes:
-        originals = {task["id"] for intent, task in tasks if intent.map_index == index and not intent.round}
+        originals = {task["id"] for intent, task in tasks if intent.map_index == index and not intent.rerun}
         returned = _returned(stack, result.run, index)
         if returned is None or (returned["outcome"], returned["delivered"]) != ("DONE", returned["total"]):
             result.violations.append(f"wrong result, map index {index}: {returned}")

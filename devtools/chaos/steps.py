@@ -68,7 +68,7 @@ class Variant(StrEnum):
         return self.value.endswith("analyse")
 
     @property
-    def rounds(self) -> tuple[int, ...]:
+    def reruns(self) -> tuple[int, ...]:
         """The numbers of the original task and of its reruns."""
         return (0, 1) if self.value.endswith("rerun") else (0,)
 
@@ -178,7 +178,7 @@ class ChaosStep:
             return False
         if self.only not in {None, variant.api} or (self.long and not variant.is_long):
             return False
-        if self.rerun and len(variant.rounds) == 1:
+        if self.rerun and len(variant.reruns) == 1:
             return False
         return self.deferred if variant.deferred else self.blocking
 

@@ -222,7 +222,7 @@ def test_only_the_weeks_that_failed_are_asked_for_again(sim: Simulator, run_task
     original, rerun = (sent(sim, task_id) for task_id in result["task_ids"])
     assert rerun["aggregation"]["timeRange"] == {"from": "2025-05-12T00:00:00Z", "to": "2025-05-26T00:00:00Z"}
     assert len(keys(table(sim, result))) == len(set(keys(table(sim, result)))) == 4 * 4
-    assert {row["round"] for row in table(sim, result)} == {0, 1}
+    assert {row["rerun"] for row in table(sim, result)} == {0, 1}
     assert (
         original["aggregation"]["evalscript"].split("\n// airflow:")[0]
         == (rerun["aggregation"]["evalscript"].split("\n// airflow:")[0])

@@ -269,7 +269,7 @@ def test_results_that_existed_are_neither_missing_nor_run_again(
     again = run_task(operator(sim, request={**body, "description": "again"}), max_tries=1)
     assert again.state == "success", again.error
     result = comms.xcoms["return_value"]
-    assert (result["outcome"], result["total"], result["delivered"], result["rounds"]) == ("DONE", 4, 4, 1)
+    assert (result["outcome"], result["total"], result["delivered"], result["reruns"]) == ("DONE", 4, 4, 0)
     assert "3 features were not processed: their results were there before" in result["notes"][0]
     assert calls(sim, "start") == 2
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_sentinelhub.artifacts.geopackage.blobs import geometry_blob
 from airflow_provider_sentinelhub.artifacts.geopackage.geopackage import add_layer, finish_layer, new_geopackage
 from airflow_provider_sentinelhub.artifacts.statistics.layout import result_url, statistics_root
-from airflow_provider_sentinelhub.artifacts.statistics.read import StatisticsRound, StatisticsTarget
+from airflow_provider_sentinelhub.artifacts.statistics.read import StatisticsTarget, StatisticsTask
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -71,8 +71,8 @@ def put(storage: Storage, url: str, task_id: str, files: Mapping[int, Any]) -> N
         storage.upload(body, result_url(url, task_id, feature, f"parcel-{feature}"))
 
 
-def rounds_of(url: str, *task_ids: str) -> list[StatisticsRound]:
-    return [StatisticsRound(url, task_id) for task_id in task_ids]
+def tasks_of(url: str, *task_ids: str) -> list[StatisticsTask]:
+    return [StatisticsTask(url, task_id) for task_id in task_ids]
 
 
 def target_of(url: str, task_id: str = TASK) -> StatisticsTarget:

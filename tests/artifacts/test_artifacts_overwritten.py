@@ -10,7 +10,7 @@ import pytest
 
 from airflow_provider_sentinelhub.artifacts.report.overwritten import Written
 from airflow_provider_sentinelhub.artifacts.report.reader import read_merged_report
-from airflow_provider_sentinelhub.artifacts.report.rounds import Round
+from airflow_provider_sentinelhub.artifacts.report.reruns import TaskFiles
 from airflow_provider_sentinelhub.artifacts.storage.storage import ObjectMeta, Storage
 from airflow_provider_sentinelhub.client.errors import StorageUnavailable
 from airflow_provider_sentinelhub.client.lifecycle.answers import BatchTask
@@ -39,7 +39,7 @@ class Asked(Storage):
         return super().head(url)
 
 
-def delivered(folder: Path, moments: list[datetime | None]) -> list[Round]:
+def delivered(folder: Path, moments: list[datetime | None]) -> list[TaskFiles]:
     """Write what a task leaves; its files were written at these moments, and one without a moment is not there."""
     names = [f"tile-{number:05d}" for number in range(len(moments))]
     write_execution_db(
@@ -52,7 +52,7 @@ def delivered(folder: Path, moments: list[datetime | None]) -> list[Round]:
         if moment is not None:
             (folder / f"{name}.tif").touch()
             os.utime(folder / f"{name}.tif", (moment.timestamp(), moment.timestamp()))
-    return [Round(folder.as_uri(), TASK)]
+    return [TaskFiles(folder.as_uri(), TASK)]
 
 
 @pytest.mark.parametrize(
@@ -84,8 +84,8 @@ def delivered(folder: Path, moments: list[datetime | None]) -> list[Round]:
     ids=["its own", "clocks", "younger", "older", "deleted"],
 )
 def test_files_of_others_are_noted(tmp_path: Path, moments: list[datetime | None], notes: tuple[str, ...]) -> None:
-    rounds = delivered(tmp_path, moments)
-    report = read_merged_report(Storage(), rounds, written=Written(CREATED, ENDED))
+    tasks = delivered(tmp_path, moments)
+    report = read_merged_report(Storage(), tasks, written=Written(CREATED, ENDED))
     assert report.notes == notes
     # They are cut where they are long.
     assert tuple(report.to_dict()["notes"]) == notes
@@ -93,8 +93,8 @@ def test_files_of_others_are_noted(tmp_path: Path, moments: list[datetime | None
 
 def test_twenty_of_many_are_looked_at_from_all_parts_of_the_table(tmp_path: Path) -> None:
     storage = Asked()
-    rounds = delivered(tmp_path, [None] * 30_000)
-    read_merged_report(storage, rounds, written=Written(CREATED, ENDED))
+    tasks = delivered(tmp_path, [None] * 30_000)
+    read_merged_report(storage, tasks, written=Written(CREATED, ENDED))
     numbers = sorted(int(url[-9:-4]) for url in storage.looks)
     assert len(numbers) == 20
     assert (numbers[0], numbers[-1] > 28_000) == (0, True)
@@ -108,11 +108,11 @@ def test_a_bucket_that_does_not_tell_hides_no_report(tmp_path: Path) -> None:
 
 
 def test_files_in_other_buckets_are_not_asked_for(tmp_path: Path) -> None:
-    rounds = delivered(tmp_path, [ENDED])
+    tasks = delivered(tmp_path, [ENDED])
     write_manifest(tmp_path / "new.gpkg", [ManifestEntry("tile-00000", path="s3://somebody-elses/x.tif")])
     (tmp_path / "new.gpkg").replace(tmp_path / f"featureManifest-{TASK}.gpkg")
     storage = Asked()
-    read_merged_report(storage, rounds, written=Written(CREATED, ENDED))
+    read_merged_report(storage, tasks, written=Written(CREATED, ENDED))
     assert storage.looks == []
 
 

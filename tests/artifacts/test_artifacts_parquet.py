@@ -67,7 +67,7 @@ def test_one_row_per_feature_with_outputs_and_geometry(tmp_path: Path) -> None:
         "epsg": 32633,
         "geometry": POINT,
         "task_id": "",
-        "round": 0,
+        "rerun": 0,
     }
     assert [output["output_id"] for output in found[1]["outputs"]] == ["mask", "ndvi"]
     assert (found[1]["epsg"], found[1]["outcome"], found[1]["error"]) == (4326, "FAILED", "boom")

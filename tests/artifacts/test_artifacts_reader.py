@@ -8,7 +8,7 @@ import pytest
 
 from airflow_provider_sentinelhub.artifacts.report.reader import ProgressReader, read_merged_report
 from airflow_provider_sentinelhub.artifacts.report.report import FeatureReport, Outcome, outcome_of
-from airflow_provider_sentinelhub.artifacts.report.rounds import Round
+from airflow_provider_sentinelhub.artifacts.report.reruns import TaskFiles
 from airflow_provider_sentinelhub.artifacts.storage.layout import (
     execution_db_url,
     manifest_url,
@@ -41,7 +41,7 @@ class Bucket:
         self.storage.upload(write_execution_db(path, rows), execution_db_url(self.root, TASK))
 
     def report(self, **options: Any) -> FeatureReport:
-        return read_merged_report(self.storage, [Round(self.root, TASK)], **options)
+        return read_merged_report(self.storage, [TaskFiles(self.root, TASK)], **options)
 
     def manifest(self, *names: str) -> None:
         path = write_manifest(self.folder / "m.gpkg", [ManifestEntry(name) for name in names])

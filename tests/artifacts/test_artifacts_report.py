@@ -14,7 +14,7 @@ from airflow_provider_sentinelhub.artifacts.report.report import (
     FeatureOutcome,
     FeatureReport,
     Outcome,
-    RoundCounts,
+    TaskCounts,
     outcome_of,
 )
 from airflow_provider_sentinelhub.client.errors import ArtifactMissing, InvalidParameter
@@ -45,10 +45,10 @@ REPORT = FeatureReport(
     failed_names=("parcel-1", "parcel-2", "parcel-3"),
     report_url="s3://bucket/f/report-1.parquet",
     notes=("Without the manifest there are no geometries",),
-    rounds=2,
+    reruns=1,
     tasks=(
-        RoundCounts("4fa0a2c1-6a4f-4a9e-9d5d-0d2b1f6f7a11", 699_997, 640_000, 19_000, 659_000),
-        RoundCounts("4fa0a2c1-6a4f-4a9e-9d5d-0d2b1f6f7a12", 41_000, 20_000, 0, 41_000),
+        TaskCounts("4fa0a2c1-6a4f-4a9e-9d5d-0d2b1f6f7a11", 699_997, 640_000, 19_000, 659_000),
+        TaskCounts("4fa0a2c1-6a4f-4a9e-9d5d-0d2b1f6f7a12", 41_000, 20_000, 0, 41_000),
     ),
 )
 
@@ -61,9 +61,9 @@ def test_the_text_is_a_table_and_the_problems_with_names() -> None:
         "pending            179    0.03 %\n"
         "unknown              2    0.00 %\n"
         "total          700,000\n"
-        "original: task 4fa0a2c1-6a4f-4a9e-9d5d-0d2b1f6f7a11: 699,997 features, 659,000 of them delivered or without "
+        "original: task 4fa0a2c1-6a4f-4a9e-9d5d-0d2b1f6f7a11: 659,000 of 699,997 features delivered or without "
         "data\n"
-        "round 1: task 4fa0a2c1-6a4f-4a9e-9d5d-0d2b1f6f7a12: 41,000 features, 20,000 of them delivered or without "
+        "rerun 1: task 4fa0a2c1-6a4f-4a9e-9d5d-0d2b1f6f7a12: 20,000 of 41,000 features delivered or without "
         "data\n"
         "unknown statuses: RETRYING (2)\n"
         "3 of the pending are in the manifest but not in the execution database\n"
@@ -112,9 +112,9 @@ REPORTS = st.builds(
     failed_names=st.lists(TEXTS, max_size=20).map(tuple),
     report_url=st.none() | st.text("abc/-", max_size=500),
     notes=st.lists(TEXTS, max_size=3).map(tuple),
-    rounds=st.integers(1, 99),
+    reruns=st.integers(0, 99),
     tasks=st.lists(
-        st.builds(RoundCounts, st.uuids().map(str), st.none() | COUNTS, COUNTS, COUNTS, COUNTS), max_size=12
+        st.builds(TaskCounts, st.uuids().map(str), st.none() | COUNTS, COUNTS, COUNTS, COUNTS), max_size=12
     ).map(tuple),
 )
 
@@ -139,7 +139,7 @@ def test_long_names_and_messages_are_left_out_until_the_dict_is_small() -> None:
         failed_names=("n" * 500,) * 20,
         unknown_statuses=(("s" * 100, 1),) * 20,
         notes=("x" * 1000,) * 2,
-        tasks=(RoundCounts("4fa0a2c1-6a4f-4a9e-9d5d-0d2b1f6f7a11", 700_000, 600_000, 99_999, 700_000),) * 12,
+        tasks=(TaskCounts("4fa0a2c1-6a4f-4a9e-9d5d-0d2b1f6f7a11", 700_000, 600_000, 99_999, 700_000),) * 12,
         report_url="s3://bucket/" + "f" * 500,
     )
     found = report.to_dict()

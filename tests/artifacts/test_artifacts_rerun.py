@@ -124,7 +124,7 @@ def test_a_message_is_judged_without_the_name_as_in_a_report(tmp_path: Path) -> 
 
 
 def test_where_nothing_is_left_to_try_there_is_no_file(tmp_path: Path) -> None:
-    (tmp_path / "rerun.gpkg").write_text("of an earlier round")
+    (tmp_path / "rerun.gpkg").write_text("of an earlier rerun")
     result, target = rerun(tmp_path, [EXECUTED[0], EXECUTED[3]], [LISTED[0], LISTED[6]])
     assert result == RerunFeatures(features=0, permanent=1, unknown=0, layers=())
     assert sorted(path.name for path in tmp_path.iterdir()) == ["e.sqlite", "m.gpkg"]

@@ -21,8 +21,8 @@ from tests.artifacts.statistics_files import (
     failed,
     lost,
     put,
-    rounds_of,
     target_of,
+    tasks_of,
     write_input,
 )
 
@@ -34,7 +34,7 @@ def read(
     storage: Storage, url: str, folder: Path, *tasks: str, features: Path | None = None
 ) -> tuple[StatisticsRead, list[dict[str, Any]]]:
     found = read_statistics(
-        storage, rounds_of(url, *(tasks or (TASK,))), target_of(url), features=features, workdir=folder
+        storage, tasks_of(url, *(tasks or (TASK,))), target_of(url), features=features, workdir=folder
     )
     storage.download(found.table_url, folder / "table.parquet")
     return found, parquet.read_table(folder / "table.parquet").to_pylist()
@@ -149,7 +149,7 @@ def test_an_answer_wins_over_an_error_and_the_later_of_two(s3: S3, folder_url: s
         },
     )
     found, rows = read(storage, folder_url, tmp_path, TASK, RERUN)
-    assert sorted((r["feature_id"], str(r["interval_from"])[:10], r["mean"], r["error"], r["round"]) for r in rows) == [
+    assert sorted((r["feature_id"], str(r["interval_from"])[:10], r["mean"], r["error"], r["rerun"]) for r in rows) == [
         (1, DAYS[0], 0.1, None, 0),
         (1, DAYS[1], 0.2, None, 1),
         (1, DAYS[2], None, "EXECUTION_ERROR", 1),
@@ -162,7 +162,7 @@ def test_an_answer_wins_over_an_error_and_the_later_of_two(s3: S3, folder_url: s
         (6, DAYS[0], 0.5, None, 1),
         (7, DAYS[0], 0.5, None, 0),
     ]
-    assert {row["round"]: row["task_id"] for row in rows} == {0: TASK, 1: RERUN}
+    assert {row["rerun"]: row["task_id"] for row in rows} == {0: TASK, 1: RERUN}
     assert outcomes(found) == {
         1: ("parcel-1", "FATAL", "1 of 3 intervals failed: EXECUTION_ERROR", 0),
         2: ("parcel-2", "DONE", None, 1),

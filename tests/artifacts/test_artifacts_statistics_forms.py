@@ -33,9 +33,9 @@ from tests.artifacts.statistics_files import (
     data,
     lost,
     put,
-    rounds_of,
     square,
     target_of,
+    tasks_of,
     write_input,
 )
 
@@ -53,7 +53,7 @@ def table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     url = (tmp_path / "bucket").as_uri()
     put(Storage(), url, TASK, FILES)
     put(Storage(), url, RERUN, MENDED)
-    found = read_statistics(Storage(), rounds_of(url, TASK, RERUN), target_of(url), features=None, workdir=tmp_path)
+    found = read_statistics(Storage(), tasks_of(url, TASK, RERUN), target_of(url), features=None, workdir=tmp_path)
     return Path(found.table_url.removeprefix("file://"))
 
 
@@ -66,7 +66,7 @@ def test_the_wide_form_has_a_row_for_each_feature_and_interval(table: Path, tmp_
     target = tmp_path / "wide.parquet"
     assert write_wide(table, target) == 5
     found = rows(target)
-    keys = [(row["feature_id"], str(row["interval_from"])[:10], row["error"], row["round"]) for row in found]
+    keys = [(row["feature_id"], str(row["interval_from"])[:10], row["error"], row["rerun"]) for row in found]
     assert keys == [
         (1, DAYS[0], None, 0),
         (1, DAYS[1], None, 0),
@@ -102,7 +102,7 @@ def test_a_histogram_is_there_however_its_ends_are_counted(tmp_path: Path, count
     band["histogram"] = {"bins": band["histogram"]["bins"], **counts}
     url = (tmp_path / "bucket").as_uri()
     put(Storage(), url, TASK, {1: answer(1, [entry])})
-    found = read_statistics(Storage(), rounds_of(url, TASK), target_of(url), features=None, workdir=tmp_path)
+    found = read_statistics(Storage(), tasks_of(url, TASK), target_of(url), features=None, workdir=tmp_path)
     write_wide(Path(found.table_url.removeprefix("file://")), tmp_path / "wide.parquet")
     (row,) = rows(tmp_path / "wide.parquet")
     assert [each["count"] for each in row["ndvi_B0_histogram"]] == [90, 7]
@@ -115,7 +115,7 @@ def test_percentiles_may_be_spelled_in_any_way(tmp_path: Path) -> None:
     entry["outputs"]["ndvi"]["bands"]["B0"]["stats"]["percentiles"] = {"p50": 1.0, "50": 2.0, "50.0": 3.0, "5.0": 4.0}
     url = (tmp_path / "bucket").as_uri()
     put(Storage(), url, TASK, {1: answer(1, [entry])})
-    found = read_statistics(Storage(), rounds_of(url, TASK), target_of(url), features=None, workdir=tmp_path)
+    found = read_statistics(Storage(), tasks_of(url, TASK), target_of(url), features=None, workdir=tmp_path)
     write_wide(Path(found.table_url.removeprefix("file://")), tmp_path / "wide.parquet")
     (row,) = rows(tmp_path / "wide.parquet")
     names = {name.rpartition("_")[2]: value for name, value in row.items() if "percentile" in name}
@@ -127,7 +127,7 @@ def test_columns_that_would_share_a_name_are_refused(tmp_path: Path) -> None:
     two = data(bands=("b_c",))
     two["outputs"] = {"a": two["outputs"]["ndvi"], "a_b": {"bands": {"c": two["outputs"]["ndvi"]["bands"]["b_c"]}}}
     put(Storage(), url, TASK, {1: answer(1, [two])})
-    found = read_statistics(Storage(), rounds_of(url, TASK), target_of(url), features=None, workdir=tmp_path)
+    found = read_statistics(Storage(), tasks_of(url, TASK), target_of(url), features=None, workdir=tmp_path)
     with pytest.raises(InvalidParameter, match="several columns would have this name"):
         write_wide(Path(found.table_url.removeprefix("file://")), tmp_path / "wide.parquet")
 
@@ -189,7 +189,7 @@ def test_only_the_tidy_table_has_other_forms(table: Path, tmp_path: Path) -> Non
     with pytest.raises(InvalidParameter, match=r"must be the tidy table .* it has no column output, band, min"):
         check_tidy(tmp_path / "wide.parquet", "s3://b/wide.parquet")
     (tmp_path / "1.json").write_text("{}")
-    with pytest.raises(InvalidParameter, match=r"statistics_url = 's3://b/1.json': .* is no Parquet file"):
+    with pytest.raises(InvalidParameter, match=r"statistics_url = 's3://b/1.json': .* is not a Parquet file"):
         check_tidy(tmp_path / "1.json", "s3://b/1.json")
 
 

@@ -36,8 +36,8 @@ from tests.artifacts.statistics_files import (
     failed,
     lost,
     put,
-    rounds_of,
     target_of,
+    tasks_of,
     write_input,
 )
 
@@ -144,7 +144,7 @@ def rows_of(path: Path) -> list[tuple[Key, tuple[float | None, bool, int]]]:
     return [
         (
             (row["feature_id"], row["interval_from"] and str(row["interval_from"])[:10], row["band"]),
-            (row["mean"], row["error"] is not None, row["round"]),
+            (row["mean"], row["error"] is not None, row["rerun"]),
         )
         for row in parquet.read_table(path).to_pylist()
     ]
@@ -168,12 +168,12 @@ def check(found: StatisticsRead, folder: Path, files: list[dict[int, Any]]) -> N
 
 @settings(max_examples=40, deadline=None)
 @given(STEPS, st.sampled_from(["", "/x/<REQUEST_ID>/<IDENTIFIER>.json"]))
-def test_any_rounds_shapes_and_reruns(steps: list[Any], template: str) -> None:
+def test_any_tasks_shapes_and_reruns(steps: list[Any], template: str) -> None:
     folder = Path(tempfile.mkdtemp())
     url = (folder / "bucket").as_uri() + template
     files: list[dict[int, Any]] = [{} for _ in TASKS]
     features = write_input(folder / "input.gpkg", FEATURES)
-    rounds = rounds_of(url, *TASKS)
+    tasks = tasks_of(url, *TASKS)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(load, "RESULTS_IN_PART", 2)
         patch.setattr(load, "_RESULTS_IN_CHUNK", 1)
@@ -182,11 +182,11 @@ def test_any_rounds_shapes_and_reruns(steps: list[Any], template: str) -> None:
                 known |= {feature: content(feature, shape, step + task / 8 + 0.125) for feature, shape in new.items()}
                 put(Storage(), url, TASKS[task], {feature: known[feature] for feature in new})
             with suppress(Killed):
-                found = read_statistics(Mortal(dies_at), rounds, target_of(url), features=features, workdir=folder)
+                found = read_statistics(Mortal(dies_at), tasks, target_of(url), features=features, workdir=folder)
                 check(found, folder, files)
-        found = read_statistics(Storage(), rounds, target_of(url), features=features, workdir=folder)
+        found = read_statistics(Storage(), tasks, target_of(url), features=features, workdir=folder)
         check(found, folder, files)
-        again = read_statistics(Storage(), rounds, target_of(url), features=features, workdir=folder)
+        again = read_statistics(Storage(), tasks, target_of(url), features=features, workdir=folder)
         assert (again.read, again.is_published) == (0, False)
         # Nothing of the readers that died is left on the machine, or beside the results.
         assert not list(folder.glob("reading-*"))
@@ -201,12 +201,12 @@ from airflow_provider_sentinelhub.artifacts.statistics.read import read_statisti
 from airflow_provider_sentinelhub.artifacts.storage.options import StorageKeys, StorageOptions
 from airflow_provider_sentinelhub.artifacts.storage.storage import Storage
 from tests.artifacts.artifact_s3 import KEY, SECRET
-from tests.artifacts.statistics_files import TASK, rounds_of, target_of
+from tests.artifacts.statistics_files import TASK, tasks_of, target_of
 load.RESULTS_IN_PART = 100
 load._RESULTS_IN_CHUNK = 50
 url, folder, endpoint = sys.argv[1:]
 storage = Storage(StorageOptions(StorageKeys(KEY, SECRET), region="eu-central-1", endpoint_url=endpoint))
-read_statistics(storage, rounds_of(url, TASK), target_of(url), features=None, workdir=Path(folder))
+read_statistics(storage, tasks_of(url, TASK), target_of(url), features=None, workdir=Path(folder))
 """
 
 
@@ -234,7 +234,7 @@ def test_a_reader_that_is_killed_goes_on_where_it_was(s3: S3, folder_url: str, t
         reader.send_signal(signal.SIGKILL)
     parts = ledgers()
     assert parts >= 2
-    found = read_statistics(storage, rounds_of(folder_url, TASK), target, features=None, workdir=tmp_path)
+    found = read_statistics(storage, tasks_of(folder_url, TASK), target, features=None, workdir=tmp_path)
     assert found.read == count - 100 * parts
     storage.download(found.table_url, tmp_path / "table.parquet")
     assert sorted(key[0] for key, _ in rows_of(tmp_path / "table.parquet")) == list(range(count))

@@ -18,8 +18,8 @@ from airflow_provider_sentinelhub.artifacts.statistics.parts import LEDGER_SUFFI
 from airflow_provider_sentinelhub.artifacts.statistics.read import (
     Phase,
     StatisticsProgress,
-    StatisticsRound,
     StatisticsTarget,
+    StatisticsTask,
     read_statistics,
 )
 from airflow_provider_sentinelhub.artifacts.storage import parallel_read
@@ -36,8 +36,8 @@ from tests.artifacts.statistics_files import (
     failed,
     lost,
     put,
-    rounds_of,
     target_of,
+    tasks_of,
     write_input,
 )
 
@@ -103,8 +103,8 @@ def test_a_result_too_large_to_be_one_is_a_failed_feature_and_the_others_are_rea
         file.write(b" " * MAX_READ_BYTES)
     size = (folder / "2.json").stat().st_size
     target = StatisticsTarget(f"{tmp_path.as_uri()}/{TASK}", TASK)
-    rounds = [StatisticsRound(tmp_path.as_uri(), TASK)]
-    found = read_statistics(Storage(), rounds, target, features=None, workdir=tmp_path)
+    tasks = [StatisticsTask(tmp_path.as_uri(), TASK)]
+    found = read_statistics(Storage(), tasks, target, features=None, workdir=tmp_path)
     assert (found.read, found.unreadable, found.with_data) == (2, 1, 2)
     report = read_execution_db(found.execution_db)
     assert (report.delivered, report.failed, report.failed_names) == (2, 1, ("2",))
@@ -153,7 +153,7 @@ def test_progress_is_told(s3: S3, folder_url: str, tmp_path: Path, monkeypatch: 
     told: list[StatisticsProgress] = []
     read_statistics(
         storage,
-        rounds_of(folder_url, TASK),
+        tasks_of(folder_url, TASK),
         target_of(folder_url),
         features=None,
         workdir=tmp_path,
@@ -170,23 +170,23 @@ def test_progress_is_told(s3: S3, folder_url: str, tmp_path: Path, monkeypatch: 
 
 
 def test_a_part_whose_ledger_is_damaged_or_gone_is_made_anew(s3: S3, folder_url: str, tmp_path: Path) -> None:
-    storage, rounds, target = s3.storage(), rounds_of(folder_url, TASK), target_of(folder_url)
+    storage, tasks, target = s3.storage(), tasks_of(folder_url, TASK), target_of(folder_url)
     put(storage, folder_url, TASK, {1: answer(1, [data()])})
-    first = read_statistics(storage, rounds, target, features=None, workdir=tmp_path)
+    first = read_statistics(storage, tasks, target, features=None, workdir=tmp_path)
     urls = [meta.url for meta in storage.list(target.parts_url)]
     ledger, part = (next(url for url in urls if url.endswith(suffix)) for suffix in (LEDGER_SUFFIX, PART_SUFFIX))
     whole = storage.read(ledger)
     for content in (b"", b"no", whole[:-20], whole[:100]):
         storage.upload(content, ledger)
-        again = read_statistics(storage, rounds, target, features=None, workdir=tmp_path)
+        again = read_statistics(storage, tasks, target, features=None, workdir=tmp_path)
         assert (again.read, again.is_published) == (1, False)
         assert storage.read(ledger) == whole
     for url in (ledger, part):
         storage.delete(url)
-        again = read_statistics(storage, rounds, target, features=None, workdir=tmp_path)
+        again = read_statistics(storage, tasks, target, features=None, workdir=tmp_path)
         assert (again.read, again.is_published) == (1, False)
     storage.delete(first.table_url)
-    again = read_statistics(storage, rounds, target, features=None, workdir=tmp_path)
+    again = read_statistics(storage, tasks, target, features=None, workdir=tmp_path)
     assert (again.read, again.is_published) == (0, True)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(parts, "LEDGER", parts.LEDGER[:-1])
@@ -195,17 +195,17 @@ def test_a_part_whose_ledger_is_damaged_or_gone_is_made_anew(s3: S3, folder_url:
 
 def test_a_table_somebody_else_wrote_is_replaced(tmp_path: Path) -> None:
     url = (tmp_path / "bucket").as_uri()
-    rounds, target = rounds_of(url, TASK), target_of(url)
+    tasks, target = tasks_of(url, TASK), target_of(url)
     put(Storage(), url, TASK, {1: answer(1, [data()])})
-    read_statistics(Storage(), rounds, target, features=None, workdir=tmp_path)
+    read_statistics(Storage(), tasks, target, features=None, workdir=tmp_path)
     Storage().upload(b"no table", target.table_url)
-    assert read_statistics(Storage(), rounds, target, features=None, workdir=tmp_path).is_published
+    assert read_statistics(Storage(), tasks, target, features=None, workdir=tmp_path).is_published
 
 
 def test_a_file_of_another_feature_is_not_taken_for_this_ones(tmp_path: Path) -> None:
     url = (tmp_path / "bucket").as_uri()
     put(Storage(), url, TASK, {1: answer(2, [data()]), 2: answer(2, [data(DAYS[0], 0.75)])})
-    found = read_statistics(Storage(), rounds_of(url, TASK), target_of(url), features=None, workdir=tmp_path)
+    found = read_statistics(Storage(), tasks_of(url, TASK), target_of(url), features=None, workdir=tmp_path)
     rows = parquet.read_table(found.table_url.removeprefix("file://")).to_pylist()
     assert [(row["feature_id"], row["mean"], row["error"]) for row in rows] == [
         (2, 0.75, None),
@@ -217,18 +217,18 @@ def test_features_nobody_knows_are_counted(tmp_path: Path) -> None:
     url = (tmp_path / "bucket").as_uri()
     put(Storage(), url, TASK, {1: answer(1, [data()]), 77: failed(77)})
     features = write_input(tmp_path / "input.gpkg", (1, 2))
-    found = read_statistics(Storage(), rounds_of(url, TASK), target_of(url), features=features, workdir=tmp_path)
+    found = read_statistics(Storage(), tasks_of(url, TASK), target_of(url), features=features, workdir=tmp_path)
     assert (found.missing, found.unknown) == (1, 1)
 
 
 def test_results_that_were_deleted_after_they_were_read_stay(tmp_path: Path) -> None:
     url = (tmp_path / "bucket").as_uri()
-    rounds, target = rounds_of(url, TASK), target_of(url)
+    tasks, target = tasks_of(url, TASK), target_of(url)
     put(Storage(), url, TASK, {number: answer(number, [data()]) for number in (1, 2)})
-    read_statistics(Storage(), rounds, target, features=None, workdir=tmp_path)
+    read_statistics(Storage(), tasks, target, features=None, workdir=tmp_path)
     for number in (1, 2):
         Storage().delete(result_url(url, TASK, number))
-    again = read_statistics(Storage(), rounds, target, features=None, workdir=tmp_path)
+    again = read_statistics(Storage(), tasks, target, features=None, workdir=tmp_path)
     assert (again.with_data, again.results, again.is_published) == (2, 0, False)
 
 
@@ -238,24 +238,24 @@ def test_a_retry_does_not_write_over_what_the_original_wrote(tmp_path: Path) -> 
     put(Storage(), url, TASK, {1: answer(1, [data(DAYS[0]), lost(DAYS[1])])})
     retried = rerun_output_url(url, TASK)
     put(Storage(), retried, RERUN, {1: answer(1, [data(DAYS[1])])})
-    rounds = [*rounds_of(url, TASK), *rounds_of(retried, RERUN)]
-    found = read_statistics(Storage(), rounds, target_of(url), features=None, workdir=tmp_path)
+    tasks = [*tasks_of(url, TASK), *tasks_of(retried, RERUN)]
+    found = read_statistics(Storage(), tasks, target_of(url), features=None, workdir=tmp_path)
     assert (found.results, found.with_data, found.failed) == (2, 2, 0)
     for own in ("s3://bucket/f", "s3://bucket/f/<REQUEST_ID>/<ID>.json"):
         assert rerun_output_url(own, TASK) == f"s3://bucket/f/{TASK}/statistics-{TASK}.reruns/<REQUEST_ID>/<ID>.json"
 
 
-def test_rounds_that_cannot_be_meant_are_refused(tmp_path: Path) -> None:
+def test_tasks_that_cannot_be_meant_are_refused(tmp_path: Path) -> None:
     url = tmp_path.as_uri()
     for tasks in ((), (TASK, TASK)):
         with pytest.raises(InvalidParameter, match="must name the original task"):
-            read_statistics(Storage(), rounds_of(url, *tasks), target_of(url), features=None)
+            read_statistics(Storage(), tasks_of(url, *tasks), target_of(url), features=None)
 
 
 def test_a_bucket_out_of_reach_leaves_nothing_behind(s3: S3, tmp_path: Path) -> None:
     url = "s3://no-such-bucket/folder"
     with pytest.raises(StorageUnavailable, match="NoSuchBucket"):
-        read_statistics(s3.storage(), rounds_of(url, TASK), target_of(url), features=None, workdir=tmp_path)
+        read_statistics(s3.storage(), tasks_of(url, TASK), target_of(url), features=None, workdir=tmp_path)
     assert not list(tmp_path.iterdir())
 
 
@@ -271,8 +271,8 @@ def test_a_reading_leaves_the_allocator_of_others_alone(s3: S3, folder_url: str,
             raise KeyboardInterrupt
 
     options = {"features": None, "workdir": tmp_path, "on_progress": look}
-    read_statistics(storage, rounds_of(folder_url, TASK), target_of(folder_url), **options)  # type: ignore[arg-type]
+    read_statistics(storage, tasks_of(folder_url, TASK), target_of(folder_url), **options)  # type: ignore[arg-type]
     assert (set(at_work), pa.default_memory_pool().backend_name) == ({"system"}, before)
     with pytest.raises(KeyboardInterrupt):
-        read_statistics(storage, rounds_of(folder_url, TASK), target_of(folder_url), **options)  # type: ignore[arg-type]
+        read_statistics(storage, tasks_of(folder_url, TASK), target_of(folder_url), **options)  # type: ignore[arg-type]
     assert pa.default_memory_pool().backend_name == before

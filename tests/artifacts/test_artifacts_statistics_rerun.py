@@ -28,9 +28,9 @@ from tests.artifacts.statistics_files import (
     interval,
     lost,
     put,
-    rounds_of,
     square,
     target_of,
+    tasks_of,
     write_input,
 )
 
@@ -42,7 +42,7 @@ def outcome_db(files: dict[int, Any], features: Path, folder: Path) -> Path:
     url = (folder / "bucket").as_uri()
     put(Storage(), url, TASK, files)
     return read_statistics(
-        Storage(), rounds_of(url, TASK), target_of(url), features=features, workdir=folder
+        Storage(), tasks_of(url, TASK), target_of(url), features=features, workdir=folder
     ).execution_db
 
 
@@ -115,7 +115,7 @@ def test_a_file_of_nobody_costs_no_feature_a_second_run(tmp_path: Path) -> None:
     url = (tmp_path / "bucket").as_uri() + "/<REQUEST_ID>/<IDENTIFIER>.json"
     put(Storage(), url, TASK, {1: answer(1, [data()]), 2: broken(2), 3: answer(3, [data()])})
     Storage().upload(b'{"note": "of somebody else"}', f"{(tmp_path / 'bucket').as_uri()}/{TASK}/notes.json")
-    found = read_statistics(Storage(), rounds_of(url, TASK), target_of(url), features=features, workdir=tmp_path)
+    found = read_statistics(Storage(), tasks_of(url, TASK), target_of(url), features=features, workdir=tmp_path)
     assert found.unreadable == 1
     target = tmp_path / "rerun.gpkg"
     rerun = write_statistics_rerun(found.execution_db, features, target, is_permanent=is_permanent)

@@ -4,7 +4,7 @@ Why a feature failed, and whether it is worth repeating.
 The service documents no list of messages, so this is what it is known to say. One table, read from top to bottom: the
 first pattern found in the message decides. What lies in the request or in the feature itself is *permanent*: the same
 request would fail again. What lies anywhere else, in a server, a rate limit, a bucket's rights, is *transient*, because
-it passes or can be put right without touching the request. All the rest is *unknown*, and is repeated: nobody knows.
+it passes or can be put right without touching the request. All the rest is *unknown*, and is repeated.
 
 A feature wrongly called permanent is given up although it could be had; one wrongly called transient costs a few
 processing units. So patterns of permanent causes are narrow.
@@ -36,7 +36,7 @@ class CauseKind(StrEnum):
     PERMANENT = "PERMANENT"
     """The same request would fail again."""
     UNKNOWN = "UNKNOWN"
-    """Nobody knows, so it is repeated."""
+    """Not known, so it is repeated."""
 
 
 @dataclass(frozen=True, slots=True)

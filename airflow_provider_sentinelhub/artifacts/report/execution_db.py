@@ -27,8 +27,6 @@ from airflow_provider_sentinelhub.artifacts.report.report import MAX_NAMES, Feat
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from airflow_provider_sentinelhub.artifacts.report.report import ErrorGroup
-
 WHAT = "execution database"
 MAX_BYTES = 4 * 1024**3
 """Bytes of an execution database that is read: with 700,000 features, 6 kB for each."""
@@ -46,8 +44,6 @@ OUTCOMES = (
 _FIRST_PROBLEM = 3
 _REQUIRED = ("name", "status", "error", "delivered")
 _MAX_STATUSES = 20
-# Three counts share one 64-bit sum: a scan that computes the outcome of each row once instead of three times.
-_BITS = 20
 _NO_DATA_CODE = 1
 # True of nearly every row, and cheap: only the other rows need a second look. Never NULL, so no row is lost between.
 _PLAIN = "({error} IS NULL AND {delivered} IS 1 AND {status} COLLATE BINARY IS 'DONE')"
@@ -69,8 +65,8 @@ class FeaturesTable:
     The table of features in an open execution database.
 
     :param table: Its quoted name, for SQL, as for the next four.
-    :param names: Quoted columns by their documented names; ``id`` may stand for NULL. ``round`` is 0, or
-        what a merged database says, see :mod:`~.rounds`.
+    :param names: Quoted columns by their documented names; ``id`` may stand for NULL. ``rerun`` is 0, or
+        what a merged database says, see :mod:`~.reruns`.
     :param unique: Whether the database itself keeps the names apart.
     """
 
@@ -99,7 +95,7 @@ class FeaturesTable:
             raise corrupt(path, WHAT, f"its table has no column {missing}, {others}")
         names = {name: quoted(columns[name]) for name in _REQUIRED}
         names["id"] = quoted(columns["id"]) if "id" in columns else "NULL"
-        names["round"] = quoted("merged_round") if "merged_round" in columns else "0"
+        names["rerun"] = quoted("merged_rerun") if "merged_rerun" in columns else "0"
         return cls(quoted(found), names, _names_are_unique(connection, found, columns["name"]))
 
     def sql(self, query: str) -> str:
@@ -107,7 +103,7 @@ class FeaturesTable:
         Fill table, columns and the outcome's expression into a query.
 
         :param query: With ``{table}``, ``{outcome}``, ``{id}``, ``{name}``, ``{status}``, ``{error}``,
-            ``{delivered}`` and ``{round}``. ``{plain}`` is true of the ordinary delivered row, ``{truth}`` is what
+            ``{delivered}`` and ``{rerun}``. ``{plain}`` is true of the ordinary delivered row, ``{truth}`` is what
             ``{delivered}`` means, and in ``{name_text}`` and ``{error_text}`` texts are cut to a bounded length.
         """
         return query.format(
@@ -143,7 +139,7 @@ def read_execution_db(path: Path, *, counts_only: bool = False) -> FeatureReport
         features = FeaturesTable.find(connection, path)
         if counts_only:
             counts = _counts(connection, features, path)
-            return _report(counts, _unknown_statuses(connection, features) if counts[-1] else ())
+            return _report(counts, unknown_statuses=_unknown_statuses(connection, features) if counts[-1] else ())
         lenient, connection.text_factory = connection.text_factory, str
         try:
             return _summary(connection, features, path)
@@ -166,15 +162,11 @@ def _summary(connection: sqlite3.Connection, features: FeaturesTable, path: Path
                 failed_names.append(name)
         elif code == _NO_DATA_CODE and len(no_data_names) < MAX_NAMES:
             no_data_names.append(name)
-    # A row is plain or it is not: the plain ones need no second look, and no way through Python.
-    plain = total - sum(counts)
-    if plain < 0:
-        raise corrupt(path, WHAT, f"it has {total} features, of which {sum(counts)} are out of the ordinary")
-    counts[0] += plain
+    counts = _with_plain(counts, total, path)
     error_groups, other_errors = groups.result()
     return _report(
         counts,
-        _unknown_statuses(connection, features) if counts[-1] else (),
+        unknown_statuses=_unknown_statuses(connection, features) if counts[-1] else (),
         error_groups=error_groups,
         other_errors=other_errors,
         failed_names=tuple(failed_names),
@@ -183,24 +175,19 @@ def _summary(connection: sqlite3.Connection, features: FeaturesTable, path: Path
 
 
 def _counts(connection: sqlite3.Connection, features: FeaturesTable, path: Path) -> list[int]:
-    """Count the features of each outcome in one scan; where the sums do not add up, by grouping."""
-    (total,) = connection.execute(features.sql("SELECT count(*) FROM {table}")).fetchone()
-    counts: list[int] = []
-    if total < 1 << _BITS:
-        query = (
-            "SELECT coalesce(sum(CASE WHEN {plain} THEN 1 ELSE CASE {outcome} "
-            "WHEN 0 THEN 1 WHEN 1 THEN 1 << 20 WHEN 2 THEN 1 << 40 ELSE 0 END END), 0), "
-            "coalesce(sum(CASE WHEN {plain} THEN 0 ELSE CASE {outcome} "
-            "WHEN 3 THEN 1 WHEN 4 THEN 1 << 20 WHEN 5 THEN 1 << 40 ELSE 0 END END), 0) FROM {table}"
-        )
-        for packed in connection.execute(features.sql(query)).fetchone():
-            counts += [packed >> shift & (1 << _BITS) - 1 for shift in (0, _BITS, 2 * _BITS)]
-    if sum(counts) != total or not counts:
-        found = dict(connection.execute(features.sql("SELECT {outcome}, count(*) FROM {table} GROUP BY 1")))
-        counts = [found.get(code, 0) for code in range(len(OUTCOMES))]
-    if sum(counts) != total:
-        raise corrupt(path, WHAT, f"it has {total} features, but their outcomes add up to {sum(counts)}: {counts}")
-    return counts
+    """Count the features of each outcome; only the few rows that are not plain are grouped."""
+    (total,) = connection.execute(features.sql("SELECT count(*) FROM {table} NOT INDEXED")).fetchone()
+    query = "SELECT {outcome}, count(*) FROM {table} NOT INDEXED WHERE NOT {plain} GROUP BY 1"
+    found = dict(connection.execute(features.sql(query)))
+    return _with_plain([found.get(code, 0) for code in range(len(OUTCOMES))], total, path)
+
+
+def _with_plain(counts: list[int], total: int, path: Path) -> list[int]:
+    """Add the plain rows, which are the rest, to those that were looked at."""
+    plain = total - sum(counts)
+    if plain < 0:
+        raise corrupt(path, WHAT, f"it has {total} features, of which {sum(counts)} are out of the ordinary")
+    return [counts[0] + plain, *counts[1:]]
 
 
 def _unknown_statuses(connection: sqlite3.Connection, features: FeaturesTable) -> tuple[tuple[str, int], ...]:
@@ -220,22 +207,6 @@ def _names_are_unique(connection: sqlite3.Connection, table: str, column: str) -
     return any(connection.execute(columns, index).fetchall() == [(column,)] for index in indexes)
 
 
-def _report(
-    counts: list[int],
-    unknown_statuses: tuple[tuple[str, int], ...],
-    *,
-    error_groups: tuple[ErrorGroup, ...] = (),
-    other_errors: int = 0,
-    failed_names: tuple[str, ...] = (),
-    no_data_names: tuple[str, ...] = (),
-) -> FeatureReport:
-    found: dict[str, Any] = {outcome.value.lower(): count for outcome, count in zip(OUTCOMES, counts, strict=True)}
-    return FeatureReport(
-        total=sum(counts),
-        **found,
-        unknown_statuses=unknown_statuses,
-        error_groups=error_groups,
-        other_errors=other_errors,
-        failed_names=failed_names,
-        no_data_names=no_data_names,
-    )
+def _report(counts: list[int], **found: Any) -> FeatureReport:
+    by_outcome: dict[str, Any] = {outcome.value.lower(): n for outcome, n in zip(OUTCOMES, counts, strict=True)}
+    return FeatureReport(total=sum(counts), **by_outcome, **found)

@@ -116,7 +116,7 @@ def _described(rows: pa.Table) -> Iterator[dict[str, Any]]:
             # As in a report's groups; and a message that differs in the name only is judged once.
             "kind": cause_of(without_name(error, name) if error else None).kind.value,
             "epsg": row["epsg"],
-            # An outline that is missing, empty or broken has bounds that are no numbers.
+            # An outline that is missing, empty or broken has NaN as bounds.
             "bbox": box if all(edge == edge for edge in box) else None,  # noqa: PLR0124
             "width": row["width"],
             "height": row["height"],

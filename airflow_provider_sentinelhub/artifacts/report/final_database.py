@@ -1,4 +1,4 @@
-"""The execution database of an ended task: uploaded now and then, so right after the end an old one may lie there."""
+"""The execution database of an ended task: uploaded now and then, so right after the end it may be out of date."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ def await_final_database(storage: Storage, root: str, task_id: str, *, since: da
     """
     Wait, for two minutes at most, until the execution database of a task that is DONE calls no feature PENDING.
 
-    One that still does may be right: features that the service never processed. One that is not there is missed by
-    the one who reads it next.
+    One that still does may be right: features that the service never processed. A missing one is reported by whoever
+    reads it next.
 
     :param storage: Where the bucket is.
     :param root: Root folder of the task.
     :param task_id: Its id.
     :param since: Moment before which the task cannot have written anything; ``None`` where that is not known.
-    :raises ArtifactMissing: What lies there is older than the task's end, or half of it: it may come later.
+    :raises ArtifactMissing: It is older than the task's end, or incomplete: it may come later.
     :raises StorageUnavailable: The bucket cannot be read.
     """
     from airflow_provider_sentinelhub.artifacts.report.execution_db import MAX_BYTES
@@ -71,10 +71,10 @@ def _refuse_an_old_one(storage: Storage, root: str, task_id: str, folder: Path, 
     except ArtifactMissing:
         return
     except ArtifactCorrupt as error:
-        raise ArtifactMissing(f"{error} It may not be whole yet: it is read again at the next attempt.") from error
+        raise ArtifactMissing(f"{error} It may not be complete yet: it is read again at the next attempt.") from error
     if pending and is_stale(storage, execution_db, manifest, since):
         raise ArtifactMissing(
             f"The execution database of task {task_id} is older than the task's end: it calls {pending} features "
-            "PENDING, and files of some of them are in the bucket. Nothing is told or run again on its word; it is "
-            "read again at the next attempt."
+            "PENDING, and files of some of them are in the bucket. No report or rerun is based on it; it is read again "
+            "at the next attempt."
         )

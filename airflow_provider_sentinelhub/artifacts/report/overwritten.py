@@ -1,7 +1,7 @@
 """
 Whether the files a task delivered are its own: a delivery URL without ``<requestId>`` may be that of another task, too.
 
-The service tells nobody. The moments at which the files were written do.
+The service does not say so. The times at which the files were written do.
 """
 
 from __future__ import annotations
@@ -55,11 +55,11 @@ class Written:
 
 def notes_on_files(storage: Storage, table: Path, root: str, written: Written) -> tuple[str, ...]:
     """
-    Say which of some delivered files somebody else has written; nothing where none is known to be.
+    Return notes on delivered files that another task has written; none where none is known.
 
     Twenty are looked at, one request for each: whoever delivers to the same place replaces more than single files.
 
-    :param storage: Where the bucket is. One that does not tell is no reason to do without a report.
+    :param storage: Where the bucket is. Where it cannot be asked, there is a report all the same.
     :param table: The table of all features, on this machine.
     :param root: Root folder of the task; files in other buckets are not looked at.
     :param written: When the files can have been written.

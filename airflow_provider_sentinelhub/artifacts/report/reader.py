@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from airflow_provider_sentinelhub.artifacts.report.execution_db import MAX_BYTES, read_execution_db, write_empty
 from airflow_provider_sentinelhub.artifacts.report.manifest import MAX_BYTES as MANIFEST_BYTES
 from airflow_provider_sentinelhub.artifacts.report.overwritten import notes_on_files
-from airflow_provider_sentinelhub.artifacts.report.report import FeatureOutcome, RoundCounts
-from airflow_provider_sentinelhub.artifacts.report.rounds import MergeFacts, Round, merge
+from airflow_provider_sentinelhub.artifacts.report.report import FeatureOutcome, TaskCounts
+from airflow_provider_sentinelhub.artifacts.report.reruns import MergeFacts, TaskFiles, merge
 from airflow_provider_sentinelhub.artifacts.storage.layout import execution_db_url, manifest_url, report_url
 from airflow_provider_sentinelhub.client.errors import ArtifactCorrupt, ArtifactMissing, InvalidParameter
 
@@ -28,7 +28,7 @@ MAX_PROGRESS_BYTES = 64 * 1024 * 1024
 
 def read_merged_report(
     storage: Storage,
-    rounds: Sequence[Round],
+    tasks: Sequence[TaskFiles],
     *,
     skips_existing: bool = False,
     is_skipped: bool = False,
@@ -40,12 +40,12 @@ def read_merged_report(
 
     Writes the table of all features beside the original task's files.
 
-    :mod:`~.rounds` says which task has the last word on a feature. Features that only the original task's manifest
+    :mod:`~.reruns` says which task has the last word on a feature. Features that only the original task's manifest
     knows are counted as pending. A missing or damaged manifest, and a missing or damaged execution database of a
     rerun, do not hide what the other files say: they become ``notes`` of the report.
 
     :param storage: Where the bucket is.
-    :param rounds: The original task, then the reruns in the order in which they ran.
+    :param tasks: The original task, then the reruns in the order in which they ran.
     :param skips_existing: Whether the original task skipped features whose results existed. The service does not
         process them, so only the manifest lists them; they are counted as delivered. Default ``False``.
     :param is_skipped: Whether it skipped all of them, and so left no execution database. Default ``False``.
@@ -54,15 +54,15 @@ def read_merged_report(
         Default: the system's.
     :raises ArtifactMissing: The original task has no execution database.
     :raises ArtifactCorrupt: It cannot be read.
-    :raises InvalidParameter: There is no round, or a task occurs twice.
+    :raises InvalidParameter: There is no task, or one occurs twice.
     :raises StorageUnavailable: The bucket cannot be read, or the table cannot be written to it.
     """
-    repeated = [task_id for task_id, count in Counter(one.task_id for one in rounds).items() if count > 1]
-    if not rounds or repeated:
+    repeated = [task_id for task_id, count in Counter(one.task_id for one in tasks).items() if count > 1]
+    if not tasks or repeated:
         rule = "must name the original task and then each rerun once"
-        raise InvalidParameter("rounds", repeated or rounds, rule, "Give every task once, in the order they ran.")
+        raise InvalidParameter("tasks", repeated or tasks, rule, "Give every task once, in the order they ran.")
     with tempfile.TemporaryDirectory(prefix="sentinelhub-report-", dir=workdir) as folder:
-        return _Reading(storage, rounds, Path(folder), skips_existing, is_skipped, written).report()
+        return _Reading(storage, tasks, Path(folder), skips_existing, is_skipped, written).report()
 
 
 @dataclass(slots=True)
@@ -70,7 +70,7 @@ class _Reading:
     """The files of one report on this machine. They keep their names, because error messages show them."""
 
     storage: Storage
-    rounds: Sequence[Round]
+    tasks: Sequence[TaskFiles]
     folder: Path
     skips_existing: bool
     is_skipped: bool
@@ -84,7 +84,7 @@ class _Reading:
         execution_db, facts = self._execution_db()
         manifest = self._manifest()
         table = self.folder / "report.parquet"
-        ids = [one.task_id for one in self.rounds]
+        ids = [one.task_id for one in self.tasks]
         while True:
             report = read_execution_db(execution_db)
             try:
@@ -100,8 +100,8 @@ class _Reading:
                 break
             # Never seen so far, so it is not looked for beforehand; the table finds it on its way.
             execution_db, facts = self._merged({0: execution_db})
-        root = self.rounds[0].root
-        url = report_url(root, self.rounds[0].task_id)
+        root = self.tasks[0].root
+        url = report_url(root, self.tasks[0].task_id)
         self.storage.upload(table, url)
         if self.written is not None:
             self.notes += notes_on_files(self.storage, table, root, self.written)
@@ -109,7 +109,7 @@ class _Reading:
 
     def _execution_db(self) -> tuple[Path, MergeFacts | None]:
         found: dict[int, Path] = {}
-        for number, one in enumerate(self.rounds):
+        for number, one in enumerate(self.tasks):
             path = self.folder / f"execution-{one.task_id}.sqlite"
             if self.is_skipped and not number:
                 found[number] = path
@@ -124,16 +124,16 @@ class _Reading:
                 if not number:
                     raise
                 self.notes += (f"What became of the features of rerun {number} is not known: {error}",)
-        return self._merged(found) if len(self.rounds) > 1 else (found[0], None)
+        return self._merged(found) if len(self.tasks) > 1 else (found[0], None)
 
     def _merged(self, execution_dbs: dict[int, Path]) -> tuple[Path, MergeFacts]:
         for number, path in execution_dbs.items():
             self.counts[number] = read_execution_db(path, counts_only=True)
-        target = self.folder / f"execution-{self.rounds[0].task_id}-merged.sqlite"
+        target = self.folder / f"execution-{self.tasks[0].task_id}-merged.sqlite"
         return target, merge(execution_dbs, target)
 
     def _manifest(self) -> Path | None:
-        url = manifest_url(self.rounds[0].root, self.rounds[0].task_id)
+        url = manifest_url(self.tasks[0].root, self.tasks[0].task_id)
         manifest = self.folder / url.rpartition("/")[2]
         try:
             self.storage.download(url, manifest, max_bytes=MANIFEST_BYTES)
@@ -152,10 +152,10 @@ class _Reading:
         if self.skips_existing and unlisted:
             self.notes += (f"{unlisted} features were not processed: their results were there before (skipExisting).",)
         tasks = tuple(
-            RoundCounts(one.task_id, found.total, found.delivered, found.no_data, last_words[number])
+            TaskCounts(one.task_id, found.total, found.delivered, found.no_data, last_words[number])
             if (found := counts.get(number))
-            else RoundCounts(one.task_id, None)
-            for number, one in enumerate(self.rounds)
+            else TaskCounts(one.task_id, None)
+            for number, one in enumerate(self.tasks)
         )
         return replace(
             report,
@@ -166,7 +166,7 @@ class _Reading:
             duplicates=facts.duplicates if facts else report.duplicates,
             duplicate_names=facts.duplicate_names if facts else report.duplicate_names,
             notes=self.notes,
-            rounds=len(tasks),
+            reruns=len(tasks) - 1,
             tasks=tasks,
         )
 

@@ -2,29 +2,54 @@
 The answer for every feature: how many were delivered, and what became of the others.
 
 The service calls a task DONE even if features failed for good. :func:`outcome_of` says what really came out of it.
+
+A field is declared once, in its dataclass, with its :class:`~.fields.Form`: how it is stored in an XCom, read back and
+shown. Only what computes its value is elsewhere.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from airflow_provider_sentinelhub.artifacts.report.causes import CauseKind
-from airflow_provider_sentinelhub.artifacts.report.text import render
+from airflow_provider_sentinelhub.artifacts.report.fields import (
+    Form,
+    Limits,
+    as_json,
+    clean,
+    from_json,
+    lines,
+    shortened,
+)
 from airflow_provider_sentinelhub.client.errors import ArtifactMissing, InvalidParameter
 from airflow_provider_sentinelhub.client.text import one_line, printable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 MAX_NAMES = 20
 MAX_DICT_BYTES = 4000
 
 _MAX_MESSAGE = 1000
-_MAX_TEXT = 200
 _MAX_STATUSES = 5
 _MAX_RERUNS = 9
-# Groups, examples per group and names, from the fullest form to the barest: the first that fits is taken.
-_LEVELS = ((20, 3, 20), (20, 1, 20), (10, 3, 10), (10, 1, 10), (5, 1, 5), (3, 1, 3), (1, 1, 1), (0, 0, 0))
+_MAX_NOTES = 3
+_WIDTH = 12
+_MAX_SHOWN = 160
+# From the fullest form to the barest: the first that fits is taken.
+_LIMITS = (
+    Limits(20, 3, 20),
+    Limits(20, 1, 20),
+    Limits(10, 3, 10),
+    Limits(10, 1, 10),
+    Limits(5, 1, 5),
+    Limits(3, 1, 3),
+    Limits(1, 1, 1),
+    Limits(0, 0, 0),
+)
 
 
 class FeatureOutcome(StrEnum):
@@ -57,6 +82,33 @@ class Outcome(StrEnum):
     """Stopped by a user or by the service."""
 
 
+COUNTS = ("total", *(outcome.value.lower() for outcome in FeatureOutcome))
+"""The fields of a report that count features: all, and those of each outcome."""
+
+
+def _printable(names: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(printable(name) for name in names)
+
+
+def _names(names: tuple[str, ...]) -> str:
+    return ", ".join(_shown(name) or "(no name)" for name in names)
+
+
+def _shown(text: str) -> str:
+    return one_line(text, _MAX_SHOWN)
+
+
+def _words(outcome: str) -> str:
+    return outcome.lower().replace("_", " ")
+
+
+# What features are called, and what the service says about them, is shown from here on: nothing else is kept.
+_MESSAGE = Form(write=lambda text, _: shortened(text), clean=lambda text: one_line(text, _MAX_MESSAGE))
+_EXAMPLES = Form(
+    write=lambda names, limits: [shortened(name) for name in names[: limits.examples]], read=tuple, clean=_printable
+)
+
+
 @dataclass(frozen=True, slots=True)
 class ErrorGroup:
     """
@@ -71,31 +123,28 @@ class ErrorGroup:
     :param hint: What to do about it.
     """
 
-    outcome: FeatureOutcome
-    message: str
+    outcome: Annotated[FeatureOutcome, Form(write=lambda outcome, _: outcome.value, read=FeatureOutcome)]
+    message: Annotated[str, _MESSAGE]
     count: int
-    examples: tuple[str, ...] = ()
-    kind: CauseKind = CauseKind.UNKNOWN
-    hint: str = ""
+    examples: Annotated[tuple[str, ...], _EXAMPLES] = ()
+    kind: Annotated[CauseKind, Form(write=lambda kind, _: kind.value, read=CauseKind)] = CauseKind.UNKNOWN
+    hint: Annotated[str, _MESSAGE] = ""
 
     def __post_init__(self) -> None:
-        # What features are called, and what the service says of them, is shown from here on, and nothing else.
-        object.__setattr__(self, "message", one_line(self.message, _MAX_MESSAGE))
-        object.__setattr__(self, "examples", _printable(self.examples))
-        object.__setattr__(self, "hint", one_line(self.hint, _MAX_MESSAGE))
+        clean(self)
 
 
 @dataclass(frozen=True, slots=True)
-class RoundCounts:
+class TaskCounts:
     """
-    One of the tasks about the same features: the original, or a rerun of what was lost.
+    One of the tasks about the same features: the original, or a rerun of features that failed.
 
     :param task_id: Its id.
     :param total: Features in its execution database, each row counted; ``None`` if it could not be read.
     :param delivered: Those it delivered.
     :param no_data: Those it found no data for.
-    :param last_word: Features of the report on which it has the last word. Over all rounds these add up to the report's
-        ``total``; features only the manifest mentions are with the original task.
+    :param last_word: Features of the report whose outcome comes from this task. Over all tasks these add up to the
+        report's ``total``; features only the manifest mentions are with the original task.
     """
 
     task_id: str
@@ -122,7 +171,123 @@ class StatisticsTable:
     intervals_failed: int
 
 
-_STATISTICS = tuple(each.name for each in fields(StatisticsTable))
+def _outcome_lines(report: FeatureReport) -> Iterator[str]:
+    for outcome, count in report.counts().items():
+        if count or outcome is FeatureOutcome.DELIVERED:
+            share = f"{100 * count / report.total:6.2f} %" if report.total else ""
+            yield f"{_words(outcome):<{_WIDTH}}{count:>10,}  {share}".rstrip()
+    yield f"{'total':<{_WIDTH}}{report.total:>10,}"
+
+
+def _interval_lines(report: FeatureReport) -> Iterator[str]:
+    if table := report.statistics:
+        yield (
+            f"intervals: {table.intervals_with_data:,} with data, {table.intervals_without_data:,} without, "
+            f"{table.intervals_failed:,} failed"
+        )
+
+
+def _task_lines(report: FeatureReport) -> Iterator[str]:
+    if not report.reruns:
+        return
+    for number, task in enumerate(report.tasks):
+        name = f"{f'rerun {number}' if number else 'original'}: task {task.task_id}"
+        if task.total is None:
+            yield f"{name}: what became of its features is not known"
+        else:
+            features = f"{task.total:,} feature{'s' * (task.total != 1)}"
+            yield f"{name}: {task.delivered + task.no_data:,} of {features} delivered or without data"
+
+
+def _status_lines(report: FeatureReport) -> Iterator[str]:
+    if report.unknown_statuses:
+        yield "unknown statuses: " + ", ".join(f"{_shown(name)} ({n:,})" for name, n in report.unknown_statuses)
+
+
+def _unlisted_lines(report: FeatureReport) -> Iterator[str]:
+    if report.unlisted:
+        yield f"{report.unlisted:,} of the pending are in the manifest but not in the execution database"
+
+
+def _duplicate_lines(report: FeatureReport) -> Iterator[str]:
+    if report.duplicates:
+        yield f"{report.duplicates:,} names occur more than once, e.g. {_names(report.duplicate_names)}"
+
+
+def _note_lines(report: FeatureReport) -> Iterator[str]:
+    for note in report.notes:
+        yield f"note: {_shown(note)}"
+
+
+def _group_lines(report: FeatureReport) -> Iterator[str]:
+    if report.error_groups:
+        yield "problems:"
+    for group in report.error_groups:
+        kind = "" if group.kind is CauseKind.UNKNOWN else f" ({_words(group.kind)})"
+        yield f"{group.count:>10,} x {_words(group.outcome)}{kind}: {_shown(group.message)}"
+        if group.examples:
+            yield f"{'':>13}{'e.g. ' if group.count > len(group.examples) else ''}{_names(group.examples)}"
+        if group.hint:
+            yield f"{'':>13}{_shown(group.hint)}"
+
+
+def _other_lines(report: FeatureReport) -> Iterator[str]:
+    if report.other_errors:
+        yield f"{report.other_errors:>10,} x other messages"
+
+
+def _name_lines(what: str, names: tuple[str, ...], count: int) -> Iterator[str]:
+    if names:
+        more = count - len(names)
+        yield f"{what}: {_names(names)}" + (f" and {more:,} more" if more > 0 else "")
+
+
+def _url_lines(report: FeatureReport) -> Iterator[str]:
+    if report.report_url:
+        yield f"all features: {report.report_url}"
+    if report.statistics:
+        yield f"all statistics: {report.statistics.statistics_url}"
+
+
+def _name_list(most: int, text: Callable[[FeatureReport], Iterator[str]] | None = None) -> Form:
+    return Form(
+        write=lambda names, limits: [shortened(name) for name in names[: min(limits.names, most)]],
+        read=tuple,
+        clean=_printable,
+        text=text,
+    )
+
+
+_STATISTICS = Form(
+    write=lambda table, limits: as_json(table, limits) if table else {},
+    read=lambda found: from_json(StatisticsTable, found) if "statistics_url" in found else None,
+    text=_interval_lines,
+    is_flat=True,
+)
+_TASKS = Form(
+    write=lambda tasks, limits: [as_json(task, limits) for task in tasks[:1] + tasks[1:][-_MAX_RERUNS:]],
+    read=lambda found: tuple(from_json(TaskCounts, task) for task in found),
+    text=_task_lines,
+)
+_STATUSES = Form(
+    write=lambda statuses, _: [[shortened(name), count] for name, count in statuses[:_MAX_STATUSES]],
+    read=lambda found: tuple((name, count) for name, count in found),
+    clean=lambda statuses: tuple((printable(name), count) for name, count in statuses),
+    text=_status_lines,
+)
+_NOTES = Form(
+    write=lambda notes, limits: [shortened(note) for note in notes[:_MAX_NOTES]] if limits.names else [],
+    read=tuple,
+    clean=lambda notes: tuple(one_line(note, _MAX_MESSAGE) for note in notes),
+    text=_note_lines,
+)
+_GROUPS = Form(
+    write=lambda groups, limits: [as_json(group, limits) for group in groups[: limits.groups]],
+    read=lambda found: tuple(from_json(ErrorGroup, group) for group in found),
+    text=_group_lines,
+)
+_NO_DATA = _name_list(10, lambda report: _name_lines("no data", report.no_data_names, report.no_data))
+_FAILED = _name_list(MAX_NAMES, lambda report: _name_lines("failed", report.failed_names, report.failed))
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,48 +304,44 @@ class FeatureReport:
     :param failed: Given up by the service.
     :param pending: Not processed; includes ``unlisted``.
     :param unknown: With a status this package does not know.
-    :param unknown_statuses: Those statuses and their counts, most frequent first; at most twenty.
+    :param statistics: The table of statistics, where statistics were requested.
+    :param reruns: How many reruns of failed features the report covers, beside the original task.
+    :param tasks: All these tasks in order; in :meth:`to_dict` the original and the latest nine.
+    :param unknown_statuses: Statuses this package does not know and their counts, most frequent first; at most twenty.
     :param unlisted: Features of the manifest the execution database does not mention; 0 where no manifest was read.
     :param duplicates: Names that occur more than once in an execution database; a feature is counted once.
     :param duplicate_names: The first twenty of them, in order of name.
+    :param notes: What could not be read and is therefore missing in the table.
     :param error_groups: The twenty largest groups of failed, undelivered and unknown features, largest first.
     :param other_errors: How many such features are in none of the groups.
-    :param failed_names: The first twenty FAILED features, in the order of the execution database.
     :param no_data_names: The first twenty features without data, in the order of the execution database.
+    :param failed_names: The first twenty FAILED features, in the order of the execution database.
     :param report_url: Where the table of all features was written, if it was.
-    :param statistics: What was asked for was statistics: the table of them.
-    :param notes: What could not be read and therefore is missing in the table.
-    :param rounds: How many tasks the report is about: 1, and one more for each rerun.
-    :param tasks: Those tasks in order; in :meth:`to_dict` the original and the latest nine.
     """
 
-    total: int
+    total: Annotated[int, Form(text=_outcome_lines)]
     delivered: int = 0
     no_data: int = 0
     undelivered: int = 0
     failed: int = 0
     pending: int = 0
     unknown: int = 0
-    unknown_statuses: tuple[tuple[str, int], ...] = ()
-    unlisted: int = 0
-    duplicates: int = 0
-    duplicate_names: tuple[str, ...] = ()
-    error_groups: tuple[ErrorGroup, ...] = ()
-    other_errors: int = 0
-    failed_names: tuple[str, ...] = ()
-    no_data_names: tuple[str, ...] = ()
-    report_url: str | None = None
-    statistics: StatisticsTable | None = None
-    notes: tuple[str, ...] = ()
-    rounds: int = 1
-    tasks: tuple[RoundCounts, ...] = ()
+    statistics: Annotated[StatisticsTable | None, _STATISTICS] = None
+    reruns: int = 0
+    tasks: Annotated[tuple[TaskCounts, ...], _TASKS] = ()
+    unknown_statuses: Annotated[tuple[tuple[str, int], ...], _STATUSES] = ()
+    unlisted: Annotated[int, Form(text=_unlisted_lines)] = 0
+    duplicates: Annotated[int, Form(text=_duplicate_lines)] = 0
+    duplicate_names: Annotated[tuple[str, ...], _name_list(5)] = ()
+    notes: Annotated[tuple[str, ...], _NOTES] = ()
+    error_groups: Annotated[tuple[ErrorGroup, ...], _GROUPS] = ()
+    other_errors: Annotated[int, Form(text=_other_lines)] = 0
+    no_data_names: Annotated[tuple[str, ...], _NO_DATA] = ()
+    failed_names: Annotated[tuple[str, ...], _FAILED] = ()
+    report_url: Annotated[str | None, Form(text=_url_lines)] = None
 
     def __post_init__(self) -> None:
-        for name in ("duplicate_names", "failed_names", "no_data_names"):
-            object.__setattr__(self, name, _printable(getattr(self, name)))
-        object.__setattr__(self, "notes", tuple(one_line(note, _MAX_MESSAGE) for note in self.notes))
-        statuses = tuple((printable(status), count) for status, count in self.unknown_statuses)
-        object.__setattr__(self, "unknown_statuses", statuses)
+        clean(self)
 
     @property
     def complete(self) -> bool:
@@ -193,7 +354,7 @@ class FeatureReport:
 
     def text(self) -> str:
         """Render a table of outcomes and the grouped errors with names, for a log or terminal."""
-        return render(self)
+        return printable("\n".join(lines(self)), keep="\n")
 
     def to_dict(self) -> dict[str, Any]:
         """
@@ -202,42 +363,12 @@ class FeatureReport:
         Counts are always exact. Long texts are cut, and examples, groups and names are left out until it fits; what is
         left out of the groups is added to ``other_errors``.
         """
-        for groups, examples, names in _LEVELS:
-            found = self._as_dict(groups, examples, names)
+        for limits in _LIMITS:
+            found = {"complete": self.complete, **as_json(self, limits)}
+            found["other_errors"] += sum(group.count for group in self.error_groups[limits.groups :])
             if len(json.dumps(found)) < MAX_DICT_BYTES:
                 break
         return found
-
-    def _as_dict(self, groups: int, examples: int, names: int) -> dict[str, Any]:
-        left_out = sum(group.count for group in self.error_groups[groups:])
-        return {
-            "complete": self.complete,
-            "total": self.total,
-            **{outcome.value.lower(): count for outcome, count in self.counts().items()},
-            "unknown_statuses": [[_cut(name), count] for name, count in self.unknown_statuses[:_MAX_STATUSES]],
-            "unlisted": self.unlisted,
-            "duplicates": self.duplicates,
-            "duplicate_names": [_cut(name) for name in self.duplicate_names[: min(names, 5)]],
-            "error_groups": [
-                {
-                    "outcome": group.outcome.value,
-                    "message": _cut(group.message),
-                    "count": group.count,
-                    "examples": [_cut(name) for name in group.examples[:examples]],
-                    "kind": group.kind.value,
-                    "hint": _cut(group.hint),
-                }
-                for group in self.error_groups[:groups]
-            ],
-            "other_errors": self.other_errors + left_out,
-            "failed_names": [_cut(name) for name in self.failed_names[:names]],
-            "no_data_names": [_cut(name) for name in self.no_data_names[: min(names, 10)]],
-            "report_url": self.report_url,
-            **(asdict(self.statistics) if self.statistics else {}),
-            "notes": [_cut(note) for note in self.notes[:3]] if names else [],
-            "rounds": self.rounds,
-            "tasks": [asdict(task) for task in (self.tasks[:1] + self.tasks[1:][-_MAX_RERUNS:])],
-        }
 
     @classmethod
     def from_dict(cls, found: dict[str, Any]) -> FeatureReport:
@@ -247,32 +378,7 @@ class FeatureReport:
         :param found: Its result, also after a round trip through JSON.
         :raises KeyError: It is something else.
         """
-        names = {outcome.value.lower() for outcome in FeatureOutcome}
-        whole = {key: int(found[key]) for key in names | {"total", "unlisted", "duplicates", "other_errors", "rounds"}}
-        return cls(
-            **whole,
-            unknown_statuses=tuple((name, count) for name, count in found["unknown_statuses"]),
-            duplicate_names=tuple(found["duplicate_names"]),
-            error_groups=tuple(
-                ErrorGroup(
-                    FeatureOutcome(group["outcome"]),
-                    group["message"],
-                    group["count"],
-                    tuple(group["examples"]),
-                    CauseKind(group["kind"]),
-                    group["hint"],
-                )
-                for group in found["error_groups"]
-            ),
-            failed_names=tuple(found["failed_names"]),
-            no_data_names=tuple(found["no_data_names"]),
-            report_url=found["report_url"],
-            statistics=StatisticsTable(**{name: found[name] for name in _STATISTICS})
-            if _STATISTICS[0] in found
-            else None,
-            notes=tuple(found["notes"]),
-            tasks=tuple(RoundCounts(**task) for task in found["tasks"]),
-        )
+        return from_json(cls, found)
 
 
 def outcome_of(status: str, report: FeatureReport | None) -> Outcome:
@@ -302,18 +408,3 @@ def outcome_of(status: str, report: FeatureReport | None) -> Outcome:
     if report.complete:
         return Outcome.DONE
     return Outcome.PARTIAL if report.delivered + report.no_data + report.pending else Outcome.FAILED
-
-
-def _printable(names: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(printable(name) for name in names)
-
-
-def _cut(text: str) -> str:
-    """Shorten a text by what it takes in JSON, where a character outside ASCII takes six bytes or twelve."""
-    size = len(json.dumps(text))
-    if size <= _MAX_TEXT:
-        return text
-    kept = text[: _MAX_TEXT - 5]
-    while len(json.dumps(kept)) > _MAX_TEXT - 3:
-        kept = kept[: len(kept) * 9 // 10]
-    return f"{kept}..."

@@ -1,5 +1,5 @@
 """
-The features a task lost, as a GeoPackage with which a new task makes up for them.
+The features a task lost, as the input GeoPackage of a rerun.
 
 A task that is DONE has no way back, so what it failed to deliver needs a task of its own. Geometry, size and
 coordinate reference system come from the feature manifest, so that the pixels are those the first task would have
@@ -146,10 +146,10 @@ def _find_lost(output: sqlite3.Connection, features: FeaturesTable, is_permanent
     def judge(error: bytes | None, name: bytes) -> bool:
         try:
             message = (error or b"").decode("utf-8", "replace")
-            # As in a report's groups, or the report would call permanent what is run again.
+            # As in a report's groups: otherwise the report would call permanent what is run again.
             return remembered(without_name(message, name.decode("utf-8", "replace")) if name else message)
         except Exception as problem:
-            # SQLite would say no more than that there was one, and the file would be blamed.
+            # SQLite reports only that there was an error, and the file would be blamed.
             raised.append(problem)
             raise
 
@@ -175,7 +175,7 @@ def _find_lost(output: sqlite3.Connection, features: FeaturesTable, is_permanent
 
 
 def _forget_kept(output: sqlite3.Connection, features: FeaturesTable) -> None:
-    """Strike off the list what another row of the same name calls kept."""
+    """Remove from the list what another row of the same name calls kept."""
     key = key_of(features.names["name"])
     query = (
         f"SELECT {key} FROM execution.{{table}} NOT INDEXED "  # noqa: S608

@@ -1,4 +1,4 @@
-"""The tables that know features: those of a feature manifest, and those of an input GeoPackage, spoken of alike."""
+"""Tables that list features, of a feature manifest or an input GeoPackage, in one form."""
 
 from __future__ import annotations
 
@@ -115,14 +115,14 @@ def key_of(column: str) -> str:
 
 def in_step(output: sqlite3.Connection, features: FeaturesTable, source: Source) -> Step | None:
     """
-    Say how a table goes along with the execution database, if it does: that spares searching all names.
+    Say how the rows of a table follow those of the execution database, if they do: then no name has to be searched.
 
     It is guessed from the first names, and every row is compared.
 
     :param output: A connection to which both files are attached, the execution database as ``execution``.
     :param features: The table of the execution database.
     :param source: The table.
-    :returns: ``None`` where they do not go along.
+    :returns: ``None`` where they do not.
     """
     key = key_of(source.identifier)
     head = output.execute(f"SELECT rowid, {key} FROM {source.table} ORDER BY rowid LIMIT 100").fetchall()  # noqa: S608

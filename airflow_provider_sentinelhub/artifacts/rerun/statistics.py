@@ -1,8 +1,8 @@
 """
-The features whose statistics a task lost, as a GeoPackage with which another task makes up for them.
+The features whose statistics a task lost, as the input GeoPackage of a rerun.
 
 Geometries, ids and identifiers are those of the original input, copied by SQLite: the id tells which feature a result
-is of, so a rerun must not count anew.
+is of, so a rerun must not number them again.
 
 Source: https://documentation.dataspace.copernicus.eu/APIs/SentinelHub/BatchStatistical.html (input GeoPackage).
 """

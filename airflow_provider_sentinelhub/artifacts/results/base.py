@@ -103,7 +103,7 @@ class BatchResults(ABC):
     @abstractmethod
     def delivered_url(self, original: BatchTask) -> str:
         """
-        Return the address of what users want of a task: what an asset stands for.
+        Return the URL of what a task delivers: the URI of its asset.
 
         :param original: The original task.
         """
@@ -113,7 +113,7 @@ class BatchResults(ABC):
         """
         Answer for every feature, and write the full table beside the results.
 
-        What the service uploads now and then may be older than a task's end: then it is waited for.
+        Files the service uploads now and then may be older than a task's end: then this waits for them.
 
         :param tasks: The tasks.
         :raises ArtifactMissing: The service left nothing to report on.
@@ -146,7 +146,7 @@ class BatchResults(ABC):
         The same tasks give the same features, so doing this twice is doing it once.
 
         :param tasks: The tasks; the last one has ended with an answer.
-        :param only_after_progress: Whether the last task must have mended something, or no further one makes sense.
+        :param only_after_progress: Whether the last task must have delivered something that was lost before.
         :returns: ``None`` where there is nothing to gain by a further task.
         :raises ArtifactMissing: What lies in the bucket is older than the task's end.
         :raises StorageUnavailable: The bucket cannot be read or written.

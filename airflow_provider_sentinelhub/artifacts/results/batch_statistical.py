@@ -19,8 +19,7 @@ from airflow_provider_sentinelhub.artifacts.geopackage.geopackage import MAX_BYT
 from airflow_provider_sentinelhub.artifacts.geopackage.sqlite_file import open_sqlite, quoted
 from airflow_provider_sentinelhub.artifacts.geopackage.tables import feature_name, feature_tables
 from airflow_provider_sentinelhub.artifacts.report.causes import is_permanent
-from airflow_provider_sentinelhub.artifacts.report.execution_db import read_execution_db
-from airflow_provider_sentinelhub.artifacts.report.report import RoundCounts, StatisticsTable
+from airflow_provider_sentinelhub.artifacts.report.report import TaskCounts
 from airflow_provider_sentinelhub.artifacts.results.base import BatchResults, Counter
 from airflow_provider_sentinelhub.artifacts.statistics.layout import (
     StatisticsUrl,
@@ -30,11 +29,12 @@ from airflow_provider_sentinelhub.artifacts.statistics.layout import (
 )
 from airflow_provider_sentinelhub.artifacts.statistics.read import (
     StatisticsRead,
-    StatisticsRound,
     StatisticsTarget,
+    StatisticsTask,
     read_statistics,
+    report_on,
 )
-from airflow_provider_sentinelhub.artifacts.storage.layout import report_url, rerun_features_url
+from airflow_provider_sentinelhub.artifacts.storage.layout import rerun_features_url
 from airflow_provider_sentinelhub.client.errors import ArtifactCorrupt, ArtifactMissing
 from airflow_provider_sentinelhub.client.lifecycle.rerun import Rerun
 
@@ -53,8 +53,8 @@ PATIENCE_S = 20.0
 _LOOK_EVERY_S = 4.0
 _NEWS_EVERY_S = 30.0
 _PROMISE_RESULTS = frozenset({"DONE", "PARTIAL"})
-_ROUNDS = """
-SELECT merged_round, count(*), sum(delivered), sum(status = 'DONE' AND NOT delivered) FROM features GROUP BY 1
+_BY_RERUN = """
+SELECT merged_rerun, count(*), sum(delivered), sum(status = 'DONE' AND NOT delivered) FROM features GROUP BY 1
 """
 
 # Statistics tell features by the number of their row, and take their size from the request.
@@ -140,8 +140,6 @@ class BatchStatisticalResults(BatchResults):
 
         :param tasks: The original task, then those that ran again what was lost.
         """
-        from airflow_provider_sentinelhub.artifacts.report.table import write_parquet
-
         original = tasks[0]
         with tempfile.TemporaryDirectory(prefix="sentinelhub-report-") as name:
             folder = Path(name)
@@ -153,19 +151,16 @@ class BatchStatisticalResults(BatchResults):
                     "delivered to."
                 )
             found = self._read(tasks, features, folder)
-            report = read_execution_db(found.execution_db)
-            table = folder / "report.parquet"
-            write_parquet(found.execution_db, None, table, found.task_ids)
-            url = report_url(root, original.id)
-            self.storage.upload(table, url)
+            report = report_on(self.storage, found, self._target(original))
             return replace(
                 report,
-                report_url=url,
-                statistics=StatisticsTable(found.table_url, found.with_data, found.without_data, found.failed),
                 notes=(*report.notes, *notes, *_remarks(found)),
-                rounds=len(found.task_ids),
-                tasks=_round_counts(found),
+                reruns=len(found.task_ids) - 1,
+                tasks=_task_counts(found),
             )
+
+    def _target(self, original: BatchTask) -> StatisticsTarget:
+        return StatisticsTarget(self.root(original), original.id)
 
     def _features(self, original: BatchTask, folder: Path) -> tuple[Path | None, tuple[str, ...]]:
         """Fetch the GeoPackage a task took its features from: without it nobody knows which have no file."""
@@ -181,9 +176,9 @@ class BatchStatisticalResults(BatchResults):
 
     def _read(self, tasks: Sequence[BatchTask], features: Path | None, folder: Path) -> StatisticsRead:
         news = _News()
-        rounds = [StatisticsRound(self.api.delivery_url(task.request), task.id) for task in tasks]
-        target = StatisticsTarget(self.root(tasks[0]), tasks[0].id)
-        return read_statistics(self.storage, rounds, target, features=features, workdir=folder, on_progress=news.tell)
+        asked = [StatisticsTask(self.api.delivery_url(task.request), task.id) for task in tasks]
+        target = self._target(tasks[0])
+        return read_statistics(self.storage, asked, target, features=features, workdir=folder, on_progress=news.tell)
 
     def _read_when_all_is_there(self, tasks: Sequence[BatchTask], features: Path, folder: Path) -> StatisticsRead:
         # Nowhere does it say that the last file lies there before the task is called DONE. What comes a little late
@@ -243,7 +238,7 @@ class BatchStatisticalResults(BatchResults):
                 return None
             read = self._read_when_all_is_there(tasks, path, folder)
             if only_after_progress and not read.by_last:
-                log.warning("Task %s has mended nothing: no further rerun", tasks[-1].id)
+                log.warning("Task %s delivered nothing more: no further rerun", tasks[-1].id)
                 return None
             rerun = folder / f"rerun-{original.id}-{number}.gpkg"
             found = write_statistics_rerun(read.execution_db, path, rerun, is_permanent=is_permanent)
@@ -256,7 +251,7 @@ class BatchStatisticalResults(BatchResults):
             if not found.features:
                 return None
             if found.span is not None:
-                log.info("Intervals that are asked for again: %s", _of(found.span))
+                log.info("Intervals requested again: %s", _of(found.span))
             url = rerun_features_url(self.root(original), original.id, number)
             self.storage.upload(rerun, url)
         delivery_url = rerun_output_url(self.api.delivery_url(original.request), original.id)
@@ -293,13 +288,13 @@ def _remarks(found: StatisticsRead) -> list[str]:
     return notes
 
 
-def _round_counts(read: StatisticsRead) -> tuple[RoundCounts, ...]:
+def _task_counts(read: StatisticsRead) -> tuple[TaskCounts, ...]:
     with open_sqlite(read.execution_db, "What became of the features") as connection:
-        found = {number: counts for number, *counts in connection.execute(_ROUNDS)}
+        found = {number: counts for number, *counts in connection.execute(_BY_RERUN)}
     # Each task runs what the one before it lost, so what has its last word later was in it too.
     rows = [found.get(number, [0, 0, 0]) for number in range(len(read.task_ids))]
     return tuple(
-        RoundCounts(task_id, sum(row[0] for row in rows[number:]), delivered, no_data, count)
+        TaskCounts(task_id, sum(row[0] for row in rows[number:]), delivered, no_data, count)
         for number, (task_id, (count, delivered, no_data)) in enumerate(zip(read.task_ids, rows, strict=True))
     )
 

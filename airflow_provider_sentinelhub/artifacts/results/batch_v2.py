@@ -18,7 +18,7 @@ from airflow_provider_sentinelhub.artifacts.report.final_database import await_f
 from airflow_provider_sentinelhub.artifacts.report.manifest import MAX_BYTES as MANIFEST_BYTES
 from airflow_provider_sentinelhub.artifacts.report.overwritten import Written
 from airflow_provider_sentinelhub.artifacts.report.reader import ProgressReader, read_merged_report
-from airflow_provider_sentinelhub.artifacts.report.rounds import Round
+from airflow_provider_sentinelhub.artifacts.report.reruns import TaskFiles
 from airflow_provider_sentinelhub.artifacts.results.base import BatchResults, Counter
 from airflow_provider_sentinelhub.artifacts.storage.layout import (
     DeliveryUrl,
@@ -105,10 +105,9 @@ class BatchV2Results(BatchResults):
         root, last = self.root(tasks[0]), tasks[-1]
         if last.status in self.api.answered and not last.was_skipped:
             await_final_database(self.storage, root, last.id, since=last.created)
-        rounds = [Round(root, task.id) for task in tasks]
         return read_merged_report(
             self.storage,
-            rounds,
+            [TaskFiles(root, task.id) for task in tasks],
             skips_existing=tasks[0].skips_existing,
             is_skipped=tasks[0].was_skipped,
             written=Written.by(tasks) if is_shared(self.api.delivery_url(tasks[0].request)) else None,
@@ -157,7 +156,7 @@ class BatchV2Results(BatchResults):
                 self.storage.download(manifest_url(root, task.id), manifest, max_bytes=MANIFEST_BYTES)
                 counts = read_execution_db(execution_db, counts_only=True)
                 if only_after_progress and not counts.delivered + counts.no_data:
-                    log.warning("Task %s has mended nothing: no further rerun", task.id)
+                    log.warning("Task %s delivered nothing more: no further rerun", task.id)
                     return None
                 source = self._source(task, Path(folder) / "original.gpkg")
                 count = _write(execution_db, manifest, features, source, skips_existing=task.skips_existing)

@@ -1,21 +1,19 @@
 """
-What the requests of one run were answered, kept in a bucket as Batch Statistical keeps it: a JSON file each.
+The answers of one run, kept in a bucket as Batch Statistical keeps them: one JSON file each.
 
-So an answer is safe as soon as it is there, whatever becomes of the worker; a further attempt asks only for what is
-missing. The same reader makes the same table of it, and other clients that read results of Batch Statistical read it.
+So an answer is safe once it is there, even if the worker dies, and a further attempt requests only what is missing. The
+same reader makes the same table from them, and other clients that read results of Batch Statistical can read them.
 """
 
 from __future__ import annotations
 
 import json
 import tempfile
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_sentinelhub.artifacts.geopackage.sqlite_file import open_sqlite
-from airflow_provider_sentinelhub.artifacts.report.execution_db import read_execution_db
-from airflow_provider_sentinelhub.artifacts.report.report import FeatureReport, StatisticsTable
 from airflow_provider_sentinelhub.artifacts.statistics.layout import (
     ID,
     IDENTIFIER,
@@ -27,17 +25,19 @@ from airflow_provider_sentinelhub.artifacts.statistics.layout import (
 )
 from airflow_provider_sentinelhub.artifacts.statistics.read import (
     StatisticsRead,
-    StatisticsRound,
     StatisticsTarget,
+    StatisticsTask,
     read_statistics,
+    report_on,
 )
-from airflow_provider_sentinelhub.artifacts.storage.layout import report_url, success_url
+from airflow_provider_sentinelhub.artifacts.storage.layout import success_url
 from airflow_provider_sentinelhub.artifacts.storage.location import Location
 from airflow_provider_sentinelhub.client.errors import ArtifactMissing, InvalidParameter
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from airflow_provider_sentinelhub.artifacts.report.report import FeatureReport
     from airflow_provider_sentinelhub.artifacts.statistics.geometries import Place
     from airflow_provider_sentinelhub.artifacts.storage.storage import Storage
     from airflow_provider_sentinelhub.client.apis.statistical.answers import StatisticalAnswer
@@ -131,7 +131,7 @@ class StatisticalRun:
 
     def finished(self) -> frozenset[int] | None:
         """
-        Return the ids of geometries that need not be asked for again; ``None`` where nothing was answered before.
+        Return the ids of geometries that need no further request; ``None`` where nothing was answered before.
 
         :raises StorageUnavailable: The bucket cannot be read or written.
         """
@@ -144,7 +144,7 @@ class StatisticalRun:
 
     def known(self, place: Place) -> StatisticalAnswer | None:
         """
-        Return what a geometry was answered before; ``None`` where it was not, or refused.
+        Return the earlier answer for a geometry; ``None`` where there is none, or it was refused.
 
         :param place: The geometry.
         :raises StorageUnavailable: The bucket cannot be read.
@@ -159,7 +159,7 @@ class StatisticalRun:
 
     def keep(self, place: Place, answer: StatisticalAnswer) -> None:
         """
-        Keep what a geometry was answered.
+        Keep the answer for a geometry.
 
         :param place: The geometry.
         :param answer: The answer.
@@ -183,25 +183,20 @@ class StatisticalRun:
 
         :raises StorageUnavailable: The bucket cannot be read or written.
         """
-        from airflow_provider_sentinelhub.artifacts.report.table import write_parquet
-
         with tempfile.TemporaryDirectory(prefix="sentinelhub-statistics-") as name:
-            found = self._read(Path(name))
-            table = Path(name) / "report.parquet"
-            write_parquet(found.execution_db, None, table, [self.run_id])
-            url = report_url(self._root, self.run_id)
-            self.storage.upload(table, url)
-            statistics = StatisticsTable(found.table_url, found.with_data, found.without_data, found.failed)
-            return replace(read_execution_db(found.execution_db), report_url=url, statistics=statistics)
+            return report_on(self.storage, self._read(Path(name)), self._target)
 
     @property
     def _root(self) -> str:
         return statistics_root(self.output_url, self.run_id)
 
+    @property
+    def _target(self) -> StatisticsTarget:
+        return StatisticsTarget(self._root, self.run_id)
+
     def _read(self, folder: Path) -> StatisticsRead:
-        rounds = [StatisticsRound(self.output_url, self.run_id)]
-        target = StatisticsTarget(self._root, self.run_id)
-        return read_statistics(self.storage, rounds, target, features=None, workdir=folder)
+        tasks = [StatisticsTask(self.output_url, self.run_id)]
+        return read_statistics(self.storage, tasks, self._target, features=None, workdir=folder)
 
     def _url(self, place: Place) -> str:
         return result_url(self.output_url, self.run_id, place.feature_id, place.label)

@@ -1,5 +1,5 @@
 """
-What is known about the results of all rounds: a SQLite file, so that memory does not grow with the features.
+What is known about the results of all tasks: a SQLite file, so that memory does not grow with the features.
 
 A result counts in the version the bucket lists. One that was read before in that version is not read again; one that
 was replaced meanwhile is. A result that the bucket no longer lists, but that was read before, still counts.
@@ -25,29 +25,29 @@ CACHE_KIB = 512
 """KiB of a database kept in memory."""
 _SCHEMA = f"""
 PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA cache_size=-{CACHE_KIB}; PRAGMA temp.cache_size=-{CACHE_KIB};
-CREATE TABLE parts (part INTEGER PRIMARY KEY, url TEXT UNIQUE, round INTEGER);
-CREATE TABLE listing (round INTEGER, name TEXT, version TEXT, feature INTEGER, identifier TEXT,
-  PRIMARY KEY (round, name)) WITHOUT ROWID;
-CREATE TABLE readings (number INTEGER PRIMARY KEY, part INTEGER, first INTEGER, round INTEGER, name TEXT, version TEXT,
+CREATE TABLE parts (part INTEGER PRIMARY KEY, url TEXT UNIQUE, rerun INTEGER);
+CREATE TABLE listing (rerun INTEGER, name TEXT, version TEXT, feature INTEGER, identifier TEXT,
+  PRIMARY KEY (rerun, name)) WITHOUT ROWID;
+CREATE TABLE readings (number INTEGER PRIMARY KEY, part INTEGER, first INTEGER, rerun INTEGER, name TEXT, version TEXT,
   feature INTEGER, identifier TEXT, rows INTEGER, with_data INTEGER, without_data INTEGER, failed INTEGER, error TEXT,
   failed_from INTEGER, failed_to INTEGER);
-CREATE TABLE unreadable (feature INTEGER, identifier TEXT, round INTEGER, name TEXT, version TEXT, error TEXT);
+CREATE TABLE unreadable (feature INTEGER, identifier TEXT, rerun INTEGER, name TEXT, version TEXT, error TEXT);
 CREATE TABLE rows_of_several (feature INTEGER, start INTEGER, end INTEGER, number INTEGER, part INTEGER, row INTEGER,
   rank INTEGER, error TEXT, has_data INTEGER);
 CREATE TABLE dropped (part INTEGER, first INTEGER, rows INTEGER);
-CREATE TABLE outcomes (feature INTEGER PRIMARY KEY, identifier TEXT, round INTEGER, with_data INTEGER,
+CREATE TABLE outcomes (feature INTEGER PRIMARY KEY, identifier TEXT, rerun INTEGER, with_data INTEGER,
   without_data INTEGER, failed INTEGER, error TEXT, failed_from INTEGER, failed_to INTEGER);
 """
 _CHOOSE = """
-CREATE INDEX readings_by_name ON readings (round, name);
+CREATE INDEX readings_by_name ON readings (rerun, name);
 CREATE TABLE chosen AS SELECT min(r.number) AS number, r.feature AS feature FROM readings r
-  LEFT JOIN listing l ON l.round = r.round AND l.name = r.name WHERE l.version IS NULL OR l.version = r.version
-  GROUP BY r.round, r.name;
+  LEFT JOIN listing l ON l.rerun = r.rerun AND l.name = r.name WHERE l.version IS NULL OR l.version = r.version
+  GROUP BY r.rerun, r.name;
 CREATE TABLE several AS SELECT feature FROM chosen GROUP BY feature HAVING count(*) > 1;
 CREATE UNIQUE INDEX several_by_feature ON several (feature);
 CREATE UNIQUE INDEX chosen_by_number ON chosen (number);
 INSERT INTO dropped SELECT part, first, rows FROM readings WHERE number NOT IN (SELECT number FROM chosen);
-INSERT INTO outcomes SELECT feature, identifier, round, with_data, without_data, failed, error, failed_from, failed_to
+INSERT INTO outcomes SELECT feature, identifier, rerun, with_data, without_data, failed, error, failed_from, failed_to
   FROM readings WHERE number IN (SELECT number FROM chosen) AND feature NOT IN (SELECT feature FROM several);
 """
 
@@ -55,7 +55,7 @@ INSERT INTO outcomes SELECT feature, identifier, round, with_data, without_data,
 @dataclass(frozen=True, slots=True)
 class Reading:
     """
-    A result that several rounds have, where it lies in a part.
+    A result that several tasks have, where it lies in a part.
 
     :param number: Its number in the catalog.
     :param first: Its first row in the part.
@@ -107,7 +107,7 @@ class Catalog:
         """
         Note what a folder holds, and return how much it is.
 
-        :param number: The round.
+        :param number: Number of the task: 0 for the original, then its reruns.
         :param found: What it holds.
         """
         rows = ((number, each.name, each.version, each.feature_id, each.identifier) for each in found)
@@ -119,7 +119,7 @@ class Catalog:
         Note what a part holds, in place of what was noted of it before.
 
         :param url: Its URL.
-        :param number: The round.
+        :param number: Number of the task: 0 for the original, then its reruns.
         :param ledger: Its ledger.
         """
         is_new = self.connection.execute("INSERT OR IGNORE INTO parts VALUES (NULL, ?, ?)", (url, number)).rowcount
@@ -134,14 +134,14 @@ class Catalog:
     def list_unread(self) -> int:
         """List what has to be read, in order of feature, and return how much it is."""
         self.connection.executescript(
-            "CREATE TEMP TABLE known AS SELECT round, name, version FROM readings;"
-            "CREATE INDEX temp.known_by_name ON known (round, name, version);"
-            "CREATE TABLE unread (place INTEGER PRIMARY KEY, round INTEGER, name TEXT, feature INTEGER, "
+            "CREATE TEMP TABLE known AS SELECT rerun, name, version FROM readings;"
+            "CREATE INDEX temp.known_by_name ON known (rerun, name, version);"
+            "CREATE TABLE unread (place INTEGER PRIMARY KEY, rerun INTEGER, name TEXT, feature INTEGER, "
             "identifier TEXT, version TEXT);"
-            "INSERT INTO unread SELECT NULL, round, name, feature, identifier, version FROM listing l "
+            "INSERT INTO unread SELECT NULL, rerun, name, feature, identifier, version FROM listing l "
             "WHERE NOT EXISTS ("
-            "SELECT 1 FROM known k WHERE k.round = l.round AND k.name = l.name AND k.version = l.version) "
-            "ORDER BY round, feature, name;"
+            "SELECT 1 FROM known k WHERE k.rerun = l.rerun AND k.name = l.name AND k.version = l.version) "
+            "ORDER BY rerun, feature, name;"
             "DROP TABLE temp.known"
         )
         (count,) = self.connection.execute("SELECT count(*) FROM unread").fetchone()
@@ -149,13 +149,13 @@ class Catalog:
 
     def unread(self, number: int) -> Iterator[Unread]:
         """
-        Go through what has to be read of a round, in order of feature.
+        Go through what has to be read of a task, in order of feature.
 
-        :param number: The round.
+        :param number: Number of the task: 0 for the original, then its reruns.
         """
         place = -1
         query = (
-            "SELECT place, name, feature, identifier, version FROM unread WHERE round = ? AND place > ? "
+            "SELECT place, name, feature, identifier, version FROM unread WHERE rerun = ? AND place > ? "
             "ORDER BY 1 LIMIT ?"
         )
         # The catalog is written to between two of them, so no statement is left open.
@@ -167,21 +167,21 @@ class Catalog:
         """
         Note that a result was listed and then deleted.
 
-        :param number: The round.
+        :param number: Number of the task: 0 for the original, then its reruns.
         :param name: Its name.
         """
-        self.connection.execute("DELETE FROM listing WHERE round = ? AND name = ?", (number, name))
+        self.connection.execute("DELETE FROM listing WHERE rerun = ? AND name = ?", (number, name))
 
     def is_version(self, number: int, name: str, version: str) -> None:
         """
         Note the version that was read: the result may have been replaced since it was listed.
 
-        :param number: The round.
+        :param number: Number of the task: 0 for the original, then its reruns.
         :param name: Its name.
         :param version: What was read.
         """
         self.connection.execute(
-            "UPDATE listing SET version = ? WHERE round = ? AND name = ? AND version <> ?",
+            "UPDATE listing SET version = ? WHERE rerun = ? AND name = ? AND version <> ?",
             (version, number, name, version),
         )
 
@@ -189,7 +189,7 @@ class Catalog:
         """
         Note a result that cannot be understood.
 
-        :param number: The round.
+        :param number: Number of the task: 0 for the original, then its reruns.
         :param one: The result.
         :param version: What was read.
         :param error: What is wrong with it.
@@ -202,10 +202,10 @@ class Catalog:
         self.connection.executescript(_CHOOSE)
 
     def parts(self) -> list[tuple[int, str, int]]:
-        """Return number, URL and round of the parts of which any reading counts, in the order of the table."""
+        """Return number, URL and task number of the parts of which any reading counts, in the order of the table."""
         query = (
-            "SELECT p.part, p.url, p.round FROM parts p JOIN readings r USING (part) JOIN chosen c USING (number) "
-            "GROUP BY 1 ORDER BY p.round, min(r.feature), min(r.name), p.url"
+            "SELECT p.part, p.url, p.rerun FROM parts p JOIN readings r USING (part) JOIN chosen c USING (number) "
+            "GROUP BY 1 ORDER BY p.rerun, min(r.feature), min(r.name), p.url"
         )
         return self.connection.execute(query).fetchall()
 
@@ -216,7 +216,7 @@ class Catalog:
             "WHERE r.feature IN (SELECT feature FROM several) ORDER BY 1"
         ).fetchall()
         self.connection.execute(
-            "CREATE TEMP TABLE ranks AS SELECT number, row_number() OVER (ORDER BY r.round, r.name) AS rank "
+            "CREATE TEMP TABLE ranks AS SELECT number, row_number() OVER (ORDER BY r.rerun, r.name) AS rank "
             "FROM readings r JOIN chosen USING (number) WHERE r.feature IN (SELECT feature FROM several)"
         )
         self.connection.execute("CREATE UNIQUE INDEX temp.ranks_by_number ON ranks (number)")

@@ -11,16 +11,15 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_sentinelhub.artifacts.statistics.answers import Stats, error_text
-from airflow_provider_sentinelhub.artifacts.statistics.schema import histogram_type, part_schema, percentiles_type
+from airflow_provider_sentinelhub.artifacts.statistics.schema import COLUMNS, Rows, part_schema
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from airflow_provider_sentinelhub.artifacts.statistics.answers import Answer, Band, Bin, Entry
+    from airflow_provider_sentinelhub.artifacts.statistics.answers import Answer, Entry
 
 _SOME_ROWS = 500
 _SOME_BINS = 5_000
-_NO_LIST = -1
 _NOTHING_SAID = Stats()
 
 
@@ -46,15 +45,10 @@ class TableBuilder:
     """Collects the rows of answers, and hands them out as a table."""
 
     _tables: list[pa.Table] = field(default_factory=list)
-    _features: list[int | None] = field(default_factory=list)
-    _identifiers: list[str | None] = field(default_factory=list)
+    _features: list[tuple[int | None, str | None]] = field(default_factory=list)
     _counts: list[int] = field(default_factory=list)
-    # The columns from interval_from on, but for those that are lists: of these the row has the number of elements, or
-    # that there is no list.
     _rows: list[tuple[Any, ...]] = field(default_factory=list)
-    _percentiles: list[str] = field(default_factory=list)
-    _percentile_values: list[float | None] = field(default_factory=list)
-    _bins: list[Bin] = field(default_factory=list)
+    _bins: int = 0
 
     def add(self, feature_id: int | None, identifier: str | None, answer: Answer) -> Added:
         """
@@ -72,18 +66,17 @@ class TableBuilder:
         for start, end, entry in answer.entries:
             if entry.error is not None:
                 failed += 1
-                self._add_bare(start, end, error=error_text(entry.error))
+                self._rows.append((start, end, None, None, _NOTHING_SAID, None, error_text(entry.error)))
             elif self._add_interval(start, end, entry):
                 with_data += 1
             else:
                 without_data += 1
         if answer.error is not None or not answer.entries:
-            self._add_bare(None, None, error=answer.error)
+            self._rows.append((None, None, None, None, _NOTHING_SAID, None, answer.error))
         added = len(self._rows) - before
-        self._features.append(feature_id)
-        self._identifiers.append(identifier)
+        self._features.append((feature_id, identifier))
         self._counts.append(added)
-        if len(self._rows) >= _SOME_ROWS or len(self._bins) >= _SOME_BINS:
+        if len(self._rows) >= _SOME_ROWS or self._bins >= _SOME_BINS:
             self._settle()
         return Added(added, with_data, without_data, failed)
 
@@ -100,65 +93,18 @@ class TableBuilder:
         for output, content in (entry.outputs or {}).items():
             for name, band in (content.bands or {}).items():
                 has_rows = True
-                stats = band.stats or _NOTHING_SAID
+                stats, histogram = band.stats or _NOTHING_SAID, band.histogram
                 if stats.is_empty:
-                    counts = (stats.sample_count, stats.no_data_count)
-                    self._add_bare(start, end, output=output, band=name, counts=counts)
+                    # Nothing but the counts means anything then.
+                    stats = Stats(sample_count=stats.sample_count, no_data_count=stats.no_data_count)
+                    histogram = None
                 else:
                     has_data = True
-                    self._add_band(start, end, output, name, band)
+                    self._bins += len(histogram.bins or ()) if histogram is not None else 0
+                self._rows.append((start, end, output, name, stats, histogram, None))
         if not has_rows:
-            self._add_bare(start, end)
+            self._rows.append((start, end, None, None, _NOTHING_SAID, None, None))
         return has_data
-
-    def _add_bare(
-        self,
-        start: int | None,
-        end: int | None,
-        *,
-        output: str | None = None,
-        band: str | None = None,
-        counts: tuple[int | None, int | None] = (None, None),
-        error: str | None = None,
-    ) -> None:
-        row = (start, end, output, band, None, None, None, None, *counts, _NO_LIST, _NO_LIST, None, None, error)
-        self._rows.append(row)
-
-    def _add_band(self, start: int, end: int, output: str, name: str, band: Band) -> None:
-        stats, histogram = band.stats or _NOTHING_SAID, band.histogram
-        percentiles = bins = _NO_LIST
-        under = over = None
-        if stats.percentiles is not None:
-            percentiles = len(stats.percentiles)
-            self._percentiles += stats.percentiles
-            self._percentile_values += stats.percentiles.values()
-        if histogram is not None:
-            found = histogram.bins or []
-            bins, under, over = len(found), histogram.underflow_count, histogram.overflow_count
-            if under is None:
-                under = histogram.underflow
-            if over is None:
-                over = histogram.overflow
-            self._bins += found
-        self._rows.append(
-            (
-                start,
-                end,
-                output,
-                name,
-                stats.min,
-                stats.max,
-                stats.mean,
-                stats.st_dev,
-                stats.sample_count,
-                stats.no_data_count,
-                percentiles,
-                bins,
-                under,
-                over,
-                None,
-            )
-        )
 
     def _settle(self) -> None:
         """Turn the rows into columns while the processor still has them in its cache: later takes twice as long."""
@@ -172,46 +118,14 @@ class TableBuilder:
             return
         counts = np.array(self._counts, dtype=np.int64)
         feature = pa.array(np.repeat(np.arange(len(counts)), counts))
-        arrays = [
-            pa.array(self._features, pa.int64()).take(feature),
-            pa.array(self._identifiers, pa.string()).take(feature),
-        ]
-        nested = {"percentiles": self._percentile_maps, "histogram": self._histograms}
-        for column, values in zip(list(schema)[2:], zip(*self._rows, strict=True), strict=True):
-            make = nested.get(column.name)
-            arrays.append(make(_offsets(values)) if make else pa.array(values, column.type))
+        of_feature = iter(zip(*self._features, strict=True))
+        rows = Rows(*zip(*self._rows, strict=True))
+        arrays = []
+        for column, kind in zip(COLUMNS, schema.types, strict=False):
+            if column.values is None:
+                arrays.append(pa.array(next(of_feature), kind).take(feature))
+            else:
+                values = column.values(rows)
+                arrays.append(values if isinstance(values, pa.Array) else pa.array(values, kind))
         self._tables.append(pa.Table.from_arrays(arrays, schema=schema))
-        self._features, self._identifiers, self._counts, self._rows = [], [], [], []
-        self._percentiles, self._percentile_values, self._bins = [], [], []
-
-    def _percentile_maps(self, offsets: pa.Array) -> pa.Array:
-        import pyarrow as pa
-
-        kind = percentiles_type()
-        keys, values = pa.array(self._percentiles, kind.key_type), pa.array(self._percentile_values, kind.item_type)
-        return pa.MapArray.from_arrays(offsets, keys, values)
-
-    def _histograms(self, offsets: pa.Array) -> pa.Array:
-        import pyarrow as pa
-
-        kind = histogram_type()
-        bins = pa.StructArray.from_arrays(
-            [
-                pa.array([each.low_edge for each in self._bins], pa.float64()),
-                pa.array([each.high_edge for each in self._bins], pa.float64()),
-                pa.array([each.count for each in self._bins], pa.int64()),
-            ],
-            fields=list(kind.value_type),
-        )
-        return pa.ListArray.from_arrays(offsets, bins, kind)
-
-
-def _offsets(lengths: tuple[int, ...]) -> pa.Array:
-    """Return where lists begin and end; a null says that there is none."""
-    import numpy as np
-    import pyarrow as pa
-
-    found = np.array((0, *lengths), dtype=np.int32)
-    is_missing = np.append(found[1:] == _NO_LIST, False)
-    found[found == _NO_LIST] = 0
-    return pa.array(np.cumsum(found, dtype=np.int32), mask=is_missing)
+        self._features, self._counts, self._rows, self._bins = [], [], [], 0

@@ -1,4 +1,4 @@
-"""Take what is new in the results of all rounds into parts, and note in the catalog what all parts hold."""
+"""Take what is new in the results of all tasks into parts, and note in the catalog what all parts hold."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class StatisticsProgress:
 
 
 @dataclass(frozen=True, slots=True)
-class StatisticsRound:
+class StatisticsTask:
     """
     One of the tasks about the same features: the original, or one that ran failed features again.
 
@@ -78,16 +78,16 @@ class Loader:
     Fills a catalog.
 
     :param storage: Where the bucket is.
-    :param rounds: The tasks.
+    :param tasks: The tasks.
     :param parts_url: Folder of the parts.
     :param folder: Folder on this machine.
     :param catalog: The catalog.
     :param on_progress: Called now and then.
-    :param task_ids: Afterwards, the tasks by round: those named, then those of which there are parts.
+    :param task_ids: Afterwards, the tasks, in order: those named, then those of which there are parts.
     """
 
     storage: Storage
-    rounds: Sequence[StatisticsRound]
+    tasks: Sequence[StatisticsTask]
     parts_url: str
     folder: Path
     catalog: Catalog
@@ -108,22 +108,22 @@ class Loader:
         listed = sorted((meta.last_modified, meta.url, meta.size) for meta in self.storage.list(self.parts_url))
         there = {url for _, url, _ in listed}
         ledgers = ((url, size) for _, url, size in listed if _part_of(url) in there and url.endswith(LEDGER_SUFFIX))
-        known = [one.task_id for one in self.rounds]
+        known = [one.task_id for one in self.tasks]
         for url, content in read_many(self.storage, ledgers):
             try:
                 found = read_ledger(content[0]) if isinstance(content, tuple) else None
             except ArtifactCorrupt:
-                # What it held is read again, from the results themselves.
+                # What it held is read again from the results.
                 continue
             if found:
                 if found[0] not in known:
                     known.append(found[0])
                 self.catalog.add_part(_part_of(url), known.index(found[0]), found[1])
         self.task_ids = tuple(known)
-        for number, one in enumerate(self.rounds):
+        for number, one in enumerate(self.tasks):
             self.results += self.catalog.add_listing(number, self._listed(one))
         total = self.catalog.list_unread()
-        for number, one in enumerate(self.rounds):
+        for number, one in enumerate(self.tasks):
             self._read(number, one, total)
 
     def local(self, url: str) -> Path:
@@ -138,7 +138,7 @@ class Loader:
             self.storage.download(url, path)
         return path
 
-    def _listed(self, one: StatisticsRound) -> Iterator[Unread]:
+    def _listed(self, one: StatisticsTask) -> Iterator[Unread]:
         root, names = statistics_root(one.delivery_url, one.task_id), ResultNames(one.delivery_url, one.task_id)
         count = self.results
         for meta in self.storage.list(root):
@@ -150,7 +150,7 @@ class Loader:
                 below = meta.url.removeprefix(f"{root}/")
                 yield Unread(below, name.feature_id, name.identifier, _version(meta))
 
-    def _read(self, number: int, one: StatisticsRound, total: int) -> None:
+    def _read(self, number: int, one: StatisticsTask, total: int) -> None:
         root = statistics_root(one.delivery_url, one.task_id)
         part = _Part(self, number)
         try:
@@ -251,7 +251,7 @@ class _Part:
     def _write(self) -> None:
         if self._ledger:
             if self._writer is None:
-                self._writer = PartWriter(self._path, self._loader.rounds[self._number].task_id)
+                self._writer = PartWriter(self._path, self._loader.tasks[self._number].task_id)
             self._writer.write(self._builder.take(), self._ledger)
             self._ledger, self._bytes = [], 0
             give_back()

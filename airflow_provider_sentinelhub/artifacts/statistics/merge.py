@@ -1,5 +1,5 @@
 """
-The features that several tasks speak of: for each interval of them one task has the last word.
+Features that several tasks have results for: for each interval of them one task has the last word.
 
 1. An answer without an error counts rather than an error, whatever task it is from. No data is an answer.
 2. Of equals, the later task's counts.
@@ -35,21 +35,21 @@ CREATE INDEX temp.words_by_feature ON words (feature);
 INSERT INTO dropped SELECT part, row, 1 FROM temp.words WHERE rank <> winner OR is_outdone;
 """
 _WINNERS = """
-SELECT w.feature, w.start, w.end, max(w.has_data), max(w.error), max(r.identifier), max(r.round)
+SELECT w.feature, w.start, w.end, max(w.has_data), max(w.error), max(r.identifier), max(r.rerun)
 FROM temp.words w JOIN readings r USING (number) WHERE w.rank = w.winner AND NOT w.is_outdone
 GROUP BY w.feature, w.start, w.end ORDER BY w.feature, w.start
 """
 _ANSWERED = """
 SELECT (SELECT count(*) FROM (SELECT DISTINCT w.feature, w.start, w.end FROM temp.words w JOIN readings r USING (number)
-  WHERE r.round = :round AND w.rank = w.winner AND NOT w.is_outdone AND w.error IS NULL AND NOT EXISTS (
+  WHERE r.rerun = :rerun AND w.rank = w.winner AND NOT w.is_outdone AND w.error IS NULL AND NOT EXISTS (
     SELECT 1 FROM rows_of_several o JOIN readings q USING (number) WHERE o.feature = w.feature AND o.start IS w.start
-    AND o.end IS w.end AND o.error IS NULL AND q.round < :round)))
+    AND o.end IS w.end AND o.error IS NULL AND q.rerun < :rerun)))
 + (SELECT coalesce(sum(with_data + without_data), 0) FROM outcomes o
-  WHERE round = :round AND NOT EXISTS (SELECT 1 FROM temp.words w WHERE w.feature = o.feature))
+  WHERE rerun = :rerun AND NOT EXISTS (SELECT 1 FROM temp.words w WHERE w.feature = o.feature))
 """
 
 
-def merge_rounds(catalog: Catalog, local: Callable[[str], Path]) -> None:
+def merge_reruns(catalog: Catalog, local: Callable[[str], Path]) -> None:
     """
     Decide which rows of features with several readings are left out, and what became of these features.
 
@@ -70,14 +70,14 @@ def merge_rounds(catalog: Catalog, local: Callable[[str], Path]) -> None:
 
 def answered_by(catalog: Catalog, number: int) -> int:
     """
-    Count the intervals that a task answered, and none before it.
+    Count the intervals that a task answered, and no task before it.
 
-    A rerun asks for a span, so it also delivers again what was there: that is nothing mended.
+    A rerun requests a span, so it also delivers again what was there already; that is not counted.
 
-    :param catalog: The catalog, after :func:`merge_rounds`.
-    :param number: The round.
+    :param catalog: The catalog, after :func:`merge_reruns`.
+    :param number: Number of the task: 0 for the original, then its reruns.
     """
-    (count,) = catalog.connection.execute(_ANSWERED, {"round": number}).fetchone()
+    (count,) = catalog.connection.execute(_ANSWERED, {"rerun": number}).fetchone()
     return int(count)
 
 
@@ -120,9 +120,9 @@ def _outcomes(words: Iterator[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
         errors: list[str | None] = []
         starts, ends = list[int](), list[int]()
         whole = identifier = None
-        last_round = 0
+        last_rerun = 0
         for _, start, end, has_data, error, name, number in intervals:
-            identifier, last_round = name or identifier, max(number, last_round)
+            identifier, last_rerun = name or identifier, max(number, last_rerun)
             if start is None:
                 whole = error
             elif error is not None:
@@ -133,4 +133,4 @@ def _outcomes(words: Iterator[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
                 counts[not has_data] += 1
         text = failure_text(whole, errors, sum(counts) + len(errors))
         span = (min(starts), max(ends)) if errors and whole is None else (None, None)
-        yield feature, identifier, last_round, *counts, len(errors), text, *span
+        yield feature, identifier, last_rerun, *counts, len(errors), text, *span

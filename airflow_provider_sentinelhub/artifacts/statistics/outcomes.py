@@ -13,7 +13,7 @@ FATAL          not answered, or not for every interval; ``error`` says why
 PENDING        the input GeoPackage has the feature, and there is no result file
 =============  =========================================================================================
 
-``id`` is the feature's id, and ``name`` its identifier, or the id where it has none. ``merged_round`` is the latest
+``id`` is the feature's id, and ``name`` its identifier, or the id where it has none. ``merged_rerun`` is the latest
 task that has the last word on any of its intervals. ``failed_from`` and ``failed_to`` say from when to when
 (microseconds since 1970, UTC) intervals failed where the feature lost nothing but single intervals.
 """
@@ -46,12 +46,12 @@ if TYPE_CHECKING:
 
 _FEATURES = (
     "CREATE TABLE execution.features (id INTEGER, name TEXT, status TEXT, error TEXT, delivered BOOLEAN, "
-    "merged_round INTEGER, failed_from INTEGER, failed_to INTEGER)"
+    "merged_rerun INTEGER, failed_from INTEGER, failed_to INTEGER)"
 )
 _ANSWERED = """
 INSERT INTO execution.features SELECT feature, coalesce(nullif(identifier, ''), CAST(feature AS TEXT)),
 CASE WHEN error IS NULL THEN 'DONE' ELSE 'FATAL' END,
-CASE WHEN error IS NULL AND with_data = 0 THEN 'No data' ELSE error END, error IS NULL AND with_data > 0, round,
+CASE WHEN error IS NULL AND with_data = 0 THEN 'No data' ELSE error END, error IS NULL AND with_data > 0, rerun,
 failed_from, failed_to
 FROM outcomes ORDER BY feature
 """
@@ -75,7 +75,7 @@ _UNKNOWN = "SELECT count(*) FROM outcomes o WHERE NOT EXISTS (SELECT 1 FROM inpu
 @dataclass(frozen=True, slots=True)
 class FeatureCounts:
     """
-    What the input GeoPackage and the results say of each other.
+    How the input GeoPackage and the results differ.
 
     :param missing: Features of the GeoPackage without a result file.
     :param unknown: Features with a result file that the GeoPackage does not have.
@@ -121,8 +121,8 @@ def write_feature_outcomes(catalog: Catalog, features: Path | None, target: Path
     """
     Write what became of every feature.
 
-    :param catalog: The catalog, with all rounds merged.
-    :param features: The input GeoPackage of the original task; without it nobody knows which features are missing.
+    :param catalog: The catalog, with all tasks merged.
+    :param features: The input GeoPackage of the original task; without it, it is not known which features are missing.
     :param target: File to write; replaced if it exists.
     :raises ArtifactCorrupt: The GeoPackage cannot be read.
     :raises InvalidParameter: The GeoPackage is not what the service takes.

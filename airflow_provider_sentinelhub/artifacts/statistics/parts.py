@@ -12,7 +12,7 @@ import hashlib
 import io
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_sentinelhub.artifacts.statistics.schema import fingerprint, part_schema
+from airflow_provider_sentinelhub.artifacts.statistics.schema import fingerprint, part_schema, repeating
 from airflow_provider_sentinelhub.client.errors import ArtifactCorrupt
 from airflow_provider_sentinelhub.client.text import one_line
 
@@ -45,23 +45,6 @@ PART_SUFFIX = ".parquet"
 LEDGER_SUFFIX = ".arrow"
 
 _FORM, _TASK = b"form", b"task"
-# Written once and read once or twice, so quickly rather than small; statistics hardly ever repeat, so a dictionary of
-# them is work for nothing.
-_REPEATING = (
-    "feature_id",
-    "identifier",
-    "interval_from",
-    "interval_to",
-    "output",
-    "band",
-    "no_data_count",
-    "percentiles.key_value.key",
-    "histogram.list.element.low_edge",
-    "histogram.list.element.high_edge",
-    "error",
-    "task_id",
-    "round",
-)
 # Whoever reads a column holds a page of it at a time.
 _BYTES_IN_PAGE = 64 * 1024
 
@@ -80,7 +63,9 @@ def new_writer(path: Path, schema: pa.Schema, *, is_searched: bool) -> parquet.P
         path,
         schema,
         compression="zstd",
-        use_dictionary=list(_REPEATING),
+        # Written once and read once or twice, so quickly rather than small; statistics hardly ever repeat, so a
+        # dictionary of them is work for nothing.
+        use_dictionary=repeating(),
         data_page_size=_BYTES_IN_PAGE,
         write_statistics=is_searched,
     )

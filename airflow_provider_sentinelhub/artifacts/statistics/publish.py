@@ -1,5 +1,5 @@
 """
-The published table: the parts of all rounds in one Parquet file, each feature, interval, output and band once.
+The published table: the parts of all tasks in one Parquet file, each feature, interval, output and band once.
 
 Rows come in order of task, then as they were read: by feature id, so that whoever looks for one feature reads little.
 """
@@ -15,7 +15,7 @@ from airflow_provider_sentinelhub.artifacts.statistics.answers import Answer
 from airflow_provider_sentinelhub.artifacts.statistics.columns import TableBuilder
 from airflow_provider_sentinelhub.artifacts.statistics.memory import give_back
 from airflow_provider_sentinelhub.artifacts.statistics.parts import new_writer
-from airflow_provider_sentinelhub.artifacts.statistics.schema import fingerprint, table_schema
+from airflow_provider_sentinelhub.artifacts.statistics.schema import Role, fingerprint, names, table_schema
 from airflow_provider_sentinelhub.client.errors import ArtifactMissing
 
 if TYPE_CHECKING:
@@ -30,11 +30,11 @@ if TYPE_CHECKING:
 
 _AT_A_TIME = 1_000
 UNREADABLE = """
-SELECT feature, identifier, round, name, error FROM unreadable u
+SELECT feature, identifier, rerun, name, error FROM unreadable u
 WHERE feature IS NULL OR NOT EXISTS (SELECT 1 FROM outcomes o WHERE o.feature = u.feature)
-AND u.rowid = (SELECT max(rowid) FROM unreadable v WHERE v.feature = u.feature) ORDER BY round, name
+AND u.rowid = (SELECT max(rowid) FROM unreadable v WHERE v.feature = u.feature) ORDER BY rerun, name
 """
-"""Feature, identifier, round, name and error of results nobody understands; of features with an answer, none."""
+"""Feature, identifier, rerun, name and error of results that cannot be read; features with an answer are left out."""
 
 
 def content_of(catalog: Catalog, task_ids: Sequence[str]) -> str:
@@ -42,7 +42,7 @@ def content_of(catalog: Catalog, task_ids: Sequence[str]) -> str:
     Return a hash of all that a table is made of: with the same content the table is the same.
 
     :param catalog: The catalog, with the readings chosen.
-    :param task_ids: Ids of the tasks by round.
+    :param task_ids: Ids of the tasks, in order.
     """
     digest = hashlib.sha256(f"{fingerprint()} {list(task_ids)}".encode())
     for part, url, number in catalog.parts():
@@ -57,7 +57,7 @@ def content_of(catalog: Catalog, task_ids: Sequence[str]) -> str:
 
 def is_published(storage: Storage, target: StatisticsTarget, content: str) -> bool:
     """
-    Say whether the table in the bucket is made of the same.
+    Return whether the table in the bucket is made of the same content.
 
     :param storage: Where the bucket is.
     :param target: Where the table is.
@@ -71,7 +71,7 @@ def is_published(storage: Storage, target: StatisticsTarget, content: str) -> bo
 
 def publish(storage: Storage, target: StatisticsTarget, content: str, table: Path) -> None:
     """
-    Put the table into the bucket, and note what it is made of.
+    Upload the table, and note its content.
 
     :param storage: Where the bucket is.
     :param target: Where the table goes.
@@ -101,7 +101,7 @@ def write_table(
     :param catalog: The catalog, with the readings chosen.
     :param local: Returns the file of a part on this machine.
     :param target: File to write.
-    :param task_ids: Ids of the tasks by round.
+    :param task_ids: Ids of the tasks, in order.
     :param on_part: Called with how many parts are written, and how many there are.
     :raises StorageUnavailable: A part cannot be read.
     """
@@ -156,9 +156,10 @@ def _without(rows: pa.Table, start: int, dropped: list[tuple[int, int]]) -> pa.T
 def _of_task(rows: pa.Table, task_id: str, number: int) -> pa.Table:
     import pyarrow as pa
 
-    ids = pa.repeat(task_id, rows.num_rows)
-    rounds = pa.repeat(pa.scalar(number, pa.int32()), rows.num_rows)
-    return pa.Table.from_arrays([*rows.columns, ids, rounds], schema=table_schema())
+    schema = table_schema()
+    of_task = {"task_id": task_id, "rerun": number}
+    added = (pa.repeat(pa.scalar(of_task[name], schema.field(name).type), rows.num_rows) for name in names(Role.TASK))
+    return pa.Table.from_arrays([*rows.columns, *added], schema=schema)
 
 
 def _unreadable(catalog: Catalog) -> Iterator[tuple[pa.Table, int]]:

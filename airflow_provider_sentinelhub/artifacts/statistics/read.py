@@ -12,7 +12,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,25 +22,27 @@ from airflow_provider_sentinelhub.artifacts.statistics.load import (
     Loader,
     Phase,
     StatisticsProgress,
-    StatisticsRound,
+    StatisticsTask,
 )
 from airflow_provider_sentinelhub.artifacts.statistics.memory import give_back, memory_of_system
-from airflow_provider_sentinelhub.artifacts.statistics.merge import answered_by, merge_rounds
+from airflow_provider_sentinelhub.artifacts.statistics.merge import answered_by, merge_reruns
 from airflow_provider_sentinelhub.artifacts.statistics.outcomes import write_feature_outcomes
 from airflow_provider_sentinelhub.artifacts.statistics.publish import content_of, is_published, publish, write_table
+from airflow_provider_sentinelhub.artifacts.storage.layout import report_url
 from airflow_provider_sentinelhub.client.errors import InvalidParameter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from airflow_provider_sentinelhub.artifacts.report.report import FeatureReport
     from airflow_provider_sentinelhub.artifacts.storage.storage import Storage
 
 __all__ = [
     "Phase",
     "StatisticsProgress",
     "StatisticsRead",
-    "StatisticsRound",
     "StatisticsTarget",
+    "StatisticsTask",
     "read_statistics",
 ]
 
@@ -56,11 +58,11 @@ class StatisticsRead:
     :param with_data: Intervals of features in which something was sampled.
     :param without_data: Intervals in which nothing was: answered, and kept as rows.
     :param failed: Intervals without an answer. Features that failed as a whole have none.
-    :param by_last: Intervals that the last of the tasks answered, and none before it: what it has mended, if it is a
-        retry.
-    :param task_ids: The tasks by round. A task that ran failed features again and was read once stays in the table,
-        also where nobody names it any more: what was paid for is not lost again.
-    :param results: Result files that were found, in all rounds.
+    :param by_last: Intervals that the last of the tasks answered, and none before it: what a
+        rerun gained.
+    :param task_ids: The tasks, in order. A task that ran failed features again and was read once stays in the table,
+        even if it is not named any more: what was paid for is not lost.
+    :param results: Result files that were found, in all tasks.
     :param read: Those read now; the others were known from an earlier read.
     :param unreadable: Those that could not be understood; they are read again next time.
     :param missing: Features of the input GeoPackage without a result file; 0 where it was not given.
@@ -85,7 +87,7 @@ class StatisticsRead:
 
 def read_statistics(
     storage: Storage,
-    rounds: Sequence[StatisticsRound],
+    tasks: Sequence[StatisticsTask],
     target: StatisticsTarget,
     *,
     features: Path | None,
@@ -99,31 +101,31 @@ def read_statistics(
     time. May be called while the task runs, for what there is so far.
 
     :param storage: Where the bucket is.
-    :param rounds: The original task, then those that ran failed features again, in order.
+    :param tasks: The original task, then those that ran failed features again, in order.
     :param target: Where the table goes.
     :param features: The input GeoPackage of the original task, to find features without a result; ``None``: those are
         not looked for.
     :param workdir: Folder for the execution database and temporary files; needs room for twice the table. Default: a
         new folder below the system's.
     :param on_progress: Called now and then with how far it is.
-    :raises InvalidParameter: There is no round, a task occurs twice, or a URL or the GeoPackage cannot be used.
+    :raises InvalidParameter: There is no task, or one occurs twice, or a URL or the GeoPackage cannot be used.
     :raises ArtifactCorrupt: The GeoPackage cannot be read.
     :raises StorageUnavailable: The bucket cannot be read, or not be written to.
     """
-    task_ids = [one.task_id for one in rounds]
-    if not rounds or len(set(task_ids)) < len(task_ids):
+    task_ids = [one.task_id for one in tasks]
+    if not tasks or len(set(task_ids)) < len(task_ids):
         rule = "must name the original task and then each later one once"
-        raise InvalidParameter("rounds", task_ids, rule, "Give every task once, in the order they ran.")
+        raise InvalidParameter("tasks", task_ids, rule, "Give every task once, in the order they ran.")
     tell = on_progress or (lambda _: None)
     folder = workdir or Path(tempfile.mkdtemp(prefix="sentinelhub-statistics-"))
     execution_db = folder / f"execution-{target.task_id}.sqlite"
     scratch = Path(tempfile.mkdtemp(prefix="reading-", dir=folder))
     try:
         with memory_of_system(), closing(Catalog(scratch / "catalog.sqlite")) as catalog:
-            loader = Loader(storage, rounds, target.parts_url, scratch, catalog, tell)
+            loader = Loader(storage, tasks, target.parts_url, scratch, catalog, tell)
             loader.load()
             catalog.choose()
-            merge_rounds(catalog, loader.local)
+            merge_reruns(catalog, loader.local)
             counts = write_feature_outcomes(catalog, features, execution_db)
             content = content_of(catalog, loader.task_ids)
             is_new = not is_published(storage, target, content)
@@ -142,7 +144,7 @@ def read_statistics(
                 target.table_url,
                 execution_db,
                 *catalog.intervals(),
-                by_last=answered_by(catalog, len(rounds) - 1),
+                by_last=answered_by(catalog, len(tasks) - 1),
                 task_ids=loader.task_ids,
                 results=loader.results,
                 read=loader.done - loader.unreadable,
@@ -153,3 +155,25 @@ def read_statistics(
             )
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def report_on(storage: Storage, found: StatisticsRead, target: StatisticsTarget) -> FeatureReport:
+    """
+    Answer for every feature, and write the table of all features beside that of the statistics.
+
+    :param storage: Where the bucket is.
+    :param found: What was read.
+    :param target: Where the table of the statistics went.
+    :raises StorageUnavailable: The bucket cannot be written to.
+    """
+    from airflow_provider_sentinelhub.artifacts.report.execution_db import read_execution_db
+    from airflow_provider_sentinelhub.artifacts.report.report import StatisticsTable
+    from airflow_provider_sentinelhub.artifacts.report.table import write_parquet
+
+    url = report_url(target.root, target.task_id)
+    with tempfile.TemporaryDirectory(prefix="sentinelhub-report-", dir=found.execution_db.parent) as folder:
+        table = Path(folder) / "report.parquet"
+        write_parquet(found.execution_db, None, table, found.task_ids)
+        storage.upload(table, url)
+    statistics = StatisticsTable(found.table_url, found.with_data, found.without_data, found.failed)
+    return replace(read_execution_db(found.execution_db), report_url=url, statistics=statistics)

@@ -24,7 +24,7 @@ def load_table(storage: Storage, url: str, columns: Sequence[str] | None = None)
     :param storage: Where the bucket is.
     :param url: Where the table lies, ``statistics_url`` of a result.
     :param columns: Columns to read. Default: all.
-    :raises InvalidParameter: The URL is none, the table is none of statistics, or it has no such column.
+    :raises InvalidParameter: The URL is not one, the table is not one of statistics, or it has no such column.
     :raises ArtifactMissing: There is no such table.
     :raises ArtifactCorrupt: It cannot be read.
     :raises StorageUnavailable: The bucket cannot be read.
@@ -47,10 +47,10 @@ def load_table(storage: Storage, url: str, columns: Sequence[str] | None = None)
 
 def check_table_url(url: object) -> None:
     """
-    Check that something is there to be taken for the URL of a table.
+    Check that a value can be the URL of a table.
 
     :param url: What was given.
-    :raises InvalidParameter: It is no text, or an empty one.
+    :raises InvalidParameter: It is not text, or empty.
     """
     if not isinstance(url, str) or not url.strip():
         fix = "Give the statistics_url that a task returned."
@@ -74,15 +74,15 @@ def check_tidy(path: Path, url: str) -> None:
     try:
         known = set(pq.read_schema(path).names)
     except (pa.ArrowInvalid, OSError):
-        rule = "must be a table of statistics, and is no Parquet file"
+        rule = "must be a table of statistics, and is not a Parquet file"
         raise InvalidParameter("statistics_url", url, rule, fix) from None
-    if missing := [name for name, _, _ in COLUMNS if name not in known]:
+    if missing := [each.name for each in COLUMNS if each.name not in known]:
         rule = f"must be the tidy table of statistics, and is another one: it has no column {', '.join(missing[:3])}"
         raise InvalidParameter("statistics_url", url, rule, fix)
 
 
 def _check_statistics(url: str, known: Sequence[str]) -> None:
-    """Refuse what is a table of statistics in none of its forms: tidy, wide, with outlines."""
+    """Refuse any other table than the forms of statistics: tidy, wide, with outlines."""
     if missing := [name for name in ("feature_id", "interval_from") if name not in known]:
         rule = f"must be a table of statistics, and is another one: it has no column {', '.join(missing)}"
         raise InvalidParameter("statistics_url", url, rule, "Give statistics_url of a result, not its report_url.")

@@ -13,6 +13,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_sentinelhub.artifacts.statistics.schema import Role, names
 from airflow_provider_sentinelhub.client.errors import InvalidParameter
 
 if TYPE_CHECKING:
@@ -22,12 +23,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from pyarrow import parquet
 
-_KEYS = ("feature_id", "identifier", "interval_from", "interval_to")
-_LAST = ("error", "task_id", "round")
-_NUMBERS = ("min", "max", "mean", "st_dev", "sample_count", "no_data_count")
+_KEYS = names(Role.FEATURE, Role.INTERVAL)
+_LAST = names(Role.ERROR, Role.TASK)
 # Enough to see that there is a histogram, and the least to read.
 _COUNTS = "histogram.list.element.count"
-_BINS = ("histogram", "histogram_underflow", "histogram_overflow")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,14 +41,15 @@ class _Band:
     def columns(self) -> Iterator[tuple[str, str, str | None]]:
         """Go through name, column of the tidy table, and percentile."""
         prefix = f"{self.output}_{self.band}_"
-        for name in _NUMBERS:
+        for name in names(Role.NUMBER):
             yield prefix + name, name, None
-        for percentile in self.percentiles:
-            short = percentile.removesuffix(".0")
-            name = percentile if short in self.percentiles else short
-            yield f"{prefix}percentile_{name}", "percentiles", percentile
+        for column in names(Role.PERCENTILES):
+            for percentile in self.percentiles:
+                short = percentile.removesuffix(".0")
+                name = percentile if short in self.percentiles else short
+                yield f"{prefix}percentile_{name}", column, percentile
         if self.has_bins:
-            for name in _BINS:
+            for name in names(Role.BINS):
                 yield prefix + name, name, None
 
 
@@ -92,9 +92,9 @@ def _bands(source: parquet.ParquetFile) -> list[_Band]:
         _Band(output, band, tuple(sorted(percentiles, key=_by_size)), bool(has_bins))
         for (output, band), (percentiles, has_bins) in sorted(found.items())
     ]
-    names = [name for band in bands for name, _, _ in band.columns()]
-    if len(set(names)) < len(names):
-        twice = sorted({name for name in names if names.count(name) > 1})
+    made = [name for band in bands for name, _, _ in band.columns()]
+    if len(set(made)) < len(made):
+        twice = sorted({name for name in made if made.count(name) > 1})
         fix = "Rename outputs or bands in the evalscript, or use the tidy table."
         raise InvalidParameter("output", twice[:3], "several columns would have this name", fix)
     return bands
@@ -160,7 +160,7 @@ def _groups(rows: pa.Table) -> tuple[Any, Any]:
         return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
     is_new = np.zeros(rows.num_rows, dtype=bool)
     is_new[0] = True
-    for name in ("feature_id", "identifier", "interval_from", "interval_to", "task_id"):
+    for name in (*_KEYS, "task_id"):
         column = compute.dictionary_encode(rows[name].combine_chunks(), null_encoding="encode")
         codes = column.indices.to_numpy() if isinstance(column, pa.DictionaryArray) else column
         is_new[1:] |= codes[1:] != codes[:-1]

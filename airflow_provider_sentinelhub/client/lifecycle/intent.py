@@ -25,7 +25,7 @@ _PART = r"(?:[A-Za-z0-9_.~-]|%[0-9A-F]{2})+"
 TAG = (
     rf"(?<![\w%])airflow:(?P<installation>[0-9a-f]{{8}})/(?P<dag>{_PART})/(?P<run>{_PART})/(?P<task>{_PART})"
     r"(?:/(?P<map>[0-9]{1,9}))?#(?P<digest>[0-9a-f]{16})~(?P<generation>[0-9]{1,9})"
-    r"(?:\^(?P<round>[0-9]{1,9}):(?P<original>[A-Za-z0-9]+(?:-[A-Za-z0-9]+)*))?(?![\w%^~]|[-.:/#][\w%])"
+    r"(?:\^(?P<rerun>[0-9]{1,9}):(?P<original>[A-Za-z0-9]+(?:-[A-Za-z0-9]+)*))?(?![\w%^~]|[-.:/#][\w%])"
 )
 """A regular expression for the tag of any intent, anywhere in a text."""
 _TAG = re.compile(TAG)
@@ -44,8 +44,8 @@ class Intent:
     :param digest: Digest of the request, see :func:`digest`.
     :param generation: ``max_tries`` of the task instance: a clear by a user increases it, a retry does not. So a retry
         continues with the same remote task, and a clear means a new one.
-    :param round: Number of the rerun of failed features, from 1; 0 for the original task.
-    :param original: Id of the task the features failed in; empty if ``round`` is 0.
+    :param rerun: Number of the rerun of failed features, from 1; 0 for the original task.
+    :param original: Id of the task the features failed in; empty if ``rerun`` is 0.
     :param installation: Which Airflow installation it is, 8 hexadecimal digits: another one that uses the same account
         may have a DAG, run and task of the same names.
     """
@@ -56,7 +56,7 @@ class Intent:
     map_index: int
     digest: str
     generation: int
-    round: int = 0
+    rerun: int = 0
     original: str = ""
     installation: str = "0" * INSTALLATION_CHARS
 
@@ -79,7 +79,7 @@ class Intent:
         parts = [quote(part, safe="") for part in (self.dag_id, self.run_id, self.task_id)]
         if self.map_index >= 0:
             parts.append(str(self.map_index))
-        rerun = f"^{self.round}:{self.original}" if self.round else ""
+        rerun = f"^{self.rerun}:{self.original}" if self.rerun else ""
         return f"airflow:{self.installation}/{'/'.join(parts)}#{self.digest}~{self.generation}{rerun}"
 
     @classmethod
@@ -102,7 +102,7 @@ class Intent:
             int(match["map"] or -1),
             match["digest"],
             int(match["generation"]),
-            int(match["round"] or 0),
+            int(match["rerun"] or 0),
             match["original"] or "",
             match["installation"],
         )

@@ -125,9 +125,9 @@ def _older(api: TaskApiSpec, family: list[BatchTask], intent: Intent, before: Be
             # Even if its description was replaced since, and the tag is lost.
             return original
     found = [(task, other) for task in family if (other := api.intent_of(task)) is not None]
-    if not intent.round:
+    if not intent.rerun:
         # A task older than one of another request is not the latest that was wanted.
-        originals = [other for task, other in found if not other.round and _is_begun(api, task)]
+        originals = [other for task, other in found if not other.rerun and _is_begun(api, task)]
         if (before.ids and not before.same_request) or (originals and originals[0].digest != intent.digest):
             return None
     return _best(api, [task for task, other in found if other.is_older_of(intent)])
@@ -136,7 +136,7 @@ def _older(api: TaskApiSpec, family: list[BatchTask], intent: Intent, before: Be
 def _tell_of_another_request(api: TaskApiSpec, family: list[BatchTask], intent: Intent) -> None:
     for task in family:
         other = api.intent_of(task)
-        if not intent.round and other is not None and not other.round and other.digest != intent.digest:
+        if not intent.rerun and other is not None and not other.rerun and other.digest != intent.digest:
             log.warning(
                 "The request is another one than that of task %s (%s, %.1f PU), which this Airflow task ran before: a "
                 "new task is created, and everything in it is paid for",

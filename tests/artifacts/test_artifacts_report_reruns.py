@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from airflow_provider_sentinelhub.artifacts.report.execution_db import read_execution_db
 from airflow_provider_sentinelhub.artifacts.report.reader import read_merged_report
-from airflow_provider_sentinelhub.artifacts.report.report import FeatureOutcome, FeatureReport, RoundCounts
-from airflow_provider_sentinelhub.artifacts.report.rounds import Round, merge
+from airflow_provider_sentinelhub.artifacts.report.report import FeatureOutcome, FeatureReport, TaskCounts
+from airflow_provider_sentinelhub.artifacts.report.reruns import TaskFiles, merge
 from airflow_provider_sentinelhub.artifacts.storage.layout import execution_db_url, manifest_url, report_url
 from airflow_provider_sentinelhub.artifacts.storage.storage import Storage
 from airflow_provider_sentinelhub.client.errors import ArtifactCorrupt, ArtifactMissing, InvalidParameter
@@ -31,19 +31,19 @@ DELIVERED, NO_DATA, UNDELIVERED, FAILED, PENDING, UNKNOWN = (
 FOLDERS = itertools.count()
 
 
-class Rounds:
+class Tasks:
     """Tasks about the same features, as they leave their files."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder / f"b{next(FOLDERS)}"
         self.storage = Storage()
-        self.rounds: list[Round] = []
+        self.tasks: list[TaskFiles] = []
 
-    def add(self, rows: list[Row] | bytes | None) -> Rounds:
+    def add(self, rows: list[Row] | bytes | None) -> Tasks:
         """Add a task: its rows, or what lies there instead of its execution database."""
-        number = len(self.rounds)
-        one = Round((self.folder / f"root{number % 2}").as_uri(), f"00000000-0000-4000-8000-{number:012}")
-        self.rounds.append(one)
+        number = len(self.tasks)
+        one = TaskFiles((self.folder / f"root{number % 2}").as_uri(), f"00000000-0000-4000-8000-{number:012}")
+        self.tasks.append(one)
         if isinstance(rows, bytes):
             self.storage.upload(rows, execution_db_url(one.root, one.task_id))
         elif rows is not None:
@@ -55,16 +55,16 @@ class Rounds:
             self.storage.upload(path, execution_db_url(one.root, one.task_id))
         return self
 
-    def manifest(self, entries: list[ManifestEntry]) -> Rounds:
+    def manifest(self, entries: list[ManifestEntry]) -> Tasks:
         path = write_manifest(self.folder / "m.gpkg", entries)
-        self.storage.upload(path, manifest_url(self.rounds[0].root, self.rounds[0].task_id))
+        self.storage.upload(path, manifest_url(self.tasks[0].root, self.tasks[0].task_id))
         return self
 
     def read(self) -> FeatureReport:
-        return read_merged_report(self.storage, self.rounds)
+        return read_merged_report(self.storage, self.tasks)
 
     def table(self) -> list[dict[str, Any]]:
-        path = self.folder / "root0" / f"report-{self.rounds[0].task_id}.parquet"
+        path = self.folder / "root0" / f"report-{self.tasks[0].task_id}.parquet"
         rows: list[dict[str, Any]] = pq.read_table(path).to_pylist()
         return rows
 
@@ -86,7 +86,7 @@ def words(*rows: tuple[str, str]) -> list[Row]:
 
 
 def last_word(heard: list[tuple[int, FeatureOutcome]]) -> tuple[int, FeatureOutcome]:
-    """Which of the words (round, outcome) about one feature counts."""
+    """Which of the words (rerun, outcome) about one feature counts."""
     for wanted in ({DELIVERED}, {NO_DATA}, {FAILED, UNDELIVERED}, {PENDING, UNKNOWN}):
         of_that_kind = [word for word in heard if word[1] in wanted]
         if of_that_kind:
@@ -103,7 +103,7 @@ def text(name: object) -> str:
 
 
 def expected(databases: list[list[Row] | None], planned: list[str | None]) -> list[tuple[str, FeatureOutcome, int]]:
-    """Name, outcome and round of each feature."""
+    """Name, outcome and rerun of each feature."""
     heard: dict[str, list[tuple[int, FeatureOutcome]]] = {}
     features: list[tuple[str, FeatureOutcome, int]] = []
     nameless = False
@@ -139,13 +139,13 @@ PLANNED = st.one_of(
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=150)
 @given(original=ROWS, reruns=RERUNS, planned=PLANNED)
-def test_any_rounds_merge_to_a_report_in_which_each_feature_stands_once(
+def test_any_tasks_merge_to_a_report_in_which_each_feature_stands_once(
     tmp_path: Path,
     original: list[Row],
     reruns: list[list[Row] | bytes | None],
     planned: list[tuple[str | None, str]] | None,
 ) -> None:
-    bucket = Rounds(tmp_path).add(original)
+    bucket = Tasks(tmp_path).add(original)
     for rerun in reruns:
         bucket.add(rerun)
     if planned is not None:
@@ -166,13 +166,13 @@ def test_any_rounds_merge_to_a_report_in_which_each_feature_stands_once(
     assert [task.last_word for task in report.tasks] == [by_round[number] for number in range(len(databases))]
     # The table says the same of each feature, and names each once.
     table = bucket.table()
-    assert sorted((row["name"], row["outcome"], row["round"]) for row in table) == features
+    assert sorted((row["name"], row["outcome"], row["rerun"]) for row in table) == features
     assert max(Counter(row["name"] for row in table if row["name"]).values(), default=1) == 1
-    assert [row["task_id"] for row in table] == [bucket.rounds[row["round"]].task_id for row in table]
+    assert [row["task_id"] for row in table] == [bucket.tasks[row["rerun"]].task_id for row in table]
     # What is not known is said.
-    assert [task.task_id for task in report.tasks] == [one.task_id for one in bucket.rounds]
+    assert [task.task_id for task in report.tasks] == [one.task_id for one in bucket.tasks]
     assert [task.total for task in report.tasks] == [None if rows is None else len(rows) for rows in databases]
-    assert report.rounds == len(databases)
+    assert report.reruns == len(databases) - 1
     unread = [note for note in report.notes if "is not known" in note]
     assert len(unread) == databases.count(None)
     twice = [
@@ -203,18 +203,18 @@ def test_any_rounds_merge_to_a_report_in_which_each_feature_stands_once(
     ],
 )
 def test_the_last_word(tmp_path: Path, said: tuple[str, ...], outcome: FeatureOutcome, number: int) -> None:
-    bucket = Rounds(tmp_path)
+    bucket = Tasks(tmp_path)
     for word in said:
         bucket.add(words(("a", word)))
     report = bucket.read()
     assert report.counts() == dict.fromkeys(FeatureOutcome, 0) | {outcome: 1}
     (row,) = bucket.table()
-    assert (row["outcome"], row["round"], row["task_id"]) == (outcome, number, bucket.rounds[number].task_id)
+    assert (row["outcome"], row["rerun"], row["task_id"]) == (outcome, number, bucket.tasks[number].task_id)
 
 
 def test_three_reruns_of_what_was_lost(tmp_path: Path) -> None:
     original = [(f"t{i:02}", "failed" if i < 15 else "delivered") for i in range(66)]
-    bucket = Rounds(tmp_path).add(words(*original))
+    bucket = Tasks(tmp_path).add(words(*original))
     bucket.manifest([ManifestEntry(name) for name, _ in original])
     bucket.add(words(*((f"t{i:02}", "delivered" if i < 12 else "failed") for i in range(15))))
     bucket.add(words(*((f"t{i:02}", "delivered" if i < 14 else "failed") for i in range(12, 15))))
@@ -227,8 +227,10 @@ def test_three_reruns_of_what_was_lost(tmp_path: Path) -> None:
         (3, 2, 2),
         (1, 0, 1),
     ]
-    assert report.report_url == report_url(bucket.rounds[0].root, bucket.rounds[0].task_id)
-    assert "round 3: task 00000000-0000-4000-8000-000000000003: 1 feature, 0 of them delivered" in report.text()
+    assert report.report_url == report_url(bucket.tasks[0].root, bucket.tasks[0].task_id)
+    assert (
+        "rerun 3: task 00000000-0000-4000-8000-000000000003: 0 of 1 feature delivered or without data" in report.text()
+    )
     assert report.notes == ()
     assert FeatureReport.from_dict(report.to_dict()) == report
 
@@ -236,56 +238,56 @@ def test_three_reruns_of_what_was_lost(tmp_path: Path) -> None:
 def test_values_stay_as_they_are_when_merged(tmp_path: Path) -> None:
     # Names that look like numbers are told apart from them, and from each other.
     names = ["007", "7", "7.0", "1e3", "1000", " 7", "7 "]
-    bucket = Rounds(tmp_path).add(words(*((name, "failed") for name in names))).add(words(("7", "delivered")))
+    bucket = Tasks(tmp_path).add(words(*((name, "failed") for name in names))).add(words(("7", "delivered")))
     report = bucket.read()
     assert (report.total, report.delivered, report.failed) == (7, 1, 6)
     assert {row["name"]: row["outcome"] for row in bucket.table()}["7"] == "DELIVERED"
 
 
 def test_a_rerun_of_which_nothing_can_be_read_hides_nothing(tmp_path: Path) -> None:
-    bucket = Rounds(tmp_path).add(words(("a", "failed"), ("b", "failed"), ("c", "delivered")))
+    bucket = Tasks(tmp_path).add(words(("a", "failed"), ("b", "failed"), ("c", "delivered")))
     bucket.add(words(("a", "delivered"), ("b", "failed"))).add(None).add(b"torn").add(words(("b", "delivered")))
     report = bucket.read()
     assert (report.delivered, report.total) == (3, 3)
-    assert report.tasks[2] == RoundCounts(bucket.rounds[2].task_id, None)
+    assert report.tasks[2] == TaskCounts(bucket.tasks[2].task_id, None)
     assert "What became of the features of rerun 2 is not known" in report.notes[0]
-    assert bucket.rounds[2].task_id in report.notes[0]
+    assert bucket.tasks[2].task_id in report.notes[0]
     assert "rerun 3 is not known" in report.notes[1]
-    assert f"task {bucket.rounds[2].task_id}: what became of its features is not known" in report.text()
+    assert f"task {bucket.tasks[2].task_id}: what became of its features is not known" in report.text()
 
 
 def test_without_the_original_there_is_no_report(tmp_path: Path) -> None:
     with pytest.raises(ArtifactMissing):
-        Rounds(tmp_path).add(None).add(words(("a", "delivered"))).read()
+        Tasks(tmp_path).add(None).add(words(("a", "delivered"))).read()
     with pytest.raises(ArtifactCorrupt):
-        Rounds(tmp_path).add(b"torn").add(words(("a", "delivered"))).read()
+        Tasks(tmp_path).add(b"torn").add(words(("a", "delivered"))).read()
 
 
 def test_a_feature_nobody_knew_counts(tmp_path: Path) -> None:
-    bucket = Rounds(tmp_path).add(words(("a", "delivered"))).add(words(("b", "failed")))
+    bucket = Tasks(tmp_path).add(words(("a", "delivered"))).add(words(("b", "failed")))
     assert (bucket.read().total, bucket.read().failed_names) == (2, ("b",))
 
 
 def test_a_name_that_occurs_twice_is_one_feature(tmp_path: Path) -> None:
-    bucket = Rounds(tmp_path).add(words(("a", "failed"), ("a", "delivered"), ("b", "unknown"), ("b", "pending")))
+    bucket = Tasks(tmp_path).add(words(("a", "failed"), ("a", "delivered"), ("b", "unknown"), ("b", "pending")))
     report = bucket.read()
     assert (report.total, report.delivered, report.unknown) == (2, 1, 1)
     assert (report.duplicates, report.duplicate_names) == (2, ("a", "b"))
-    assert report.tasks == (RoundCounts(bucket.rounds[0].task_id, 4, 1, 0, 2),)
+    assert report.tasks == (TaskCounts(bucket.tasks[0].task_id, 4, 1, 0, 2),)
 
 
 def test_one_round_is_the_report_of_a_task(tmp_path: Path) -> None:
-    bucket = Rounds(tmp_path).add(words(("a", "delivered"), ("b", "failed"))).manifest([ManifestEntry("c")])
+    bucket = Tasks(tmp_path).add(words(("a", "delivered"), ("b", "failed"))).manifest([ManifestEntry("c")])
     report = bucket.read()
-    assert (report.total, report.pending, report.unlisted, report.rounds) == (3, 1, 1, 1)
-    assert report.tasks == (RoundCounts(bucket.rounds[0].task_id, 2, 1, 0, 3),)
+    assert (report.total, report.pending, report.unlisted, report.reruns) == (3, 1, 1, 0)
+    assert report.tasks == (TaskCounts(bucket.tasks[0].task_id, 2, 1, 0, 3),)
     assert "original:" not in report.text()
 
 
-@pytest.mark.parametrize("rounds", [[], [Round("file:///x", "1"), Round("file:///y", "1")]])
-def test_rounds_are_checked(rounds: list[Round]) -> None:
-    with pytest.raises(InvalidParameter, match="rounds"):
-        read_merged_report(Storage(), rounds)
+@pytest.mark.parametrize("tasks", [[], [TaskFiles("file:///x", "1"), TaskFiles("file:///y", "1")]])
+def test_tasks_are_checked(tasks: list[TaskFiles]) -> None:
+    with pytest.raises(InvalidParameter, match="tasks"):
+        read_merged_report(Storage(), tasks)
 
 
 def test_the_merged_database_is_one_as_the_service_writes_it(tmp_path: Path) -> None:
@@ -295,7 +297,7 @@ def test_the_merged_database_is_one_as_the_service_writes_it(tmp_path: Path) -> 
     assert (facts.last_words, facts.duplicates) == ({0: 1, 1: 1}, 0)
     assert read_execution_db(tmp_path / "merged.sqlite").delivered == 2
     with closing(sqlite3.connect(tmp_path / "merged.sqlite")) as database:
-        assert database.execute("SELECT name, merged_round FROM features").fetchall() == [("a", 0), ("b", 1)]
+        assert database.execute("SELECT name, merged_rerun FROM features").fetchall() == [("a", 0), ("b", 1)]
 
 
 def test_databases_of_any_page_size_and_journal_merge_and_stay_untouched(tmp_path: Path) -> None:
@@ -313,12 +315,12 @@ def test_databases_of_any_page_size_and_journal_merge_and_stay_untouched(tmp_pat
 
 
 def test_many_reruns_fit_into_a_result(tmp_path: Path) -> None:
-    bucket = Rounds(tmp_path).add(words(("a", "failed")))
+    bucket = Tasks(tmp_path).add(words(("a", "failed")))
     for _ in range(30):
         bucket.add(words(("a", "failed")))
     report = bucket.read()
-    assert (report.rounds, len(report.tasks)) == (31, 31)
+    assert (report.reruns, len(report.tasks)) == (30, 31)
     found = report.to_dict()
-    ids = [one.task_id for one in bucket.rounds]
+    ids = [one.task_id for one in bucket.tasks]
     assert [task["task_id"] for task in found["tasks"]] == [ids[0], *ids[-9:]]
-    assert found["rounds"] == 31
+    assert found["reruns"] == 30

@@ -1,20 +1,20 @@
 """
 Several tasks about the same features, merged into one execution database in which each feature stands once.
 
-Round 0 is the original task. Each later round is a task that ran again what was lost before. The last word on a feature
-is chosen by these rules, in this order:
+Number 0 is the original task; 1 and up are its reruns, each of what was lost before. The outcome of a feature is chosen
+by these rules, in this order:
 
-1. A feature that was delivered is delivered, whatever another round says: its files are in the bucket.
+1. A feature that was delivered is delivered, whatever another task says: its files are in the bucket.
 2. Otherwise, one that had no data has no data: the question was answered.
-3. Otherwise the latest FAILED or UNDELIVERED counts. Of two in the same round FAILED counts: it has a reason.
-4. PENDING and UNKNOWN are no final words. They count only where no round has a final one, and then the latest does. Of
-   two in the same round UNKNOWN counts: it is shown under its own name.
-5. A feature that a later round does not mention keeps its earlier word. If a later round cannot be read, all do.
+3. Otherwise the latest FAILED or UNDELIVERED counts. Of two in the same task FAILED counts: it has a reason.
+4. PENDING and UNKNOWN are not final. They count only where no task says anything final, and then the latest does. Of
+   two in the same task UNKNOWN counts: it is shown under its own name.
+5. A feature that a later rerun does not mention keeps its earlier outcome. If a rerun cannot be read, all do.
 
 A name that occurs several times in one database is one feature; the same rules choose among its rows. A row without a
-name cannot be told from another one, so each is a feature of its own. A later round may name a feature that no earlier
-one knew: it counts, with that round's word. So the features of a merged database are the names of all rounds together,
-plus the rows that have none.
+name cannot be told from another one, so each is a feature of its own. A rerun may name a feature that no earlier
+task knew: it counts, with that rerun's outcome. So the features of a merged database are the names of all tasks
+together, plus the rows that have none.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Round:
+class TaskFiles:
     """
     One of the tasks about the same features.
 
@@ -49,9 +49,9 @@ class Round:
 @dataclass(frozen=True, slots=True)
 class MergeFacts:
     """
-    What is learnt while merging.
+    What merging found out.
 
-    :param last_words: Round to the number of features on which it has the last word.
+    :param last_words: Number of a task to the number of features on which it has the last word.
     :param duplicates: Names that occur more than once in one of the databases.
     :param duplicate_names: The first of them, in order of name.
     """
@@ -64,8 +64,8 @@ class MergeFacts:
 # Without declared types SQLite keeps every value as it is, also a text that looks like a number.
 _SCHEMA = """
 PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA trusted_schema=OFF;
-CREATE TABLE features (id, name, status, error, delivered, merged_round INTEGER);
-CREATE TEMP TABLE words (key BLOB, id, name, status, error, delivered, round INTEGER, outcome INTEGER, rank INTEGER);
+CREATE TABLE features (id, name, status, error, delivered, merged_rerun INTEGER);
+CREATE TEMP TABLE words (key BLOB, id, name, status, error, delivered, rerun INTEGER, outcome INTEGER, rank INTEGER);
 """
 # Outcomes are numbered as in execution_db.OUTCOMES. The key is NULL where there is no name.
 _ADD = """
@@ -74,16 +74,16 @@ INSERT INTO temp.words SELECT CASE WHEN length(CAST({name} AS BLOB)) > 0 THEN CA
 CASE {outcome} WHEN 0 THEN 3 WHEN 1 THEN 2 WHEN 3 THEN 1 WHEN 4 THEN 1 ELSE 0 END FROM {table}
 """
 _CHOOSE = """
-INSERT INTO main.features SELECT id, name, status, error, delivered, round FROM (
+INSERT INTO main.features SELECT id, name, status, error, delivered, rerun FROM (
     SELECT *, row_number() OVER (
-        PARTITION BY key ORDER BY rank DESC, round DESC, outcome = 2, outcome, id, status, error, delivered
+        PARTITION BY key ORDER BY rank DESC, rerun DESC, outcome = 2, outcome, id, status, error, delivered
     ) AS place FROM temp.words
 ) WHERE place = 1 OR key IS NULL
 """
-_LAST_WORDS = "SELECT merged_round, count(*) FROM main.features GROUP BY 1"
+_LAST_WORDS = "SELECT merged_rerun, count(*) FROM main.features GROUP BY 1"
 _REPEATED = """
 SELECT key, count(*) OVER () FROM temp.words WHERE key IS NOT NULL
-GROUP BY key HAVING count(*) > count(DISTINCT round) ORDER BY key LIMIT ?
+GROUP BY key HAVING count(*) > count(DISTINCT rerun) ORDER BY key LIMIT ?
 """
 
 
@@ -93,8 +93,9 @@ def merge(execution_dbs: Mapping[int, Path], target: Path) -> MergeFacts:
 
     Bounded in memory: what has to be sorted is sorted on disk.
 
-    :param execution_dbs: Round to its execution database.
-    :param target: File to write; it must not exist. It has the service's columns and the round of the last word.
+    :param execution_dbs: Number of a task to its execution database.
+    :param target: File to write; it must not exist. It has the service's columns and ``merged_rerun``, the number
+        of the task with the last word.
     :raises ArtifactCorrupt: One of the databases cannot be read.
     :raises StorageUnavailable: This machine has no memory or disk left.
     """
