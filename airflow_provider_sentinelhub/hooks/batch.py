@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from airflow_provider_sentinelhub.artifacts.results.base import BatchResults
     from airflow_provider_sentinelhub.artifacts.storage.storage import Storage
     from airflow_provider_sentinelhub.client.costs.estimate import Estimate
-    from airflow_provider_sentinelhub.client.lifecycle.answers import BatchTask
     from airflow_provider_sentinelhub.client.lifecycle.intent import Intent
     from airflow_provider_sentinelhub.client.lifecycle.spec import Goal, TaskApiSpec
     from airflow_provider_sentinelhub.client.lifecycle.submission import Before, Search
+    from airflow_provider_sentinelhub.client.lifecycle.tasks import BatchTask
     from airflow_provider_sentinelhub.client.lifecycle.watch import Watch
 
 

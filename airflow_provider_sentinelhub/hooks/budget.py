@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from airflow_provider_sentinelhub.artifacts.features.size import InputSize
     from airflow_provider_sentinelhub.artifacts.statistics.geometries import Place
     from airflow_provider_sentinelhub.client.costs.estimate import Estimate
-    from airflow_provider_sentinelhub.client.lifecycle.answers import BatchTask
     from airflow_provider_sentinelhub.client.lifecycle.spec import ApiSpec
+    from airflow_provider_sentinelhub.client.lifecycle.tasks import BatchTask
     from airflow_provider_sentinelhub.client.requests.extent import Extent
     from airflow_provider_sentinelhub.hooks.batch import SentinelHubBatchHook
     from airflow_provider_sentinelhub.hooks.sentinel_hub import SentinelHubHook

@@ -106,7 +106,7 @@ def rendered(**given: object) -> None:
     :param given: Values by parameter name.
     :raises InvalidParameter: Names each one that is.
     """
-    from airflow_provider_sentinelhub.client.preflight.templates import unrendered
+    from airflow_provider_sentinelhub.client.preflight.examine import unrendered
     from airflow_provider_sentinelhub.client.requests.findings import Findings
 
     Findings.of(found for name, value in given.items() for found in unrendered(value, name)).raise_errors()

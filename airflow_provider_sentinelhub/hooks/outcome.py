@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from airflow_provider_sentinelhub.artifacts.report.report import FeatureReport
-    from airflow_provider_sentinelhub.client.lifecycle.answers import BatchTask
+    from airflow_provider_sentinelhub.client.lifecycle.tasks import BatchTask
     from airflow_provider_sentinelhub.hooks.batch import SentinelHubBatchHook
 
 log = logging.getLogger(__name__)
@@ -112,7 +112,7 @@ def get_even_deleted(
     :returns: The task; its status is DELETED if the service has deleted it.
     :raises NotFound: The service does not know it, and no ``delivery_url`` was given.
     """
-    from airflow_provider_sentinelhub.client.lifecycle.answers import BatchTask
+    from airflow_provider_sentinelhub.client.lifecycle.tasks import BatchTask
 
     try:
         return hook.get(task_id)

@@ -23,7 +23,7 @@ from airflow_provider_sentinelhub.client.errors import SentinelHubError, Service
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from airflow_provider_sentinelhub.client.lifecycle.answers import BatchTask
+    from airflow_provider_sentinelhub.client.lifecycle.tasks import BatchTask
     from airflow_provider_sentinelhub.hooks.batch import SentinelHubBatchHook
 
 log = logging.getLogger(__name__)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
     from airflow.sdk.definitions.xcom_arg import XComArg
 
-    from airflow_provider_sentinelhub.client.lifecycle.answers import BatchTask
+    from airflow_provider_sentinelhub.client.lifecycle.tasks import BatchTask
 
 
 class CreateOperatorBase(CreatingOperatorBase):

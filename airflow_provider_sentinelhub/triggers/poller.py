@@ -14,7 +14,7 @@ from airflow_provider_sentinelhub.triggers.guards import uninterrupted
 
 if TYPE_CHECKING:
     from airflow_provider_sentinelhub.client.http.transport import AsyncSender
-    from airflow_provider_sentinelhub.client.lifecycle.answers import BatchTask
+    from airflow_provider_sentinelhub.client.lifecycle.tasks import BatchTask
 
 _ACT_S = 60.0
 

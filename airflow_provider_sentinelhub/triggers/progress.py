@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from airflow_provider_sentinelhub.artifacts.results.base import Counter
-    from airflow_provider_sentinelhub.client.lifecycle.answers import BatchTask
     from airflow_provider_sentinelhub.client.lifecycle.spec import TaskApiSpec
+    from airflow_provider_sentinelhub.client.lifecycle.tasks import BatchTask
 
 T = TypeVar("T")
 

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from airflow_provider_sentinelhub.client.lifecycle.answers import BatchTask
+    from airflow_provider_sentinelhub.client.lifecycle.tasks import BatchTask
     from airflow_provider_sentinelhub.simulator.process import Simulator
     from tests.airflow.airflow_harness import Comms, RunTask
 

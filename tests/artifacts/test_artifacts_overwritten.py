@@ -13,7 +13,7 @@ from airflow_provider_sentinelhub.artifacts.report.reader import read_merged_rep
 from airflow_provider_sentinelhub.artifacts.report.reruns import TaskFiles
 from airflow_provider_sentinelhub.artifacts.storage.storage import ObjectMeta, Storage
 from airflow_provider_sentinelhub.client.errors import StorageUnavailable
-from airflow_provider_sentinelhub.client.lifecycle.answers import BatchTask
+from airflow_provider_sentinelhub.client.lifecycle.tasks import BatchTask
 from tests.artifacts.artifact_files import TASK, ManifestEntry, write_execution_db, write_manifest
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from airflow_provider_sentinelhub.artifacts.statistics.read import read_statisti
 from airflow_provider_sentinelhub.artifacts.storage.storage import Storage
 from airflow_provider_sentinelhub.client.apis.batch_statistical.spec import BATCH_STATISTICAL
 from airflow_provider_sentinelhub.client.errors import InvalidParameter
-from airflow_provider_sentinelhub.client.lifecycle.answers import BatchTask
+from airflow_provider_sentinelhub.client.lifecycle.tasks import BatchTask
 from tests.artifacts.statistics_files import (
     DAYS,
     RERUN,

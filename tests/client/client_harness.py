@@ -15,7 +15,7 @@ from airflow_provider_sentinelhub.client.apis.batch_v2.answers import GridDescri
 from airflow_provider_sentinelhub.client.apis.batch_v2.spec import BATCH_V2
 from airflow_provider_sentinelhub.client.http.call import Call
 from airflow_provider_sentinelhub.client.http.deployments import Service, ServiceAddress
-from airflow_provider_sentinelhub.client.lifecycle.answers import BatchTask
+from airflow_provider_sentinelhub.client.lifecycle.tasks import BatchTask
 
 MARKER = 'pa"ss/wo\\rd+MARKER=='
 

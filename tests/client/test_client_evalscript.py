@@ -11,8 +11,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_sentinelhub.client.evalscript.javascript import UNKNOWN, literal_at, tokens
-from airflow_provider_sentinelhub.client.evalscript.setup import Input, Output, Setup, read_setup
+from airflow_provider_sentinelhub.client.evalscript import UNKNOWN, Input, Output, Setup, literal_at, read_setup, tokens
 from airflow_provider_sentinelhub.simulator.sample import EVALSCRIPT
 
 EXAMPLES = Path(__file__).parents[2] / "dags_examples" / "evalscripts"

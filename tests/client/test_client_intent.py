@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from airflow_provider_sentinelhub.client.apis.batch_v2 import calls as batch_v2
 from airflow_provider_sentinelhub.client.apis.batch_v2.spec import BATCH_V2
-from airflow_provider_sentinelhub.client.lifecycle.answers import BatchTask
 from airflow_provider_sentinelhub.client.lifecycle.intent import Intent, digest
+from airflow_provider_sentinelhub.client.lifecycle.tasks import BatchTask
 from tests.client.client_harness import build_document
 
 ids = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=30) | st.sampled_from(

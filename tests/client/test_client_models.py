@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from airflow_provider_sentinelhub.client.apis.batch_v2 import calls as batch_v2
 from airflow_provider_sentinelhub.client.errors import InvalidParameter
-from airflow_provider_sentinelhub.client.lifecycle.answers import BatchTask, TaskPage
+from airflow_provider_sentinelhub.client.lifecycle.tasks import BatchTask, TaskPage
 from airflow_provider_sentinelhub.client.models import from_text
 from tests.client.client_harness import build_document, everything_said
 

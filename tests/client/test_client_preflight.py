@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from airflow_provider_sentinelhub.client.apis.batch_v2.spec import BATCH_V2
 from airflow_provider_sentinelhub.client.errors import InvalidParameter
-from airflow_provider_sentinelhub.client.evalscript.setup import read_setup
+from airflow_provider_sentinelhub.client.evalscript import read_setup
 from airflow_provider_sentinelhub.client.http.deployments import DEPLOYMENTS, Deployment
 from airflow_provider_sentinelhub.client.preflight.examine import examine
 from airflow_provider_sentinelhub.client.requests.crs import SUPPORTED_EPSG, epsg_of

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from airflow_provider_sentinelhub.artifacts.results.preflight import examine
 from airflow_provider_sentinelhub.client.apis.registry import request_type
-from airflow_provider_sentinelhub.client.preflight.periods import BEGAN
-from airflow_provider_sentinelhub.client.preflight.templates import unrendered
+from airflow_provider_sentinelhub.client.preflight.data import BEGAN
+from airflow_provider_sentinelhub.client.preflight.examine import unrendered
 from airflow_provider_sentinelhub.client.requests.findings import Findings
 from tests.client.client_harness import batch_statistical_document, build_document, statistical_document
 

@@ -20,8 +20,7 @@ from airflow_provider_sentinelhub.client.errors import InvalidParameter
 from airflow_provider_sentinelhub.client.http.call import Repeat
 from airflow_provider_sentinelhub.client.http.deployments import DEPLOYMENTS, Service
 from airflow_provider_sentinelhub.client.lifecycle.intent import Intent
-from airflow_provider_sentinelhub.client.lifecycle.rerun import Rerun
-from airflow_provider_sentinelhub.client.lifecycle.spec import ApiSpec, Goal, NextStep, TaskApiSpec
+from airflow_provider_sentinelhub.client.lifecycle.spec import ApiSpec, Goal, NextStep, Rerun, TaskApiSpec
 from airflow_provider_sentinelhub.client.preflight.examine import examine
 from airflow_provider_sentinelhub.client.requests.findings import part
 from tests.client.client_harness import (

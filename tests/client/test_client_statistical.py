@@ -19,9 +19,9 @@ from airflow_provider_sentinelhub.client.apis.statistical.answers import Statist
 from airflow_provider_sentinelhub.client.errors import InvalidParameter
 from airflow_provider_sentinelhub.client.http.call import Call, Repeat
 from airflow_provider_sentinelhub.client.http.deployments import PathLayout
-from airflow_provider_sentinelhub.client.lifecycle.answers import BatchTask
 from airflow_provider_sentinelhub.client.lifecycle.intent import Intent
-from airflow_provider_sentinelhub.client.lifecycle.rerun import Rerun
+from airflow_provider_sentinelhub.client.lifecycle.spec import Rerun
+from airflow_provider_sentinelhub.client.lifecycle.tasks import BatchTask
 from airflow_provider_sentinelhub.client.requests.intervals import Period, intervals, read_range
 from tests.client.client_harness import batch_statistical_document, statistical_document
 

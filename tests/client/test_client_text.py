@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from airflow_provider_sentinelhub.client.apis.batch_v2 import calls as batch_v2
 from airflow_provider_sentinelhub.client.errors import ArtifactMissing, InvalidParameter, SentinelHubError
 from airflow_provider_sentinelhub.client.http.problems import Problem, Reply, refusal
-from airflow_provider_sentinelhub.client.lifecycle.answers import BatchTask
+from airflow_provider_sentinelhub.client.lifecycle.tasks import BatchTask
 from airflow_provider_sentinelhub.client.lifecycle.watch import Watch
 from airflow_provider_sentinelhub.client.text import one_line, printable
 

@@ -25,9 +25,9 @@ from airflow_provider_sentinelhub.client.apis.batch_v2.spec import BATCH_V2
 from airflow_provider_sentinelhub.client.http.deployments import DEPLOYMENTS
 from airflow_provider_sentinelhub.client.http.policy import Attempt, Done, RetryLimits, decide
 from airflow_provider_sentinelhub.client.http.problems import Reply
-from airflow_provider_sentinelhub.client.lifecycle import answers
+from airflow_provider_sentinelhub.client.lifecycle import tasks
 from airflow_provider_sentinelhub.client.preflight.examine import examine
-from airflow_provider_sentinelhub.client.requests import bounds, cog, object_storage, process, zarr
+from airflow_provider_sentinelhub.client.requests import bounds, delivery, process
 from airflow_provider_sentinelhub.client.requests.tiling_grids import TILING_GRIDS
 
 if TYPE_CHECKING:
@@ -83,14 +83,14 @@ KNOWN: dict[str, tuple[set[str], set[str]]] = {
         ("BatchV2ProcessRequest", models.BatchV2Request),
         ("BatchV2TilingGridInput", models.TilingGridInput),
         ("BatchV2GeoPackageInput", models.GeoPackageInput),
-        ("ObjectStorageInfo", object_storage.ObjectStorage),
-        ("S3BucketInfo", object_storage.S3Bucket),
+        ("ObjectStorageInfo", delivery.ObjectStorage),
+        ("S3BucketInfo", delivery.S3Bucket),
         ("BatchV2RasterOutput", models.RasterOutput),
-        ("BatchV2CogParameters", cog.CogParameters),
+        ("BatchV2CogParameters", delivery.CogParameters),
         ("BatchV2ZarrOutput", models.ZarrOutput),
-        ("BatchV2ZarrOutputGroup", zarr.ZarrGroup),
-        ("BatchV2ZarrOutputGroup/coordinates", zarr.ZarrCoordinates),
-        ("BatchV2ZarrOutputArrayParameters", zarr.ZarrArray),
+        ("BatchV2ZarrOutputGroup", delivery.ZarrGroup),
+        ("BatchV2ZarrOutputGroup/coordinates", delivery.ZarrCoordinates),
+        ("BatchV2ZarrOutputArrayParameters", delivery.ZarrArray),
         ("ProcessRequestForBatchV2", process.ProcessRequest),
         ("ProcessRequestOutputForBatchV2", process.ProcessOutput),
         ("ProcessRequestOutputBatchV2Response", process.OutputResponse),
@@ -110,7 +110,7 @@ def test_a_request_has_the_fields_of_the_document(path: str, model: type[BaseMod
     ("path", "model", "passed_on"),
     [
         # The account is nothing we act upon; it is kept like every field we do not name.
-        ("BatchV2ProcessTask", answers.BatchTask, {"domainAccountId"}),
+        ("BatchV2ProcessTask", tasks.BatchTask, {"domainAccountId"}),
         ("BatchV2TilingGridDescriptor", batch_v2_answers.GridDescription, set()),
         ("BatchV2TilingGridDescriptorProperties", batch_v2_answers.GridProperties, set()),
     ],
@@ -131,7 +131,7 @@ def test_values_are_those_of_the_document(schemas: dict[str, Any]) -> None:
     assert BATCH_V2.terminal < BATCH_V2.analysed < statuses
     algorithms = schemas["BatchV2CogParameters"]["properties"]["resamplingAlgorithm"]["enum"]
     for algorithm in algorithms:
-        written = cog.CogParameters.model_validate({"resamplingAlgorithm": algorithm})
+        written = delivery.CogParameters.model_validate({"resamplingAlgorithm": algorithm})
         assert written.resampling_algorithm == algorithm
 
 
@@ -246,7 +246,7 @@ def fixture(name: str) -> bytes:
 def test_a_real_task() -> None:
     result = decide(batch_v2.TASKS.get("t"), Attempt(), Reply(200, {}, fixture("batchv2_task_done.json")), LIMITS)
     assert isinstance(result, Done)
-    task: answers.BatchTask = result.value
+    task: tasks.BatchTask = result.value
     assert (task.id, task.status, task.user_action) == ("6aa8765a-e9eb-4dd0-a567-b86cfdb840e0", "DONE", "START")
     assert (task.completion_percentage, task.cost_pu) == (100.0, 9006.923884650554)
     assert task.error is task.stopped_status_reason is None

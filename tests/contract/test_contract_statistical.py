@@ -18,7 +18,7 @@ from airflow_provider_sentinelhub.client.apis.statistical import calls as statis
 from airflow_provider_sentinelhub.client.apis.statistical import models as statistical_models
 from airflow_provider_sentinelhub.client.http.policy import Attempt, Done, decide
 from airflow_provider_sentinelhub.client.http.problems import Reply
-from airflow_provider_sentinelhub.client.lifecycle import answers
+from airflow_provider_sentinelhub.client.lifecycle import tasks
 from airflow_provider_sentinelhub.client.requests import aggregation, calculations
 from tests.client.client_harness import batch_statistical_document, statistical_document
 from tests.contract import test_contract as contract
@@ -100,7 +100,7 @@ def test_an_answer_has_the_fields_of_the_document(
 def test_a_task_has_the_fields_of_the_document(schemas: dict[str, Any]) -> None:
     theirs = properties(schemas["BatchStatisticsTaskDto"], schemas)
     # The document says costPu, the service costPU: both are read. The account is kept like every unnamed field.
-    assert contract.fields_of(answers.BatchTask) == theirs - {"domainAccountId", "costPu"} | {"costPU"}
+    assert contract.fields_of(tasks.BatchTask) == theirs - {"domainAccountId", "costPu"} | {"costPU"}
 
 
 @pytest.fixture(scope="module")
@@ -172,7 +172,7 @@ def test_a_real_status(name: str, status: str, percentage: float, cost: float) -
     reply = Reply(200, {}, contract.fixture(name))
     result = decide(batch_statistical.TASKS.get("t"), Attempt(), reply, contract.LIMITS)
     assert isinstance(result, Done)
-    task: answers.BatchTask = result.value
+    task: tasks.BatchTask = result.value
     assert (task.status, task.completion_percentage, task.cost_pu) == (status, percentage, cost)
     assert (task.user_action, task.request) == ("NONE", {})
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from airflow_provider_sentinelhub.artifacts.storage.storage import Storage
-    from airflow_provider_sentinelhub.client.lifecycle.answers import BatchTask
+    from airflow_provider_sentinelhub.client.lifecycle.tasks import BatchTask
 
 CLOCKS_DIFFER = timedelta(minutes=5)
 """By how much the clocks of service and bucket may differ, and how late a task may say when it ended."""

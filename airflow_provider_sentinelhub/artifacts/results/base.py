@@ -16,9 +16,8 @@ if TYPE_CHECKING:
     from airflow_provider_sentinelhub.artifacts.report.report import FeatureReport
     from airflow_provider_sentinelhub.artifacts.storage.storage import Storage
     from airflow_provider_sentinelhub.client.costs.estimate import PixelCounts
-    from airflow_provider_sentinelhub.client.lifecycle.answers import BatchTask
-    from airflow_provider_sentinelhub.client.lifecycle.rerun import Rerun
-    from airflow_provider_sentinelhub.client.lifecycle.spec import TaskApiSpec
+    from airflow_provider_sentinelhub.client.lifecycle.spec import Rerun, TaskApiSpec
+    from airflow_provider_sentinelhub.client.lifecycle.tasks import BatchTask
 
 Counter = Callable[[], "FeatureReport | None"]
 """Counts features while a task runs: without errors and names; ``None`` before there is anything to count."""

@@ -36,7 +36,7 @@ from airflow_provider_sentinelhub.artifacts.statistics.read import (
 )
 from airflow_provider_sentinelhub.artifacts.storage.layout import rerun_features_url
 from airflow_provider_sentinelhub.client.errors import ArtifactCorrupt, ArtifactMissing
-from airflow_provider_sentinelhub.client.lifecycle.rerun import Rerun
+from airflow_provider_sentinelhub.client.lifecycle.spec import Rerun
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from airflow_provider_sentinelhub.artifacts.report.report import FeatureReport
     from airflow_provider_sentinelhub.artifacts.statistics.read import StatisticsProgress
     from airflow_provider_sentinelhub.client.costs.estimate import PixelCounts
-    from airflow_provider_sentinelhub.client.lifecycle.answers import BatchTask
+    from airflow_provider_sentinelhub.client.lifecycle.tasks import BatchTask
 
 log = logging.getLogger(__name__)
 

@@ -30,7 +30,7 @@ from airflow_provider_sentinelhub.artifacts.storage.layout import (
     settled_delivery_url,
 )
 from airflow_provider_sentinelhub.client.errors import ArtifactError, ArtifactMissing
-from airflow_provider_sentinelhub.client.lifecycle.rerun import Rerun
+from airflow_provider_sentinelhub.client.lifecycle.spec import Rerun
 from airflow_provider_sentinelhub.client.requests.findings import objects, part
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from airflow_provider_sentinelhub.artifacts.features.problems import Problem
     from airflow_provider_sentinelhub.artifacts.report.report import FeatureReport
     from airflow_provider_sentinelhub.client.costs.estimate import PixelCounts
-    from airflow_provider_sentinelhub.client.lifecycle.answers import BatchTask
+    from airflow_provider_sentinelhub.client.lifecycle.tasks import BatchTask
 
 log = logging.getLogger(__name__)
 

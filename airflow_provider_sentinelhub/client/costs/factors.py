@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
-from airflow_provider_sentinelhub.client.evalscript.setup import Input, Output, Setup
+from airflow_provider_sentinelhub.client.evalscript import Input, Output, Setup
 from airflow_provider_sentinelhub.client.requests.findings import mapping
 from airflow_provider_sentinelhub.client.requests.intervals import DAY, Period, intervals, read_range
 

@@ -21,7 +21,7 @@ from airflow_provider_sentinelhub.client.http.call import Pause, Procedure
 from airflow_provider_sentinelhub.client.lifecycle.spec import Goal, NextStep, TaskApiSpec
 
 if TYPE_CHECKING:
-    from airflow_provider_sentinelhub.client.lifecycle.answers import BatchTask
+    from airflow_provider_sentinelhub.client.lifecycle.tasks import BatchTask
 
 log = logging.getLogger(__name__)
 

@@ -16,13 +16,30 @@ from airflow_provider_sentinelhub.client.lifecycle.intent import Intent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from datetime import datetime
 
     from airflow_provider_sentinelhub.client.costs.estimate import Estimate, PixelCounts, Price
     from airflow_provider_sentinelhub.client.http.deployments import Service
-    from airflow_provider_sentinelhub.client.lifecycle.answers import BatchTask
-    from airflow_provider_sentinelhub.client.lifecycle.rerun import Rerun
-    from airflow_provider_sentinelhub.client.lifecycle.task_calls import TaskCalls
+    from airflow_provider_sentinelhub.client.lifecycle.tasks import BatchTask, TaskCalls
     from airflow_provider_sentinelhub.client.requests.findings import Rule
+
+
+@dataclass(frozen=True, slots=True)
+class Rerun:
+    """
+    What to rerun.
+
+    :param features_url: GeoPackage of the features, in the bucket of the delivery.
+    :param delivery_url: Where the rerun delivers to: a folder, or a template.
+    :param span: Start of the first and end of the last failed interval, if only single intervals of the features
+        failed; ``None`` if all intervals are needed, or the API has none.
+    :param features: Number of features.
+    """
+
+    features_url: str
+    delivery_url: str
+    span: tuple[datetime, datetime] | None = None
+    features: int = 0
 
 
 class Goal(StrEnum):

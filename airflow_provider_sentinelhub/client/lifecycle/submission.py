@@ -20,9 +20,9 @@ from airflow_provider_sentinelhub.client.lifecycle.procedures import read, stop
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from airflow_provider_sentinelhub.client.lifecycle.answers import BatchTask, TaskPage
     from airflow_provider_sentinelhub.client.lifecycle.intent import Intent
     from airflow_provider_sentinelhub.client.lifecycle.spec import TaskApiSpec
+    from airflow_provider_sentinelhub.client.lifecycle.tasks import BatchTask, TaskPage
 
 log = logging.getLogger(__name__)
 

@@ -17,7 +17,7 @@ from airflow_provider_sentinelhub.client.text import one_line
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from airflow_provider_sentinelhub.client.lifecycle.answers import BatchTask
+    from airflow_provider_sentinelhub.client.lifecycle.tasks import BatchTask
 
 ANALYSIS_POLL_S = 10.0
 STOPPED_FACTOR = 5.0

@@ -1,22 +1,109 @@
-"""All checks of a request that need no service and no bucket."""
+"""
+What can be known about any request without network: its JSON, its templates, its shape and the rules of its API.
+
+Source: https://docs.planet.com/develop/apis/batch-processing/reference/
+"""
 
 from __future__ import annotations
 
 import itertools
+import json
+import math
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_sentinelhub.client.errors import InvalidParameter
-from airflow_provider_sentinelhub.client.preflight.payload import check_payload
-from airflow_provider_sentinelhub.client.preflight.periods import period_rule
-from airflow_provider_sentinelhub.client.preflight.templates import unrendered
-from airflow_provider_sentinelhub.client.requests.findings import Finding, Findings, Json, Rule, each_of
+from airflow_provider_sentinelhub.client.preflight.data import period_rule
+from airflow_provider_sentinelhub.client.requests.findings import Advice, Finding, Findings, Json, Rule, each_of
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from airflow_provider_sentinelhub.client.http.deployments import Deployment
+
+LARGE_BYTES = 1_000_000
+_SHOWN = 5
+
+
+def check_payload(written: Any) -> Iterator[Finding]:
+    """
+    Find nulls, numbers that JSON cannot express, and an unusual size.
+
+    :param written: The request as the user wrote it: the models would silently leave out such a number.
+    """
+    for path, value in _unusable(written, ()):
+        if value is None:
+            yield InvalidParameter(path, None, "must not be null: the service refuses nulls", "Leave it out.")
+        else:
+            yield InvalidParameter(path, value, "cannot be written in JSON", "Correct the number.")
+    try:
+        size = len(json.dumps(written, default=str).encode())
+    except (ValueError, TypeError, RecursionError):
+        return
+    if size > LARGE_BYTES:
+        yield Advice(
+            "request",
+            f"is {size / 1e6:,.1f} MB large; the service publishes no limit, but has refused large requests",
+            "Simplify the geometry, or put the areas into a GeoPackage as features.",
+        )
+
+
+def _unusable(value: Any, path: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
+    """Yield paths and values; a few per list."""
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            # A null field is removed before the request is sent; a null in a list cannot be.
+            if item is not None:
+                yield from _unusable(item, (*path, str(key)))
+    elif isinstance(value, (list, tuple)):
+        shown = 0
+        for number, item in enumerate(value):
+            for found in _unusable(item, (*path, str(number))):
+                yield found
+                shown += 1
+                if shown == _SHOWN:
+                    return
+    elif value is None or (isinstance(value, float) and not math.isfinite(value)):
+        yield ".".join(path), value
+
+
+_JINJA = re.compile(r"\{\{.*?\}\}|\{%.*?%\}|\{#.*?#\}", re.DOTALL)
+_RULE = (
+    "is a template that was not rendered: Airflow renders templates in the DAG file, but not in what another task "
+    "returned"
+)
+_FIX = "Render it in the task that returns it, or write the parameter in the DAG file."
+_FREE_TEXT = "description"
+_SCRIPT = "evalscript"
+
+
+def unrendered(value: Any, *path: str) -> Iterator[Finding]:
+    """
+    Find templates in a value; braces in an evalscript are JavaScript.
+
+    :param value: JSON.
+    :param path: Its path in the request.
+    """
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            if isinstance(key, str) and _JINJA.search(key):
+                yield InvalidParameter(
+                    ".".join((*path, key)), key, _RULE, "Airflow does not render keys. Build the dict in a task."
+                )
+            elif key != _SCRIPT:
+                yield from unrendered(item, *path, str(key))
+    elif isinstance(value, (list, tuple)):
+        for number, item in enumerate(value):
+            yield from unrendered(item, *path, str(number))
+    elif isinstance(value, str) and _JINJA.search(value):
+        field = ".".join(path) or "request"
+        if path and path[-1] == _FREE_TEXT:
+            yield Advice(field, f"{value!r} {_RULE}", _FIX)
+        else:
+            yield InvalidParameter(field, value, _RULE, _FIX)
+
 
 _TEXTS = frozenset({"evalscript", "description", "url", "identifier"})
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from airflow_provider_sentinelhub.client.costs.factors import PU_PER_MB_TO_ANOTHER_REGION
 from airflow_provider_sentinelhub.client.errors import InvalidParameter
 from airflow_provider_sentinelhub.client.http.deployments import DEPLOYMENTS, Service
-from airflow_provider_sentinelhub.client.preflight.raster import makes_collection
+from airflow_provider_sentinelhub.client.preflight.formats import makes_collection
 from airflow_provider_sentinelhub.client.requests.findings import Advice, Finding, Json, Rule, objects, part
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ from airflow_provider_sentinelhub.operators.running import RunningOperatorBase
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from airflow_provider_sentinelhub.client.lifecycle.answers import BatchTask
+    from airflow_provider_sentinelhub.client.lifecycle.tasks import BatchTask
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 EVALSCRIPT = """//VERSION=3

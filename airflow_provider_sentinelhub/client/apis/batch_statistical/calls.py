@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_sentinelhub.client.apis.batch_statistical.models import BatchStatisticalRequest
 from airflow_provider_sentinelhub.client.http.deployments import Service
 from airflow_provider_sentinelhub.client.lifecycle.intent import TAG
-from airflow_provider_sentinelhub.client.lifecycle.task_calls import TaskCalls
+from airflow_provider_sentinelhub.client.lifecycle.tasks import TaskCalls
 from airflow_provider_sentinelhub.client.models import from_text, validated
 from airflow_provider_sentinelhub.client.requests.findings import part
 from airflow_provider_sentinelhub.client.requests.intervals import cut, written
@@ -23,7 +23,7 @@ from airflow_provider_sentinelhub.client.requests.intervals import cut, written
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from airflow_provider_sentinelhub.client.lifecycle.rerun import Rerun
+    from airflow_provider_sentinelhub.client.lifecycle.spec import Rerun
 
 TASKS = TaskCalls(Service.BATCH_STATISTICAL, "")
 

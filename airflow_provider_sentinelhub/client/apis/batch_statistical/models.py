@@ -13,7 +13,7 @@ from pydantic import BeforeValidator, model_validator
 from airflow_provider_sentinelhub.client.models import Evalscript, RequestModel, Text, broken
 from airflow_provider_sentinelhub.client.requests.aggregation import Aggregation, StatisticsRequest
 from airflow_provider_sentinelhub.client.requests.data import DataSources
-from airflow_provider_sentinelhub.client.requests.object_storage import S3Bucket
+from airflow_provider_sentinelhub.client.requests.delivery import S3Bucket
 
 
 def _storage(given: Any) -> Any:

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Final
 from airflow_provider_sentinelhub.client.http.deployments import Service
 from airflow_provider_sentinelhub.client.preflight.data import data_rule
 from airflow_provider_sentinelhub.client.preflight.regions import OWN_DATA, statistics_region
-from airflow_provider_sentinelhub.client.preflight.sampling import check_sampling
-from airflow_provider_sentinelhub.client.preflight.statistics import check_statistics
+from airflow_provider_sentinelhub.client.preflight.statistics import check_sampling, check_statistics
 
 if TYPE_CHECKING:
     from airflow_provider_sentinelhub.client.requests.findings import Rule

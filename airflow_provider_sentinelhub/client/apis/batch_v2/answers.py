@@ -6,7 +6,7 @@ Source: https://docs.planet.com/develop/apis/batch-processing/reference/
 
 from __future__ import annotations
 
-from airflow_provider_sentinelhub.client.lifecycle.answers import Links, Paging
+from airflow_provider_sentinelhub.client.lifecycle.tasks import Links, Paging
 from airflow_provider_sentinelhub.client.models import AnswerModel
 
 

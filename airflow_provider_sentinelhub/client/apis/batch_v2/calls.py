@@ -14,14 +14,14 @@ from airflow_provider_sentinelhub.client.apis.batch_v2.models import BatchV2Requ
 from airflow_provider_sentinelhub.client.errors import InvalidParameter
 from airflow_provider_sentinelhub.client.http.call import Call
 from airflow_provider_sentinelhub.client.http.deployments import Service
-from airflow_provider_sentinelhub.client.lifecycle.task_calls import TaskCalls
+from airflow_provider_sentinelhub.client.lifecycle.tasks import TaskCalls
 from airflow_provider_sentinelhub.client.models import from_text, validated
 from airflow_provider_sentinelhub.client.requests.findings import part
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from airflow_provider_sentinelhub.client.lifecycle.rerun import Rerun
+    from airflow_provider_sentinelhub.client.lifecycle.spec import Rerun
 
 _SERVICE = Service.BATCH_V2
 TASKS = TaskCalls(_SERVICE, "/process")

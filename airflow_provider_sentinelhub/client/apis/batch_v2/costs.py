@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_sentinelhub.client.costs.prices import of_images
+from airflow_provider_sentinelhub.client.costs.estimate import of_images
 from airflow_provider_sentinelhub.client.requests.findings import mapping
 
 if TYPE_CHECKING:

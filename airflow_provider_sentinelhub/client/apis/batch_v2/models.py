@@ -11,11 +11,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from airflow_provider_sentinelhub.client.models import Flag, Request, RequestModel, Text, broken
-from airflow_provider_sentinelhub.client.requests.cog import CogParameters
-from airflow_provider_sentinelhub.client.requests.object_storage import ObjectStorage
+from airflow_provider_sentinelhub.client.requests.delivery import CogParameters, ObjectStorage, ZarrArray, ZarrGroup
 from airflow_provider_sentinelhub.client.requests.process import ProcessRequest
 from airflow_provider_sentinelhub.client.requests.tiling_grids import TILING_GRIDS
-from airflow_provider_sentinelhub.client.requests.zarr import ZarrArray, ZarrGroup
 
 MAX_FEATURE_PX = 3500
 _INT16_MAX = 32767

@@ -12,8 +12,8 @@ from airflow_provider_sentinelhub.client.errors import InvalidParameter
 from airflow_provider_sentinelhub.client.http.deployments import DEPLOYMENTS
 from airflow_provider_sentinelhub.client.preflight.area import Area, exchanged, grid_of, is_in_degrees
 from airflow_provider_sentinelhub.client.preflight.data import data_rule
+from airflow_provider_sentinelhub.client.preflight.formats import check_raster, check_zarr
 from airflow_provider_sentinelhub.client.preflight.outputs import DATA, check_outputs
-from airflow_provider_sentinelhub.client.preflight.raster import check_raster
 from airflow_provider_sentinelhub.client.preflight.regions import (
     OWN_DATA,
     PU_PER_MB_TO_ANOTHER_CLOUD,
@@ -21,7 +21,6 @@ from airflow_provider_sentinelhub.client.preflight.regions import (
     region_findings,
     surcharge,
 )
-from airflow_provider_sentinelhub.client.preflight.zarr import check_zarr
 from airflow_provider_sentinelhub.client.requests.crs import WGS84
 from airflow_provider_sentinelhub.client.requests.findings import Finding, Json, Rule, mapping, objects, part
 

@@ -13,8 +13,7 @@ from airflow_provider_sentinelhub.client.http.deployments import Service
 from airflow_provider_sentinelhub.client.preflight.area import Area
 from airflow_provider_sentinelhub.client.preflight.data import data_rule
 from airflow_provider_sentinelhub.client.preflight.regions import statistics_region
-from airflow_provider_sentinelhub.client.preflight.sampling import check_sampling
-from airflow_provider_sentinelhub.client.preflight.statistics import check_statistics
+from airflow_provider_sentinelhub.client.preflight.statistics import check_sampling, check_statistics
 from airflow_provider_sentinelhub.client.requests.aggregation import MAX_PX
 from airflow_provider_sentinelhub.client.requests.crs import WGS84
 from airflow_provider_sentinelhub.client.requests.findings import Advice, Finding, Json, Rule, is_number, objects, part
