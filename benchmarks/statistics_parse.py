@@ -49,7 +49,7 @@ def decode(files: list[bytes], folder: Path) -> None:  # noqa: ARG001 - as other
 def ours(files: list[bytes], folder: Path) -> None:
     """Make the parts of the table."""
     from airflow_provider_sentinelhub.artifacts.statistics.answers import ResultReader
-    from airflow_provider_sentinelhub.artifacts.statistics.columns import TableBuilder
+    from airflow_provider_sentinelhub.artifacts.statistics.builder import TableBuilder
     from airflow_provider_sentinelhub.artifacts.statistics.memory import give_back, memory_of_system
     from airflow_provider_sentinelhub.artifacts.statistics.parts import PartWriter
 

@@ -8,7 +8,7 @@ from typing import Any
 from sentinelhub.data_utils import get_failed_statistical_requests, statistical_to_dataframe
 
 from airflow_provider_sentinelhub.artifacts.statistics.answers import ResultReader
-from airflow_provider_sentinelhub.artifacts.statistics.columns import TableBuilder
+from airflow_provider_sentinelhub.artifacts.statistics.builder import TableBuilder
 from tests.artifacts.statistics_files import DAYS, answer, broken, data, failed, lost
 
 BOTH = ("B0", "B1")

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from airflow_provider_sentinelhub.artifacts.report.causes import CauseKind, cause_of
 from airflow_provider_sentinelhub.artifacts.statistics.answers import ResultReader, Unreadable
-from airflow_provider_sentinelhub.artifacts.statistics.columns import Added, TableBuilder
+from airflow_provider_sentinelhub.artifacts.statistics.builder import Added, TableBuilder
 from airflow_provider_sentinelhub.artifacts.statistics.schema import part_schema
 from tests.artifacts.statistics_files import DAYS, answer, data, lost
 

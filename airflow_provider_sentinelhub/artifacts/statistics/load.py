@@ -8,8 +8,8 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_sentinelhub.artifacts.statistics.answers import ResultReader, Unreadable
+from airflow_provider_sentinelhub.artifacts.statistics.builder import TableBuilder
 from airflow_provider_sentinelhub.artifacts.statistics.catalog import Unread
-from airflow_provider_sentinelhub.artifacts.statistics.columns import TableBuilder
 from airflow_provider_sentinelhub.artifacts.statistics.layout import ResultNames, statistics_root
 from airflow_provider_sentinelhub.artifacts.statistics.memory import give_back
 from airflow_provider_sentinelhub.artifacts.statistics.parts import LEDGER_SUFFIX, PART_SUFFIX, PartWriter, read_ledger

@@ -12,7 +12,7 @@ from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from airflow_provider_sentinelhub.artifacts.statistics.answers import Answer
-from airflow_provider_sentinelhub.artifacts.statistics.columns import TableBuilder
+from airflow_provider_sentinelhub.artifacts.statistics.builder import TableBuilder
 from airflow_provider_sentinelhub.artifacts.statistics.memory import give_back
 from airflow_provider_sentinelhub.artifacts.statistics.parts import new_writer
 from airflow_provider_sentinelhub.artifacts.statistics.schema import Role, fingerprint, names, table_schema
