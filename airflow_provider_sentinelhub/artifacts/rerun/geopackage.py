@@ -274,7 +274,7 @@ def _picked(output: sqlite3.Connection, number: int, source: Source) -> Iterator
 
 
 def _geometry(value: object, epsg: int) -> tuple[bytes, Extent] | None:
-    """Return a geometry as the GeoPackage holds it, and its bounding box; ``None`` where it is none."""
+    """Return a geometry as the GeoPackage holds it, and its bounding box; ``None`` if it is not a geometry."""
     if not isinstance(value, bytes):
         return None
     if value[:2] == b"GP" and (extent := blob_extent(value)):

@@ -225,7 +225,7 @@ class BatchStatisticalResults(BatchResults):
         What the tasks did deliver is in the table afterwards.
 
         :param tasks: The original task, then those that ran again what was lost.
-        :param only_after_progress: Whether the last task must have mended something.
+        :param only_after_progress: Whether the last task must have recovered something.
         """
         from airflow_provider_sentinelhub.artifacts.rerun.statistics import write_statistics_rerun
 

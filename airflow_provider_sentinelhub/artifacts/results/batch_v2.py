@@ -138,11 +138,11 @@ class BatchV2Results(BatchResults):
         """
         Write the features that the last task lost into a GeoPackage beside its manifest.
 
-        Their outlines, sizes and coordinate systems are those of the manifest, so that pixels and paths come out as
-        the task itself would have made them.
+        Their outlines, sizes and coordinate systems are those of the manifest, so that the rerun produces the same
+        pixels and paths as the original.
 
         :param tasks: The original task, then those that ran again what was lost.
-        :param only_after_progress: Whether the last task must have mended something.
+        :param only_after_progress: Whether the last task must have recovered something.
         """
         original, task, number = tasks[0].id, tasks[-1], len(tasks)
         root = self.root(task)

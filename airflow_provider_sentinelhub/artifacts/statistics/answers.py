@@ -238,7 +238,7 @@ def failure_text(error: str | None, errors: list[str | None], intervals: int) ->
 
 
 def _without_interval(data: list[Entry]) -> str | None:
-    """Say what is wrong with intervals of which nobody says which they are; ``None`` where there are none."""
+    """Describe the error of intervals that cannot be identified; ``None`` if there are none."""
     errors = {error_text(entry.error) or "an interval without from and to" for entry in data if entry.interval is None}
     return ", ".join(sorted(errors)) or None
 

@@ -81,7 +81,7 @@ def places_of(batches: Iterable[Batch]) -> list[Place]:
 
 def boxes_as_polygons(geometries: Any) -> Any:
     """
-    Turn boxes, lists of west, south, east and north, into polygons; leave what is none as it is.
+    Turn boxes (lists of west, south, east and north) into polygons; leave everything else unchanged.
 
     :param geometries: One, a list, or a dict of them by name.
     """

@@ -115,7 +115,7 @@ def read_ledger(content: bytes) -> tuple[str, list[tuple[Any, ...]]] | None:
     Return the task of a part and its ledger; ``None`` where another version of this package wrote it, in another form.
 
     :param content: The ledger as it lies in the bucket.
-    :raises ArtifactCorrupt: It is none.
+    :raises ArtifactCorrupt: It is not a ledger.
     """
     import pyarrow as pa
 

@@ -81,7 +81,7 @@ class Column:
     :param meaning: What it holds, for the documentation.
     :param role: What it says something about.
     :param values: Computes it for some rows; ``None`` where it is the same for all rows of a feature or a task, see
-        :class:`~.columns.TableBuilder` and :func:`~.publish.write_table`.
+        :class:`~.builder.TableBuilder` and :func:`~.publish.write_table`.
     :param repeats: Whether its values repeat, so that a dictionary of them makes files smaller.
     """
 

@@ -105,7 +105,7 @@ class StorageAnswer(Exception):
 
     @property
     def is_refusal(self) -> bool:
-        """Whether the bucket refused the request; otherwise it was unreachable or in trouble, which may pass."""
+        """Whether the bucket refused the request; otherwise it was unreachable or failed, and a retry may succeed."""
         # In the answer to a bulk delete, a refused object has a code but no status.
         return self.code == "AccessDenied" or self.status in _REFUSALS
 

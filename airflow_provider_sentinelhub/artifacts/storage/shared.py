@@ -41,7 +41,7 @@ class Shared(Generic[T]):
 
     def forget(self, key: Hashable) -> None:
         """
-        Open it anew for whoever asks next.
+        Open it again for the next caller.
 
         :param key: The key.
         """
