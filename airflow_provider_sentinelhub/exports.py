@@ -28,4 +28,6 @@ def lazy(package: str, modules: Mapping[str, tuple[str, ...]]) -> Callable[[str]
         setattr(sys.modules[package], name, found)
         return found
 
+    # dir() and help() list the public names as well.
+    sys.modules[package].__dir__ = lambda: sorted({*vars(sys.modules[package]), *module_of})  # type: ignore[method-assign]
     return find

@@ -260,6 +260,8 @@ def _an_attempt_follows(ti: RuntimeTaskInstanceProtocol, *, resumes_after_clear:
     :param ti: The task instance of the killed attempt.
     :param resumes_after_clear: Whether an attempt after a clear continues with the same remote task.
     """
+    from airflow.sdk import TaskInstanceState
+
     mapped = ti.map_index is not None and ti.map_index >= 0
     try:
         states = ti.get_task_states(
@@ -273,6 +275,6 @@ def _an_attempt_follows(ti: RuntimeTaskInstanceProtocol, *, resumes_after_clear:
         log.exception("Cannot read the task's state")
         return not _is_last_attempt(ti)
     state = states.get(ti.run_id, {}).get(f"{ti.task_id}_{ti.map_index}" if mapped else ti.task_id)
-    if state == "rerunning":
+    if state == TaskInstanceState.RESTARTING:
         return resumes_after_clear
     return state in _IS_TO_RUN and not _is_last_attempt(ti)

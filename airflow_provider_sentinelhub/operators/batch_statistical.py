@@ -73,7 +73,7 @@ class SentinelHubBatchStatisticalOperator(RunningOperatorBase):
         seconds. After that it is stopped, and the Airflow task fails. ``None`` for no limit. Airflow's
         ``execution_timeout`` counts in the same way, also while deferred; the shorter one applies.
     :param stop_on_kill: Whether to stop the remote task when the Airflow task is killed: marked failed or success,
-        cleared, or ended with its DAG run.
+        or ended with its DAG run. A clear leaves it running for the next attempt.
     :param progress_interval: Time in seconds between two counts of the features while waiting, pushed to the XCom
         ``sentinelhub_progress``; 0 for none. Templated.
     :param sentinelhub_conn_id: The Sentinel Hub connection. Templated.
@@ -192,7 +192,7 @@ class SentinelHubAnalyseBatchStatisticalOperator(AnalyseOperatorBase):
         seconds. After that it is stopped, and the Airflow task fails. ``None`` for no limit. Airflow's
         ``execution_timeout`` counts in the same way, also while deferred; the shorter one applies.
     :param stop_on_kill: Whether to stop the remote task when the Airflow task is killed: marked failed or success,
-        cleared, or ended with its DAG run.
+        or ended with its DAG run. A clear leaves it running for the next attempt.
     :param progress_interval: Time in seconds between two counts of the features while waiting, pushed to the XCom
         ``sentinelhub_progress``; 0 for none. Templated.
     :param sentinelhub_conn_id: The Sentinel Hub connection. Templated.
@@ -246,7 +246,7 @@ class SentinelHubEstimateBatchStatisticalOperator(EstimateOperatorBase):
         seconds. After that it is stopped, and the Airflow task fails. ``None`` for no limit. Airflow's
         ``execution_timeout`` counts in the same way, also while deferred; the shorter one applies.
     :param stop_on_kill: Whether to stop the remote task when the Airflow task is killed: marked failed or success,
-        cleared, or ended with its DAG run.
+        or ended with its DAG run. A clear leaves it running for the next attempt.
     :param progress_interval: Time in seconds between two counts of the features while waiting, pushed to the XCom
         ``sentinelhub_progress``; 0 for none. Templated.
     :param sentinelhub_conn_id: The Sentinel Hub connection. Templated.
@@ -428,7 +428,7 @@ class SentinelHubRerunFailedBatchStatisticalOperator(RerunFailedOperatorBase):
         seconds. After that it is stopped, and the Airflow task fails. ``None`` for no limit. Airflow's
         ``execution_timeout`` counts in the same way, also while deferred; the shorter one applies.
     :param stop_on_kill: Whether to stop the remote task when the Airflow task is killed: marked failed or success,
-        cleared, or ended with its DAG run.
+        or ended with its DAG run. A clear leaves it running for the next attempt.
     :param progress_interval: Time in seconds between two counts of the features while waiting, pushed to the XCom
         ``sentinelhub_progress``; 0 for none. Templated.
     :param sentinelhub_conn_id: The Sentinel Hub connection. Templated.

@@ -105,6 +105,7 @@ def test_each_layer_exports_its_public_classes(layer: str) -> None:
     package = importlib.import_module(f"airflow_provider_sentinelhub.{layer}")
     assert package.__all__ == sorted(package.__all__)
     assert set(package.__all__) == public_names(layer)
+    assert set(package.__all__) <= set(dir(package))
     for name in package.__all__:
         found = getattr(package, name)
         assert found.__name__ == name
