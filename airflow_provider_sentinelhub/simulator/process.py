@@ -204,8 +204,9 @@ class Simulator:
         self.admin("POST", "/clock", {"running": True, "speed": speed})
 
     def revoke_tokens(self) -> None:
-        """Make all tokens issued so far invalid."""
+        """Make all tokens issued so far invalid, also the one of :meth:`call`."""
         self.admin("POST", "/tokens/revoke")
+        self._token = None
 
     def tokens_issued(self) -> int:
         """Return how many tokens were ever issued."""

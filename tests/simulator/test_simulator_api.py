@@ -78,7 +78,6 @@ def test_tokens_can_be_revoked_and_are_counted(sim: Simulator) -> None:
     assert sim.tokens_issued() == before + 1
     sim.revoke_tokens()
     assert call("GET", sim.ready.base_url + "/batch/v2/tilinggrids", headers=token).status == 401
-    sim._token = None
     assert sim.call("GET", "/batch/v2/tilinggrids").status == 200
 
 
