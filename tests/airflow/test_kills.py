@@ -9,6 +9,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from airflow.sdk import TaskInstanceState
 
 from airflow_provider_sentinelhub.operators.batch_process import SentinelHubBatchProcessOperator
 from airflow_provider_sentinelhub.simulator.process import Simulator
@@ -100,7 +101,7 @@ def test_a_user_clears_it_while_it_is_waited_for(
     sim: Simulator, run_task: RunTask, comms: Comms, remote: Remote, on_clear: str, is_stopped: bool, max_tries: int
 ) -> None:
     sim.set_script(NEVER_ENDS)
-    comms.ti_states["t"] = "rerunning"
+    comms.ti_states["t"] = TaskInstanceState.RESTARTING.value
     run = killed(lambda: run_task(operator(sim, on_clear=on_clear), max_tries=max_tries), remote.is_processed)
     assert "killed" in str(run.error)
     assert remote.actions() == ["user START", *["user STOP"] * is_stopped]

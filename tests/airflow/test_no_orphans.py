@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from airflow.sdk import TaskInstanceState
 
 from airflow_provider_sentinelhub.client.errors import PermissionDenied
 from airflow_provider_sentinelhub.client.lifecycle.spec import Goal
@@ -288,7 +289,7 @@ class TestWhose:
     ) -> None:
         sim.set_script(NEVER_ENDS)
         body = request(sim.ready)
-        comms.ti_states["t"] = "rerunning"
+        comms.ti_states["t"] = TaskInstanceState.RESTARTING.value
 
         def is_processed() -> bool:
             found = comms.xcoms.get("sentinelhub_task_id")
@@ -307,7 +308,7 @@ class TestWhose:
     ) -> None:
         sim.set_script(NEVER_ENDS)
         options: dict[str, Any] = {"request": request(sim.ready), "on_clear": "new"}
-        comms.ti_states["t"] = "rerunning"
+        comms.ti_states["t"] = TaskInstanceState.RESTARTING.value
 
         def is_processed() -> bool:
             found = comms.xcoms.get("sentinelhub_task_id")
