@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 def lazy(package: str, modules: Mapping[str, tuple[str, ...]]) -> Callable[[str], Any]:
     """
-    Return the ``__getattr__`` of a package.
+    Return the ``__getattr__`` of a package, and let ``dir()`` list the public names too.
 
     :param package: The package's ``__name__``.
     :param modules: The public names of each of its modules.
@@ -29,5 +29,6 @@ def lazy(package: str, modules: Mapping[str, tuple[str, ...]]) -> Callable[[str]
         return found
 
     # dir() and help() list the public names as well.
-    sys.modules[package].__dir__ = lambda: sorted({*vars(sys.modules[package]), *module_of})  # type: ignore[method-assign]
+    here = vars(sys.modules[package])
+    here["__dir__"] = lambda: sorted({*here, *module_of})
     return find

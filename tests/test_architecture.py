@@ -141,8 +141,9 @@ def _texts(node: ast.AST, prose: set[int]) -> Iterator[str]:
             yield name
         case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
             yield name
-        case ast.ImportFrom(module=str(module), names=names):
-            yield from (f"{module}.{each.name}" for each in names)
+        case ast.ImportFrom(module=module, names=names):
+            yield from (f"{module or ''}.{each.name}" for each in names)
+            yield from (each.name for each in names)
         case ast.Import(names=names):
             yield from (each.name for each in names)
 
@@ -175,6 +176,8 @@ def test_each_place_that_may_name_an_api_exists() -> None:
         "from airflow_provider_sentinelhub.client.apis.batch_v2.spec import BATCH_V2 as THE_API",
         "from airflow_provider_sentinelhub.client.apis import statistical",
         "import airflow_provider_sentinelhub.client.apis.statistical.ask",
+        "from airflow_provider_sentinelhub.client.apis.registry import STATISTICAL",
+        "from . import batch_v2",
         "x = Service.BATCH_STATISTICAL",
         "def of_batch_v2(task): ...",
         "class BatchV2Thing: ...",

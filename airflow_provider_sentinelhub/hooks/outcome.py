@@ -189,7 +189,8 @@ def conclude(
         return _result(tasks, task.status, report)
     outcome = outcome_of(task.status, report)
     if report is not None and outcome is not Outcome.DONE:
-        fails = on_partial in {"fail", "rerun"} or outcome is Outcome.FAILED
+        # A template of an attempt that waited during an upgrade may render to a choice that is no longer one.
+        fails = on_partial not in {"warn", "rerun_then_warn"} or outcome is Outcome.FAILED
         said = _naming(hook, advice.failed if fails else advice.accepted)
         message = _features_message(tasks, report, given_up, said)
         if fails:

@@ -275,6 +275,7 @@ def _an_attempt_follows(ti: RuntimeTaskInstanceProtocol, *, resumes_after_clear:
         log.exception("Cannot read the task's state")
         return not _is_last_attempt(ti)
     state = states.get(ti.run_id, {}).get(f"{ti.task_id}_{ti.map_index}" if mapped else ti.task_id)
+    # A running task that a user has cleared; it has nothing to do with a rerun.
     if state == TaskInstanceState.RESTARTING:
         return resumes_after_clear
     return state in _IS_TO_RUN and not _is_last_attempt(ti)

@@ -134,6 +134,13 @@ def test_type_checkers_see_the_same_names(layer: str) -> None:
 
 
 @pytest.mark.parametrize("layer", ["", *LAYERS])
+def test_dir_lists_the_names_before_they_are_used(layer: str) -> None:
+    package = f"airflow_provider_sentinelhub.{layer}".rstrip(".")
+    program = f"import {package} as package; print(*sorted(set(package.__all__) - set(dir(package))))"
+    assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout == "\n"
+
+
+@pytest.mark.parametrize("layer", ["", *LAYERS])
 def test_a_name_that_is_not_exported_is_not_found(layer: str) -> None:
     package = importlib.import_module(f"airflow_provider_sentinelhub.{layer}".rstrip("."))
     with pytest.raises(AttributeError, match=rf"module '{package.__name__}' has no attribute 'SentinelHubNothing'"):

@@ -560,3 +560,17 @@ class TestOutlets:
         assert event["extra"]["bbox"] == [9, 42, 9.1, 42.1]
         assert event["extra"]["time_range"] == times
         assert event["extra"]["report_url"] == comms.xcoms["return_value"]["report_url"]
+
+
+def test_a_choice_of_an_earlier_version_does_not_hide_failed_features(
+    sim: Simulator, run_task: RunTask, comms: Comms, names: list[str]
+) -> None:
+    """An attempt that is resumed does not check its parameters again, and a Variable may still hold the old choice."""
+    sim.set_script({"features": [fatal(names[:2], 9)]})
+    op = operator(sim, on_partial="{{ var.value.choice }}", deferrable=True)
+    comms.variables["choice"] = "rerun"
+    event = asyncio.run(first_event(run_task(op).trigger, comms))
+    comms.variables["choice"] = "restart"
+    run = run_task(op, next_method="execute_complete", next_kwargs={"event": event})
+    assert run.state == "failed"
+    assert "2 of 4 features were not delivered" in str(run.error)

@@ -19,6 +19,7 @@ from airflow_provider_sentinelhub.artifacts.geopackage.crs import crs_projjson
 from airflow_provider_sentinelhub.artifacts.statistics import load
 from airflow_provider_sentinelhub.artifacts.statistics.geo import write_geoparquet
 from airflow_provider_sentinelhub.artifacts.statistics.read import read_statistics
+from airflow_provider_sentinelhub.artifacts.statistics.schema import VERSION_KEY
 from airflow_provider_sentinelhub.artifacts.statistics.tables import check_tidy, load_table
 from airflow_provider_sentinelhub.artifacts.statistics.wide import write_wide
 from airflow_provider_sentinelhub.artifacts.storage.storage import Storage
@@ -191,6 +192,14 @@ def test_only_the_tidy_table_has_other_forms(table: Path, tmp_path: Path) -> Non
     (tmp_path / "1.json").write_text("{}")
     with pytest.raises(InvalidParameter, match=r"statistics_url = 's3://b/1.json': .* is not a Parquet file"):
         check_tidy(tmp_path / "1.json", "s3://b/1.json")
+
+
+def test_a_table_of_an_earlier_version_is_called_that(table: Path, tmp_path: Path) -> None:
+    old = parquet.read_table(table).rename_columns({"rerun": "round"})
+    old = old.replace_schema_metadata({VERSION_KEY: b"1-2a74a0f82c9b"})
+    parquet.write_table(old, tmp_path / "old.parquet")
+    with pytest.raises(InvalidParameter, match=r"has the schema 1-2a74a0f82c9b of another version of this package"):
+        check_tidy(tmp_path / "old.parquet", "s3://b/old.parquet")
 
 
 def test_a_table_is_asked_for_by_its_columns(table: Path) -> None:

@@ -71,6 +71,8 @@ def test_files_of_this_package_are_no_results(template: str) -> None:
     names, root = ResultNames(url, TASK), statistics_root(url, TASK)
     own = [statistics_url(root, TASK), report_url(root, TASK), rerun_features_url(root, TASK, 1)]
     own += [f"{parts_url(root, TASK)}/published", result_url(rerun_output_url(url, TASK), "other", 7)]
+    # As an earlier version named the files of a rerun.
+    own += [f"{root}/retry-{TASK}-1.gpkg", f"{root}/statistics-{TASK}.retries/other/7.json"]
     assert not any(names.parse(each) for each in own)
     assert names.parse(result_url(url, TASK, 7, "report-7"))
 

@@ -465,3 +465,15 @@ def test_what_cannot_be_stopped_is_left_running_and_said(caplog: pytest.LogCaptu
     assert new.id != old.id
     assert not any(entry.endswith("/stop") for entry in service.log)
     assert f"Task {old.id}, which this Airflow task ran before, cannot be stopped" in caplog.text
+
+
+def test_a_running_rerun_whose_request_names_files_otherwise_is_adopted() -> None:
+    """As after an upgrade that renames the GeoPackage of a rerun, where the record of the rerun was lost."""
+    service, first = Service(), replace(INTENT, rerun=1, original="original-1")
+    old = carry_out(service, obtaining(BATCH_V2, first))
+    carry_out(service, procedures.act(BATCH_V2, old, Goal.RUN))
+    again = carry_out(service, obtaining(BATCH_V2, replace(first, digest="f" * 16)))
+    assert again.id == old.id
+    assert service.tasks[old.id].action == "START"
+    other = carry_out(service, obtaining(BATCH_V2, replace(first, rerun=2)))
+    assert other.id != old.id

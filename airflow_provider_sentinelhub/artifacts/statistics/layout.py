@@ -125,9 +125,10 @@ class ResultNames:
         self._is_encoded = template.startswith("file:")
         self._matches = re.compile(pattern, re.DOTALL).fullmatch
         # Where an identifier may hold a slash, or names do not end in .json, files of this package look like results.
+        # "retries" and "retry" are names that an earlier version gave: its files may still be in the bucket.
         self._is_own = re.compile(
             rf"{re.escape(statistics_root(url, task_id))}/"
-            r"(statistics-[^/]+\.(parts|reruns)/|(statistics|report)-[^/]+\.parquet$|rerun-[^/]+\.gpkg$|"
+            r"(statistics-[^/]+\.(parts|reruns|retries)/|(statistics|report)-[^/]+\.parquet$|(rerun|retry)-[^/]+\.gpkg$|"
             r"success-[^/]+\.txt$)"
         ).match
 

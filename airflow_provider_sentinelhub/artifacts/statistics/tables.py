@@ -68,15 +68,20 @@ def check_tidy(path: Path, url: str) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from airflow_provider_sentinelhub.artifacts.statistics.schema import COLUMNS
+    from airflow_provider_sentinelhub.artifacts.statistics.schema import COLUMNS, VERSION_KEY, fingerprint
 
     fix = "Give the tidy table: statistics_url of a result, .../statistics-<task id>.parquet."
     try:
-        known = set(pq.read_schema(path).names)
+        schema = pq.read_schema(path)
     except (pa.ArrowInvalid, OSError):
         rule = "must be a table of statistics, and is not a Parquet file"
         raise InvalidParameter("statistics_url", url, rule, fix) from None
-    if missing := [each.name for each in COLUMNS if each.name not in known]:
+    written = (schema.metadata or {}).get(VERSION_KEY, b"").decode("ascii", "replace")
+    if written and written != fingerprint():
+        rule = f"has the schema {one_line(written)} of another version of this package; this one reads {fingerprint()}"
+        fix = "Run the report operator for its task, or the operator that made it: the table is written again."
+        raise InvalidParameter("statistics_url", url, rule, fix)
+    if missing := [each.name for each in COLUMNS if each.name not in schema.names]:
         rule = f"must be the tidy table of statistics, and is another one: it has no column {', '.join(missing[:3])}"
         raise InvalidParameter("statistics_url", url, rule, fix)
 

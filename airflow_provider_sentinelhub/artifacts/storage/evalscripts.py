@@ -25,6 +25,8 @@ def referred_script(api: TaskApiSpec, request: Any) -> str | None:
     :param api: The API.
     :param request: A request of any shape.
     """
+    if api.long_script is None:
+        return None
     url = part(request, api.script_holder, _REFERENCE, "s3", "url")
     return url if isinstance(url, str) and part(request, api.script_holder, "evalscript") is None else None
 

@@ -9,7 +9,7 @@ created again before the list has been searched.
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -202,7 +202,11 @@ def obtain(
 
 
 def _of(api: TaskApiSpec, tasks: list[BatchTask], intent: Intent) -> list[BatchTask]:
-    return [task for task in tasks if api.intent_of(task) == intent]
+    """Return the tasks of an intent; of a rerun by its number, because its request names files of this package."""
+    found = ((task, other) for task in tasks if (other := api.intent_of(task)) is not None)
+    return [
+        task for task, other in found if (replace(other, digest=intent.digest) if intent.rerun else other) == intent
+    ]
 
 
 def _is_begun(api: TaskApiSpec, task: BatchTask) -> bool:
