@@ -134,7 +134,7 @@ def max_pu(facts: ConnectionFacts) -> float | None:
         return float(str(given))
     except InvalidParameter as e:
         raise InvalidConfiguration(
-            f"Connection {facts.conn_id!r}: max_pu = {given!r}: {e.rule}. Leave it empty for no limit of its own."
+            f"Connection {facts.conn_id!r}: max_pu = {given!r}: {e.rule}. Leave it empty for the default limit."
         ) from None
 
 
@@ -180,7 +180,7 @@ def s3_delivery_credentials(facts: ConnectionFacts, deployment: Deployment) -> d
         return {"iamRoleARN": connection.role_arn}
     if connection.aws_session_token:
         raise InvalidConfiguration(
-            f"AWS connection {facts.conn_id!r} holds temporary keys, which end before a batch does and which the "
+            f"AWS connection {facts.conn_id!r} holds temporary keys, which expire before the batch ends and which the "
             "service does not take. Enter a permanent access key, or a role_arn the service may assume."
         )
     if connection.aws_access_key_id and connection.aws_secret_access_key:
@@ -188,7 +188,7 @@ def s3_delivery_credentials(facts: ConnectionFacts, deployment: Deployment) -> d
     choice = "a role_arn, or an access key and its secret" if deployment.delivers_by_role else "an access key"
     raise InvalidConfiguration(
         f"AWS connection {facts.conn_id!r} holds nothing that {deployment.title} could reach a bucket with. "
-        f"Enter {choice}; credentials of this machine cannot be lent to the service."
+        f"Enter {choice}; the service cannot use credentials of this machine."
     )
 
 

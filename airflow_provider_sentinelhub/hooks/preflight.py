@@ -155,7 +155,7 @@ def check_writable(storage: Storage, field: str, url: str, conn_id: str | None) 
     try:
         probe_write(storage, url)
     except StorageUnavailable as e:
-        raise _refusal(field, url, conn_id, e, "Let it write there, or write elsewhere.") from e
+        raise _refusal(field, url, conn_id, e, "Grant it write access, or write elsewhere.") from e
 
 
 def _refusal(
@@ -172,7 +172,7 @@ def _refusal(
         return InvalidParameter(field, url, "does not exist", "Write the GeoPackage first, or correct the URL.")
     if (answer := answer_of(error)) is None or not answer.is_refusal:
         raise error
-    rule = f"the bucket says no to connection {conn_id!r}. {error}".rstrip(".")
+    rule = f"the bucket refused connection {conn_id!r}. {error}".rstrip(".")
     return InvalidParameter(field, url, rule, fix)
 
 
@@ -191,7 +191,7 @@ def _check_region(
         return
     field, stated = ".".join((*path, "region")), bucket.get("region")
     if region != (stated or deployment.region):
-        said = "is not" if stated else "is absent, which stands for the deployment's own, and not for"
+        said = "is not" if stated else "is absent, which means the deployment's own, and not for"
         rule = f"{said} {region}, where the bucket is"
         yield InvalidParameter(field, stated, rule, f'Write "region": "{region}" beside the url.')
     if region != stated:

@@ -144,10 +144,10 @@ class SentinelHubHook(BaseHook):
             step = "Step 3 of 3, listing the tiling grids"
             Sender(self.address, tokens, limits).send(harmless_call())
         except NotFound as e:
-            return False, f"{step}, failed. {e} There is no id here, so check the base URL and the path layout."
+            return False, f"{step}, failed. {e} Check the base URL and the path layout."
         except SentinelHubError as e:
             # If nothing answered, the message has no address.
-            asked = f" Asked was {self.address.base_url}." if step.startswith("Step 3") else ""
+            asked = f" The URL was {self.address.base_url}." if step.startswith("Step 3") else ""
             return False, f"{step}, failed. {e}{asked}"
         return True, f"Connected to {self.address.deployment.title} at {self.address.base_url}"
 

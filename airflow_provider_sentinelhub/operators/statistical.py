@@ -287,7 +287,7 @@ class SentinelHubStatisticalOperator(RequestTemplateMixin):
                 f"Statistics are missing for {report.total - report.delivered - report.no_data} of {report.total} "
                 f"geometries.\n{groups}\nAll of them: {report.report_url}. Clear the task to ask again for what is "
                 "missing, and for nothing else; raise max_reruns where errors may pass, or set on_partial='warn' to "
-                "continue with what there is. For everything anew set on_clear='new' first."
+                "continue with what there is. To request everything again, set on_clear='new' first."
             )
             if self.on_partial == "fail" or outcome is Outcome.FAILED:
                 failed = FeaturesFailed(message)

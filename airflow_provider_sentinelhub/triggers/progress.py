@@ -85,7 +85,7 @@ class Progress:
         except Exception as e:  # noqa: BLE001 - see the class
             # The connection is read again next time: its credentials may have been corrected.
             self._is_open = False
-            log.warning("Could not tell the progress of task %s: %s", task.id, type(e).__name__)
+            log.warning("Could not report the progress of task %s: %s", task.id, type(e).__name__)
 
     async def _features(self, task: BatchTask) -> dict[str, int] | None:
         if task.status not in {"PROCESSING", "DONE", "STOPPED"}:

@@ -545,7 +545,7 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "secret in the request": (
         {"output__delivery__s3__secretAccessKey": "hush-hush"},
-        "output.delivery.s3.secretAccessKey = '***': must not stand in a request",
+        "output.delivery.s3.secretAccessKey = '***': must not be in a request",
     ),
     "typing mistake": ({"output__skipExistng": True}, "output.skipExistng = True: is not a field of this part"),
 }

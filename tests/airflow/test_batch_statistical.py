@@ -301,7 +301,7 @@ def test_where_nothing_lies_nothing_is_written(sim: Simulator, run_task: RunTask
     )
     run = run_task(looking)
     assert run.state != "success"
-    assert f"nothing lies at {elsewhere}/{no_task}. Check its id" in str(run.error)
+    assert f"there is nothing at {elsewhere}/{no_task}. Check its id" in str(run.error)
     assert list(SentinelHubBatchHook().storage.list(elsewhere)) == []
 
 

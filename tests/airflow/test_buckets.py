@@ -109,7 +109,7 @@ class TestRefresh:
         assert comms.xcoms[PROGRESS_XCOM]["features"]["delivered"] >= 1
         assert aws.keys_used >= 2
         assert aws.refused == 0
-        assert "Could not tell the progress" not in caplog.text
+        assert "Could not report the progress" not in caplog.text
 
     def test_it_is_asked_for_keys_once_for_all_and_not_before_each_request(self) -> None:
         with Aws(lifetime_s=300) as aws, ThreadPoolExecutor(8) as pool:

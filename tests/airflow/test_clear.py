@@ -187,7 +187,7 @@ def test_a_changed_request_is_a_new_task(
     assert user.runs(operator(sim)).state == "failed"
     assert user.clears(operator(sim, on_partial="warn")).state == "success"
     assert (calls(sim), calls(sim, "start")) == (2, 2)
-    assert "The request is another one than that of task" in caplog.text
+    assert "The request differs from that of task" in caplog.text
 
 
 @pytest.mark.parametrize("option", [{"on_partial": "warn"}, {"on_partial": "rerun_then_warn", "max_reruns": 0}])

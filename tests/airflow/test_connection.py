@@ -67,7 +67,7 @@ def test_wrong_addresses_are_named(sim: Simulator, monkeypatch: pytest.MonkeyPat
         ok, message = hook(monkeypatch, json.dumps({**right, "host": nowhere})).test_connection()
     assert not ok
     assert "Step 3 of 3, listing the tiling grids, failed" in message
-    assert f"Asked was {nowhere}." in message
+    assert f"The URL was {nowhere}." in message
 
 
 @pytest.mark.parametrize("scheme", ["", "http://"])
@@ -127,11 +127,11 @@ BAD: dict[str, tuple[dict[str, object], str]] = {
     ),
     "a budget that is no number": (
         {"login": "x", "password": "x", "extra": {"max_pu": "lots"}},
-        "max_pu = 'lots': must be a number. Leave it empty for no limit of its own.",
+        "max_pu = 'lots': must be a number. Leave it empty for the default limit.",
     ),
     "a budget of nothing": (
         {"login": "x", "password": "x", "extra": {"max_pu": 0}},
-        "max_pu = 0: must be at least 1. Leave it empty for no limit of its own.",
+        "max_pu = 0: must be at least 1. Leave it empty for the default limit.",
     ),
     "unknown layout": (
         {"login": "x", "password": "x", "extra": {"path_layout": "newest"}},

@@ -78,7 +78,7 @@ def test_a_bucket_that_cannot_be_asked_may_be_asked_again_later() -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "code", "said"), [(403, b"AccessDenied", "the bucket says no to connection 'google'"), (200, b"", "")]
+    ("status", "code", "said"), [(403, b"AccessDenied", "the bucket refused connection 'google'"), (200, b"", "")]
 )
 def test_google_cloud_storage(monkeypatch: pytest.MonkeyPatch, status: int, code: bytes, said: str) -> None:
     answer = (status, {"ETag": '"1"'}, b"<Error><Code>%b</Code></Error>" % code)

@@ -364,7 +364,7 @@ IN_DEGREES: dict[str, Any] = {"epsg": 4326, "request": request(resx=1e-4, resy=1
     [
         ({"geometries": FIELDS, "source": "s3://b/a.gpkg"}, "exactly one of geometries, source and the request's"),
         ({"geometries": {}}, "there are no geometries"),
-        ({"geometries": {"a": [9, 46, 8, 47]}}, "is no box: west must be less than east"),
+        ({"geometries": {"a": [9, 46, 8, 47]}}, "is not a valid box: west must be less than east"),
         ({"geometries": {"a": "POINT (9 46)"}, "epsg": 4326}, "input.bounds.geometry of geometry a = "),
         ({"geometries": {"a": CRS84_BOX}, "epsg": 2056}, "input.bounds.properties.crs of geometry a = "),
         ({"geometries": {"a": CRS84_BOX}, "epsg": 4326}, "aggregation.resx of geometry a = 10: is more than the width"),
@@ -418,7 +418,7 @@ def test_a_bucket_that_takes_no_answers_is_found_before_one_is_paid_for(
     ask: Callable[..., Run], sim: Simulator
 ) -> None:
     run = ask(output_url="s3://no-such-bucket/answers")
-    said = "output_url = 's3://no-such-bucket/answers': the bucket says no to connection 'aws_default'."
+    said = "output_url = 's3://no-such-bucket/answers': the bucket refused connection 'aws_default'."
     assert str(run.error).startswith(said)
     assert type(run.error).__name__ == "AirflowFailException"
     assert calls(sim) == 0

@@ -265,7 +265,7 @@ async def test_progress_continues_with_new_keys_in_the_connection(
     trigger = running({"timing": {"feature_seconds": 1200, "execution_seconds": 100}}, progress_interval=0.1)
     monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", right.replace(sim.ready.secret_access_key, "an-old-secret"))
     wait = asyncio.ensure_future(first_event(trigger, comms))
-    await until(lambda: "Could not tell the progress" in caplog.text)
+    await until(lambda: "Could not report the progress" in caplog.text)
     monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", right)
     await wait
     assert comms.xcoms["sentinelhub_progress"]["features"]["total"] == 4

@@ -161,7 +161,8 @@ def test_a_geopackage_of_other_features_is_refused(table: Path, tmp_path: Path) 
     assert str(caught.value) == (
         "features_url = 's3://b/fields.gpkg': is not the GeoPackage of these statistics: of their 3 features, 1 not in "
         "it (2 'parcel-2') and 1 with another identifier in it (1 'parcel-1': 'elsewhere'). Give the GeoPackage the "
-        "statistics were asked of. Where they were asked one by one, not as a batch, its ids must be 1, 2, 3 and so on."
+        "statistics were computed for. If they were requested one by one, not as a batch, its ids must be 1, 2, 3 and "
+        "so on."
     )
 
 

@@ -232,9 +232,8 @@ REQUESTS = (
     ),
     _bad(
         "An area outside the grid",
-        "processRequest.input.bounds = [100.0, 10.0, 101.0, 11.0]: is in a place where tiling grid 7 (LAEA 20 km) "
-        "has no "
-        "tiles. Choose another grid, e.g. 3 (WGS84 1 degree), which covers the world.",
+        "processRequest.input.bounds = [100.0, 10.0, 101.0, 11.0]: is in an area where tiling grid 7 (LAEA 20 km) "
+        "has no tiles. Choose another grid, e.g. 3 (WGS84 1 degree), which covers the world.",
         {
             "input": {"type": "tiling-grid", "id": 7, "resolution": 10},
             "processRequest__input__bounds": {"bbox": [100, 10, 101, 11]},
@@ -447,7 +446,7 @@ REQUESTS = (
     ),
     _bad(
         "Credentials in the request",
-        "output.delivery.s3.secretAccessKey = '***': must not stand in a request, where everybody who can see the"
+        "output.delivery.s3.secretAccessKey = '***': must not be in a request, where everybody who can see the"
         " DAG can read it. Put it in the connection named by aws_conn_id or gcp_conn_id; it is added when the "
         "request is sent.",
         {"output__delivery": {"s3": {"url": "s3://my-bucket/ndvi", "secretAccessKey": "wJalrXUtnFEMI"}}},
@@ -613,7 +612,7 @@ ELSEWHERE: Answers = {"HEAD": (403, {"x-amz-bucket-region": "us-west-2"}, b"")}
 BUCKETS = (
     _bad_bucket(
         "A bucket that does not exist",
-        "output.delivery.s3.url = 's3://no-such-bucket/ndvi': the bucket says no to connection 'aws_default'. "
+        "output.delivery.s3.url = 's3://no-such-bucket/ndvi': the bucket refused connection 'aws_default'. "
         "Could not write s3://no-such-bucket/ndvi/write-check/request-write-check.json. The storage said: HTTP "
         "404, NoSuchBucket, The specified bucket does not exist. Check the bucket name, the endpoint URL and the "
         "tenant; the bucket does not exist there. If the service can reach it and Airflow cannot, switch this "
@@ -622,7 +621,7 @@ BUCKETS = (
     ),
     _bad_bucket(
         "A secret that does not belong to the key",
-        "output.delivery.s3.url = 's3://my-bucket/ndvi': the bucket says no to connection 'aws_default'. Could "
+        "output.delivery.s3.url = 's3://my-bucket/ndvi': the bucket refused connection 'aws_default'. Could "
         "not write s3://my-bucket/ndvi/write-check/request-write-check.json. The storage said: HTTP 403, "
         "SignatureDoesNotMatch, The request signature we calculated does not match the signature you provided. "
         "Check your key and signing method. Check the access key and secret in the connection used for this "
@@ -633,7 +632,7 @@ BUCKETS = (
     ),
     _bad_bucket(
         "A key that the bucket does not know",
-        "output.delivery.s3.url = 's3://my-bucket/ndvi': the bucket says no to connection 'aws_default'. Could "
+        "output.delivery.s3.url = 's3://my-bucket/ndvi': the bucket refused connection 'aws_default'. Could "
         "not write s3://my-bucket/ndvi/write-check/request-write-check.json. The storage said: HTTP 403, "
         "InvalidAccessKeyId, The Access Key Id you provided does not exist in our records. Check the access key "
         "and secret in the connection used for this bucket: this endpoint does not know the key. If the service "
@@ -643,7 +642,7 @@ BUCKETS = (
     ),
     _bad_bucket(
         "A bucket without the permission to write",
-        "output.delivery.s3.url = 's3://my-bucket/ndvi': the bucket says no to connection 'aws_default'. Could "
+        "output.delivery.s3.url = 's3://my-bucket/ndvi': the bucket refused connection 'aws_default'. Could "
         "not write s3://my-bucket/ndvi/write-check/request-write-check.json. The storage said: HTTP 403, "
         "AccessDenied, Access Denied. Check the access key and secret in the connection used for this bucket, and"
         " that they allow s3:GetObject, s3:PutObject, s3:DeleteObject and s3:ListBucket; without s3:ListBucket a "
@@ -654,7 +653,7 @@ BUCKETS = (
     ),
     _bad_bucket(
         "A bucket without the permission to delete",
-        "output.delivery.s3.url = 's3://my-bucket/ndvi': the bucket says no to connection 'aws_default'. Could "
+        "output.delivery.s3.url = 's3://my-bucket/ndvi': the bucket refused connection 'aws_default'. Could "
         "not delete s3://my-bucket/ndvi/write-check/request-write-check.json. The storage said: AccessDenied. "
         "Check the access key and secret in the connection used for this bucket, and that they allow "
         "s3:GetObject, s3:PutObject, s3:DeleteObject and s3:ListBucket; without s3:ListBucket a missing object is"
@@ -679,7 +678,7 @@ BUCKETS = (
     ),
     _bad_bucket(
         "A bucket in another region that the request does not name",
-        "output.delivery.s3.region = None: is absent, which stands for the deployment's own, and not for "
+        "output.delivery.s3.region = None: is absent, which means the deployment's own, and not for "
         'us-west-2, where the bucket is. Write "region": "us-west-2" beside the url.',
         DELIVERY,
         ELSEWHERE,
@@ -687,7 +686,7 @@ BUCKETS = (
     ),
     _bad_bucket(
         "A collection in a bucket of another region",
-        "output.delivery.s3.region = None: is absent, which stands for the deployment's own, and not for "
+        "output.delivery.s3.region = None: is absent, which means the deployment's own, and not for "
         'us-west-2, where the bucket is. Write "region": "us-west-2" beside the url.\n'
         "output.delivery.s3.region = 'us-west-2': is not eu-central-1, the region of AWS EU (Frankfurt), but "
         "output.createCollection requires that. Deliver to a bucket in eu-central-1.",
@@ -697,7 +696,7 @@ BUCKETS = (
     ),
     _bad_bucket(
         "Two buckets that refuse access",
-        "output.delivery.s3.url = 's3://no-such-bucket/ndvi': the bucket says no to connection 'aws_default'. "
+        "output.delivery.s3.url = 's3://no-such-bucket/ndvi': the bucket refused connection 'aws_default'. "
         "Could not write s3://no-such-bucket/ndvi/write-check/request-write-check.json. The storage said: HTTP "
         "404, NoSuchBucket, The specified bucket does not exist. Check the bucket name, the endpoint URL and the "
         "tenant; the bucket does not exist there. If the service can reach it and Airflow cannot, switch this "

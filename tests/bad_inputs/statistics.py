@@ -179,10 +179,10 @@ STATISTICS = (
     ),
     _bad(
         "A secret in a Batch Statistical request",
-        "output.s3.accessKey = '***': must not stand in a request, where everybody who can see the DAG can "
+        "output.s3.accessKey = '***': must not be in a request, where everybody who can see the DAG can "
         "read it. Put it in the connection named by aws_conn_id or gcp_conn_id; it is added when the request "
         "is sent.\n"
-        "output.s3.secretAccessKey = '***': must not stand in a request, where everybody who can see the DAG "
+        "output.s3.secretAccessKey = '***': must not be in a request, where everybody who can see the DAG "
         "can read it. Put it in the connection named by aws_conn_id or gcp_conn_id; it is added when the "
         "request is sent.",
         {"output": {"s3": {"url": "s3://my-bucket/f", "accessKey": "AKIAIOSFODNN7EXAMPLE", "secretAccessKey": "x"}}},

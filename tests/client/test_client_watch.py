@@ -68,7 +68,7 @@ def test_only_what_is_new_is_said(clock: Clock) -> None:
 def test_misses_are_said_once_and_so_is_their_end(clock: Clock) -> None:
     watch = Watch(poll_interval=60, clock=clock)
     watch.saw(make_task())
-    assert watch.missed(OUTAGE) == "Could not look at the task; the wait goes on. down"
+    assert watch.missed(OUTAGE) == "Could not look at the task; still waiting. down"
     assert [watch.missed(OUTAGE) for _ in range(5)] == [None] * 5
     assert watch.saw(make_task()) == "Task t-1: CREATED (0 %)"
     assert watch.saw(make_task()) is None
@@ -175,5 +175,5 @@ def test_a_look_ends_not_much_after_the_deadline(clock: Clock) -> None:
 
 def test_a_look_that_took_too_long_says_so() -> None:
     assert Watch(poll_interval=60).missed(TimeoutError()) == (
-        "Could not look at the task; the wait goes on. There was no answer in time."
+        "Could not look at the task; still waiting. There was no answer in time."
     )

@@ -99,7 +99,7 @@ CAUSES: tuple[tuple[str, CauseKind, str], ...] = (
             r"\bHTTP(/\d(\.\d)?)?\b\D{0,12}429\b|\bstatus\b\D{0,12}429\b"
         ),
         _T,
-        "A rate limit was reached. Repeat it later, or with less running beside it.",
+        "A rate limit was reached. Repeat it later, or run fewer batches at once.",
     ),
     (
         (
@@ -112,7 +112,7 @@ CAUSES: tuple[tuple[str, CauseKind, str], ...] = (
     (
         r"ExpiredToken|(token|credentials?) (has|have|is|are) expired|InvalidToken|RequestTimeTooSkewed",
         _T,
-        "Credentials ended meanwhile. A repetition brings new ones.",
+        "Credentials expired. A rerun uses new ones.",
     ),
     (
         (
@@ -139,7 +139,7 @@ CAUSES: tuple[tuple[str, CauseKind, str], ...] = (
             r"\bconnection (was )?(reset|refused|closed|aborted|lost)\b"
         ),
         _T,
-        "The service says itself that it may pass. Repeat it later.",
+        "The service says that the error is temporary. Rerun it later.",
     ),
     (
         r"RENDERER_S1_MISSING_POLARIZATION|Requested band .{1,60} is not present in",
@@ -176,7 +176,7 @@ CAUSES: tuple[tuple[str, CauseKind, str], ...] = (
             r"Failed to (evaluate|parse|compile) (the )?(eval)?script"
         ),
         _P,
-        "The evalscript and the request do not go together. Correct what setup() and evaluatePixel() return.",
+        "The evalscript and the request do not match. Correct what setup() and evaluatePixel() return.",
     ),
     (
         (
@@ -194,7 +194,7 @@ CAUSES: tuple[tuple[str, CauseKind, str], ...] = (
     (
         r"self[- ]?intersect|invalid (geometry|polygon|ring)|ring is not closed|unclosed ring|not a valid polygon",
         _P,
-        "The feature's geometry is not valid. Mend it and submit that feature again.",
+        "The feature's geometry is not valid. Repair it and submit that feature again.",
     ),
     (
         r"\b(files?|objects?|outputs?|results?) .{0,200}already exists?\b",
@@ -204,7 +204,7 @@ CAUSES: tuple[tuple[str, CauseKind, str], ...] = (
     (
         r"^(\S+ of \S+ intervals failed: )?BAD_REQUEST$",
         _P,
-        "The service calls the request wrong and says no more. Compare this feature's size and place with others'.",
+        "The service rejected the request without a reason. Compare this feature's size and place with others'.",
     ),
     (
         (
@@ -213,7 +213,7 @@ CAUSES: tuple[tuple[str, CauseKind, str], ...] = (
             r"\bHTTP(/\d(\.\d)?)?\b\D{0,12}400\b|\"status\": ?400\b"
         ),
         _P,
-        "The service calls the request wrong. Correct it as the message says.",
+        "The service rejected the request. Correct it as the message says.",
     ),
     (
         (
@@ -243,7 +243,9 @@ CAUSES: tuple[tuple[str, CauseKind, str], ...] = (
 
 _COMPILED = tuple((re.compile(pattern, re.IGNORECASE | re.DOTALL), Cause(kind, hint)) for pattern, kind, hint in CAUSES)
 _SILENT = Cause(CauseKind.UNKNOWN, "The service gave no reason. Rerun it.")
-_UNHEARD_OF = Cause(CauseKind.UNKNOWN, "This package does not know the message. Repeat it; ask support if it stays.")
+_UNHEARD_OF = Cause(
+    CauseKind.UNKNOWN, "This package does not know the message. Repeat it; contact support if it persists."
+)
 
 
 def cause_of(message: str | None) -> Cause:

@@ -147,8 +147,8 @@ class BatchStatisticalResults(BatchResults):
             root = self.root(original)
             if tasks[-1].status not in _PROMISE_RESULTS and next(iter(self.storage.list(root)), None) is None:
                 raise ArtifactMissing(
-                    f"Task {original.id} is {original.status}, and nothing lies at {root}. Check its id and where it "
-                    "delivered to."
+                    f"Task {original.id} is {original.status}, and there is nothing at {root}. Check its id and where "
+                    "it delivered to."
                 )
             found = self._read(tasks, features, folder)
             report = report_on(self.storage, found, self._target(original))
@@ -166,7 +166,7 @@ class BatchStatisticalResults(BatchResults):
         """Fetch the GeoPackage a task took its features from: without it nobody knows which have no file."""
         url = self.api.features_url(original.request)
         if url is None:
-            return None, ("Features without a result are not looked for: where the GeoPackage lies is not known.",)
+            return None, ("Features without a result are not looked for: the location of the GeoPackage is unknown.",)
         path = folder / "features.gpkg"
         try:
             self.storage.download(url, path, max_bytes=MAX_BYTES)

@@ -80,7 +80,7 @@ def _check_bucket(api: ApiSpec, body: Json, path: tuple[str, ...], bucket: Json)
             yield InvalidParameter(
                 ".".join((*path, name)),
                 "***",
-                "must not stand in a request, where everybody who can see the DAG can read it",
+                "must not be in a request, where everybody who can see the DAG can read it",
                 "Put it in the connection named by aws_conn_id or gcp_conn_id; it is added when the request is sent.",
             )
     url = bucket.get("url")

@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 _VERSION = "1.1.0"
 _TYPES = ("Point", "LineString", "Polygon", "MultiPoint", "MultiLineString", "MultiPolygon", "GeometryCollection")
 _DIMENSIONS = ("", " Z", " M", " ZM")
-_FIX = "Give the GeoPackage the statistics were asked of."
-_NUMBERS = f"{_FIX} Where they were asked one by one, not as a batch, its ids must be 1, 2, 3 and so on."
+_FIX = "Give the GeoPackage the statistics were computed for."
+_NUMBERS = f"{_FIX} If they were requested one by one, not as a batch, its ids must be 1, 2, 3 and so on."
 _KEYS = ["feature_id", "identifier"]
 # Rows of a file that could not be read may know less about their feature than others.
 _ASK = (
@@ -55,8 +55,8 @@ def write_geoparquet(table: Path, features: Path, target: Path, *, features_url:
     """
     Write a table of statistics with a column ``geometry``, in bounded memory, and return how many rows it has.
 
-    Geometries are in the GeoPackage's coordinate reference system. It must be the one the statistics were asked of: ids
-    are numbers of rows, and of another file they would be those of other places.
+    Geometries are in the GeoPackage's coordinate reference system. It must be the one the statistics were computed for:
+    ids are numbers of rows, and in another file they would be those of other features.
 
     :param table: The published table on this machine, or its wide form.
     :param features: The input GeoPackage of the original task.

@@ -140,6 +140,6 @@ def _polygon(box: Sequence[float]) -> Any:
 
     west, south, east, north = box
     if west >= east or south >= north:
-        rule = "is no box: west must be less than east, and south less than north"
+        rule = "is not a valid box: west must be less than east, and south less than north"
         raise InvalidParameter("geometries", list(box), rule, "Write [west, south, east, north].")
     return shapely.box(west, south, east, north)

@@ -145,7 +145,7 @@ class _Pages:
 
     def _endless(self, why: str) -> StorageUnavailable:
         return StorageUnavailable(
-            f"Could not list {self.location}: the listing was given up after bounds that none should reach: {why}. "
+            f"Could not list {self.location}: the listing was given up at a limit that no bucket should reach: {why}. "
             "Check what answers at the endpoint URL, or deliver to a folder that holds nothing else."
         )
 

@@ -255,7 +255,7 @@ def _explaining(action: str, location: Location) -> Iterator[None]:
         if StorageAnswer.of(error).is_missing_bucket:
             raise storage_unavailable(action, location, error) from StorageAnswer.of(error)
         raise ArtifactMissing(
-            f"There is no {location}. Check the path; while a task runs the object may still come."
+            f"There is no {location}. Check the path; while a task runs the object may still appear."
         ) from None
     except BaseError as error:
         # The client library has no class of its own for this one.

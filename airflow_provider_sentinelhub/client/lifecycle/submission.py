@@ -138,7 +138,7 @@ def _tell_of_another_request(api: TaskApiSpec, family: list[BatchTask], intent: 
         other = api.intent_of(task)
         if not intent.rerun and other is not None and not other.rerun and other.digest != intent.digest:
             log.warning(
-                "The request is another one than that of task %s (%s, %.1f PU), which this Airflow task ran before: a "
+                "The request differs from that of task %s (%s, %.1f PU), which this Airflow task ran before: a "
                 "new task is created, and everything in it is paid for",
                 task.id,
                 task.status,

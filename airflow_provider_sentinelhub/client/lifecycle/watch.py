@@ -93,7 +93,7 @@ class Watch:
         if self._misses > 1:
             return None
         said = str(error) if isinstance(error, SentinelHubError) else one_line(error)
-        return f"Could not look at the task; the wait goes on. {said or 'There was no answer in time.'}"
+        return f"Could not look at the task; still waiting. {said or 'There was no answer in time.'}"
 
     def patience(self) -> float | None:
         """Return the timeout of a read in seconds, so that it ends soon after the deadline; ``None`` for none."""

@@ -64,7 +64,7 @@ def _check_coverage(field: str, shapes: list[BaseGeometry], grid: TilingGrid) ->
             yield InvalidParameter(
                 field,
                 [float(side) for side in shape.bounds],
-                f"is in a place where tiling grid {grid.id} ({grid.title}) has no tiles",
+                f"is in an area where tiling grid {grid.id} ({grid.title}) has no tiles",
                 exchanged(shape.bounds, grid.extent)
                 or "Choose another grid, e.g. 3 (WGS84 1 degree), which covers the world.",
             )
