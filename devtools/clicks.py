@@ -32,6 +32,8 @@ _SPEED = 600
 _TIMEOUT_S = 180.0
 _LOOK_S = 0.3
 _QUIET_S = 8.0
+# Nothing has changed yet, and something will.
+_NOT_BEGUN = frozenset({None, "scheduled", "queued", "running"})
 # The five fail in the first remote task only.
 _FIVE_FAIL = {"features": [{"outcome": "fatal", "indexes": [3, 20, 41, 77, 110], "first_tasks": 1}]}
 # Remote tasks do not end within the minutes of a scenario.
@@ -143,7 +145,8 @@ class Clicker:
         give_up_at = since + _TIMEOUT_S
         while time.monotonic() < min(since + _QUIET_S, give_up_at):
             time.sleep(_LOOK_S)
-            if (now := self._seen(run)) != seen:
+            now = self._seen(run)
+            if now != seen or now[-2] in _NOT_BEGUN:
                 seen, since = now, time.monotonic()
         return self.says(run)
 
