@@ -113,7 +113,7 @@ JOBS = {
         broken_intervals=False,
         hints=(
             'To see features fail: make demo ARGS="--fatal 3 --no-data 2"',
-            'To see them mended: make demo ARGS="--fatal 1 --fatal-once 12 --on-partial rerun_then_warn"',
+            'To rerun what failed: make demo ARGS="--fatal 1 --fatal-once 12 --on-partial rerun_then_warn"',
             "To see statistics of parcels: make demo-statistics",
         ),
     ),

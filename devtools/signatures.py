@@ -34,7 +34,7 @@ PARAMETER = re.compile(r"^:param (?P<name>\w+): (?P<text>.*?)(?=^:|\Z)", re.DOTA
 @dataclass(frozen=True, slots=True)
 class Parameter:
     """
-    A parameter of an operator, as it stands in the source.
+    A parameter of an operator, as the source writes it.
 
     :param name: Its name.
     :param annotation: Its type.

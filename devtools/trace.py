@@ -466,7 +466,7 @@ def _execute(operator: Any) -> Any:
 
 
 def _to_create(tracer: Tracer, operator_class: Any, request: dict[str, Any]) -> Way:
-    """Stop at the POST that creates a remote task: the first one to the service that is none for a token."""
+    """Stop at the POST that creates a remote task: the first POST that does not request a token."""
     import requests
 
     way = Way()

@@ -90,7 +90,7 @@ class Aws:
         return ConnectionFacts(conn_id, "AKIAEXAMPLE", "base-secret", "", self._extra())
 
     def as_json(self) -> str:
-        """The same as it stands in the environment."""
+        """The same, as written in the environment."""
         return json.dumps(
             {"conn_type": "aws", "login": "AKIAEXAMPLE", "password": "base-secret", "extra": self._extra()}
         )

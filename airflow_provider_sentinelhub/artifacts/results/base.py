@@ -146,7 +146,7 @@ class BatchResults(ABC):
 
         :param tasks: The tasks; the last one has ended with an answer.
         :param only_after_progress: Whether the last task must have delivered something that was lost before.
-        :returns: ``None`` where there is nothing to gain by a further task.
+        :returns: ``None`` if a further task would not help.
         :raises ArtifactMissing: What lies in the bucket is older than the task's end.
         :raises StorageUnavailable: The bucket cannot be read or written.
         """
