@@ -46,7 +46,7 @@ def serve(folder: Path) -> tuple[subprocess.Popen[bytes], str]:
 
 def for_ours(folder: Path, count: int) -> tuple[Any, list[str]]:
     """Make a client, and name the files."""
-    from airflow_provider_sentinelhub.artifacts.storage.options import StorageKeys, StorageOptions
+    from airflow_provider_sentinelhub.artifacts.storage.object_stores import StorageKeys, StorageOptions
     from airflow_provider_sentinelhub.artifacts.storage.storage import Storage
 
     endpoint = (folder / "endpoint").read_text()

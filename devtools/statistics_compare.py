@@ -109,7 +109,7 @@ def table_of(ready: Ready, task: Task) -> pa.Table:
         read_statistics,
     )
     from airflow_provider_sentinelhub.artifacts.statistics.tables import load_table
-    from airflow_provider_sentinelhub.artifacts.storage.options import StorageKeys, StorageOptions
+    from airflow_provider_sentinelhub.artifacts.storage.object_stores import StorageKeys, StorageOptions
     from airflow_provider_sentinelhub.artifacts.storage.storage import Storage
 
     keys = StorageKeys(ready.access_key_id, ready.secret_access_key)

@@ -9,8 +9,12 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_sentinelhub.artifacts.storage.errors import BUSY
-from airflow_provider_sentinelhub.artifacts.storage.options import StorageKeys, StorageOptions, fingerprint
-from airflow_provider_sentinelhub.artifacts.storage.shared import Shared
+from airflow_provider_sentinelhub.artifacts.storage.object_stores import (
+    Shared,
+    StorageKeys,
+    StorageOptions,
+    fingerprint,
+)
 from airflow_provider_sentinelhub.client.errors import InvalidConfiguration, StorageUnavailable
 from airflow_provider_sentinelhub.client.text import one_line
 from airflow_provider_sentinelhub.hooks import connections, credentials

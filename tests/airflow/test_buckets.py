@@ -14,8 +14,7 @@ import pytest
 from shapely import box
 
 from airflow_provider_sentinelhub.artifacts.storage.errors import answer_of
-from airflow_provider_sentinelhub.artifacts.storage.object_stores import open_store
-from airflow_provider_sentinelhub.artifacts.storage.options import StorageKeys
+from airflow_provider_sentinelhub.artifacts.storage.object_stores import StorageKeys, open_store
 from airflow_provider_sentinelhub.artifacts.storage.parallel_read import read_many
 from airflow_provider_sentinelhub.artifacts.storage.storage import Storage
 from airflow_provider_sentinelhub.client.apis.batch_v2.spec import BATCH_V2

@@ -15,7 +15,7 @@ from urllib.parse import parse_qsl, quote_plus, urlsplit
 
 import psutil  # type: ignore[import-untyped]  # ships no types
 
-from airflow_provider_sentinelhub.artifacts.storage.options import StorageKeys, StorageOptions
+from airflow_provider_sentinelhub.artifacts.storage.object_stores import StorageKeys, StorageOptions
 from airflow_provider_sentinelhub.artifacts.storage.storage import Storage
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import pytest
 
 from airflow_provider_sentinelhub.artifacts.results.preflight import examine
 from airflow_provider_sentinelhub.artifacts.storage.errors import answer_of
-from airflow_provider_sentinelhub.artifacts.storage.options import StorageKeys, StorageOptions
+from airflow_provider_sentinelhub.artifacts.storage.object_stores import StorageKeys, StorageOptions
 from airflow_provider_sentinelhub.artifacts.storage.probe import bucket_region, probe_write
 from airflow_provider_sentinelhub.artifacts.storage.storage import Storage
 from airflow_provider_sentinelhub.client.apis.batch_v2.spec import BATCH_V2

@@ -198,7 +198,7 @@ import sys
 from pathlib import Path
 from airflow_provider_sentinelhub.artifacts.statistics import load
 from airflow_provider_sentinelhub.artifacts.statistics.read import read_statistics
-from airflow_provider_sentinelhub.artifacts.storage.options import StorageKeys, StorageOptions
+from airflow_provider_sentinelhub.artifacts.storage.object_stores import StorageKeys, StorageOptions
 from airflow_provider_sentinelhub.artifacts.storage.storage import Storage
 from tests.artifacts.artifact_s3 import KEY, SECRET
 from tests.artifacts.statistics_files import TASK, tasks_of, target_of

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from airflow_provider_sentinelhub.artifacts.storage.options import StorageKeys, StorageOptions
+from airflow_provider_sentinelhub.artifacts.storage.object_stores import StorageKeys, StorageOptions
 from airflow_provider_sentinelhub.artifacts.storage.storage import ObjectMeta, Storage
 from airflow_provider_sentinelhub.client.errors import ArtifactMissing, InvalidParameter, StorageUnavailable
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     import requests
 
     from airflow_provider_sentinelhub.artifacts.storage.location import Location
-    from airflow_provider_sentinelhub.artifacts.storage.options import StorageOptions
+    from airflow_provider_sentinelhub.artifacts.storage.object_stores import StorageOptions
 
 _Entry = dict[str, str]
 

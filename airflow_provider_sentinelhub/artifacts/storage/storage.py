@@ -23,8 +23,7 @@ from airflow_provider_sentinelhub.artifacts.storage.errors import (
 )
 from airflow_provider_sentinelhub.artifacts.storage.listing import list_s3
 from airflow_provider_sentinelhub.artifacts.storage.location import Location
-from airflow_provider_sentinelhub.artifacts.storage.object_stores import open_store
-from airflow_provider_sentinelhub.artifacts.storage.options import StorageOptions
+from airflow_provider_sentinelhub.artifacts.storage.object_stores import StorageOptions, open_store
 from airflow_provider_sentinelhub.client.errors import ArtifactCorrupt, ArtifactMissing, StorageUnavailable
 
 if TYPE_CHECKING:
