@@ -4,9 +4,10 @@ Which files and functions a request passes on its way, and whether a call ever p
 Usage: ``python -m devtools.trace [--root <checkout>] [--moves] [--json]``. ``--root`` traces another checkout of this
 project, e.g. an older one, so that before and after stand side by side; ``--moves`` lists every move.
 
-The operators run as Airflow's task runner runs them, with a real context, against the simulator. Four ways are traced:
+The operators run as Airflow's task runner runs them, with a real context, against the simulator. Five ways are traced:
 
 - operator to create: from ``execute`` of the operator to the POST that creates the remote task
+- search and create: the last part of it, after all checks: from the search for the task of an intent to that POST
 - check of a request: ``hook.prepare`` alone
 - report to XCom: from the end of the wait to the value that ``execute`` returns
 - statistics to table: the same for Batch Statistical, from the files to the table and the report
@@ -450,6 +451,7 @@ def ways(tracer: Tracer, bucket: str) -> dict[str, Way]:
     request["input"] = {**_STATISTICS_REQUEST["input"], "features": {"s3": {"url": parcels}}}
     return {
         "operator to create": _to_create(tracer, images, _images(bucket)),
+        "search and create": _to_create(tracer, images, _images(bucket), hook=hook),
         "check of a request": checked,
         "report to XCom": _from_report(tracer, images, _images(bucket), hook),
         "statistics to table": _from_report(tracer, statistics, request, hook),
@@ -465,8 +467,12 @@ def _execute(operator: Any) -> Any:
     return operator.execute(context_of(operator))
 
 
-def _to_create(tracer: Tracer, operator_class: Any, request: dict[str, Any]) -> Way:
-    """Stop at the POST that creates a remote task: the first POST that does not request a token."""
+def _to_create(tracer: Tracer, operator_class: Any, request: dict[str, Any], *, hook: Any = None) -> Way:
+    """
+    Stop at the POST that creates a remote task: the first POST that does not request a token.
+
+    With a hook, begin where the operator calls it to search for the task; older checkouts call this ``obtain``.
+    """
     import requests
 
     way = Way()
@@ -479,14 +485,27 @@ def _to_create(tracer: Tracer, operator_class: Any, request: dict[str, Any]) -> 
 
     operator = operator_class(task_id="create", request=request, deferrable=False, poll_interval=0.1)
     context = context_of(operator)
+    first = "search" if hasattr(hook, "search") else "obtain"
+    search: Any = getattr(hook, first, None)
+
+    def begin(*args: Any, **kwargs: Any) -> Any:
+        tracer.start(way)
+        return search(*args, **kwargs)
+
     requests.adapters.HTTPAdapter.send = stop_at_create  # type: ignore[method-assign, assignment]
     try:
-        with tracer.on(way):
-            operator.execute(context)
+        if hook is None:
+            tracer.start(way)
+        else:
+            setattr(hook, first, begin)
+        operator.execute(context)
     except _CreatedError:
         return way
     finally:
+        tracer.stop()
         requests.adapters.HTTPAdapter.send = send  # type: ignore[method-assign]
+        if hook is not None:
+            setattr(hook, first, search)
     raise SystemExit("the operator returned without a POST that creates a task")
 
 
