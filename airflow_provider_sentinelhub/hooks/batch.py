@@ -277,7 +277,7 @@ class SentinelHubBatchHook(SentinelHubHook):
     @cached_property
     def storage(self) -> Storage:
         """Reads and writes the buckets, each with the connection for its URL's scheme."""
-        from airflow_provider_sentinelhub.hooks.buckets import open_buckets
+        from airflow_provider_sentinelhub.hooks.bucket_connections import open_buckets
 
         return open_buckets(self.aws_conn_id, self.gcp_conn_id)
 

@@ -120,7 +120,7 @@ class SentinelHubInputFeaturesOperator(BaseOperator):
 
         :param context: The task's context.
         """
-        from airflow_provider_sentinelhub.hooks.buckets import open_buckets
+        from airflow_provider_sentinelhub.hooks.bucket_connections import open_buckets
         from airflow_provider_sentinelhub.hooks.input_features import make_input
 
         with airflow_failures():

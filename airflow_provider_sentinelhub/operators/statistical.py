@@ -189,7 +189,7 @@ class SentinelHubStatisticalOperator(RequestTemplateMixin):
         from airflow_provider_sentinelhub.client.apis.statistical.spec import STATISTICAL
         from airflow_provider_sentinelhub.client.models import from_text
         from airflow_provider_sentinelhub.client.requests.findings import part
-        from airflow_provider_sentinelhub.hooks.buckets import open_buckets
+        from airflow_provider_sentinelhub.hooks.bucket_connections import open_buckets
         from airflow_provider_sentinelhub.hooks.statistical import check_places
 
         request = from_text(self.with_files(self.request))
@@ -236,7 +236,7 @@ class SentinelHubStatisticalOperator(RequestTemplateMixin):
     def _run(self, context: Context, places: Sequence[Place], body: Mapping[str, Any]) -> StatisticalRun:
         from airflow_provider_sentinelhub.artifacts.results.statistical import StatisticalRun
         from airflow_provider_sentinelhub.artifacts.statistics.geometries import digest_of
-        from airflow_provider_sentinelhub.hooks.buckets import open_buckets
+        from airflow_provider_sentinelhub.hooks.bucket_connections import open_buckets
         from airflow_provider_sentinelhub.hooks.statistical import choose_run
 
         # The same in every attempt, unless the geometries or the request have changed.

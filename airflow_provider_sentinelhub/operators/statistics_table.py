@@ -63,7 +63,7 @@ class SentinelHubStatisticsTableOperator(BaseOperator):
 
         :param context: The task's context.
         """
-        from airflow_provider_sentinelhub.hooks.buckets import open_buckets
+        from airflow_provider_sentinelhub.hooks.bucket_connections import open_buckets
         from airflow_provider_sentinelhub.hooks.statistics_table import reshape_statistics
 
         with airflow_failures():

@@ -19,7 +19,7 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 from airflow_provider_sentinelhub.hooks.owed_stops import OwedStop
 from airflow_provider_sentinelhub.triggers.events import BatchEvent, EventKind
 from airflow_provider_sentinelhub.triggers.guards import uninterrupted
-from airflow_provider_sentinelhub.triggers.owed_stops import (
+from airflow_provider_sentinelhub.triggers.pay_owed_stops import (
     awaited,
     hand_over,
     look_for_owed,

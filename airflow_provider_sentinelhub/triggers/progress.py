@@ -104,7 +104,7 @@ class Progress:
     async def _open(self, task: BatchTask) -> Counter | None:
         from airflow_provider_sentinelhub.artifacts.results.registry import results_of
         from airflow_provider_sentinelhub.artifacts.storage.storage import Storage
-        from airflow_provider_sentinelhub.hooks.buckets import storage_options
+        from airflow_provider_sentinelhub.hooks.bucket_connections import storage_options
         from airflow_provider_sentinelhub.hooks.connections import ConnectionFacts
 
         scheme = self._api.delivery_url(task.request).partition("://")[0]

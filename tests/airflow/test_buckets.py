@@ -25,7 +25,7 @@ from airflow_provider_sentinelhub.client.errors import (
     StorageUnavailable,
 )
 from airflow_provider_sentinelhub.hooks.batch import SentinelHubBatchHook
-from airflow_provider_sentinelhub.hooks.buckets import open_buckets, storage_options
+from airflow_provider_sentinelhub.hooks.bucket_connections import open_buckets, storage_options
 from airflow_provider_sentinelhub.hooks.connections import ConnectionFacts
 from airflow_provider_sentinelhub.operators.batch_process import SentinelHubBatchProcessOperator
 from airflow_provider_sentinelhub.operators.input_features import SentinelHubInputFeaturesOperator

@@ -18,7 +18,7 @@ from airflow_provider_sentinelhub.artifacts.features.writer import Size
 from airflow_provider_sentinelhub.artifacts.storage.storage import Storage
 from airflow_provider_sentinelhub.client.apis.batch_v2.spec import BATCH_V2
 from airflow_provider_sentinelhub.client.errors import InvalidParameter
-from airflow_provider_sentinelhub.hooks.buckets import open_buckets
+from airflow_provider_sentinelhub.hooks.bucket_connections import open_buckets
 from airflow_provider_sentinelhub.hooks.input_features import check_input, from_urls, make_input
 from airflow_provider_sentinelhub.hooks.input_query import from_sql
 from airflow_provider_sentinelhub.operators.batch_process import SentinelHubBatchProcessOperator

@@ -39,7 +39,7 @@ def operator(sim: Simulator, **kwargs: Any) -> SentinelHubBatchProcessOperator:
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("airflow_provider_sentinelhub.hooks.sentinel_hub._ATTEMPTS_IN_A_HURRY", 1)
     monkeypatch.setattr("airflow_provider_sentinelhub.triggers.batch._LATE_STOP_S", 1.0)
-    owed_stops = "airflow_provider_sentinelhub.triggers.owed_stops"
+    owed_stops = "airflow_provider_sentinelhub.triggers.pay_owed_stops"
     for name, seconds in {"_STOP_S": 1.0, "_PAUSE_S": 0.1, "_LOOK_EVERY_S": 0.0, "_COMES_WITHIN_S": 0.2}.items():
         monkeypatch.setattr(f"{owed_stops}.{name}", seconds)
 
@@ -186,7 +186,7 @@ async def test_a_trigger_that_may_read_no_xcom_waits_for_its_stop_to_be_crossed_
     from airflow.sdk.exceptions import AirflowRuntimeError, ErrorType
     from airflow.sdk.execution_time.comms import ErrorResponse, GetXCom
 
-    monkeypatch.setattr("airflow_provider_sentinelhub.triggers.owed_stops._COMES_WITHIN_S", 3.0)
+    monkeypatch.setattr("airflow_provider_sentinelhub.triggers.pay_owed_stops._COMES_WITHIN_S", 3.0)
     trigger = processed()
     comms.ti_states = {"t": "deferred"}
     answer = comms.asend
@@ -366,7 +366,7 @@ def test_what_could_not_be_written_down_ends_with_its_triggerer(
     trigger = processed()
     with monkeypatch.context() as outage:
         outage.setattr(comms, "asend", unreachable)
-        outage.setattr("airflow_provider_sentinelhub.triggers.owed_stops._ASK_S", 0.2)
+        outage.setattr("airflow_provider_sentinelhub.triggers.pay_owed_stops._ASK_S", 0.2)
         asyncio.run(trigger.on_kill())
     comms.ti_states = {"t": "failed", "next": "deferred"}
     other = processed(task_id="next")

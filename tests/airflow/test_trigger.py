@@ -351,7 +351,7 @@ class TestOnKill:
     async def test_clear_whose_new_attempt_does_not_come_does(
         self, sim: Simulator, running: Any, comms: Comms, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("airflow_provider_sentinelhub.triggers.owed_stops._COMES_WITHIN_S", 0.5)
+        monkeypatch.setattr("airflow_provider_sentinelhub.triggers.pay_owed_stops._COMES_WITHIN_S", 0.5)
         trigger = self.ready(running(SLOW))
         comms.xcoms.clear()
         comms.ti_states = {"t": "queued"}
@@ -371,8 +371,8 @@ class TestOnKill:
         async def unreachable(msg: Any) -> None:
             raise ConnectionError("the API server is down")
 
-        monkeypatch.setattr("airflow_provider_sentinelhub.triggers.owed_stops._ASK_S", 0.5)
-        monkeypatch.setattr("airflow_provider_sentinelhub.triggers.owed_stops._PAUSE_S", 0.1)
+        monkeypatch.setattr("airflow_provider_sentinelhub.triggers.pay_owed_stops._ASK_S", 0.5)
+        monkeypatch.setattr("airflow_provider_sentinelhub.triggers.pay_owed_stops._PAUSE_S", 0.1)
         with monkeypatch.context() as outage:
             outage.setattr(comms, "asend", unreachable)
             await trigger.on_kill()

@@ -15,7 +15,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
 from airflow_provider_sentinelhub.artifacts.report.causes import CauseKind
-from airflow_provider_sentinelhub.artifacts.report.fields import (
+from airflow_provider_sentinelhub.artifacts.report.field_forms import (
     Form,
     Limits,
     as_json,
