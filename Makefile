@@ -66,10 +66,10 @@ lint: $(INSTALLED) ## ruff, mypy and the direction of the arrows
 	@$(BIN)/lint-imports --no-cache
 
 unit: $(INSTALLED) ## tests that need no Airflow processes
-	@$(BIN)/pytest -q -m "not integration"
+	@$(BIN)/pytest -q -n auto --maxprocesses 4 --dist worksteal -m "not integration"
 
 unit-3.4: $(NEXT_INSTALLED) ## the same on Airflow 3.4
-	@$(NEXT_VENV)/bin/pytest -q -m "not integration" $(ARGS)
+	@$(NEXT_VENV)/bin/pytest -q -n auto --maxprocesses 4 --dist worksteal -m "not integration" $(ARGS)
 
 integration: $(INSTALLED) ## tests against real Airflow processes
 	@$(BIN)/pytest -q -m integration
