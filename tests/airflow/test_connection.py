@@ -7,7 +7,9 @@ from urllib.parse import quote
 import pytest
 
 from airflow_provider_sentinelhub.client.errors import InvalidConfiguration
+from airflow_provider_sentinelhub.get_provider_info import get_provider_info
 from airflow_provider_sentinelhub.hooks.connections import (
+    EXTRAS,
     ConnectionFacts,
     s3_delivery_credentials,
     service_address,
@@ -137,6 +139,40 @@ BAD: dict[str, tuple[dict[str, object], str]] = {
         {"login": "x", "password": "x", "extra": {"path_layout": "newest"}},
         "path_layout = 'newest': unknown path layout. Choose legacy (/api/v2/batch) or new (/batch/v2)",
     ),
+    "the address of another deployment": (
+        {"login": "x", "password": "x", "host": "https://services.sentinel-hub.com", "extra": {"deployment": "cdse"}},
+        (
+            "deployment = 'cdse' and base URL = 'https://services.sentinel-hub.com' contradict each other: the address "
+            "is that of deployment 'aws-eu-central-1'. Leave the base URL empty, or choose aws-eu-central-1."
+        ),
+    ),
+    "tokens of another deployment": (
+        {
+            "login": "x",
+            "password": "x",
+            "extra": {
+                "deployment": "aws-us-west-2",
+                "token_url": "https://identity.dataspace.copernicus.eu/auth/realms/CDSE/protocol/openid-connect/token",
+            },
+        },
+        "contradict each other: the address is that of deployment 'cdse'. Leave the token URL empty, or choose cdse.",
+    ),
+    "a misspelt limit": (
+        {"login": "x", "password": "x", "extra": {"maxPU": 2000}},
+        "Connection 'tried': extra 'maxPU': unknown extra. Did you mean 'max_pu'?",
+    ),
+    "a misspelt deployment": (
+        {"login": "x", "password": "x", "extra": {"deploymnet": "cdse"}},
+        "extra 'deploymnet': unknown extra. Did you mean 'deployment'?",
+    ),
+    "a prefix of long ago": (
+        {"login": "x", "password": "x", "extra": {"extra__sentinelhub__token_url": ""}},
+        "extra 'extra__sentinelhub__token_url': unknown extra. Did you mean 'token_url'?",
+    ),
+    "a field among the extras": (
+        {"login": "x", "extra": {"client_secret": "very-secret"}},
+        "extra 'client_secret': unknown extra. It is a field of the connection itself: password (Client secret).",
+    ),
 }
 
 
@@ -147,6 +183,37 @@ def test_bad_connection_is_told_before_any_request(monkeypatch: pytest.MonkeyPat
     assert not ok
     assert said.startswith("Step 1 of 3, reading the connection, failed")
     assert message in said
+    assert "very-secret" not in said
+
+
+def test_an_extra_that_nothing_reads_is_named_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    fields: dict[str, object] = {"login": "x", "password": "x", "extra": {"deployment": "cdse", "owner": "gis"}}
+    for _ in range(3):
+        assert hook(monkeypatch, fields).address.deployment.key == "cdse"
+    said = [record.getMessage() for record in caplog.records if "'owner'" in record.getMessage()]
+    known = "deployment, token_url, path_layout, max_pu"
+    assert said == [f"Connection 'tried': extra 'owner' is unknown and ignored. Known extras: {known}."]
+
+
+def test_an_address_in_front_of_a_deployment_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    facts = ConnectionFacts("proxied", "id", "secret", "https://proxy.example.com", {"deployment": "cdse"})
+    address = service_address(facts)
+    assert (address.base_url, address.deployment.key) == ("https://proxy.example.com", "cdse")
+    assert "requests go to https://proxy.example.com, and are checked by the rules of deployment 'cdse'" in caplog.text
+
+
+def test_the_form_and_the_reader_know_the_same_extras() -> None:
+    (connection,) = get_provider_info()["connection-types"]
+    assert set(connection["conn-fields"]) == set(EXTRAS)
+
+
+@pytest.mark.parametrize("port", [0, None])
+def test_port_0_is_no_port(monkeypatch: pytest.MonkeyPatch, port: int | None) -> None:
+    fields: dict[str, object] = {"login": "x", "host": "https://sh.dataspace.copernicus.eu/", "port": port}
+    address = hook(monkeypatch, fields).address
+    assert (address.base_url, address.deployment.key) == ("https://sh.dataspace.copernicus.eu", "cdse")
 
 
 @pytest.mark.parametrize(
