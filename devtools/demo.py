@@ -90,8 +90,11 @@ def _check_losses(options: argparse.Namespace, features: Callable[[], list[str]]
 
     :raises ArgumentTypeError: They do not, or not so many.
     """
-    given = {f"--{name.replace('_', '-')} {which}": which for name, which in zip(_LOSSES, _wrong(options), strict=True)}
-    given = {argument: which for argument, which in given.items() if which is not None}
+    given = {
+        f"--{name.replace('_', '-')} {which}": which
+        for name, which in zip(_LOSSES, _wrong(options), strict=True)
+        if which is not None
+    }
     if not given:
         return
     known, total = features(), 0

@@ -94,7 +94,7 @@ def test_a_planted_violation_breaks_its_contract(contract: str, copied: Path) ->
 )
 def test_imports_that_the_contracts_do_not_see_are_banned(line: str) -> None:
     file = f"{PACKAGE}/client/planted.py"
-    command = [Path(sys.executable).with_name("ruff"), "check", "--no-cache", "--stdin-filename", file, "-"]
+    command = [str(Path(sys.executable).with_name("ruff")), "check", "--no-cache", "--stdin-filename", file, "-"]
     done = subprocess.run(command, cwd=ROOT, input=line, capture_output=True, text=True, check=False)
     assert "banned-api" in done.stdout, done.stdout + done.stderr
 

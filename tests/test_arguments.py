@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,12 @@ from devtools import clicks, demo
 from devtools.chaos import __main__ as chaos
 
 ROOT = Path(__file__).parents[1]
-PROGRAMS = {"simulator": simulator.arguments, "demo": demo.arguments, "chaos": chaos.arguments, "clicks": clicks.main}
+PROGRAMS: dict[str, Callable[[Sequence[str]], object]] = {
+    "simulator": simulator.arguments,
+    "demo": demo.arguments,
+    "chaos": chaos.arguments,
+    "clicks": clicks.main,
+}
 
 
 @pytest.mark.parametrize(
