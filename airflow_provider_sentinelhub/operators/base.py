@@ -209,7 +209,7 @@ class RemoteTaskOperatorBase(BaseOperator):
             raise Killed
         self._stop_remote_task()
 
-    def _stop_remote_task(self, why: str = "Killed") -> None:
+    def _stop_remote_task(self, why: str = "The process of the Airflow task was stopped") -> None:
         if self._remote_id and self.stops:
             self.stop_or_owe(self._remote_id, why)
 
