@@ -11,6 +11,7 @@ from difflib import get_close_matches
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_sentinelhub.artifacts.storage.object_stores import Shared, fingerprint
 from airflow_provider_sentinelhub.client.errors import InvalidConfiguration, InvalidParameter
 from airflow_provider_sentinelhub.client.http.auth import ClientCredentials
 from airflow_provider_sentinelhub.client.http.deployments import ServiceAddress
@@ -19,6 +20,7 @@ from airflow_provider_sentinelhub.hooks import checks
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from airflow.providers.amazon.aws.utils.connection_wrapper import AwsConnectionWrapper
     from airflow.sdk import Connection
 
     from airflow_provider_sentinelhub.client.http.deployments import Deployment
@@ -28,6 +30,7 @@ log = logging.getLogger(__name__)
 EXTRAS = ("deployment", "token_url", "path_layout", "max_pu")
 """What is read from the extra of a ``sentinelhub`` connection."""
 
+_AWS_CONNECTIONS: Shared[AwsConnectionWrapper] = Shared(32)
 _FIELDS = {
     "login": "login (Client ID)",
     "clientid": "login (Client ID)",
@@ -222,6 +225,23 @@ def client_credentials(facts: ConnectionFacts, address: ServiceAddress) -> Clien
     return ClientCredentials(facts.login, facts.password, address.token_url, facts.conn_id)
 
 
+def aws_connection(facts: ConnectionFacts) -> AwsConnectionWrapper:
+    """
+    Return an ``aws`` connection as Airflow's hooks understand it; the same for everybody in this process.
+
+    Making one logs where its credentials come from, which is worth one line, not one for each use.
+
+    :param facts: The connection.
+    """
+    from airflow.providers.amazon.aws.utils.connection_wrapper import AwsConnectionWrapper
+
+    known = fingerprint(facts.conn_id, facts.login, facts.password, json.dumps(facts.extra, sort_keys=True))
+    login, password = facts.login or None, facts.password or None
+    return _AWS_CONNECTIONS.get(
+        known, lambda: AwsConnectionWrapper.from_connection_metadata(facts.conn_id, login, password, facts.extra)
+    )
+
+
 def s3_delivery_credentials(facts: ConnectionFacts, deployment: Deployment) -> dict[str, str]:
     """
     Return what the service needs to reach an S3 bucket: a role to assume, or a pair of keys.
@@ -230,11 +250,7 @@ def s3_delivery_credentials(facts: ConnectionFacts, deployment: Deployment) -> d
     :param deployment: Where the request goes.
     :raises InvalidConfiguration: The connection holds nothing that the service could use.
     """
-    from airflow.providers.amazon.aws.utils.connection_wrapper import AwsConnectionWrapper
-
-    connection = AwsConnectionWrapper.from_connection_metadata(
-        facts.conn_id, facts.login or None, facts.password or None, facts.extra
-    )
+    connection = aws_connection(facts)
     if connection.role_arn and deployment.delivers_by_role:
         return {"iamRoleARN": connection.role_arn}
     if connection.aws_session_token:

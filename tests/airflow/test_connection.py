@@ -2,12 +2,16 @@ from __future__ import annotations
 
 import json
 import socket
+from types import SimpleNamespace
 from urllib.parse import quote
 
 import pytest
+from airflow.providers.amazon.aws.utils.connection_wrapper import AwsConnectionWrapper
 
 from airflow_provider_sentinelhub.client.errors import InvalidConfiguration
+from airflow_provider_sentinelhub.client.http.deployments import DEPLOYMENTS
 from airflow_provider_sentinelhub.get_provider_info import get_provider_info
+from airflow_provider_sentinelhub.hooks.buckets import storage_options
 from airflow_provider_sentinelhub.hooks.connections import (
     EXTRAS,
     ConnectionFacts,
@@ -232,13 +236,22 @@ def test_known_deployments_need_no_addresses(deployment: str, base_url: str) -> 
 
 class TestAwsConnection:
     def credentials(self, deployment: str = "aws-eu-central-1", login: str = "", **extra: str) -> dict[str, str]:
-        from airflow_provider_sentinelhub.client.http.deployments import DEPLOYMENTS
-
         facts = ConnectionFacts("aws", login, "secret" if login else "", "", extra)
         return s3_delivery_credentials(facts, DEPLOYMENTS[deployment])
 
     def test_keys(self) -> None:
         assert self.credentials(login="AKIA") == {"accessKey": "AKIA", "secretAccessKey": "secret"}
+
+    def test_it_is_understood_once_and_so_logged_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        # Airflow's own logger keeps the stream it was made with, so its handler is replaced.
+        said: list[str] = []
+        log = SimpleNamespace(info=lambda text, *args: said.append(text % args), warning=print, debug=print)
+        monkeypatch.setattr(AwsConnectionWrapper, "log", log)
+        facts = ConnectionFacts("aws_once", "AKIA", "secret", "", {"region_name": "eu-central-1"})
+        for _ in range(2):
+            assert s3_delivery_credentials(facts, DEPLOYMENTS["aws-eu-central-1"])
+            assert storage_options("s3", facts).keys
+        assert [text for text in said if "credentials retrieved from login and password" in text] == said[:1] != []
 
     def test_role_wins_over_keys(self) -> None:
         assert self.credentials(login="AKIA", role_arn="arn:aws:iam::1:role/r") == {
