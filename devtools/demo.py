@@ -253,12 +253,13 @@ def _stop(screen: Screen, airflow: AirflowStack, task: Task, run: Run) -> None:
 
 def _report(screen: Screen, result: dict[str, Any], service: Service) -> None:
     from airflow_provider_sentinelhub.artifacts.report.report import FeatureReport
+    from airflow_provider_sentinelhub.client.costs.amounts import pu_text
 
     screen.say()
     for line in FeatureReport.from_dict(result).text().splitlines():
         screen.say(f"  {line}")
     simulated = " (simulated; the pixel values are synthetic)" if service.buckets else ""
-    cost = "cost not known" if result["cost_pu"] is None else f"{result['cost_pu']:.1f} PU"
+    cost = "cost not known" if result["cost_pu"] is None else pu_text(result["cost_pu"])
     screen.say(f"  {result['outcome']}: batch {result['task_id']}, {cost}{simulated}")
     for name in ("report_url", "statistics_url"):
         if result.get(name) and (file := service.local(result[name])):

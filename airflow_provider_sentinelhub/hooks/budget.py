@@ -6,6 +6,7 @@ import logging
 import math
 from typing import TYPE_CHECKING, Any, Final
 
+from airflow_provider_sentinelhub.client.costs.amounts import pu_text
 from airflow_provider_sentinelhub.client.errors import BudgetExceeded, SentinelHubError
 from airflow_provider_sentinelhub.hooks.outcome import result_so_far
 
@@ -144,7 +145,7 @@ def check_budget(
         log.warning("The cost of task %s cannot be estimated; the task is not large. %s", task.id, e)
         return
     where = "" if extent is None else f" Area: {extent.text()}."
-    spent = f"{task.cost_pu:.1f} PU were" if task.cost_pu else "nothing was"
+    spent = f"{pu_text(task.cost_pu)} were" if task.cost_pu else "nothing was"
     state = f"It was not started and is left as it is, {task.status}; {spent} charged."
     if limit is None:
         intent = hook.api.intent_of(task)
@@ -158,16 +159,16 @@ def check_budget(
         advice = f"Raise max_pu and clear the Airflow task, or request less: {less}."
         if left < MINIMUM_PU:
             advice = f"Raise max_pu: no task costs less than {MINIMUM_PU:g} PU."
-        said = describe_limit(hook, max_pu) + (f" less the {spent_pu:.1f} PU spent before" if spent_pu else "")
+        said = describe_limit(hook, max_pu) + (f" less the {pu_text(spent_pu)} spent before" if spent_pu else "")
         error = BudgetExceeded(
-            f"Task {task.id} would cost about {found.pu:.1f} PU for {found.features} features, more than {said}. "
+            f"Task {task.id} would cost about {pu_text(found.pu)} for {found.features} features, more than {said}. "
             f"{state}{where}\n{found.text()}\n{advice}"
         )
         error.result = result_so_far(task)
         raise error
     _tell(found, extent)
     if found.high_pu is None or found.high_pu > left:
-        log.warning("It may cost more than the %.1f PU left of max_pu; it is stopped once it has spent them", left)
+        log.warning("It may cost more than the %s left of max_pu; it is stopped once it has spent them", pu_text(left))
 
 
 def check_budget_of_places(
@@ -198,7 +199,7 @@ def check_budget_of_places(
         _refuse_large(found, extent, f"Statistics of {them} would cost", "Nothing was requested.")
     elif found.pu > limit:
         raise BudgetExceeded(
-            f"Statistics of {them} would cost about {found.pu:.1f} PU, more than {describe_limit(hook, max_pu)}. "
+            f"Statistics of {them} would cost about {pu_text(found.pu)}, more than {describe_limit(hook, max_pu)}. "
             f"Nothing was requested.{where}\n{found.text()}\n"
             "Raise max_pu, or request less: longer intervals, a coarser resolution, fewer bands."
         )
@@ -225,7 +226,7 @@ def _refuse_large(found: Estimate, extent: Extent | None, subject: str, state: s
         return
     where = "" if extent is None else f" of {extent.text()}"
     raise BudgetExceeded(
-        f"{subject} about {found.pu:,.0f} PU for {found.features:,} features{where}; {_LARGE}. {state}\n"
+        f"{subject} about {pu_text(found.pu)} for {found.features:,} features{where}; {_LARGE}. {state}\n"
         f"{found.text()}\n"
         f"If this is what you want, write max_pu={_rounded_up(found.pu):.0f}, or set max_pu in the connection for all "
         "tasks, and clear the Airflow task; otherwise correct the area, the resolution or the period."

@@ -16,6 +16,7 @@ from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from airflow_provider_sentinelhub.client.costs.amounts import pu_text
 from airflow_provider_sentinelhub.client.errors import ArtifactMissing, TaskError
 from airflow_provider_sentinelhub.hooks import checks
 from airflow_provider_sentinelhub.hooks.budget import check_budget, describe_limit, limit_of, needs_analysis
@@ -185,7 +186,7 @@ class RerunningOperatorBase(WaitingOperatorBase):
 
     def limit(self) -> str:
         """Return the limit of processing units as text."""
-        before = f" less the {self.spent_pu:.1f} PU spent before" if self.spent_pu > 0 else ""
+        before = f" less the {pu_text(self.spent_pu)} spent before" if self.spent_pu > 0 else ""
         of = "" if self.max_pu is not None else f" of connection {self.sentinelhub_conn_id!r}"
         return f"max_pu = {(self.budget() or 0.0) + self.spent_pu:g}{of}{before}"
 
@@ -219,7 +220,7 @@ class RerunningOperatorBase(WaitingOperatorBase):
             return
         if (task.cost_pu or 0.0) >= left:
             raise BudgetExceeded(
-                f"Task {task.id} is STOPPED and has spent {task.cost_pu or 0.0:.1f} PU, all of {self.limit()}. It was "
+                f"Task {task.id} is STOPPED and has spent {pu_text(task.cost_pu)}, all of {self.limit()}. It was "
                 "not started again. Raise max_pu, and clear the Airflow task to continue with it."
             )
         check_budget(self.hook, task, self.max_pu, self.spent_pu)
@@ -266,8 +267,8 @@ class RerunningOperatorBase(WaitingOperatorBase):
         limit = limit_of(self.hook, self.max_pu)
         if limit is not None and limit - spent < MINIMUM_PU:
             self.no_rerun = (
-                f"They were not rerun: that costs {MINIMUM_PU:g} PU or more, and {spent:.1f} PU are spent already, of "
-                f"{describe_limit(self.hook, self.max_pu)}. Raise max_pu and clear this Airflow task to rerun only "
+                f"They were not rerun: that costs {MINIMUM_PU:g} PU or more, and {pu_text(spent)} are spent already, "
+                f"of {describe_limit(self.hook, self.max_pu)}. Raise max_pu and clear this Airflow task to rerun only "
                 "them."
             )
             self.log.warning("%s", self.no_rerun)

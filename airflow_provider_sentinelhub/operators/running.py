@@ -11,6 +11,7 @@ from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
+from airflow_provider_sentinelhub.client.costs.amounts import pu_text
 from airflow_provider_sentinelhub.client.errors import StorageUnavailable
 from airflow_provider_sentinelhub.hooks.checks import flags, one_of
 from airflow_provider_sentinelhub.hooks.outcome import Advice, GivenUp
@@ -116,11 +117,11 @@ class CreatingOperatorBase(RequestTemplateMixin, RemoteTaskOperatorBase):
             task = self.hook.get(new.id)
             new = replace(new, found_stopped=task.status == "STOPPED" or task.user_action == "STOP")
             self.log.warning(
-                "Cleared: continuing with task %s, which is %s after %.1f PU. What it delivered is not paid for again. "
+                "Cleared: continuing with task %s, which is %s after %s. What it delivered is not paid for again. "
                 "For a new task, trigger a new DAG run, or set on_clear='new' and clear again",
                 task.id,
                 task.status,
-                task.cost_pu or 0.0,
+                pu_text(task.cost_pu),
             )
         new.write(context)
         if after_clear:
@@ -165,10 +166,10 @@ class CreatingOperatorBase(RequestTemplateMixin, RemoteTaskOperatorBase):
         if not self.has_succeeded(task):
             return True
         self.log.warning(
-            "Cleared after a success: a new task replaces task %s (%.1f PU), and everything is paid for again. To "
+            "Cleared after a success: a new task replaces task %s (%s), and everything is paid for again. To "
             "continue with what there is, set on_clear='adopt'",
             task.id,
-            task.cost_pu or 0.0,
+            pu_text(task.cost_pu),
         )
         return False
 

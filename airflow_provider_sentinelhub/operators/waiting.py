@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from airflow.sdk.configuration import conf
 
+from airflow_provider_sentinelhub.client.costs.amounts import pu_text
 from airflow_provider_sentinelhub.hooks import checks
 from airflow_provider_sentinelhub.hooks.outcome import counts_in, result_so_far
 from airflow_provider_sentinelhub.hooks.owed_stops import TASK_ID_XCOM
@@ -188,7 +189,7 @@ class WaitingOperatorBase(RemoteTaskOperatorBase):
         seen = stopped.task or task
         state = stopped.owed or f"it was stopped and is now {seen.status}"
         error = BudgetExceeded(
-            f"Task {task.id} has spent {seen.cost_pu or 0:.1f} PU, more than {self.limit()}; {state}. What was "
+            f"Task {task.id} has spent {pu_text(seen.cost_pu)}, more than {self.limit()}; {state}. What was "
             "delivered stays in the bucket. Raise max_pu, or ask for less."
         )
         error.result = result_so_far(seen)
