@@ -172,8 +172,8 @@ class RemoteTaskOperatorBase(BaseOperator):
 
     @property
     def stops(self) -> bool:
-        """Whether the remote task is stopped when this Airflow task ends early."""
-        return self.stop_on_kill and not self._is_guest
+        """Whether the remote task is stopped when this Airflow task ends early, as far as the service can."""
+        return self.stop_on_kill and not self._is_guest and self.hook.api.can.stop
 
     def _after_error(self, context: Context, error: Exception) -> None:
         """

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_provider_sentinelhub.client.costs.amounts import pu_text
 from airflow_provider_sentinelhub.client.errors import StorageUnavailable
+from airflow_provider_sentinelhub.hooks.budget import check_request
 from airflow_provider_sentinelhub.hooks.checks import flags, one_of
 from airflow_provider_sentinelhub.hooks.outcome import Advice, GivenUp
 from airflow_provider_sentinelhub.hooks.owed_stops import take_over
@@ -104,6 +105,8 @@ class CreatingOperatorBase(RequestTemplateMixin, RemoteTaskOperatorBase):
         )
         if found.task is None and not is_first:
             self._check(body)
+        if found.task is None:
+            self.check_cost(body)
         task = found.task or self.hook.create(intent, body, since=since, others=found.others)
         if record and ours and task.id == record.id:
             self.log.info("Continuing with task %s, which an earlier attempt created", task.id)
@@ -128,6 +131,16 @@ class CreatingOperatorBase(RequestTemplateMixin, RemoteTaskOperatorBase):
             # Its old trigger may have recorded that it must be stopped.
             take_over(self.sentinelhub_conn_id, task.id)
         return task, deadline
+
+    def check_cost(self, body: Mapping[str, Any]) -> None:
+        """
+        Check, before a task is created, what can only be checked then: it may start at once.
+
+        :param body: The checked request.
+        :raises BudgetExceeded: It would cost more than the limit of the connection.
+        """
+        if not self.hook.api.can.start:
+            check_request(self.hook, body, None)
 
     def _check(self, body: Mapping[str, Any]) -> None:
         if self.check_bucket:
@@ -212,6 +225,17 @@ class RunningOperatorBase(CreatingOperatorBase, RerunningOperatorBase):
             task, deadline = self.obtain(context, self.new_deadline())
             result: dict[str, Any] = self.carry_on(context, task, deadline)
             return result
+
+    def check_cost(self, body: Mapping[str, Any]) -> None:
+        """
+        Check, before a task is created, what cannot be checked by an analysis afterwards.
+
+        :param body: The checked request.
+        :raises BudgetExceeded: It would cost more than ``max_pu``.
+        """
+        if not self.hook.api.can.analyse:
+            check_request(self.hook, body, self.max_pu)
+            self._is_judged = True
 
     def record_after_clear(self, context: Context, task: BatchTask, record: TaskRecord) -> TaskRecord:
         """

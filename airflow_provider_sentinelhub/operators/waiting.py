@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from airflow_provider_sentinelhub.client.lifecycle.tasks import BatchTask
     from airflow_provider_sentinelhub.triggers.events import BatchEvent
 
+CANNOT_STOP = "the service cannot stop it, so it runs to its end and is charged until then"
 _TRIGGER_MARGIN_S = 300.0
 _CRASHES_XCOM = "sentinelhub_trigger_crashes"
 # A trigger that cannot be made, as after a half-finished upgrade, crashes every time.
@@ -179,15 +180,18 @@ class WaitingOperatorBase(RemoteTaskOperatorBase):
 
     def end_over_budget(self, task: BatchTask) -> NoReturn:
         """
-        Stop the remote task and fail, because it has spent more than its limit.
+        Stop the remote task, if the service can, and fail, because it has spent more than its limit.
 
         :param task: The remote task.
         """
         from airflow_provider_sentinelhub.client.errors import BudgetExceeded
 
-        stopped = self.stop_or_owe(task.id, "It has spent more than it may")
-        seen = stopped.task or task
-        state = stopped.owed or f"it was stopped and is now {seen.status}"
+        if self.hook.api.can.stop:
+            stopped = self.stop_or_owe(task.id, "It has spent more than it may")
+            seen = stopped.task or task
+            state = stopped.owed or f"it was stopped and is now {seen.status}"
+        else:
+            seen, state = task, f"it is {task.status} and was left running: {CANNOT_STOP}"
         error = BudgetExceeded(
             f"Task {task.id} has spent {pu_text(seen.cost_pu)}, more than {self.limit()}; {state}. What was "
             "delivered stays in the bucket. Raise max_pu, or ask for less."
@@ -357,7 +361,8 @@ class WaitingOperatorBase(RemoteTaskOperatorBase):
         :param task_id: The id of the remote task.
         """
         if not self.stops:
-            raise self._timed_out(task_id, "it was left running")
+            why = "" if self.hook.api.can.stop else f": {CANNOT_STOP}"
+            raise self._timed_out(task_id, f"it was left running{why}")
         stopped = self.stop_or_owe(task_id, "The deadline has passed")
         task = stopped.task
         state = stopped.owed or (f"it was asked to stop and is {task.status}" if task else "it is gone")

@@ -178,6 +178,10 @@ class SentinelHubBatchTrigger(BaseTrigger):
 
     async def _see_to_the_task(self, event: BatchEvent) -> BatchEvent:
         # Here and not only in the resumed task, which may be killed before it runs.
+        from airflow_provider_sentinelhub.client.apis.registry import TASK_APIS
+
+        if not TASK_APIS[self.api].can.stop:
+            return event
         why = _STOPS_BECAUSE.get(event.kind)
         if why is not None and (self.stop_on_kill or event.kind is EventKind.OVER_BUDGET):
             self.log.info("%s: stopping task %s", why, self.batch_task_id)
