@@ -361,14 +361,24 @@ class WaitingOperatorBase(RemoteTaskOperatorBase):
         :param task_id: The id of the remote task.
         """
         if not self.stops:
-            why = "" if self.hook.api.can.stop else f": {CANNOT_STOP}"
-            raise self._timed_out(task_id, f"it was left running{why}")
+            raise self._timed_out(task_id, self._how_it_was_left(task_id))
         stopped = self.stop_or_owe(task_id, "The deadline has passed")
         task = stopped.task
         state = stopped.owed or (f"it was asked to stop and is {task.status}" if task else "it is gone")
         if task is not None and task.status == "CREATED":
             state = "it was never started"
         raise self._timed_out(task_id, state, task)
+
+    def _how_it_was_left(self, task_id: str) -> str:
+        from airflow_provider_sentinelhub.client.errors import ApiError
+
+        if self.hook.api.can.stop:
+            return "it was left running"
+        try:
+            is_running = self.hook.api.is_running(self.hook.get(task_id))
+        except ApiError:
+            is_running = True
+        return f"it was left running: {CANNOT_STOP}" if is_running else "it was never started"
 
     def _timed_out(self, task_id: str, state: str, task: BatchTask | None = None) -> TaskTimedOut:
         from airflow_provider_sentinelhub.client.errors import TaskTimedOut

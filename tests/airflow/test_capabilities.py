@@ -20,6 +20,7 @@ from airflow_provider_sentinelhub.operators.batch_process import (
     SentinelHubStartBatchProcessOperator,
 )
 from airflow_provider_sentinelhub.simulator.process import Simulator
+from airflow_provider_sentinelhub.triggers.events import BatchEvent, EventKind
 from tests.airflow.airflow_harness import Comms, Run, RunTask, first_event, request
 from tests.airflow.test_money import expensive
 
@@ -172,11 +173,20 @@ def test_what_cannot_be_stopped_is_said_to_run_on(
     assert not [key for key in comms.variables if "owed_stop" in key]
 
 
-def test_what_cannot_be_stopped_is_left_running_at_the_deadline(
-    sim: Simulator, run_task: RunTask, comms: Comms, offers: Offers
+@pytest.mark.parametrize(
+    ("is_started", "said"),
+    [(True, "it was left running: the service cannot stop it"), (False, "it was never started")],
+)
+def test_what_cannot_be_stopped_is_left_at_the_deadline(
+    sim: Simulator, run_task: RunTask, offers: Offers, is_started: bool, said: str
 ) -> None:
     offers(NO_STOP)
     sim.set_script({"timing": {"feature_seconds": 100_000}})
-    run = run_task(render(sim, timeout=0.5, deferrable=False))
-    assert "; it was left running: the service cannot stop it" in str(run.error)
+    op = render(sim, timeout=60, deferrable=True)
+    task_id = run_task(op).trigger.batch_task_id
+    if is_started:
+        assert sim.call("POST", f"/batch/v2/process/{task_id}/start").status == 204
+    late = BatchEvent(EventKind.LATE, task_id, "CREATED", None, "", "").to_payload()
+    run = run_task(op, next_method="execute_complete", next_kwargs={"event": late})
+    assert f"did not finish within timeout = 60; {said}" in str(run.error)
     assert calls(sim)[STOP] == 0
