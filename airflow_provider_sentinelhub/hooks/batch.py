@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_sentinelhub.client.costs.amounts import pu_text
-from airflow_provider_sentinelhub.client.errors import InvalidParameter, InvalidRequest
+from airflow_provider_sentinelhub.client.errors import InvalidRequest
 from airflow_provider_sentinelhub.hooks import checks, credentials
 from airflow_provider_sentinelhub.hooks.sentinel_hub import SentinelHubHook
 
@@ -356,17 +356,7 @@ class SentinelHubBatchHook(SentinelHubHook):
         """
         Estimate the cost of an analysed task, from its feature manifest and the published rules.
 
-        If the service cannot analyse tasks, the estimate is that of the request and its input features.
-
         :param task: The task, analysed.
         :raises ArtifactMissing: The feature manifest does not exist yet.
-        :raises InvalidParameter: There is no analysis, and the features cannot be told from the request.
         """
-        from airflow_provider_sentinelhub.hooks.budget import estimate_of_request
-
-        if not self.api.can.analyse:
-            if (found := estimate_of_request(self, task.request)) is None:
-                rule = "is of a request from which its features cannot be told, and the service analyses nothing"
-                raise InvalidParameter("batch_task_id", task.id, rule, "Wait for its report.")
-            return found
         return self.api.estimate(self.with_script(task.request), self.results.pixel_counts(task))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from airflow_provider_sentinelhub.client.costs.amounts import pu_text
-from airflow_provider_sentinelhub.client.errors import BudgetExceeded, SentinelHubError
+from airflow_provider_sentinelhub.client.errors import BudgetExceeded, InvalidParameter, SentinelHubError
 from airflow_provider_sentinelhub.hooks.outcome import result_so_far
 
 if TYPE_CHECKING:
@@ -120,6 +120,23 @@ def _estimate_of(hook: SentinelHubBatchHook, request: Mapping[str, Any], feature
     return hook.api.estimate(request, [(side, side, features.features)])
 
 
+def estimate_of_task(hook: SentinelHubBatchHook, task: BatchTask) -> Estimate:
+    """
+    Estimate the cost of a task: from its analysis or, for APIs that analyse nothing, from its request.
+
+    :param hook: Reads the bucket.
+    :param task: The task, analysed where it can be.
+    :raises ArtifactMissing: The feature manifest does not exist yet.
+    :raises InvalidParameter: The features cannot be told from the request.
+    """
+    if hook.api.can.analyse:
+        return hook.estimate(task)
+    if (found := estimate_of_request(hook, task.request)) is None:
+        rule = "is of a request from which its features cannot be told, and the service analyses nothing"
+        raise InvalidParameter("batch_task_id", task.id, rule, "Its cost is known when it has ended.")
+    return found
+
+
 def estimate_of_request(hook: SentinelHubBatchHook, request: Mapping[str, Any]) -> Estimate | None:
     """
     Estimate the cost of a task from its request and its input features, for APIs that analyse nothing.
@@ -199,7 +216,7 @@ def check_budget(
     """
     limit, extent = limit_of(hook, max_pu), _extent(hook, task.request)
     try:
-        found = hook.estimate(task)
+        found = estimate_of_task(hook, task)
     except SentinelHubError as e:
         if limit is not None or _is_large(hook, task) is not False:
             raise
