@@ -54,7 +54,7 @@ def read_merged_report(
         process them, so only the manifest lists them; they are counted as delivered. Default ``False``.
     :param is_skipped: Whether it skipped all of them, and so left no execution database. Default ``False``.
     :param written: When the files can have been written; those of others become ``notes``. Default: nothing is known.
-    :param workdir: Folder for temporary files; needs room for twice the execution databases, manifest and table.
+    :param workdir: Folder for temporary files; needs room for three times the execution databases, manifest and table.
         Default: the system's.
     :raises ArtifactMissing: The original task has no execution database.
     :raises ArtifactCorrupt: It cannot be read.
