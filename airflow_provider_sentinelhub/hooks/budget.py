@@ -171,8 +171,7 @@ def check_request(
     :param state: What was done so far, as a sentence.
     :raises BudgetExceeded: It would cost more than its limit; or that is not known, and it could not be stopped.
     """
-    limit, extent = limit_of(hook, max_pu), _extent(hook, request)
-    found = estimate_of_request(hook, request)
+    limit, found = limit_of(hook, max_pu), estimate_of_request(hook, request)
     if found is None:
         said = "What a task for this request would cost is not known: its features cannot be told from it"
         if limit is None or hook.api.can.stop:
@@ -183,7 +182,7 @@ def check_request(
             f"{state}"
         )
     judged = _Judged("A task for this request", state, spent_pu, is_rerun=_is_rerun(hook.api, request))
-    _judge(hook, found, extent, max_pu, judged)
+    _judge(hook, found, _extent(hook, request), max_pu, judged)
 
 
 def _tiles(api: ApiSpec, request: Mapping[str, Any]) -> InputSize | None:
