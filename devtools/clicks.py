@@ -315,6 +315,8 @@ def main(given: Sequence[str] | None = None) -> int:
     parser.add_argument("--only", default="", help="run only the scenarios whose names contain this")
     options = parser.parse_args(given)
     names = [name for name in (*SCENARIOS, TWO) if options.only in name]
+    if not names:
+        parser.error(f"--only {options.only}: in no name of a scenario; they are {', '.join((*SCENARIOS, TWO))}")
     for name in names:
         # A service of its own for each, so that its records contain these clicks only.
         with ExitStack() as stack:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from devtools.airflow_api import FINISHED_RUN
 from devtools.airflow_http import AirflowApiError
 from devtools.airflow_stack import AirflowStack, StackError
+from devtools.arguments import positive, some_of
 from devtools.demo_jobs import JOBS, Job, script
 from devtools.demo_screen import Screen, duration, progress_text
 from devtools.demo_service import Service, complaints, is_configured, real_service, simulated_service
@@ -74,14 +75,41 @@ def arguments(given: Sequence[str] | None) -> argparse.Namespace:
     simulator.add_argument("--fatal-once", metavar="N|NAMES", help="the same, but in the first task only")
     simulator.add_argument("--fatal-twice", metavar="N|NAMES", help="the same, but in the first two tasks only")
     simulator.add_argument("--no-data", metavar="N|NAMES", help="how many features have no data, or which")
-    simulator.add_argument("--speed", type=float, help="simulated seconds per real second (default: 100, or 300)")
+    simulator.add_argument("--speed", type=positive, help="simulated seconds per real second (default: 100, or 300)")
     options = parser.parse_args(given)
-    if options.speed is not None and options.speed <= 0:
-        parser.error("--speed must be greater than 0")
-    for name in _LOSSES:
-        if (getattr(options, name) or "").startswith("-"):
-            parser.error(f"--{name.replace('_', '-')} {getattr(options, name)}: give a number from 0, or names (a,b,c)")
+    try:
+        _check_losses(options, JOBS[options.job].features)
+    except argparse.ArgumentTypeError as error:
+        parser.error(str(error))
     return options
+
+
+def _check_losses(options: argparse.Namespace, features: Callable[[], list[str]]) -> None:
+    """
+    Check that the features exist that are to fail.
+
+    :raises ArgumentTypeError: They do not, or not so many.
+    """
+    given = {
+        f"--{name.replace('_', '-')} {which}": which
+        for name, which in zip(_LOSSES, _wrong(options), strict=True)
+        if which is not None
+    }
+    if not given:
+        return
+    known, total = features(), 0
+    for argument, which in given.items():
+        if which.isascii() and which.isdecimal():
+            total += int(which)
+            continue
+        try:
+            total += len(some_of(known)(which))
+        except argparse.ArgumentTypeError as error:
+            raise argparse.ArgumentTypeError(
+                f"{argument}: give a number from 0 to {len(known)}, or names of features (a,b,c): {error}"
+            ) from None
+    if total > len(known):
+        raise argparse.ArgumentTypeError(f"{', '.join(given)}: that is {total} features, and the job has {len(known)}")
 
 
 def main(given: Sequence[str] | None = None) -> int:
@@ -225,12 +253,13 @@ def _stop(screen: Screen, airflow: AirflowStack, task: Task, run: Run) -> None:
 
 def _report(screen: Screen, result: dict[str, Any], service: Service) -> None:
     from airflow_provider_sentinelhub.artifacts.report.report import FeatureReport
+    from airflow_provider_sentinelhub.client.costs.amounts import pu_text
 
     screen.say()
     for line in FeatureReport.from_dict(result).text().splitlines():
         screen.say(f"  {line}")
     simulated = " (simulated; the pixel values are synthetic)" if service.buckets else ""
-    cost = "cost not known" if result["cost_pu"] is None else f"{result['cost_pu']:.1f} PU"
+    cost = "cost not known" if result["cost_pu"] is None else pu_text(result["cost_pu"])
     screen.say(f"  {result['outcome']}: batch {result['task_id']}, {cost}{simulated}")
     for name in ("report_url", "statistics_url"):
         if result.get(name) and (file := service.local(result[name])):

@@ -146,7 +146,7 @@ def script(job: Job, wanted: list[tuple[str, int | None, str]]) -> dict[str, Any
     features: list[dict[str, Any]] = []
     intervals: list[dict[str, Any]] = []
     for outcome, tasks, which in wanted:
-        if which.isdigit():
+        if which.isdecimal():
             names, unused = unused[: int(which)], unused[int(which) :]
         else:
             names = [name.strip() for name in which.split(",")]

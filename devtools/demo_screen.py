@@ -7,6 +7,8 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any, Self
 
+from airflow_provider_sentinelhub.client.costs.amounts import pu_text
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -40,7 +42,7 @@ def progress_text(waiting_for: str, progress: Mapping[str, Any] | None) -> str:
     elif progress.get("completion_percentage"):
         text += f" {progress['completion_percentage']:>5.1f} %"
     if progress.get("cost_pu"):
-        text += f", {progress['cost_pu']:.1f} PU"
+        text += f", {pu_text(progress['cost_pu'])}"
     return text
 
 

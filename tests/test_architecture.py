@@ -83,6 +83,29 @@ def test_a_planted_violation_breaks_its_contract(contract: str, copied: Path) ->
         path.write_text(original, encoding="utf-8")
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        'import importlib; importlib.import_module("airflow")',
+        'from importlib import import_module as load; load("airflow")',
+        'import importlib; importlib.__import__("airflow")',
+        'import runpy; runpy.run_module("airflow")',
+    ],
+)
+def test_imports_that_the_contracts_do_not_see_are_banned(line: str) -> None:
+    file = f"{PACKAGE}/client/planted.py"
+    command = [str(Path(sys.executable).with_name("ruff")), "check", "--no-cache", "--stdin-filename", file, "-"]
+    done = subprocess.run(command, cwd=ROOT, input=line, capture_output=True, text=True, check=False)
+    assert "banned-api" in done.stdout, done.stdout + done.stderr
+
+
+def test_nothing_calls_the_built_in_import() -> None:
+    # ruff cannot ban a built-in function.
+    files = [path.read_text(encoding="utf-8") for path in (ROOT / PACKAGE).rglob("*.py")]
+    calls = [node.func for text in files for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Call)]
+    assert not [call for call in calls if isinstance(call, ast.Name) and call.id == "__import__"]
+
+
 # ---------------------------------------------------------------------------------------------------- names of the APIs
 
 # Files and folders, below the package, that may know an API by name, and why.

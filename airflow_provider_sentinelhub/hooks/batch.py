@@ -6,6 +6,7 @@ import time
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_sentinelhub.client.costs.amounts import pu_text
 from airflow_provider_sentinelhub.client.errors import InvalidRequest
 from airflow_provider_sentinelhub.hooks import checks, credentials
 from airflow_provider_sentinelhub.hooks.sentinel_hub import SentinelHubHook
@@ -319,10 +320,10 @@ class SentinelHubBatchHook(SentinelHubHook):
         if rerun is None:
             return None
         self.log.info(
-            "Rerunning failed features: %d, for at least %g PU. The tasks so far cost %.1f PU",
+            "Rerunning failed features: %d, for at least %g PU. The tasks so far cost %s",
             rerun.features,
             MINIMUM_PU,
-            sum(task.cost_pu or 0.0 for task in tasks),
+            pu_text(sum(task.cost_pu or 0.0 for task in tasks)),
         )
         return self.api.rerun(body, rerun)
 

@@ -81,15 +81,12 @@ def storage_options(scheme: str, facts: ConnectionFacts) -> StorageOptions:
 
 def _aws_options(facts: ConnectionFacts, identity: str) -> StorageOptions:
     from airflow.providers.amazon.aws.hooks.base_aws import AwsGenericHook
-    from airflow.providers.amazon.aws.utils.connection_wrapper import AwsConnectionWrapper
     from botocore.credentials import RefreshableCredentials
     from botocore.exceptions import BotoCoreError, ClientError
 
     hook: AwsGenericHook[Any] = AwsGenericHook(facts.conn_id, client_type="s3")
     # Otherwise the hook reads the connection itself, which blocks; a trigger has read it already.
-    hook.conn_config = AwsConnectionWrapper.from_connection_metadata(
-        facts.conn_id, facts.login or None, facts.password or None, facts.extra
-    )
+    hook.conn_config = connections.aws_connection(facts)
     try:
         session = hook.get_session()
         found = session.get_credentials()

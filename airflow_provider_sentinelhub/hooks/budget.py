@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from airflow_provider_sentinelhub.client.errors import BudgetExceeded, SentinelHubError
+from airflow_provider_sentinelhub.client.costs.amounts import pu_text
+from airflow_provider_sentinelhub.client.errors import BudgetExceeded, InvalidParameter, SentinelHubError
 from airflow_provider_sentinelhub.hooks.outcome import result_so_far
 
 if TYPE_CHECKING:
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
     from airflow_provider_sentinelhub.artifacts.features.size import InputSize
     from airflow_provider_sentinelhub.artifacts.statistics.geometries import Place
     from airflow_provider_sentinelhub.client.costs.estimate import Estimate
-    from airflow_provider_sentinelhub.client.lifecycle.spec import ApiSpec
+    from airflow_provider_sentinelhub.client.lifecycle.spec import ApiSpec, TaskApiSpec
     from airflow_provider_sentinelhub.client.lifecycle.tasks import BatchTask
     from airflow_provider_sentinelhub.client.requests.extent import Extent
     from airflow_provider_sentinelhub.hooks.batch import SentinelHubBatchHook
@@ -59,26 +61,31 @@ def needs_analysis(hook: SentinelHubBatchHook, task: BatchTask, max_pu: float | 
     """
     Return whether a task must be analysed before it may be started, because it may cost too much.
 
+    Never, if the service cannot analyse it: then its request is judged, see :func:`check_request`.
+
     :param hook: Has the connection and, if they were read, the features.
     :param task: The task.
     :param max_pu: The operator's parameter.
     """
-    return limit_of(hook, max_pu) is not None or _is_large(hook, task) is not False
+    return hook.api.can.analyse and (limit_of(hook, max_pu) is not None or _is_large(hook, task) is not False)
 
 
-def check_start(hook: SentinelHubBatchHook, task: BatchTask, max_pu: float | str | None) -> None:
+def check_start(hook: SentinelHubBatchHook, task: BatchTask, max_pu: float | str | None, spent_pu: float = 0.0) -> None:
     """
     Fail if a task must not be started: it would cost too much, or it might and is not analysed.
 
     :param hook: Has the connection and reads the bucket.
     :param task: The task.
     :param max_pu: Maximum cost in processing units; see :func:`check_budget`.
+    :param spent_pu: Processing units already spent by the tasks that it reruns.
     :raises BudgetExceeded: It was not started.
     """
-    if task.user_action == "START":
+    if task.user_action == "START" or not hook.api.can.start:
         return
-    if task.status == "ANALYSIS_DONE":
-        check_budget(hook, task, max_pu)
+    if not hook.api.can.analyse and task.status == "CREATED":
+        check_request(hook, task.request, max_pu, spent_pu, state=_state_of(task))
+    elif task.status == "ANALYSIS_DONE":
+        check_budget(hook, task, max_pu, spent_pu)
     elif task.status in {"CREATED", "ANALYSING"}:
         limit, is_large = limit_of(hook, max_pu), _is_large(hook, task)
         if limit is not None or is_large:
@@ -91,18 +98,91 @@ def check_start(hook: SentinelHubBatchHook, task: BatchTask, max_pu: float | str
 
 def _is_large(hook: SentinelHubBatchHook, task: BatchTask) -> bool | None:
     """Return whether a task may be large by mistake; ``None`` if its features were not read."""
-    intent = hook.api.intent_of(task)
-    if intent is not None and intent.rerun:
+    if _is_rerun(hook.api, task.request):
         # Part of a task that passed this check.
         return False
-    url = hook.api.features_url(task.request)
-    features = hook.measured.get(url) if url else _tiles(hook.api, task.request)
+    features = _features(hook, task.request)
     if features is None:
         return None
-    side = math.ceil(math.sqrt(features.pixels / max(features.features, 1)))
-    pu = hook.api.estimate(task.request, [(side, side, features.features)]).pu
+    pu = _estimate_of(hook, task.request, features).pu
     km2 = 0.0 if features.extent is None else features.extent.km2
     return pu * _MARGIN > LARGE_PU or km2 > LARGE_KM2
+
+
+def _features(hook: SentinelHubBatchHook, request: Mapping[str, Any]) -> InputSize | None:
+    """Return what is known of the features of a request: they were read, or are tiles; ``None`` if nothing is."""
+    url = hook.api.features_url(request)
+    return hook.measured.get(url) if url else _tiles(hook.api, request)
+
+
+def _estimate_of(hook: SentinelHubBatchHook, request: Mapping[str, Any], features: InputSize) -> Estimate:
+    side = math.ceil(math.sqrt(features.pixels / max(features.features, 1)))
+    return hook.api.estimate(request, [(side, side, features.features)])
+
+
+def estimate_of_task(hook: SentinelHubBatchHook, task: BatchTask) -> Estimate:
+    """
+    Estimate the cost of a task: from its analysis or, for APIs that analyse nothing, from its request.
+
+    :param hook: Reads the bucket.
+    :param task: The task, analysed where it can be.
+    :raises ArtifactMissing: The feature manifest does not exist yet.
+    :raises InvalidParameter: The features cannot be told from the request.
+    """
+    if hook.api.can.analyse:
+        return hook.estimate(task)
+    if (found := estimate_of_request(hook, task.request)) is None:
+        rule = "is of a request from which its features cannot be told, and the service analyses nothing"
+        raise InvalidParameter("batch_task_id", task.id, rule, "Its cost is known when it has ended.")
+    return found
+
+
+def estimate_of_request(hook: SentinelHubBatchHook, request: Mapping[str, Any]) -> Estimate | None:
+    """
+    Estimate the cost of a task from its request and its input features, for APIs that analyse nothing.
+
+    :param hook: Reads the input features, if they were not read yet.
+    :param request: The request, also as the service returns it.
+    :returns: ``None`` if the features cannot be told from the request.
+    :raises StorageUnavailable: The bucket cannot be read.
+    """
+    url = hook.api.features_url(request)
+    if url and url not in hook.measured:
+        hook.check_features(request)
+    features = _features(hook, request)
+    return None if features is None else _estimate_of(hook, hook.with_script(request), features)
+
+
+def check_request(
+    hook: SentinelHubBatchHook,
+    request: Mapping[str, Any],
+    max_pu: float | str | None,
+    spent_pu: float = 0.0,
+    *,
+    state: str = "Nothing was created.",
+) -> None:
+    """
+    Fail if a task that the service cannot analyse would cost too much, as estimated from its request.
+
+    :param hook: Has the connection, and reads the input features.
+    :param request: The request.
+    :param max_pu: The operator's maximum cost in PU; see :func:`check_budget`.
+    :param spent_pu: Processing units already spent by the tasks that it reruns.
+    :param state: What was done so far, as a sentence.
+    :raises BudgetExceeded: It would cost more than its limit; or that is not known, and it could not be stopped.
+    """
+    limit, found = limit_of(hook, max_pu), estimate_of_request(hook, request)
+    if found is None:
+        said = "What a task for this request would cost is not known: its features cannot be told from it"
+        if limit is None or hook.api.can.stop:
+            log.warning("%s. The service cannot analyse it first", said)
+            return
+        raise BudgetExceeded(
+            f"{said}, the service can neither analyse nor stop it, and the limit is {describe_limit(hook, max_pu)}. "
+            f"{state}"
+        )
+    judged = _Judged("A task for this request", state, spent_pu, is_rerun=_is_rerun(hook.api, request))
+    _judge(hook, found, _extent(hook, request), max_pu, judged)
 
 
 def _tiles(api: ApiSpec, request: Mapping[str, Any]) -> InputSize | None:
@@ -133,23 +213,67 @@ def check_budget(
     :param spent_pu: Processing units already spent by the tasks that it reruns.
     :raises BudgetExceeded: It was not started.
     """
-    from airflow_provider_sentinelhub.client.costs.estimate import MINIMUM_PU
-
-    limit, extent = limit_of(hook, max_pu), _extent(hook, task)
+    limit, extent = limit_of(hook, max_pu), _extent(hook, task.request)
     try:
-        found = hook.estimate(task)
+        found = estimate_of_task(hook, task)
     except SentinelHubError as e:
         if limit is not None or _is_large(hook, task) is not False:
             raise
         log.warning("The cost of task %s cannot be estimated; the task is not large. %s", task.id, e)
         return
-    where = "" if extent is None else f" Area: {extent.text()}."
-    spent = f"{task.cost_pu:.1f} PU were" if task.cost_pu else "nothing was"
-    state = f"It was not started and is left as it is, {task.status}; {spent} charged."
+    judged = _Judged(f"Task {task.id}", _state_of(task), spent_pu, is_rerun=_is_rerun(hook.api, task.request))
+    try:
+        _judge(hook, found, extent, max_pu, judged)
+    except BudgetExceeded as error:
+        if limit is not None:
+            error.result = result_so_far(task)
+        raise
+
+
+def _state_of(task: BatchTask) -> str:
+    spent = f"{pu_text(task.cost_pu)} were" if task.cost_pu else "nothing was"
+    return f"It was not started and is left as it is, {task.status}; {spent} charged."
+
+
+def _is_rerun(api: TaskApiSpec, request: Mapping[str, Any]) -> bool:
+    from airflow_provider_sentinelhub.client.lifecycle.intent import Intent
+
+    intent = Intent.found_in(api.tag_of(request))
+    return intent is not None and intent.rerun > 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    """
+    What may cost too much.
+
+    :param subject: What it is called.
+    :param state: What was done so far, as a sentence.
+    :param spent_pu: Processing units already spent by the tasks that it reruns.
+    :param is_rerun: Whether it is part of a task that was not large.
+    """
+
+    subject: str
+    state: str
+    spent_pu: float = 0.0
+    is_rerun: bool = False
+
+
+def _judge(
+    hook: SentinelHubBatchHook, found: Estimate, extent: Extent | None, max_pu: float | str | None, judged: _Judged
+) -> None:
+    """
+    Log an estimate.
+
+    :raises BudgetExceeded: It is above the limit.
+    """
+    from airflow_provider_sentinelhub.client.costs.estimate import MINIMUM_PU
+
+    subject, spent_pu = f"{judged.subject} would cost", judged.spent_pu
+    limit = limit_of(hook, max_pu)
     if limit is None:
-        intent = hook.api.intent_of(task)
-        if not (intent and intent.rerun):
-            _refuse_large(found, extent, f"Task {task.id} would cost", state)
+        if not judged.is_rerun:
+            _refuse_large(found, extent, subject, judged.state)
         _tell(found, extent)
         return
     left = limit - spent_pu
@@ -158,16 +282,16 @@ def check_budget(
         advice = f"Raise max_pu and clear the Airflow task, or request less: {less}."
         if left < MINIMUM_PU:
             advice = f"Raise max_pu: no task costs less than {MINIMUM_PU:g} PU."
-        said = describe_limit(hook, max_pu) + (f" less the {spent_pu:.1f} PU spent before" if spent_pu else "")
-        error = BudgetExceeded(
-            f"Task {task.id} would cost about {found.pu:.1f} PU for {found.features} features, more than {said}. "
-            f"{state}{where}\n{found.text()}\n{advice}"
+        said = describe_limit(hook, max_pu) + (f" less the {pu_text(spent_pu)} spent before" if spent_pu else "")
+        where = "" if extent is None else f" Area: {extent.text()}."
+        raise BudgetExceeded(
+            f"{subject} about {pu_text(found.pu)} for {found.features} features, more than {said}. "
+            f"{judged.state}{where}\n{found.text()}\n{advice}"
         )
-        error.result = result_so_far(task)
-        raise error
     _tell(found, extent)
     if found.high_pu is None or found.high_pu > left:
-        log.warning("It may cost more than the %.1f PU left of max_pu; it is stopped once it has spent them", left)
+        then = "it is stopped once it has spent them" if hook.api.can.stop else "the service cannot stop it then"
+        log.warning("It may cost more than the %s left of max_pu; %s", pu_text(left), then)
 
 
 def check_budget_of_places(
@@ -198,7 +322,7 @@ def check_budget_of_places(
         _refuse_large(found, extent, f"Statistics of {them} would cost", "Nothing was requested.")
     elif found.pu > limit:
         raise BudgetExceeded(
-            f"Statistics of {them} would cost about {found.pu:.1f} PU, more than {describe_limit(hook, max_pu)}. "
+            f"Statistics of {them} would cost about {pu_text(found.pu)}, more than {describe_limit(hook, max_pu)}. "
             f"Nothing was requested.{where}\n{found.text()}\n"
             "Raise max_pu, or request less: longer intervals, a coarser resolution, fewer bands."
         )
@@ -213,11 +337,11 @@ def _tell(found: Estimate, extent: Extent | None) -> None:
     log.info("%s", found.text())
 
 
-def _extent(hook: SentinelHubBatchHook, task: BatchTask) -> Extent | None:
+def _extent(hook: SentinelHubBatchHook, request: Mapping[str, Any]) -> Extent | None:
     from airflow_provider_sentinelhub.client.preflight.area import Area
 
-    measured = hook.measured.get(hook.api.features_url(task.request) or "")
-    return measured.extent if measured else Area.of(task.request, *hook.api.input, "bounds").extent
+    measured = hook.measured.get(hook.api.features_url(request) or "")
+    return measured.extent if measured else Area.of(request, *hook.api.input, "bounds").extent
 
 
 def _refuse_large(found: Estimate, extent: Extent | None, subject: str, state: str) -> None:
@@ -225,7 +349,7 @@ def _refuse_large(found: Estimate, extent: Extent | None, subject: str, state: s
         return
     where = "" if extent is None else f" of {extent.text()}"
     raise BudgetExceeded(
-        f"{subject} about {found.pu:,.0f} PU for {found.features:,} features{where}; {_LARGE}. {state}\n"
+        f"{subject} about {pu_text(found.pu)} for {found.features:,} features{where}; {_LARGE}. {state}\n"
         f"{found.text()}\n"
         f"If this is what you want, write max_pu={_rounded_up(found.pu):.0f}, or set max_pu in the connection for all "
         "tasks, and clear the Airflow task; otherwise correct the area, the resolution or the period."

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import base64
 import json
+import logging
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from difflib import get_close_matches
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_sentinelhub.artifacts.storage.object_stores import Shared, fingerprint
 from airflow_provider_sentinelhub.client.errors import InvalidConfiguration, InvalidParameter
 from airflow_provider_sentinelhub.client.http.auth import ClientCredentials
 from airflow_provider_sentinelhub.client.http.deployments import ServiceAddress
@@ -16,9 +20,27 @@ from airflow_provider_sentinelhub.hooks import checks
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from airflow.providers.amazon.aws.utils.connection_wrapper import AwsConnectionWrapper
     from airflow.sdk import Connection
 
     from airflow_provider_sentinelhub.client.http.deployments import Deployment
+
+log = logging.getLogger(__name__)
+
+EXTRAS = ("deployment", "token_url", "path_layout", "max_pu")
+"""What is read from the extra of a ``sentinelhub`` connection."""
+
+_AWS_CONNECTIONS: Shared[AwsConnectionWrapper] = Shared(32)
+_FIELDS = {
+    "login": "login (Client ID)",
+    "clientid": "login (Client ID)",
+    "password": "password (Client secret)",
+    "clientsecret": "password (Client secret)",
+    "secret": "password (Client secret)",
+    "host": "host (Base URL)",
+    "url": "host (Base URL)",
+    "baseurl": "host (Base URL)",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +129,47 @@ def service_address(facts: ConnectionFacts) -> ServiceAddress:
     :raises InvalidConfiguration: Something in it is wrong or missing.
     """
     with _naming(facts):
-        return _address(facts)
+        _check_extras(facts)
+        address = _address(facts)
+    own = address.deployment.base_url
+    if own and address.base_url != own:
+        _warn_once(
+            f"Connection {facts.conn_id!r}: requests go to {address.base_url}, and are checked by the rules of "
+            f"deployment {address.deployment.key!r}, which is {own}. If it is not a proxy in front of that one, choose "
+            "deployment 'custom'."
+        )
+    return address
+
+
+def _check_extras(facts: ConnectionFacts) -> None:
+    """
+    Refuse extras that are misspelt or belong elsewhere, and warn of others that nothing reads.
+
+    :raises InvalidConfiguration: An ignored limit or address would cost money, or send the secret elsewhere.
+    """
+    plain = {_plain(name): name for name in EXTRAS}
+    for name in facts.extra:
+        if name in EXTRAS:
+            continue
+        if _plain(name) in _FIELDS:
+            raise InvalidConfiguration(
+                f"extra {name!r}: unknown extra. It is a field of the connection itself: {_FIELDS[_plain(name)]}."
+            )
+        if meant := get_close_matches(_plain(name), plain, n=1, cutoff=0.75):
+            raise InvalidConfiguration(f"extra {name!r}: unknown extra. Did you mean {plain[meant[0]]!r}?")
+        _warn_once(
+            f"Connection {facts.conn_id!r}: extra {name!r} is unknown and ignored. Known extras: {', '.join(EXTRAS)}."
+        )
+
+
+def _plain(name: str) -> str:
+    # Long ago the fields of a form were stored with a prefix.
+    return "".join(each for each in name.lower().removeprefix("extra__sentinelhub__") if each.isalnum())
+
+
+@lru_cache(256)
+def _warn_once(text: str) -> None:
+    log.warning("%s", text)
 
 
 def _address(facts: ConnectionFacts) -> ServiceAddress:
@@ -163,6 +225,23 @@ def client_credentials(facts: ConnectionFacts, address: ServiceAddress) -> Clien
     return ClientCredentials(facts.login, facts.password, address.token_url, facts.conn_id)
 
 
+def aws_connection(facts: ConnectionFacts) -> AwsConnectionWrapper:
+    """
+    Return an ``aws`` connection as Airflow's hooks understand it; the same for everybody in this process.
+
+    Making one logs where its credentials come from, which is worth one line, not one for each use.
+
+    :param facts: The connection.
+    """
+    from airflow.providers.amazon.aws.utils.connection_wrapper import AwsConnectionWrapper
+
+    known = fingerprint(facts.conn_id, facts.login, facts.password, json.dumps(facts.extra, sort_keys=True))
+    login, password = facts.login or None, facts.password or None
+    return _AWS_CONNECTIONS.get(
+        known, lambda: AwsConnectionWrapper.from_connection_metadata(facts.conn_id, login, password, facts.extra)
+    )
+
+
 def s3_delivery_credentials(facts: ConnectionFacts, deployment: Deployment) -> dict[str, str]:
     """
     Return what the service needs to reach an S3 bucket: a role to assume, or a pair of keys.
@@ -171,11 +250,7 @@ def s3_delivery_credentials(facts: ConnectionFacts, deployment: Deployment) -> d
     :param deployment: Where the request goes.
     :raises InvalidConfiguration: The connection holds nothing that the service could use.
     """
-    from airflow.providers.amazon.aws.utils.connection_wrapper import AwsConnectionWrapper
-
-    connection = AwsConnectionWrapper.from_connection_metadata(
-        facts.conn_id, facts.login or None, facts.password or None, facts.extra
-    )
+    connection = aws_connection(facts)
     if connection.role_arn and deployment.delivers_by_role:
         return {"iamRoleARN": connection.role_arn}
     if connection.aws_session_token:

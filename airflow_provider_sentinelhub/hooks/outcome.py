@@ -6,6 +6,7 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_sentinelhub.client.costs.amounts import pu_text
 from airflow_provider_sentinelhub.client.errors import (
     ArtifactError,
     ArtifactMissing,
@@ -15,6 +16,7 @@ from airflow_provider_sentinelhub.client.errors import (
     TaskFailed,
     TaskStopped,
 )
+from airflow_provider_sentinelhub.hooks.owed_stops import why_stopped_here
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -224,8 +226,10 @@ def check_not_failed(
         moment = task.user_action_updated or task.last_updated
         unknown = (f"({task.stopped_status_reason})", _LOCKED)
         because, then = _STOPPED_BECAUSE.get(task.stopped_status_reason or "", unknown)
+        if (why := why_stopped_here(task.id)) and task.stopped_status_reason == "USER_ACTION":
+            because = f"by Airflow ({why[:1].lower()}{why[1:]})"
         when = f" at {moment:%Y-%m-%d %H:%M:%S %Z}" if moment is not None else ""
-        spent = f", after {task.cost_pu:.1f} PU" if task.cost_pu is not None else ""
+        spent = f", after {pu_text(task.cost_pu)}" if task.cost_pu is not None else ""
         groups = f"\n{_groups(report)}" if report is not None and report.error_groups else ""
         more = f" {_naming(hook, advice.stopped)}".rstrip()
         raise TaskStopped(f"Task {task.id} was STOPPED {because}{when}{spent}. {then}{more}{groups}")

@@ -35,6 +35,8 @@ DESCRIPTION = "A Sentinel Hub task that is still to be stopped; see docs/what_ha
 
 _PREFIX = "sentinelhub_owed_stop:"
 _MOST = 1000
+# Why this process has stopped remote tasks. The service calls every stop a user's.
+_stopped_here: dict[str, str] = {}
 _LONGEST_NAME = 150
 _HAS_ENDED = frozenset({"success", "failed", "skipped", "upstream_failed", "removed"})
 IS_AT_IT = frozenset({"deferred", "running"})
@@ -230,7 +232,18 @@ def stop_or_owe(hook: SentinelHubBatchHook, stop: OwedStop) -> Stopped:
         return Stopped(None, f"task {stop.batch_task_id} may still be running: stop it in the dashboard")
     if is_kept:
         _forget(stop)
+    if len(_stopped_here) < _MOST:
+        _stopped_here[stop.batch_task_id] = stop.why
     return Stopped(task)
+
+
+def why_stopped_here(batch_task_id: str) -> str | None:
+    """
+    Return why this process has stopped a remote task, once; ``None`` if it has not.
+
+    :param batch_task_id: Id of the remote task.
+    """
+    return _stopped_here.pop(batch_task_id, None)
 
 
 def pay(hook: SentinelHubBatchHook, context: Context) -> tuple[OwedStop, ...]:
@@ -261,9 +274,12 @@ def names_of(task_instance: Any) -> tuple[str, str, str, int]:
     """
     Return DAG, run, task and map index of a task instance or of an owed stop.
 
-    :param task_instance: Any object with these attributes.
+    :param task_instance: Any object with these attributes. ``None`` for a trigger in ``dag.test()``, which has none:
+        then they are empty.
     """
     ti = task_instance
+    if ti is None:
+        return "", "", "", -1
     return ti.dag_id, ti.run_id, ti.task_id, -1 if ti.map_index is None else int(ti.map_index)
 
 
@@ -295,6 +311,8 @@ def _try(context: Context, stop: OwedStop) -> None:
 def _claim(context: Context, stop: OwedStop) -> Claim:
     from airflow.sdk.execution_time.xcom import XCom
 
+    if not stop.dag_id:
+        return Claim.UNWANTED
     mapped = stop.map_index >= 0
     states = context["ti"].get_task_states(
         dag_id=stop.dag_id,

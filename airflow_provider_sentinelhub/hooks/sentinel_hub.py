@@ -194,19 +194,22 @@ async def shared_async_sender(sentinelhub_conn_id: str) -> AsyncIterator[AsyncSe
 
 async def _open(sentinelhub_conn_id: str) -> _Shared:
     import asyncio
-    import importlib
 
     from airflow_provider_sentinelhub.client.http.auth import token_source
     from airflow_provider_sentinelhub.client.http.transport import AsyncSender, open_async_session
     from airflow_provider_sentinelhub.hooks.connections import ConnectionFacts, client_credentials, service_address
 
     # The first import is slow enough to block other triggers.
-    await asyncio.to_thread(importlib.import_module, "aiohttp")
+    await asyncio.to_thread(_import_aiohttp)
     facts = await ConnectionFacts.aread(sentinelhub_conn_id)
     address = service_address(facts)
     tokens = token_source(client_credentials(facts, address))
     session = open_async_session(address.base_url, limit_per_host=4)
     return _Shared(session, AsyncSender(address, tokens, session))
+
+
+def _import_aiohttp() -> None:
+    import aiohttp  # noqa: F401 - imported for the modules that import it again
 
 
 def forget_shared_sender(sentinelhub_conn_id: str) -> None:

@@ -172,8 +172,8 @@ class RemoteTaskOperatorBase(BaseOperator):
 
     @property
     def stops(self) -> bool:
-        """Whether the remote task is stopped when this Airflow task ends early."""
-        return self.stop_on_kill and not self._is_guest
+        """Whether the remote task is stopped when this Airflow task ends early, as far as the service can."""
+        return self.stop_on_kill and not self._is_guest and self.hook.api.can.stop
 
     def _after_error(self, context: Context, error: Exception) -> None:
         """
@@ -209,7 +209,7 @@ class RemoteTaskOperatorBase(BaseOperator):
             raise Killed
         self._stop_remote_task()
 
-    def _stop_remote_task(self, why: str = "Killed") -> None:
+    def _stop_remote_task(self, why: str = "The process of the Airflow task was stopped") -> None:
         if self._remote_id and self.stops:
             self.stop_or_owe(self._remote_id, why)
 

@@ -16,9 +16,17 @@ from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from airflow_provider_sentinelhub.client.costs.amounts import pu_text
 from airflow_provider_sentinelhub.client.errors import ArtifactMissing, TaskError
 from airflow_provider_sentinelhub.hooks import checks
-from airflow_provider_sentinelhub.hooks.budget import check_budget, describe_limit, limit_of, needs_analysis
+from airflow_provider_sentinelhub.hooks.budget import (
+    check_budget,
+    check_request,
+    check_start,
+    describe_limit,
+    limit_of,
+    needs_analysis,
+)
 from airflow_provider_sentinelhub.hooks.outcome import Advice, GivenUp, conclude
 from airflow_provider_sentinelhub.operators.outlets import announce
 from airflow_provider_sentinelhub.operators.record import TaskRecord, created_since, intent_of
@@ -77,6 +85,8 @@ class RerunningOperatorBase(WaitingOperatorBase):
         self.max_pu = max_pu
         self.spent_pu = 0.0
         self._is_resuming = False
+        # Whether this attempt has judged the cost of what it created, by its request.
+        self._is_judged = False
         self.no_rerun = ""
         self._current: TaskRecord | None = None
         self.check_parameters(parsing=True)
@@ -176,6 +186,9 @@ class RerunningOperatorBase(WaitingOperatorBase):
                 return "analyse"
             if task.status == "ANALYSIS_DONE":
                 check_budget(self.hook, task, self.max_pu, self.spent_pu)
+            if task.status == "CREATED" and not self.hook.api.can.analyse and not self._is_judged:
+                # Created by an attempt before this one, which may have had another limit.
+                check_start(self.hook, task, self.max_pu, self.spent_pu)
         return super().plan(task)
 
     def budget(self) -> float | None:
@@ -185,7 +198,7 @@ class RerunningOperatorBase(WaitingOperatorBase):
 
     def limit(self) -> str:
         """Return the limit of processing units as text."""
-        before = f" less the {self.spent_pu:.1f} PU spent before" if self.spent_pu > 0 else ""
+        before = f" less the {pu_text(self.spent_pu)} spent before" if self.spent_pu > 0 else ""
         of = "" if self.max_pu is not None else f" of connection {self.sentinelhub_conn_id!r}"
         return f"max_pu = {(self.budget() or 0.0) + self.spent_pu:g}{of}{before}"
 
@@ -202,9 +215,27 @@ class RerunningOperatorBase(WaitingOperatorBase):
             return self.resume(context, task, record)
         if task.status in self.hook.api.answered and not task.was_skipped and self._may_rerun(task, record):
             body = self._body_for_failed(task, record)
-            if body is not None:
+            if body is not None and self._is_affordable(task, body, record):
                 return self._rerun(context, task, body, record)
         return self._conclude(context, task, record)
+
+    def _is_affordable(self, task: BatchTask, body: Mapping[str, Any], record: TaskRecord) -> bool:
+        """Whether a rerun that the service cannot analyse stays within the limit, as estimated from its request."""
+        from airflow_provider_sentinelhub.client.errors import BudgetExceeded
+
+        if self.hook.api.can.analyse or limit_of(self.hook, self.max_pu) is None:
+            return True
+        try:
+            check_request(self.hook, body, self.max_pu, self._spent_with(task, record))
+            self._is_judged = True
+        except BudgetExceeded as error:
+            self.no_rerun = f"They were not rerun. {error}"
+            self.log.warning("%s", self.no_rerun)
+            return False
+        return True
+
+    def _spent_with(self, task: BatchTask, record: TaskRecord) -> float:
+        return self.spent_pu + (task.cost_pu or 0.0 if record.is_own else 0.0)
 
     def _check_remaining_budget(self, task: BatchTask, record: TaskRecord) -> None:
         """
@@ -219,7 +250,7 @@ class RerunningOperatorBase(WaitingOperatorBase):
             return
         if (task.cost_pu or 0.0) >= left:
             raise BudgetExceeded(
-                f"Task {task.id} is STOPPED and has spent {task.cost_pu or 0.0:.1f} PU, all of {self.limit()}. It was "
+                f"Task {task.id} is STOPPED and has spent {pu_text(task.cost_pu)}, all of {self.limit()}. It was "
                 "not started again. Raise max_pu, and clear the Airflow task to continue with it."
             )
         check_budget(self.hook, task, self.max_pu, self.spent_pu)
@@ -262,12 +293,12 @@ class RerunningOperatorBase(WaitingOperatorBase):
         most = int(self.max_reruns) if self.reruns() else min(1, int(self.max_reruns))
         if not asked_for or len(record.earlier) - record.inherited >= most or self.cannot_rerun():
             return False
-        spent = self.spent_pu + (task.cost_pu or 0.0 if record.is_own else 0.0)
+        spent = self._spent_with(task, record)
         limit = limit_of(self.hook, self.max_pu)
         if limit is not None and limit - spent < MINIMUM_PU:
             self.no_rerun = (
-                f"They were not rerun: that costs {MINIMUM_PU:g} PU or more, and {spent:.1f} PU are spent already, of "
-                f"{describe_limit(self.hook, self.max_pu)}. Raise max_pu and clear this Airflow task to rerun only "
+                f"They were not rerun: that costs {MINIMUM_PU:g} PU or more, and {pu_text(spent)} are spent already, "
+                f"of {describe_limit(self.hook, self.max_pu)}. Raise max_pu and clear this Airflow task to rerun only "
                 "them."
             )
             self.log.warning("%s", self.no_rerun)

@@ -11,7 +11,9 @@ from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
+from airflow_provider_sentinelhub.client.costs.amounts import pu_text
 from airflow_provider_sentinelhub.client.errors import StorageUnavailable
+from airflow_provider_sentinelhub.hooks.budget import check_request
 from airflow_provider_sentinelhub.hooks.checks import flags, one_of
 from airflow_provider_sentinelhub.hooks.outcome import Advice, GivenUp
 from airflow_provider_sentinelhub.hooks.owed_stops import take_over
@@ -103,6 +105,8 @@ class CreatingOperatorBase(RequestTemplateMixin, RemoteTaskOperatorBase):
         )
         if found.task is None and not is_first:
             self._check(body)
+        if found.task is None:
+            self.check_cost(body)
         task = found.task or self.hook.create(intent, body, since=since, others=found.others)
         if record and ours and task.id == record.id:
             self.log.info("Continuing with task %s, which an earlier attempt created", task.id)
@@ -116,17 +120,27 @@ class CreatingOperatorBase(RequestTemplateMixin, RemoteTaskOperatorBase):
             task = self.hook.get(new.id)
             new = replace(new, found_stopped=task.status == "STOPPED" or task.user_action == "STOP")
             self.log.warning(
-                "Cleared: continuing with task %s, which is %s after %.1f PU. What it delivered is not paid for again. "
+                "Cleared: continuing with task %s, which is %s after %s. What it delivered is not paid for again. "
                 "For a new task, trigger a new DAG run, or set on_clear='new' and clear again",
                 task.id,
                 task.status,
-                task.cost_pu or 0.0,
+                pu_text(task.cost_pu),
             )
         new.write(context)
         if after_clear:
             # Its old trigger may have recorded that it must be stopped.
             take_over(self.sentinelhub_conn_id, task.id)
         return task, deadline
+
+    def check_cost(self, body: Mapping[str, Any]) -> None:
+        """
+        Check, before a task is created, what can only be checked then: it may start at once.
+
+        :param body: The checked request.
+        :raises BudgetExceeded: It would cost more than the limit of the connection.
+        """
+        if not self.hook.api.can.start:
+            check_request(self.hook, body, None)
 
     def _check(self, body: Mapping[str, Any]) -> None:
         if self.check_bucket:
@@ -165,10 +179,10 @@ class CreatingOperatorBase(RequestTemplateMixin, RemoteTaskOperatorBase):
         if not self.has_succeeded(task):
             return True
         self.log.warning(
-            "Cleared after a success: a new task replaces task %s (%.1f PU), and everything is paid for again. To "
+            "Cleared after a success: a new task replaces task %s (%s), and everything is paid for again. To "
             "continue with what there is, set on_clear='adopt'",
             task.id,
-            task.cost_pu or 0.0,
+            pu_text(task.cost_pu),
         )
         return False
 
@@ -211,6 +225,17 @@ class RunningOperatorBase(CreatingOperatorBase, RerunningOperatorBase):
             task, deadline = self.obtain(context, self.new_deadline())
             result: dict[str, Any] = self.carry_on(context, task, deadline)
             return result
+
+    def check_cost(self, body: Mapping[str, Any]) -> None:
+        """
+        Check, before a task is created, what cannot be checked by an analysis afterwards.
+
+        :param body: The checked request.
+        :raises BudgetExceeded: It would cost more than ``max_pu``.
+        """
+        if not self.hook.api.can.analyse:
+            check_request(self.hook, body, self.max_pu)
+            self._is_judged = True
 
     def record_after_clear(self, context: Context, task: BatchTask, record: TaskRecord) -> TaskRecord:
         """

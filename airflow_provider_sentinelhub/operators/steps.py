@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
-from airflow_provider_sentinelhub.hooks.budget import check_start
+from airflow_provider_sentinelhub.hooks.budget import check_start, estimate_of_task
 from airflow_provider_sentinelhub.hooks.checks import ON_PARTIAL, number, one_of
 from airflow_provider_sentinelhub.hooks.outcome import check_not_failed, conclude, with_reruns
 from airflow_provider_sentinelhub.operators.base import RemoteTaskOperatorBase
@@ -102,7 +102,7 @@ class EstimateOperatorBase(AnalyseOperatorBase):
         :param task: The remote task.
         """
         task_id = super().finish(context, task)
-        estimate = self.hook.estimate(task)
+        estimate = estimate_of_task(self.hook, task)
         self.log.info("%s", estimate.text())
         return {
             "task_id": task_id,

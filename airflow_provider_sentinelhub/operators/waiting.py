@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from airflow.sdk.configuration import conf
 
+from airflow_provider_sentinelhub.client.costs.amounts import pu_text
 from airflow_provider_sentinelhub.hooks import checks
 from airflow_provider_sentinelhub.hooks.outcome import counts_in, result_so_far
 from airflow_provider_sentinelhub.hooks.owed_stops import TASK_ID_XCOM
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from airflow_provider_sentinelhub.client.lifecycle.tasks import BatchTask
     from airflow_provider_sentinelhub.triggers.events import BatchEvent
 
+CANNOT_STOP = "the service cannot stop it, so it runs to its end and is charged until then"
 _TRIGGER_MARGIN_S = 300.0
 _CRASHES_XCOM = "sentinelhub_trigger_crashes"
 # A trigger that cannot be made, as after a half-finished upgrade, crashes every time.
@@ -178,17 +180,20 @@ class WaitingOperatorBase(RemoteTaskOperatorBase):
 
     def end_over_budget(self, task: BatchTask) -> NoReturn:
         """
-        Stop the remote task and fail, because it has spent more than its limit.
+        Stop the remote task, if the service can, and fail, because it has spent more than its limit.
 
         :param task: The remote task.
         """
         from airflow_provider_sentinelhub.client.errors import BudgetExceeded
 
-        stopped = self.stop_or_owe(task.id, "It has spent more than it may")
-        seen = stopped.task or task
-        state = stopped.owed or f"it was stopped and is now {seen.status}"
+        if self.hook.api.can.stop:
+            stopped = self.stop_or_owe(task.id, "It has spent more than it may")
+            seen = stopped.task or task
+            state = stopped.owed or f"it was stopped and is now {seen.status}"
+        else:
+            seen, state = task, f"it is {task.status} and was left running: {CANNOT_STOP}"
         error = BudgetExceeded(
-            f"Task {task.id} has spent {seen.cost_pu or 0:.1f} PU, more than {self.limit()}; {state}. What was "
+            f"Task {task.id} has spent {pu_text(seen.cost_pu)}, more than {self.limit()}; {state}. What was "
             "delivered stays in the bucket. Raise max_pu, or ask for less."
         )
         error.result = result_so_far(seen)
@@ -356,13 +361,24 @@ class WaitingOperatorBase(RemoteTaskOperatorBase):
         :param task_id: The id of the remote task.
         """
         if not self.stops:
-            raise self._timed_out(task_id, "it was left running")
+            raise self._timed_out(task_id, self._how_it_was_left(task_id))
         stopped = self.stop_or_owe(task_id, "The deadline has passed")
         task = stopped.task
         state = stopped.owed or (f"it was asked to stop and is {task.status}" if task else "it is gone")
         if task is not None and task.status == "CREATED":
             state = "it was never started"
         raise self._timed_out(task_id, state, task)
+
+    def _how_it_was_left(self, task_id: str) -> str:
+        from airflow_provider_sentinelhub.client.errors import ApiError
+
+        if self.hook.api.can.stop:
+            return "it was left running"
+        try:
+            is_running = self.hook.api.is_running(self.hook.get(task_id))
+        except ApiError:
+            is_running = True
+        return f"it was left running: {CANNOT_STOP}" if is_running else "it was never started"
 
     def _timed_out(self, task_id: str, state: str, task: BatchTask | None = None) -> TaskTimedOut:
         from airflow_provider_sentinelhub.client.errors import TaskTimedOut

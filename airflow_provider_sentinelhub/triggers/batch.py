@@ -125,7 +125,9 @@ class SentinelHubBatchTrigger(BaseTrigger):
         from airflow_provider_sentinelhub.client.lifecycle.watch import Watch
 
         not_before = time.monotonic() + _settling_time()
-        with awaited(self.batch_task_id, self.task_instance) if self.stop_on_kill else nullcontext():
+        # In dag.test() a trigger has no task instance, and nobody else could take the remote task over.
+        is_known = self.stop_on_kill and self.task_instance is not None
+        with awaited(self.batch_task_id, self.task_instance) if is_known else nullcontext():
             event = await self._wait(
                 Watch(self.poll_interval, self.deadline, max_pu=self.max_pu, lost_after=self.lost_after)
             )
@@ -176,11 +178,16 @@ class SentinelHubBatchTrigger(BaseTrigger):
 
     async def _see_to_the_task(self, event: BatchEvent) -> BatchEvent:
         # Here and not only in the resumed task, which may be killed before it runs.
+        from airflow_provider_sentinelhub.client.apis.registry import TASK_APIS
+
+        if not TASK_APIS[self.api].can.stop:
+            return event
         why = _STOPS_BECAUSE.get(event.kind)
         if why is not None and (self.stop_on_kill or event.kind is EventKind.OVER_BUDGET):
             self.log.info("%s: stopping task %s", why, self.batch_task_id)
             return replace(event, message=await stop_or_owe(self._stop(why), patience_s=_LATE_STOP_S))
-        if why is None and self.stop_on_kill and self._runs and event.kind is not EventKind.REFUSED:
+        is_left = why is None and self._runs and event.kind is not EventKind.REFUSED
+        if is_left and self.stop_on_kill and self.task_instance is not None:
             await hand_over(self._stop("The Airflow task has ended"))
         return event
 

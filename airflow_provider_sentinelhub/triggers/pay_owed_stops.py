@@ -262,6 +262,8 @@ async def _said_by(stop: OwedStop) -> tuple[str | None, object]:
     from airflow.sdk.execution_time.comms import GetTaskStates
     from airflow.sdk.execution_time.xcom import XCom
 
+    if not stop.dag_id:
+        return GONE, None
     mapped = stop.map_index >= 0
     answer = await _asked(
         GetTaskStates(

@@ -25,11 +25,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from devtools.airflow_names import Run
+from devtools.arguments import count, positive, some_of
 from devtools.chaos.records import evidence
 from devtools.chaos.report import print_runs, print_scenarios
 from devtools.chaos.runs import RunDriver, RunPlan, plans
 from devtools.chaos.scenario_runner import ScenarioRunner
-from devtools.chaos.scenarios import QUICK, GroupName, ScenarioGroup, groups
+from devtools.chaos.scenarios import QUICK, Action, GroupName, ScenarioGroup, groups
 from devtools.chaos.stack import ChaosStack
 from devtools.chaos.steps import STEPS, Variant
 from devtools.state_folder import state_folder
@@ -60,31 +61,48 @@ def arguments(given: Sequence[str] | None) -> argparse.Namespace:
         "--long", action="store_true", help=f"until {_LONG_KILLS} kills, at most {_LONG_MIN:.0f} minutes"
     )
     parser.add_argument(
-        "--minutes", type=float, help=f"start no further run after this time (default: {_SHORT_MIN:.0f})"
+        "--minutes", type=positive, help=f"start no further run after this time (default: {_SHORT_MIN:.0f})"
     )
-    parser.add_argument("--runs", type=int, help="start no more runs than this")
-    parser.add_argument("--lanes", type=int, default=6, help="parallel runs (default: 6)")
-    parser.add_argument("--steps", help="inject faults at these steps only, e.g. 2,3,11")
-    parser.add_argument("--variants", help=f"any of {', '.join(Variant)} (default: all)")
+    parser.add_argument("--runs", type=count(0), help="start no more runs than this")
+    parser.add_argument("--lanes", type=count(1), default=6, help="parallel runs (default: 6)")
+    numbers = [str(step.number) for step in STEPS]
+    parser.add_argument(
+        "--steps", type=some_of(numbers), default=[], help="inject faults at these steps only, e.g. 2,3,11"
+    )
+    parser.add_argument(
+        "--variants", type=some_of([*Variant]), default=[*Variant], help=f"any of {', '.join(Variant)} (default: all)"
+    )
     parser.add_argument(
         "--quick",
         action="store_true",
         help="leave out faults that Airflow notices after half a minute, outages, and the second Airflow",
     )
     parser.add_argument("--naive", action="store_true", help="run the batches without record and search")
-    parser.add_argument("--scenarios", type=int, help="run at most this many scenarios of each group (default: all)")
     parser.add_argument(
-        "--groups", help=f"scenarios of {', '.join(GroupName)} (default: all; {', '.join(QUICK)} if --quick)"
+        "--scenarios", type=count(0), help="run at most this many scenarios of each group (default: all)"
+    )
+    parser.add_argument(
+        "--groups",
+        type=some_of([*GroupName]),
+        default=[*GroupName],
+        help=f"scenarios of {', '.join(GroupName)} (default: all; {', '.join(QUICK)} if --quick)",
     )
     parser.add_argument("--actions", default="", help="run the scenarios of these actions only, e.g. clear")
     parser.add_argument("--list", action="store_true", help="list the steps")
     options = parser.parse_args(given)
     options.seed = random.SystemRandom().randrange(1_000_000) if options.seed is None else options.seed
-    options.steps = [int(number) for number in options.steps.split(",")] if options.steps else []
-    options.variants = [Variant(name) for name in options.variants.split(",")] if options.variants else list(Variant)
-    options.groups = [GroupName(name) for name in options.groups.split(",")] if options.groups else list(GroupName)
+    options.steps = [int(number) for number in options.steps]
+    options.variants = [Variant(name) for name in options.variants]
+    options.groups = [GroupName(name) for name in options.groups]
     if options.quick:
         options.groups = [name for name in options.groups if name in QUICK]
+    chosen = [step for step in STEPS if not options.steps or step.number in options.steps]
+    if not any(step.occurs(variant) for step in chosen for variant in options.variants):
+        parser.error("none of these --steps occurs in any of these --variants")
+    if not options.groups:
+        parser.error(f"with --quick, --groups are of {', '.join(QUICK)}")
+    if not any(options.actions in action.value for action in Action):
+        parser.error(f"--actions {options.actions}: no such action; they are {', '.join(Action)}")
     options.minutes = options.minutes or (_LONG_MIN if options.long else _SHORT_MIN)
     return options
 

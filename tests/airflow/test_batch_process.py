@@ -215,6 +215,29 @@ def test_stop_by_a_user_is_told_with_its_time_and_not_retried(
     assert sim.requests()["counts"]["POST /batch/v2/process/{id}/start"] == 1
 
 
+def test_the_end_of_its_process_is_not_called_a_user(sim: Simulator, run_task: RunTask, comms: Comms) -> None:
+    """As in dag.test(): one process defers the task and runs its trigger, which has no task instance."""
+    sim.set_script({"timing": {"feature_seconds": 100_000}})
+    op = operator(sim, deferrable=True, poll_interval=0.05)
+    run = run_task(op)
+    trigger, killed = run.trigger, run.ti.task
+
+    async def end() -> dict[str, Any]:
+        waiting = asyncio.ensure_future(anext(trigger.run()))
+        await asyncio.to_thread(reach, sim, comms, "PROCESSING")
+        # Airflow's handler of SIGTERM calls it.
+        killed.on_kill()
+        payload: dict[str, Any] = (await waiting).payload
+        return payload
+
+    resumed = run_task(operator(sim), next_method="execute_complete", next_kwargs={"event": asyncio.run(end())})
+    said = "was STOPPED by Airflow (the process of the Airflow task was stopped) at 20"
+    assert said in str(resumed.error)
+    # Only that once: the next stop may be anybody's.
+    again = run_task(operator(sim), next_method="execute_complete", next_kwargs={"event": None})
+    assert "was STOPPED by a user at 20" in str(again.error)
+
+
 def stop_when_it_runs(sim: Simulator, comms: Comms) -> dict[str, Any]:
     """Press the dashboard's button; returns the task when it has stopped."""
     reach(sim, comms, "PROCESSING")

@@ -2,12 +2,18 @@ from __future__ import annotations
 
 import json
 import socket
+from types import SimpleNamespace
 from urllib.parse import quote
 
 import pytest
+from airflow.providers.amazon.aws.utils.connection_wrapper import AwsConnectionWrapper
 
 from airflow_provider_sentinelhub.client.errors import InvalidConfiguration
+from airflow_provider_sentinelhub.client.http.deployments import DEPLOYMENTS
+from airflow_provider_sentinelhub.get_provider_info import get_provider_info
+from airflow_provider_sentinelhub.hooks.buckets import storage_options
 from airflow_provider_sentinelhub.hooks.connections import (
+    EXTRAS,
     ConnectionFacts,
     s3_delivery_credentials,
     service_address,
@@ -137,6 +143,40 @@ BAD: dict[str, tuple[dict[str, object], str]] = {
         {"login": "x", "password": "x", "extra": {"path_layout": "newest"}},
         "path_layout = 'newest': unknown path layout. Choose legacy (/api/v2/batch) or new (/batch/v2)",
     ),
+    "the address of another deployment": (
+        {"login": "x", "password": "x", "host": "https://services.sentinel-hub.com", "extra": {"deployment": "cdse"}},
+        (
+            "deployment = 'cdse' and base URL = 'https://services.sentinel-hub.com' contradict each other: the address "
+            "is that of deployment 'aws-eu-central-1'. Leave the base URL empty, or choose aws-eu-central-1."
+        ),
+    ),
+    "tokens of another deployment": (
+        {
+            "login": "x",
+            "password": "x",
+            "extra": {
+                "deployment": "aws-us-west-2",
+                "token_url": "https://identity.dataspace.copernicus.eu/auth/realms/CDSE/protocol/openid-connect/token",
+            },
+        },
+        "contradict each other: the address is that of deployment 'cdse'. Leave the token URL empty, or choose cdse.",
+    ),
+    "a misspelt limit": (
+        {"login": "x", "password": "x", "extra": {"maxPU": 2000}},
+        "Connection 'tried': extra 'maxPU': unknown extra. Did you mean 'max_pu'?",
+    ),
+    "a misspelt deployment": (
+        {"login": "x", "password": "x", "extra": {"deploymnet": "cdse"}},
+        "extra 'deploymnet': unknown extra. Did you mean 'deployment'?",
+    ),
+    "a prefix of long ago": (
+        {"login": "x", "password": "x", "extra": {"extra__sentinelhub__token_url": ""}},
+        "extra 'extra__sentinelhub__token_url': unknown extra. Did you mean 'token_url'?",
+    ),
+    "a field among the extras": (
+        {"login": "x", "extra": {"client_secret": "very-secret"}},
+        "extra 'client_secret': unknown extra. It is a field of the connection itself: password (Client secret).",
+    ),
 }
 
 
@@ -147,6 +187,37 @@ def test_bad_connection_is_told_before_any_request(monkeypatch: pytest.MonkeyPat
     assert not ok
     assert said.startswith("Step 1 of 3, reading the connection, failed")
     assert message in said
+    assert "very-secret" not in said
+
+
+def test_an_extra_that_nothing_reads_is_named_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    fields: dict[str, object] = {"login": "x", "password": "x", "extra": {"deployment": "cdse", "owner": "gis"}}
+    for _ in range(3):
+        assert hook(monkeypatch, fields).address.deployment.key == "cdse"
+    said = [record.getMessage() for record in caplog.records if "'owner'" in record.getMessage()]
+    known = "deployment, token_url, path_layout, max_pu"
+    assert said == [f"Connection 'tried': extra 'owner' is unknown and ignored. Known extras: {known}."]
+
+
+def test_an_address_in_front_of_a_deployment_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    facts = ConnectionFacts("proxied", "id", "secret", "https://proxy.example.com", {"deployment": "cdse"})
+    address = service_address(facts)
+    assert (address.base_url, address.deployment.key) == ("https://proxy.example.com", "cdse")
+    assert "requests go to https://proxy.example.com, and are checked by the rules of deployment 'cdse'" in caplog.text
+
+
+def test_the_form_and_the_reader_know_the_same_extras() -> None:
+    (connection,) = get_provider_info()["connection-types"]
+    assert set(connection["conn-fields"]) == set(EXTRAS)
+
+
+@pytest.mark.parametrize("port", [0, None])
+def test_port_0_is_no_port(monkeypatch: pytest.MonkeyPatch, port: int | None) -> None:
+    fields: dict[str, object] = {"login": "x", "host": "https://sh.dataspace.copernicus.eu/", "port": port}
+    address = hook(monkeypatch, fields).address
+    assert (address.base_url, address.deployment.key) == ("https://sh.dataspace.copernicus.eu", "cdse")
 
 
 @pytest.mark.parametrize(
@@ -165,13 +236,22 @@ def test_known_deployments_need_no_addresses(deployment: str, base_url: str) -> 
 
 class TestAwsConnection:
     def credentials(self, deployment: str = "aws-eu-central-1", login: str = "", **extra: str) -> dict[str, str]:
-        from airflow_provider_sentinelhub.client.http.deployments import DEPLOYMENTS
-
         facts = ConnectionFacts("aws", login, "secret" if login else "", "", extra)
         return s3_delivery_credentials(facts, DEPLOYMENTS[deployment])
 
     def test_keys(self) -> None:
         assert self.credentials(login="AKIA") == {"accessKey": "AKIA", "secretAccessKey": "secret"}
+
+    def test_it_is_understood_once_and_so_logged_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        # Airflow's own logger keeps the stream it was made with, so its handler is replaced.
+        said: list[str] = []
+        log = SimpleNamespace(info=lambda text, *args: said.append(text % args), warning=print, debug=print)
+        monkeypatch.setattr(AwsConnectionWrapper, "log", log)
+        facts = ConnectionFacts("aws_once", "AKIA", "secret", "", {"region_name": "eu-central-1"})
+        for _ in range(2):
+            assert s3_delivery_credentials(facts, DEPLOYMENTS["aws-eu-central-1"])
+            assert storage_options("s3", facts).keys
+        assert [text for text in said if "credentials retrieved from login and password" in text] == said[:1] != []
 
     def test_role_wins_over_keys(self) -> None:
         assert self.credentials(login="AKIA", role_arn="arn:aws:iam::1:role/r") == {

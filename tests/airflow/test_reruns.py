@@ -431,7 +431,8 @@ class Looks:
 class TestRerunFailedOperator:
     def partial(self, sim: Simulator, run_task: RunTask, comms: Comms, rules: list[dict[str, Any]]) -> str:
         sim.set_script({"features": rules})
-        run = run_task(operator(sim, on_partial="warn"))
+        described = {**request(sim.ready), "description": "For the ministry"}
+        run = run_task(operator(sim, request=described, on_partial="warn"))
         assert run.state == "success", run.error
         comms.state.clear()
         sim.admin("DELETE", "/requests")
@@ -448,6 +449,8 @@ class TestRerunFailedOperator:
         result = comms.xcoms["return_value"]
         assert (result["task_id"], result["delivered"], len(result["task_ids"])) == (task_id, 4, 3)
         assert calls(sim, "start") == 2
+        described = [sim.task(each)["description"] for each in result["task_ids"]]
+        assert [text.startswith("For the ministry | airflow:") for text in described] == [True] * 3, described
 
     def test_second_one_goes_on_where_the_first_has_ended(
         self, sim: Simulator, run_task: RunTask, comms: Comms, names: list[str]

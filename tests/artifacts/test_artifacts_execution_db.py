@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections import Counter
 from contextlib import closing
@@ -28,6 +29,12 @@ DELIVERED, NO_DATA, UNDELIVERED, FAILED, PENDING, UNKNOWN = (
 REUSED_FOLDER = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 
 
+# ASCII only, as SQLite's lower() is.
+BEGINS_SO = re.compile(
+    r"no data([^a-z ]| (available|found|exists|exist|for|in|at|on|within|matches|intersects)[^a-z])", re.DOTALL
+)
+
+
 def classified(status: object, error: object, delivered: object) -> FeatureOutcome:
     """The rules, told naively."""
     if status == "PENDING":
@@ -38,7 +45,8 @@ def classified(status: object, error: object, delivered: object) -> FeatureOutco
         return UNKNOWN
     if isinstance(error, str):
         plain = error.lower().replace(" ", "").replace("_", "").replace("-", "").strip("\t\n\r.!")
-        if plain == "nodata":
+        words = error.lower().replace("_", " ").replace("-", " ").strip("\t\n\r ")
+        if plain == "nodata" or BEGINS_SO.match(f"{words} "):
             return NO_DATA
     if isinstance(delivered, str):
         return DELIVERED if delivered.strip(" ").lower() in {"1", "true", "t", "yes", "y"} else UNDELIVERED
@@ -53,7 +61,23 @@ def expected_counts(rows: list[Row]) -> dict[FeatureOutcome, int]:
 STATUSES = st.sampled_from(["DONE", "DONE", "FATAL", "PENDING", "done", "QUEUED", " DONE", "", None, 7, b"DONE"])
 ERRORS = st.one_of(
     st.none(),
-    st.sampled_from(["", "No data", "no data.", "NO_DATA", " No-Data! ", "nodata", "No data for B04", "Timeout 7 s"]),
+    st.sampled_from(
+        [
+            "",
+            "No data",
+            "no data.",
+            "NO_DATA",
+            " No-Data! ",
+            "nodata",
+            "No data for B04",
+            "No data could be written",
+            "No data.",
+            "Timeout 7 s",
+        ]
+    ),
+    st.sampled_from(
+        ["No data could be written", "No data available", "NO-DATA found.", "No data: cloudy", "No database"]
+    ),
     st.text(max_size=20),
     st.binary(max_size=3),
     st.integers(-5, 5),

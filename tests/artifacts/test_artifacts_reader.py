@@ -1,14 +1,18 @@
 from __future__ import annotations
 
 import io
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import pyarrow.parquet as pq
 import pytest
 
+from airflow_provider_sentinelhub.artifacts.report.doubts import settled
+from airflow_provider_sentinelhub.artifacts.report.execution_db import read_execution_db
 from airflow_provider_sentinelhub.artifacts.report.reader import ProgressReader, read_merged_report
 from airflow_provider_sentinelhub.artifacts.report.report import FeatureReport, Outcome, outcome_of
 from airflow_provider_sentinelhub.artifacts.report.reruns import TaskFiles
+from airflow_provider_sentinelhub.artifacts.rerun.geopackage import write_rerun_geopackage
 from airflow_provider_sentinelhub.artifacts.storage.layout import (
     execution_db_url,
     manifest_url,
@@ -18,6 +22,7 @@ from airflow_provider_sentinelhub.artifacts.storage.layout import (
 from airflow_provider_sentinelhub.artifacts.storage.storage import ObjectMeta, Storage
 from airflow_provider_sentinelhub.client.errors import ArtifactCorrupt, ArtifactMissing, StorageUnavailable
 from tests.artifacts.artifact_files import TASK, ManifestEntry, Row, write_execution_db, write_manifest
+from tests.artifacts.test_artifacts_rerun import entry
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -233,3 +238,66 @@ def test_progress_says_when_the_bucket_cannot_be_reached(s3: S3) -> None:
     storage = s3.storage(secret_access_key="a-wrong-secret-of-mine")
     with pytest.raises(StorageUnavailable):
         ProgressReader(storage, "s3://bucket/x.sqlite").read()
+
+
+# Name, the service's text, its flag, whether there is a file; and what became of it, with a look into the bucket and
+# without one.
+DOUBTFUL = [
+    ("a", None, 1, True, "DELIVERED", "DELIVERED"),
+    ("b", None, 1, False, "DELIVERED", "DELIVERED"),
+    ("c", "No data", 1, False, "NO_DATA", "NO_DATA"),
+    ("d", "No data available", 1, False, "NO_DATA", "NO_DATA"),
+    ("e", "No data for B04", 1, True, "DELIVERED", "NO_DATA"),
+    ("f", "No data for the feature", 0, False, "NO_DATA", "NO_DATA"),
+    ("g", "No data could be written", 0, False, "UNDELIVERED", "UNDELIVERED"),
+    ("h", "No data could be written", 1, False, "UNDELIVERED", "DELIVERED"),
+    ("i", "Written with warnings", 1, True, "DELIVERED", "DELIVERED"),
+    ("j", "Written with warnings", 1, False, "UNDELIVERED", "DELIVERED"),
+]
+
+
+@pytest.mark.parametrize("is_listed", [True, False])
+def test_the_bucket_is_asked_where_the_text_does_not_tell(bucket: Bucket, tmp_path: Path, is_listed: bool) -> None:
+    bucket.execution_db((n, name, "DONE", text, flag) for n, (name, text, flag, *_) in enumerate(DOUBTFUL, 1))
+    paths = {name: f"{bucket.root}/{name}/default.tif" for name, *_ in DOUBTFUL}
+    for name, _, _, is_there, *_ in DOUBTFUL:
+        if is_there:
+            bucket.storage.upload(b"II*", paths[name])
+    if is_listed:
+        entries = [ManifestEntry(name, path=path) for name, path in paths.items()]
+        path = write_manifest(bucket.folder / "m.gpkg", entries)
+        bucket.storage.upload(path, manifest_url(bucket.root, TASK))
+    report = bucket.report()
+    expected = {row[0]: row[4 if is_listed else 5] for row in DOUBTFUL}
+    table = pq.read_table(io.BytesIO(bucket.storage.read(str(report.report_url)))).to_pylist()
+    assert {row["name"]: row["outcome"] for row in table} == expected
+    # What the service says stays as it is.
+    assert {row["name"]: (row["error"], int(row["delivered"])) for row in table} == {
+        name: (text, flag) for name, text, flag, *_ in DOUBTFUL
+    }
+    counts = {outcome.value: count for outcome, count in report.counts().items() if count}
+    assert counts == Counter(expected.values())
+    # A second task about the same features reads the first one's in the same way.
+    twice = read_merged_report(bucket.storage, [TaskFiles(bucket.root, TASK), TaskFiles(bucket.root, "gone")])
+    assert twice.counts() == report.counts()
+
+
+def test_what_is_lost_without_a_file_is_run_again(bucket: Bucket, tmp_path: Path) -> None:
+    executed = write_execution_db(
+        tmp_path / "e.sqlite", [(1, "h", "DONE", "No data could be written", 1), (2, "i", "DONE", "odd", 1)]
+    )
+    paths = {name: f"{bucket.root}/{name}.tif" for name in "hi"}
+    bucket.storage.upload(b"II*", paths["i"])
+    manifest = write_manifest(tmp_path / "m.gpkg", [entry(name, path=path) for name, path in paths.items()])
+    asked = settled(bucket.storage, executed, manifest, bucket.root)
+    assert asked != executed
+    result = write_rerun_geopackage(asked, manifest, tmp_path / "r.gpkg", is_permanent=lambda _: False)
+    assert (result.features, result.permanent, result.unknown) == (1, 0, 0)
+    # Files in other buckets are not looked for.
+    assert settled(bucket.storage, executed, manifest, "s3://other/folder") != executed
+    assert read_execution_db(settled(bucket.storage, executed, manifest, "s3://other/folder")).delivered == 2
+
+
+def test_without_doubts_there_is_nothing_to_ask(bucket: Bucket, tmp_path: Path) -> None:
+    executed = write_execution_db(tmp_path / "e.sqlite", ROWS)
+    assert settled(bucket.storage, executed, tmp_path / "no.gpkg", bucket.root) == executed

@@ -208,3 +208,20 @@ def test_without_any_result_the_table_is_empty(s3: S3, folder_url: str, tmp_path
     found, rows = read(s3.storage(), folder_url, tmp_path, features=features)
     assert rows == []
     assert outcomes(found) == {4: ("parcel-4", "PENDING", None, 0), 7: ("parcel-7", "PENDING", None, 0)}
+
+
+@pytest.mark.parametrize(
+    ("said", "outcome"),
+    [
+        ("No data", "NO_DATA"),
+        ("No data available for the feature", "NO_DATA"),
+        ("No data could be written", "FAILED"),
+        ({"type": "EXECUTION_ERROR", "message": "No data"}, "FAILED"),
+    ],
+)
+def test_a_file_that_says_no_more_than_that_there_is_no_data(tmp_path: Path, said: Any, outcome: str) -> None:
+    url = tmp_path.as_uri() + "/results"
+    put(Storage(), url, TASK, {1: answer(1, [data()]), 2: {"id": 2, "identifier": "b", "error": said}})
+    found, _ = read(Storage(), url, tmp_path)
+    counts = {key.value: count for key, count in read_execution_db(found.execution_db).counts().items() if count}
+    assert counts == {"DELIVERED": 1, outcome: 1}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import typing
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -167,6 +168,30 @@ def test_the_tag_comes_back_and_goes_again(api: TaskApiSpec) -> None:
     assert INTENT.tag not in repr(api.untagged(tagged))
     assert api.intent_of(make_task(request=body)) is None
     assert api.intent_of(make_task(request={})) is None
+
+
+@pytest.mark.parametrize(
+    ("written", "kept"),
+    [
+        ("Corsica, for the ministry", "Corsica, for the ministry"),
+        ("a | b", "a | b"),
+        ("see airflow:docs |", "see airflow:docs |"),
+        ("", None),
+        (None, None),
+    ],
+)
+def test_what_a_user_wrote_in_the_description_stays(written: str | None, kept: str | None) -> None:
+    api = TASK_APIS["batch-v2"]
+    body = {**api.check(document(api)), "description": written}
+    tagged = api.tagged(body, INTENT.tag)
+    untagged = api.untagged(tagged)
+    assert untagged.get("description") == kept
+    # A rerun of what was sent has its own tag, and no other one.
+    again = api.tagged(api.rerun(untagged, Rerun(FEATURES, RESULTS)), replace(INTENT, rerun=1, original="t-1").tag)
+    assert again["description"] == (f"{kept} | " if kept else "") + replace(INTENT, rerun=1, original="t-1").tag
+    # Somebody may have written behind the tag.
+    behind = {**tagged, "description": f"{tagged['description']} (urgent)"}
+    assert api.untagged(behind)["description"] == f"{kept or ''} (urgent)".strip()
 
 
 @of_every_task_api

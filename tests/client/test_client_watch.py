@@ -48,7 +48,7 @@ def test_twelve_hours_fit_on_a_screen(clock: Clock) -> None:
     assert len(lines) > 650
     assert 12 <= len(said) <= 60
     assert said[0] == "Task t-1: CREATED (0 %)"
-    assert said[-1] == "Task t-1: PROCESSING -> DONE (100 %, 1000.0 PU)"
+    assert said[-1] == "Task t-1: PROCESSING -> DONE (100 %, 1,000.0 PU)"
 
 
 def test_only_what_is_new_is_said(clock: Clock) -> None:

@@ -52,11 +52,33 @@ _PLAIN = "({error} IS NULL AND {delivered} IS 1 AND {status} COLLATE BINARY IS '
 _DELIVERED = """({delivered} IS 1 OR CASE typeof({delivered})
     WHEN 'integer' THEN {delivered} <> 0 WHEN 'real' THEN {delivered} <> 0
     WHEN 'text' THEN lower(trim({delivered})) IN ('1', 'true', 't', 'yes', 'y') ELSE 0 END)"""
+# The documentation names one text, 'No data', for a feature with nothing to process. Texts that begin so are taken for
+# it, but not any: 'No data could be written' is no reason to be content.
+_NOTHING_WORDS = ("available", "found", "exists", "exist", "for", "in", "at", "on", "within", "matches", "intersects")
+_WORDS = "(trim(replace(replace(lower({error}), '_', ' '), '-', ' '), char(9, 10, 13) || ' ') || ' ')"
 _NO_DATA = """(typeof({error}) = 'text' AND trim(replace(replace(replace(lower({error}), ' ', ''), '_', ''), '-', ''),
     char(9, 10, 13) || '.!') = 'nodata')"""
+_BEGINS_SO = f"""(typeof({{error}}) = 'text' AND ({_WORDS} GLOB 'no data[^a-z ]*' OR {
+    " OR ".join(f"{_WORDS} GLOB 'no data {word}[^a-z]*'" for word in _NOTHING_WORDS)
+}))"""
+_HAS_TEXT = "(typeof({error}) = 'text' AND trim({error}, char(9, 10, 13) || ' ') <> '')"
+# Where the flag and the text say different things, {found} says whether a file is in the bucket: 1, 0, or NULL where
+# nobody has looked. See doubts.py.
 _OUTCOME = f"""CASE {{status}} COLLATE BINARY
-    WHEN 'DONE' THEN CASE WHEN {_NO_DATA} THEN 1 WHEN {_DELIVERED} THEN 0 ELSE 4 END
+    WHEN 'DONE' THEN CASE WHEN {_NO_DATA} THEN 1
+        WHEN {_BEGINS_SO} THEN CASE WHEN {_DELIVERED} AND {{found}} IS 1 THEN 0 ELSE 1 END
+        WHEN {_DELIVERED} THEN CASE WHEN {{found}} IS 0 AND {_HAS_TEXT} THEN 4 ELSE 0 END ELSE 4 END
     WHEN 'PENDING' THEN 2 WHEN 'FATAL' THEN 3 ELSE 5 END"""
+_IN_DOUBT = f"({{status}} COLLATE BINARY IS 'DONE' AND {_DELIVERED} AND {_HAS_TEXT} AND NOT {_NO_DATA})"
+
+
+def says_no_data(column: str) -> str:
+    """
+    Return SQL that is true of texts that say that there was nothing to process.
+
+    :param column: The column, quoted.
+    """
+    return f"({_NO_DATA} OR {_BEGINS_SO})".format(error=column)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +88,8 @@ class FeaturesTable:
 
     :param table: Its quoted name, for SQL, as for the next four.
     :param names: Quoted columns by their documented names; ``id`` may stand for NULL. ``rerun`` is 0, or
-        what a merged database says, see :mod:`~.reruns`.
+        what a merged database says, see :mod:`~.reruns`; ``found`` is NULL, or what the bucket says, see
+        :mod:`~.doubts`.
     :param unique: Whether the database itself keeps the names apart.
     """
 
@@ -96,6 +119,7 @@ class FeaturesTable:
         names = {name: quoted(columns[name]) for name in _REQUIRED}
         names["id"] = quoted(columns["id"]) if "id" in columns else "NULL"
         names["rerun"] = quoted("merged_rerun") if "merged_rerun" in columns else "0"
+        names["found"] = quoted("merged_found") if "merged_found" in columns else "NULL"
         return cls(quoted(found), names, _names_are_unique(connection, found, columns["name"]))
 
     def sql(self, query: str) -> str:
@@ -103,13 +127,15 @@ class FeaturesTable:
         Fill table, columns and the outcome's expression into a query.
 
         :param query: With ``{table}``, ``{outcome}``, ``{id}``, ``{name}``, ``{status}``, ``{error}``,
-            ``{delivered}`` and ``{rerun}``. ``{plain}`` is true of the ordinary delivered row, ``{truth}`` is what
+            ``{delivered}``, ``{rerun}`` and ``{found}``. ``{doubt}`` is true of rows whose flag and text say different
+            things, ``{plain}`` is true of the ordinary delivered row, ``{truth}`` is what
             ``{delivered}`` means, and in ``{name_text}`` and ``{error_text}`` texts are cut to a bounded length.
         """
         return query.format(
             table=self.table,
             outcome=_OUTCOME.format(**self.names),
             plain=_PLAIN.format(**self.names),
+            doubt=_IN_DOUBT.format(**self.names),
             truth=_DELIVERED.format(**self.names),
             name_text="coalesce(substr(CAST({name} AS TEXT), 1, 500), '')".format(**self.names),
             error_text="substr(CAST({error} AS TEXT), 1, 1000)".format(**self.names),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from airflow_provider_sentinelhub.artifacts.report.doubts import settled
 from airflow_provider_sentinelhub.artifacts.report.execution_db import MAX_BYTES, read_execution_db, write_empty
 from airflow_provider_sentinelhub.artifacts.report.manifest import MAX_BYTES as MANIFEST_BYTES
 from airflow_provider_sentinelhub.artifacts.report.overwritten import notes_on_files
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from airflow_provider_sentinelhub.artifacts.report.overwritten import Written
     from airflow_provider_sentinelhub.artifacts.report.report import FeatureReport
     from airflow_provider_sentinelhub.artifacts.storage.storage import ObjectMeta, Storage
+
+log = logging.getLogger(__name__)
 
 MAX_PROGRESS_BYTES = 64 * 1024 * 1024
 
@@ -50,7 +54,7 @@ def read_merged_report(
         process them, so only the manifest lists them; they are counted as delivered. Default ``False``.
     :param is_skipped: Whether it skipped all of them, and so left no execution database. Default ``False``.
     :param written: When the files can have been written; those of others become ``notes``. Default: nothing is known.
-    :param workdir: Folder for temporary files; needs room for twice the execution databases, manifest and table.
+    :param workdir: Folder for temporary files; needs room for three times the execution databases, manifest and table.
         Default: the system's.
     :raises ArtifactMissing: The original task has no execution database.
     :raises ArtifactCorrupt: It cannot be read.
@@ -81,8 +85,9 @@ class _Reading:
     def report(self) -> FeatureReport:
         from airflow_provider_sentinelhub.artifacts.report.table import write_parquet
 
-        execution_db, facts = self._execution_db()
+        downloaded = self._execution_dbs()
         manifest = self._manifest()
+        execution_db, facts = self._execution_db(downloaded, manifest)
         table = self.folder / "report.parquet"
         ids = [one.task_id for one in self.tasks]
         while True:
@@ -107,7 +112,19 @@ class _Reading:
             self.notes += notes_on_files(self.storage, table, root, self.written)
         return replace(self._whole(report, facts, found.unlisted), report_url=url)
 
-    def _execution_db(self) -> tuple[Path, MergeFacts | None]:
+    def _execution_db(self, downloaded: dict[int, Path], manifest: Path | None) -> tuple[Path, MergeFacts | None]:
+        found = downloaded
+        try:
+            # Reruns deliver to the same places.
+            found = {
+                number: settled(self.storage, path, manifest, self.tasks[0].root) for number, path in downloaded.items()
+            }
+        except ArtifactCorrupt as error:
+            # If it is the manifest, the table is written without it.
+            log.warning("Files of features were not looked for: %s", error)
+        return self._merged(found) if len(self.tasks) > 1 else (found[0], None)
+
+    def _execution_dbs(self) -> dict[int, Path]:
         found: dict[int, Path] = {}
         for number, one in enumerate(self.tasks):
             path = self.folder / f"execution-{one.task_id}.sqlite"
@@ -124,7 +141,7 @@ class _Reading:
                 if not number:
                     raise
                 self.notes += (f"What became of the features of rerun {number} is not known: {error}",)
-        return self._merged(found) if len(self.tasks) > 1 else (found[0], None)
+        return found
 
     def _merged(self, execution_dbs: dict[int, Path]) -> tuple[Path, MergeFacts]:
         for number, path in execution_dbs.items():

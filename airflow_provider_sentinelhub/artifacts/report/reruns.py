@@ -64,17 +64,19 @@ class MergeFacts:
 # Without declared types SQLite keeps every value as it is, also a text that looks like a number.
 _SCHEMA = """
 PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA trusted_schema=OFF;
-CREATE TABLE features (id, name, status, error, delivered, merged_rerun INTEGER);
-CREATE TEMP TABLE words (key BLOB, id, name, status, error, delivered, rerun INTEGER, outcome INTEGER, rank INTEGER);
+CREATE TABLE features (id, name, status, error, delivered, merged_rerun INTEGER, merged_found INTEGER);
+CREATE TEMP TABLE words (
+    key BLOB, id, name, status, error, delivered, rerun INTEGER, found INTEGER, outcome INTEGER, rank INTEGER
+);
 """
 # Outcomes are numbered as in execution_db.OUTCOMES. The key is NULL where there is no name.
 _ADD = """
 INSERT INTO temp.words SELECT CASE WHEN length(CAST({name} AS BLOB)) > 0 THEN CAST({name} AS BLOB) END, {id}, {name},
-{status}, {error}, {delivered}, ?, {outcome},
+{status}, {error}, {delivered}, ?, {found}, {outcome},
 CASE {outcome} WHEN 0 THEN 3 WHEN 1 THEN 2 WHEN 3 THEN 1 WHEN 4 THEN 1 ELSE 0 END FROM {table}
 """
 _CHOOSE = """
-INSERT INTO main.features SELECT id, name, status, error, delivered, rerun FROM (
+INSERT INTO main.features SELECT id, name, status, error, delivered, rerun, found FROM (
     SELECT *, row_number() OVER (
         PARTITION BY key ORDER BY rank DESC, rerun DESC, outcome = 2, outcome, id, status, error, delivered
     ) AS place FROM temp.words

@@ -4,14 +4,14 @@ What became of every feature, as a database of the same form as the service's ow
 The service writes none for Batch Statistical. With this one everything that reads execution databases serves here too:
 see :mod:`~.execution_db`.
 
-=============  =========================================================================================
+=============  ====================================================================================================
 status, error  meaning
-=============  =========================================================================================
+=============  ====================================================================================================
 DONE           answered, with data in at least one interval; ``delivered`` is 1
-DONE, No data  answered, and nothing was sampled in any interval
+DONE, No data  answered, and nothing was sampled in any interval; or the file says no more than that there is no data
 FATAL          not answered, or not for every interval; ``error`` says why
 PENDING        the input GeoPackage has the feature, and there is no result file
-=============  =========================================================================================
+=============  ====================================================================================================
 
 ``id`` is the feature's id, and ``name`` its identifier, or the id where it has none. ``merged_rerun`` is the latest
 task that has the last word on any of its intervals. ``failed_from`` and ``failed_to`` say from when to when
@@ -33,6 +33,7 @@ from airflow_provider_sentinelhub.artifacts.geopackage.sqlite_file import (
     reading,
 )
 from airflow_provider_sentinelhub.artifacts.geopackage.tables import feature_tables
+from airflow_provider_sentinelhub.artifacts.report.execution_db import says_no_data
 from airflow_provider_sentinelhub.artifacts.statistics.catalog import CACHE_KIB
 from airflow_provider_sentinelhub.artifacts.statistics.publish import UNREADABLE, unreadable_text
 from airflow_provider_sentinelhub.client.errors import InvalidParameter
@@ -48,13 +49,15 @@ _FEATURES = (
     "CREATE TABLE execution.features (id INTEGER, name TEXT, status TEXT, error TEXT, delivered BOOLEAN, "
     "merged_rerun INTEGER, failed_from INTEGER, failed_to INTEGER)"
 )
-_ANSWERED = """
+# A feature whose file holds nothing but such a text has no statistics, and would have none the next time.
+_IS_ANSWERED = f"(error IS NULL OR (with_data = 0 AND {says_no_data('error')}))"
+_ANSWERED = f"""
 INSERT INTO execution.features SELECT feature, coalesce(nullif(identifier, ''), CAST(feature AS TEXT)),
-CASE WHEN error IS NULL THEN 'DONE' ELSE 'FATAL' END,
+CASE WHEN {_IS_ANSWERED} THEN 'DONE' ELSE 'FATAL' END,
 CASE WHEN error IS NULL AND with_data = 0 THEN 'No data' ELSE error END, error IS NULL AND with_data > 0, rerun,
 failed_from, failed_to
 FROM outcomes ORDER BY feature
-"""
+"""  # noqa: S608 - nothing of it comes from a file
 _MISSING = """
 INSERT INTO execution.features SELECT i.rowid, coalesce(nullif(CAST({identifier} AS TEXT), ''), CAST(i.rowid AS TEXT)),
 'PENDING', NULL, 0, 0, NULL, NULL FROM input.{table} i

@@ -16,6 +16,7 @@ from math import prod
 from typing import Any, Final
 
 from airflow_provider_sentinelhub.client.costs import factors as factors_of
+from airflow_provider_sentinelhub.client.costs.amounts import mb_text
 from airflow_provider_sentinelhub.client.costs.factors import PU_PER_MB_TO_ANOTHER_REGION, Factor
 from airflow_provider_sentinelhub.client.evalscript import Setup, read_setup
 from airflow_provider_sentinelhub.client.requests.findings import mapping, objects
@@ -138,7 +139,7 @@ class Price:
         megabytes = pixels * self.pixel_bytes / 1e6
         return (
             f"{text}; where it is charged, {PU_PER_MB_TO_ANOTHER_REGION} PU per MB are up to "
-            f"{_pu(megabytes * PU_PER_MB_TO_ANOTHER_REGION)} for {megabytes:,.0f} MB before compression."
+            f"{_pu(megabytes * PU_PER_MB_TO_ANOTHER_REGION)} for {mb_text(megabytes)} before compression."
         )
 
 

@@ -130,15 +130,15 @@ class ServiceAddress:
         """
         Check and complete the settings of a connection.
 
-        :param deployment: A key of :data:`DEPLOYMENTS`; empty means ``aws-eu-central-1``, or ``custom`` if a base URL
-            is given.
-        :param base_url: Overrides the deployment's base URL; required for ``custom``.
+        :param deployment: A key of :data:`DEPLOYMENTS`; empty means the one that has this base URL, ``custom`` for
+            another base URL, and ``aws-eu-central-1`` without one.
+        :param base_url: Overrides the deployment's base URL, e.g. by the address of a proxy; required for ``custom``.
         :param token_url: Overrides the deployment's token endpoint; required for ``custom``.
         :param layout: ``legacy`` or ``new``; empty means ``new``.
-        :raises InvalidConfiguration: The deployment or layout is unknown, a URL is missing, or the secret would be sent
-            unencrypted.
+        :raises InvalidConfiguration: The deployment or layout is unknown, a URL is missing or is that of another
+            deployment, or the secret would be sent unencrypted.
         """
-        key = deployment or ("custom" if base_url else "aws-eu-central-1")
+        key = deployment or (_owner(base_url, "base_url") if base_url else "aws-eu-central-1") or "custom"
         if key not in DEPLOYMENTS:
             raise InvalidConfiguration(
                 f"deployment = {key!r}: unknown deployment. Choose one of {', '.join(sorted(DEPLOYMENTS))} in the "
@@ -152,6 +152,9 @@ class ServiceAddress:
                     f"{field}: missing. Deployment {key!r} has none of its own: enter one in the connection."
                 )
             check_address(field, address)
+        if known.base_url:
+            _check_owner(known, "base URL", base, _owner(base, "base_url"))
+            _check_owner(known, "token URL", token, _owner(token, "token_url", known.key))
         if layout and layout not in set(PathLayout):
             raise InvalidConfiguration(
                 f"path_layout = {layout!r}: unknown path layout. Choose legacy (/api/v2/batch) or new (/batch/v2)."
@@ -166,6 +169,32 @@ class ServiceAddress:
         :param path: The path below the API's prefix, e.g. ``/process``.
         """
         return f"{self.base_url}{service.prefix(self.layout)}{path}"
+
+
+def _owner(address: str, name: str, first: str = "") -> str:
+    """
+    Return the key of the deployment that an address belongs to; empty if it is none of theirs.
+
+    :param address: The address.
+    :param name: ``base_url`` or ``token_url``.
+    :param first: The deployment to prefer where several have it.
+    """
+    host = _host(address)
+    owners = [each.key for each in DEPLOYMENTS.values() if host and _host(getattr(each, name)) == host]
+    return first if first in owners else "".join(owners[:1])
+
+
+def _host(address: str) -> str:
+    match = _ADDRESS.fullmatch(address)
+    return match["host"].lower() if match else ""
+
+
+def _check_owner(chosen: Deployment, field: str, address: str, owner: str) -> None:
+    if owner not in {"", chosen.key}:
+        raise InvalidConfiguration(
+            f"deployment = {chosen.key!r} and {field} = {address!r} contradict each other: the address is that of "
+            f"deployment {owner!r}. Leave the {field} empty, or choose {owner}."
+        )
 
 
 def check_address(field: str, address: str) -> None:

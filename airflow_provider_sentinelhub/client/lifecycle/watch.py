@@ -11,6 +11,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from airflow_provider_sentinelhub.client.costs.amounts import pu_text
 from airflow_provider_sentinelhub.client.errors import ApiError, SentinelHubError
 from airflow_provider_sentinelhub.client.text import one_line
 
@@ -76,7 +77,7 @@ class Watch:
             self.clock(),
         )
         change = f"{before} -> {task.status}" if before and before != task.status else task.status
-        cost = f", {task.cost_pu:.1f} PU" if task.cost_pu else ""
+        cost = f", {pu_text(task.cost_pu)}" if task.cost_pu else ""
         return f"Task {task.id}: {change} ({percent:.0f} %{cost})"
 
     def missed(self, error: Exception) -> str | None:

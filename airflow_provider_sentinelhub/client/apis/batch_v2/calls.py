@@ -7,6 +7,7 @@ Source: https://docs.planet.com/develop/apis/batch-processing/reference/
 from __future__ import annotations
 
 import copy
+import re
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_sentinelhub.client.apis.batch_v2.answers import GridPage
@@ -14,6 +15,7 @@ from airflow_provider_sentinelhub.client.apis.batch_v2.models import BatchV2Requ
 from airflow_provider_sentinelhub.client.errors import InvalidParameter
 from airflow_provider_sentinelhub.client.http.call import Call
 from airflow_provider_sentinelhub.client.http.deployments import Service
+from airflow_provider_sentinelhub.client.lifecycle.intent import TAG
 from airflow_provider_sentinelhub.client.lifecycle.tasks import TaskCalls
 from airflow_provider_sentinelhub.client.models import from_text, validated
 from airflow_provider_sentinelhub.client.requests.findings import part
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 
 _SERVICE = Service.BATCH_V2
 TASKS = TaskCalls(_SERVICE, "/process")
+_BEFORE_TAG = " | "
+_TAGS = re.compile(rf"(?:{re.escape(_BEFORE_TAG)})?{TAG}")
 
 
 def check(request: Any) -> dict[str, Any]:
@@ -47,7 +51,7 @@ def tagged(body: Mapping[str, Any], tag: str) -> dict[str, Any]:
     :param tag: The tag.
     """
     text = body.get("description")
-    return {**body, "description": f"{text} | {tag}" if text else tag}
+    return {**body, "description": f"{text}{_BEFORE_TAG}{tag}" if text else tag}
 
 
 def tag_of(request: Mapping[str, Any]) -> str:
@@ -61,11 +65,15 @@ def tag_of(request: Mapping[str, Any]) -> str:
 
 def untagged(request: Mapping[str, Any]) -> dict[str, Any]:
     """
-    Return a request without its description.
+    Return a request without the tags in its description; what else its user wrote there stays.
 
     :param request: The request as the service returns it.
     """
-    return {key: value for key, value in request.items() if key != "description"}
+    body = dict(request)
+    if text := _TAGS.sub("", tag_of(body)).strip():
+        return {**body, "description": text}
+    body.pop("description", None)
+    return body
 
 
 def delivery_url(request: Mapping[str, Any]) -> str:
