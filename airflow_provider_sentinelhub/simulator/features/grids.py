@@ -211,9 +211,8 @@ def _zone(crs: int, latitude: float) -> BaseGeometry:
     """Return a UTM zone's own six degrees, in its coordinates."""
     left = _west_of(crs % 100)
     low, high = (0, latitude) if crs < SOUTH else (-latitude, 0)
-    zone = project(shapely.segmentize(box(left, low, left + 6, high), DENSIFY_DEG), WGS84, crs)
-    shapely.prepare(zone)
-    return zone
+    # Several threads use it, so it is not prepared: that would change it at its first use.
+    return project(shapely.segmentize(box(left, low, left + 6, high), DENSIFY_DEG), WGS84, crs)
 
 
 def _square_tiles(grid: Grid, zone: int, crs: int, bounds: tuple[float, ...]) -> Iterator[Tile]:
