@@ -199,11 +199,19 @@ class ResultReader:
     def _time(self, text: str) -> int:
         found = self._times.get(text)
         if found is None:
-            moment = datetime.fromisoformat(text)
-            found = ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - _EPOCH) // _MICROSECOND
+            found = microseconds(datetime.fromisoformat(text))
             if len(self._times) < _MAX_TIMES:
                 self._times[text] = found
         return found
+
+
+def microseconds(moment: datetime) -> int:
+    """
+    Return a time as microseconds since 1970.
+
+    :param moment: The time; in UTC if it has no time zone.
+    """
+    return ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - _EPOCH) // _MICROSECOND
 
 
 def error_text(error: Error | None) -> str | None:
