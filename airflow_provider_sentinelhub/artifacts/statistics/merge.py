@@ -4,8 +4,8 @@ Features that several tasks have results for: for each interval of them one task
 1. An answer without an error counts rather than an error, whatever task it is from. No data is an answer.
 2. Of equals, the later task's counts.
 3. All rows of an interval, its outputs and bands, come from the same task.
-4. The service leaves intervals without data out of its answers. So an interval that one task failed to answer has no data
-   if another one was asked for it and answered for the feature without mentioning it. It has no row then.
+4. The service leaves intervals without data out of its answers. So what one task failed to answer has no data if
+   another was asked for that interval, and answered for the feature without mentioning it. It has no row then.
 5. A row about the whole feature, because all of it failed, stands only where no other task says anything about any of
    its intervals; of several such rows the last one that is no error stands, else the last.
 """
