@@ -89,6 +89,15 @@ def unauthorized() -> Problem:
     )
 
 
+def forbidden(message: str) -> Problem:
+    """
+    Return the 403 of a call that is not allowed.
+
+    :param message: The text.
+    """
+    return Problem(403, "COMMON_INSUFFICIENT_PERMISSIONS", message)
+
+
 def no_processing_units() -> Problem:
     """Return the 403 of an account below the minimum balance."""
     return Problem(

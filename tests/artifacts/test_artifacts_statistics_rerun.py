@@ -6,13 +6,15 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from pyarrow import parquet
 
 from airflow_provider_sentinelhub.artifacts.features.check import check_geopackage
 from airflow_provider_sentinelhub.artifacts.features.writer import Size
 from airflow_provider_sentinelhub.artifacts.report.causes import is_permanent
+from airflow_provider_sentinelhub.artifacts.report.report import TaskCounts
 from airflow_provider_sentinelhub.artifacts.rerun.statistics import pixel_counts, write_statistics_rerun
 from airflow_provider_sentinelhub.artifacts.results.batch_statistical import BatchStatisticalResults
-from airflow_provider_sentinelhub.artifacts.statistics.read import read_statistics
+from airflow_provider_sentinelhub.artifacts.statistics.read import StatisticsTask, read_statistics
 from airflow_provider_sentinelhub.artifacts.storage.storage import Storage
 from airflow_provider_sentinelhub.client.apis.batch_statistical.spec import BATCH_STATISTICAL
 from airflow_provider_sentinelhub.client.errors import InvalidParameter
@@ -108,6 +110,81 @@ def test_no_rerun_follows_one_that_mended_nothing(tmp_path: Path) -> None:
     second = results.prepare_rerun(tasks, only_after_progress=True)
     assert second is not None
     assert second.span == (at(DAYS[2]), at(DAYS[2], "to"))
+
+
+def test_an_interval_that_a_rerun_leaves_out_has_no_data_and_is_not_paid_for_again(tmp_path: Path) -> None:
+    features = write_input(tmp_path / "input.gpkg", (1, 2, 3, 4))
+    url = (tmp_path / "bucket").as_uri()
+    results = BatchStatisticalResults(BATCH_STATISTICAL, Storage())
+
+    def task(task_id: str, delivery_url: str, *days: str) -> BatchTask:
+        period = {"from": interval(days[0])["from"], "to": interval(days[-1])["to"]}
+        request = {
+            "input": {"features": {"s3": {"url": features.as_uri()}}},
+            "aggregation": {"timeRange": period, "aggregationInterval": {"of": "P7D"}},
+            "output": {"s3": {"url": delivery_url}},
+        }
+        return BatchTask(id=task_id, status="DONE", request=request)
+
+    put(
+        Storage(),
+        url,
+        TASK,
+        {
+            1: answer(1, [data(DAYS[0]), lost(DAYS[1]), lost(DAYS[2])]),
+            2: answer(2, [lost(DAYS[1])], status="FAILED"),
+            3: answer(3, [data(DAYS[0]), lost(DAYS[1])]),
+            4: answer(4, [lost(DAYS[0]), data(DAYS[1])]),
+        },
+    )
+    original = task(TASK, url, *DAYS)
+    first = results.prepare_rerun([original], only_after_progress=False)
+    assert first is not None
+    tasks = [original, task(RERUN, first.delivery_url, *DAYS[1:])]
+    put(
+        Storage(),
+        first.delivery_url,
+        RERUN,
+        {
+            # An answer with other intervals or with none settles those it was asked for; a failure settles nothing.
+            1: answer(1, [data(DAYS[2])]),
+            2: answer(2, []),
+            3: failed(3),
+            # The interval that this one lost is not among those of the rerun.
+            4: answer(4, [data(DAYS[1])]),
+        },
+    )
+    second = results.prepare_rerun(tasks, only_after_progress=True)
+    assert second is not None
+    assert second.features == 2
+    report = results.report(tasks)
+    assert (report.delivered, report.no_data, report.failed, report.pending) == (1, 1, 2, 0)
+    assert report.statistics is not None
+    assert (report.statistics.intervals_with_data, report.statistics.intervals_failed) == (4, 2)
+    assert report.tasks[1] == TaskCounts(RERUN, 3, delivered=1, no_data=1, last_word=3)
+    table = parquet.read_table(report.statistics.statistics_url.removeprefix("file://")).to_pylist()
+    assert sorted((row["feature_id"], str(row["interval_from"])[:10], row["error"]) for row in table) == [
+        (1, DAYS[0], None),
+        (1, DAYS[2], None),
+        (2, "None", None),
+        (3, DAYS[0], None),
+        (3, DAYS[1], "TIMEOUT"),
+        (4, DAYS[0], "TIMEOUT"),
+        (4, DAYS[1], None),
+    ]
+
+
+def test_a_rerun_that_finds_no_data_gained_something(tmp_path: Path) -> None:
+    url = (tmp_path / "bucket").as_uri()
+    put(Storage(), url, TASK, {1: answer(1, [data(DAYS[0]), lost(DAYS[1])])})
+    put(Storage(), url, RERUN, {1: answer(1, [])})
+    span = (at(DAYS[1]), at(DAYS[1], "to"))
+    tasks = [StatisticsTask(url, TASK), StatisticsTask(url, RERUN, (span,))]
+    found = read_statistics(Storage(), tasks, target_of(url), features=None, workdir=tmp_path)
+    assert (found.with_data, found.failed, found.by_last > 0) == (1, 0, True)
+    unknown = [StatisticsTask(url, TASK), StatisticsTask(url, RERUN)]
+    found = read_statistics(Storage(), unknown, target_of(url), features=None, workdir=tmp_path)
+    assert (found.with_data, found.failed, found.is_published) == (1, 1, True)
 
 
 def test_a_file_of_nobody_costs_no_feature_a_second_run(tmp_path: Path) -> None:

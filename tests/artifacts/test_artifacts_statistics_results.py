@@ -45,6 +45,24 @@ def test_nan_is_null_where_nothing_was_sampled_and_nan_elsewhere() -> None:
     assert added == Added(1, 0, 1, 0)
 
 
+@pytest.mark.parametrize(
+    ("given", "read_as"), [({"geometryPixelCount": 97}, 97), ({"geometryPixelCount": None}, None), ({}, None)]
+)
+def test_the_pixels_of_a_geometry(given: dict[str, Any], read_as: int | None) -> None:
+    said = answer(1, [data(DAYS[0]), lost(DAYS[1])])
+    said["response"] |= given
+    rows, _, _ = read(said)
+    assert [row["geometry_pixel_count"] for row in rows] == [read_as] * 2
+
+
+def test_an_answer_without_any_interval_has_no_data() -> None:
+    nothing = answer(1, [])
+    nothing["response"]["geometryPixelCount"] = None
+    (row,), added, message = read(nothing)
+    assert {name for name, value in row.items() if value is not None} == {"feature_id", "identifier"}
+    assert (added, message) == (Added(1, 0, 0, 0), None)
+
+
 def test_what_was_not_asked_for_is_null() -> None:
     entry = data()
     band = entry["outputs"]["ndvi"]["bands"]["B0"]

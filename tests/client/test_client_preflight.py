@@ -98,18 +98,51 @@ def test_an_area_that_is_none(bounds: dict[str, Any], field: str) -> None:
         (0, 60.0, [0, 79, 1, 80], True),
         (0, 60.0, [0, 83, 1, 84], False),
         (2, 60.0, [0, -90, 1, -85], False),
+        (0, 60.0, [10, 80.65, 11, 80.69], True),
+        (0, 60.0, [10, 80.75, 11, 80.9], False),
+        (1, 20.0, [10, 80.65, 11, 80.69], False),
+        (1, 20.0, [10, -80.59, 11, -80.5], True),
+        (2, 60.0, [10, -80.99, 11, -80.9], True),
+        (2, 60.0, [10, -81.2, 11, -81.1], False),
         (3, 0.0001, [0, 83, 1, 84], True),
         (6, 50.0, [-31, 37, -25, 39], True),  # the Azores
         (6, 50.0, [-18, 27, -13, 29], True),  # the Canary Islands
         (6, 50.0, [43, 37, 45, 40], True),  # the east of Turkey
         (7, 20.0, [10, 76, 30, 81], True),  # Svalbard
         (7, 20.0, [-80, 25, -79, 26], False),  # Florida
+        (7, 20.0, [-60, 40, -59, 41], False),
         (7, 20.0, [30, -5, 31, -4], False),
     ],
 )
 def test_an_area_where_a_grid_has_no_tiles(grid: int, resolution: float, bbox: list[float], is_there: bool) -> None:
     changes = {"input": {"type": "tiling-grid", "id": grid, "resolution": resolution}, BOUNDS: {"bbox": bbox}}
     assert errors(**changes) == ([] if is_there else ["processRequest.input.bounds"])
+
+
+@pytest.mark.parametrize(
+    ("grid", "epsg", "bbox", "is_there"),
+    [
+        (6, 32633, [480_000, 4_570_000, 560_000, 4_770_000], True),
+        (6, 32721, [480_000, 8_890_000, 560_000, 8_970_000], False),  # Brazil
+        (6, 3857, [-6_600_000, 4_900_000, -6_500_000, 5_000_000], False),  # the Atlantic
+        (2, 32632, [500_000, 9_000_000, 510_000, 9_100_000], False),
+        (2, 32632, [500_000, 8_900_000, 510_000, 8_910_000], True),
+    ],
+)
+def test_an_area_in_metres_where_a_grid_has_no_tiles(grid: int, epsg: int, bbox: list[float], is_there: bool) -> None:
+    bounds = {"bbox": bbox, "properties": {"crs": f"http://www.opengis.net/def/crs/EPSG/0/{epsg}"}}
+    found = look(
+        **{"input": {"type": "tiling-grid", "id": grid, "resolution": 60.0 if grid == 2 else 50.0}, BOUNDS: bounds}
+    )
+    assert [error.field for error in found.errors] == ([] if is_there else ["processRequest.input.bounds"])
+    assert all("latitude came first" not in error.fix for error in found.errors)
+
+
+def test_an_area_that_reaches_beyond_its_grid() -> None:
+    (said,) = warnings(**{BOUNDS: {"bbox": [10, 80, 11, 82]}})
+    assert "reaches beyond latitude 80.7, where tiling grid 0 (UTM 20 km) ends" in said
+    world = {"input": {"type": "tiling-grid", "id": 3, "resolution": 0.0002}, BOUNDS: {"bbox": [-180, -90, 180, 90]}}
+    assert warnings(**world) == []
 
 
 def test_metres_are_taken_for_metres() -> None:
@@ -477,6 +510,10 @@ def test_data_of_another_deployment_is_pointed_out(kind: str, deployment: Deploy
 def test_thirty_metres_exist_on_one_deployment() -> None:
     assert errors(EU, input__resolution=30) == errors(US, input__resolution=30)[:1] == ["input.resolution"]
     assert errors(CDSE, input__resolution=30) == errors(DEPLOYMENTS["custom"], input__resolution=30) == []
+    assert warnings(CDSE, input__resolution=30) == []
+    (said,) = warnings(input__resolution=30)
+    assert "30 m exists on Copernicus Data Space Ecosystem only" in said
+    assert "10, 20, 60" in said
 
 
 # --- the whole -----------------------------------------------------------------------------------------------------

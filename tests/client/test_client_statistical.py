@@ -435,10 +435,15 @@ def test_an_answer_is_read() -> None:
     assert (found.stats.sample_count, found.stats.percentiles) == (112, {"50.0": 0.4})
     assert (found.histogram.overflow_count, found.histogram.bins[0].count) == (1, 2)
     assert answer.failed == tuple(failed)
+    assert answer.geometry_pixel_count == 112
     assert [each.error.type for each in answer.failed if each.error] == ["TIMEOUT", "EXECUTION_ERROR"]
 
 
-@pytest.mark.parametrize("body", [{"data": None, "status": "FAILED"}, {"error": "COMMON_BAD_PAYLOAD"}, {"data": []}])
+# As the service writes it where there is no image in the whole period.
+EMPTY = {"data": [], "status": "OK", "geometryPixelCount": None}
+
+
+@pytest.mark.parametrize("body", [{"data": None, "status": "FAILED"}, {"error": "COMMON_BAD_PAYLOAD"}, EMPTY])
 def test_an_answer_without_intervals_is_read(body: dict[str, Any]) -> None:
     answer = StatisticalAnswer.model_validate(body)
     assert answer.failed == ()

@@ -3,6 +3,8 @@ from __future__ import annotations
 import mgrs
 import pytest
 import shapely
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pyproj import Transformer
 from shapely.geometry import box
 
@@ -64,12 +66,62 @@ def test_names_of_squares_agree_with_the_mgrs_package() -> None:
     assert compared > 500
 
 
-def test_a_zone_answers_for_its_own_six_degrees_only() -> None:
-    features = from_grid({"id": 0, "resolution": 60}, area_of({"bbox": [5.9, 45.0, 6.1, 45.1]}))
-    assert {feature.crs for feature in features} == {32631, 32632}
-    for feature in features:
-        west, _, east, _ = project(feature.extent, feature.crs, 4326).bounds
-        assert west < 6 if feature.crs == 32631 else east > 6
+def test_a_tile_of_sentinel_2_reaches_across_the_edge_of_its_zone() -> None:
+    # The area of a real task, in zone 37, for which the service delivered this tile of zone 36.
+    features = from_grid({"id": 2, "resolution": 360}, area_of({"bbox": [36.165, -6.774, 36.166, -6.773]}))
+    assert [(feature.name, feature.crs, feature.west, feature.north) for feature in features] == [
+        ("36MZT_0_0", 32736, 799_980, 9_300_040)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "names"),
+    [
+        (11.99, 41.85, {"32TQM", "33TTG"}),
+        (6.3, 50.6, {"31UGS", "32ULB"}),
+        # Sentinel-2 has no 33TTL.
+        (12.2, 45.5, {"32TQR"}),
+    ],
+)
+def test_tiles_of_sentinel_2_at_the_edge_of_a_zone(x: float, y: float, names: set[str]) -> None:
+    found = from_grid({"id": 2, "resolution": 360}, area_of({"bbox": [x, y, x + 0.05, y + 0.05]}))
+    assert {feature.name[:5] for feature in found} == names
+
+
+@pytest.mark.parametrize("grid", [0, 1, 2])
+@settings(deadline=None, max_examples=15)
+@given(data=st.data())
+def test_the_tiles_of_all_zones_leave_no_gaps(grid: int, data: st.DataObject) -> None:
+    edge = data.draw(st.integers(-29, 29)) * 6
+    x, y = edge + data.draw(st.integers(-100, 100)) / 100, data.draw(st.integers(-8059, 8054)) / 100
+    area = box(x, y, x + 0.1, y + 0.05)
+    found = list(tiles(GRIDS[grid], area))
+    for point in shapely.get_coordinates(shapely.segmentize(area, 0.02)):
+        assert any(tile.outline.covers(project(shapely.Point(point), 4326, tile.crs)) for tile in found)
+    for tile in found:
+        left = 6 * (tile.crs % 100) - 186
+        zone = box(left, -90, left + 6, 90)
+        assert zone.intersects(project(shapely.segmentize(tile.outline, 1000), tile.crs, 4326))
+
+
+@pytest.mark.parametrize(
+    ("grid", "resolution", "bounds", "count"),
+    [
+        (6, 100, [-60, -10, -59.9, -9.9], 0),
+        (7, 20, [60, 50, 60.01, 50.01], 0),
+        (0, 60, [10, 80.75, 10.01, 80.8], 0),
+        (0, 60, [10, 80.65, 10.01, 80.69], 1),
+        (1, 20, [10, 80.65, 10.01, 80.69], 0),
+        (2, 360, [9.1, 80.75, 9.11, 80.8], 1),
+        (2, 360, [10, 81.1, 10.01, 81.2], 0),
+        (0, 60, [10.2, -80.42, 10.21, -80.4], 1),
+        (0, 60, [10, -80.8, 10.01, -80.75], 0),
+    ],
+)
+def test_a_grid_ends_where_the_documentation_says(
+    grid: int, resolution: float, bounds: list[float], count: int
+) -> None:
+    assert len(from_grid({"id": grid, "resolution": resolution}, area_of({"bbox": bounds}))) == count
 
 
 def test_the_equator_divides_north_from_south() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import signal
@@ -7,12 +8,14 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from airflow_provider_sentinelhub.client.errors import ServiceUnavailable
+from airflow_provider_sentinelhub.simulator.caller import call
 from airflow_provider_sentinelhub.simulator.process import Simulator
 from airflow_provider_sentinelhub.simulator.ready import Ready
 from airflow_provider_sentinelhub.simulator.sample import (
@@ -21,6 +24,7 @@ from airflow_provider_sentinelhub.simulator.sample import (
     sample_statistics,
     upload,
 )
+from airflow_provider_sentinelhub.simulator.tasks.store import Store
 
 COMMAND = [sys.executable, "-m", "airflow_provider_sentinelhub.simulator"]
 
@@ -146,3 +150,46 @@ def test_a_simulator_that_cannot_start_says_why() -> None:
         port = str(taken.getsockname()[1])
         with pytest.raises(ServiceUnavailable, match="in use"):
             Simulator.start(options=("--port", port))
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 200),
+        ({"Host": "localhost"}, 200),
+        ({"Host": "[::1]:8080"}, 200),
+        ({"Host": "evil.example"}, 403),
+        ({"Host": "127.0.0.1.evil.example"}, 403),
+        ({"Host": "["}, 403),
+        ({"Origin": "https://evil.example"}, 403),
+        ({"Origin": "null"}, 403),
+        ({"Host": "localhost:1", "Origin": "http://localhost:1"}, 200),
+    ],
+)
+def test_the_admin_interface_answers_no_pages_of_others(sim: Simulator, headers: dict[str, str], status: int) -> None:
+    assert call("GET", f"{sim.ready.admin_url}/clock", headers=headers).status == status
+    changed = call("POST", f"{sim.ready.admin_url}/clock", {"running": True}, headers)
+    assert changed.status == status
+
+
+def test_nobody_else_on_the_machine_can_read_the_keys(sim: Simulator) -> None:
+    state = list(Path(sim.ready.home).glob("state.sqlite*"))
+    assert state
+    assert all(path.stat().st_mode & 0o077 == 0 for path in state)
+    servers = [each for each in _command_lines() if str(sim.bucket_folder.parent).encode() in each]
+    assert servers
+    assert not any(sim.ready.secret_access_key.encode() in each for each in servers)
+
+
+def _command_lines() -> Iterator[bytes]:
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        # Processes end meanwhile.
+        with contextlib.suppress(OSError):
+            yield path.read_bytes()
+
+
+def test_a_state_that_was_readable_is_closed(tmp_path: Path) -> None:
+    path = tmp_path / "state.sqlite"
+    path.touch(0o644)
+    Store(path).close()
+    assert path.stat().st_mode & 0o777 == 0o600

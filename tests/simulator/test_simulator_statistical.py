@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import datetime as dt
+import itertools
 import json
 import random
 from collections.abc import Callable
@@ -79,6 +81,18 @@ def test_a_request_costs_what_the_published_formula_says(sim: Simulator) -> None
     assert float(one.headers["x-processingunits-spent"]) == 0.01
     orbit = ask(sim, aggregation__evalscript=STATISTICS_EVALSCRIPT.replace("input:", 'mosaicking: "ORBIT", input:'))
     assert float(orbit.headers["x-processingunits-spent"]) == pytest.approx(0.01 * 2 / 3 * 14)
+
+
+def test_days_without_an_image_are_left_out_and_free(sim: Simulator) -> None:
+    answer = ask(sim, aggregation__aggregationInterval__of="P1D")
+    days = [dt.datetime.fromisoformat(entry["interval"]["from"]) for entry in answer.body["data"]]
+    assert {after - before for before, after in itertools.pairwise(days)} == {dt.timedelta(days=5)}
+    assert len(days) in {8, 9}
+    assert (answer.body["status"], answer.body["geometryPixelCount"]) == ("OK", 600)
+    assert float(answer.headers["x-processingunits-spent"]) == pytest.approx(0.01 * 2 / 3 * len(days))
+    dull = {"from": (days[0] + dt.timedelta(days=1)).isoformat(), "to": (days[0] + dt.timedelta(days=5)).isoformat()}
+    nothing = ask(sim, aggregation__aggregationInterval__of="P1D", aggregation__timeRange=dull)
+    assert (nothing.status, nothing.body) == (200, {"data": [], "status": "OK", "geometryPixelCount": None})
 
 
 def test_an_empty_account_gets_nothing(sim: Simulator) -> None:

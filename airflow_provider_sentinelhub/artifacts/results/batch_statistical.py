@@ -37,6 +37,8 @@ from airflow_provider_sentinelhub.artifacts.statistics.read import (
 from airflow_provider_sentinelhub.artifacts.storage.layout import rerun_features_url
 from airflow_provider_sentinelhub.client.errors import ArtifactCorrupt, ArtifactMissing
 from airflow_provider_sentinelhub.client.lifecycle.spec import Rerun
+from airflow_provider_sentinelhub.client.requests.findings import mapping
+from airflow_provider_sentinelhub.client.requests.intervals import cut
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -176,7 +178,12 @@ class BatchStatisticalResults(BatchResults):
 
     def _read(self, tasks: Sequence[BatchTask], features: Path | None, folder: Path) -> StatisticsRead:
         news = _News()
-        asked = [StatisticsTask(self.api.delivery_url(task.request), task.id) for task in tasks]
+        asked = [
+            StatisticsTask(
+                self.api.delivery_url(task.request), task.id, tuple(cut(mapping(task.request, "aggregation")))
+            )
+            for task in tasks
+        ]
         target = self._target(tasks[0])
         return read_statistics(self.storage, asked, target, features=features, workdir=folder, on_progress=news.tell)
 

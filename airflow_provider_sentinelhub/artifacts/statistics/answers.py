@@ -98,12 +98,13 @@ class Entry(Struct, gc=False):
     error: Error | None = None
 
 
-class Response(Struct, gc=False):
+class Response(Struct, gc=False, rename={"pixels": "geometryPixelCount"}):
     """What the Statistical API answers for one feature."""
 
     data: list[Entry] | None = None
     status: str | None = None
     error: Error | None = None
+    pixels: Whole | None = None
 
 
 class Result(Struct, gc=False, rename={"called": "identifier"}):
@@ -132,10 +133,12 @@ class Answer:
     :param entries: Interval from, interval to (microseconds since 1970, UTC), and what is said about it; each interval
         once.
     :param error: Why there is no answer for the feature as a whole; ``None`` where there is one, be it in parts.
+    :param pixels: How many pixels overlap the feature; ``None`` where that is not said.
     """
 
     entries: list[tuple[int, int, Entry]]
     error: str | None
+    pixels: int | None = None
 
     def failed_span(self) -> tuple[int | None, int | None]:
         """Return from when to when intervals failed; nothing where none did, or the feature as a whole."""
@@ -194,16 +197,24 @@ class ResultReader:
                 text = said.status
             elif said.data is None:
                 text = "no response"
-        return Answer(entries, text)
+        return Answer(entries, text, said.pixels)
 
     def _time(self, text: str) -> int:
         found = self._times.get(text)
         if found is None:
-            moment = datetime.fromisoformat(text)
-            found = ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - _EPOCH) // _MICROSECOND
+            found = microseconds(datetime.fromisoformat(text))
             if len(self._times) < _MAX_TIMES:
                 self._times[text] = found
         return found
+
+
+def microseconds(moment: datetime) -> int:
+    """
+    Return a time as microseconds since 1970.
+
+    :param moment: The time; in UTC if it has no time zone.
+    """
+    return ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - _EPOCH) // _MICROSECOND
 
 
 def error_text(error: Error | None) -> str | None:

@@ -45,7 +45,7 @@ class TableBuilder:
     """Collects the rows of answers, and hands them out as a table."""
 
     _tables: list[pa.Table] = field(default_factory=list)
-    _features: list[tuple[int | None, str | None]] = field(default_factory=list)
+    _features: list[tuple[int | None, str | None, int | None]] = field(default_factory=list)
     _counts: list[int] = field(default_factory=list)
     _rows: list[tuple[Any, ...]] = field(default_factory=list)
     _bins: int = 0
@@ -74,7 +74,7 @@ class TableBuilder:
         if answer.error is not None or not answer.entries:
             self._rows.append((None, None, None, None, _NOTHING_SAID, None, answer.error))
         added = len(self._rows) - before
-        self._features.append((feature_id, identifier))
+        self._features.append((feature_id, identifier, answer.pixels))
         self._counts.append(added)
         if len(self._rows) >= _SOME_ROWS or self._bins >= _SOME_BINS:
             self._settle()

@@ -34,6 +34,7 @@ CREATE TABLE readings (number INTEGER PRIMARY KEY, part INTEGER, first INTEGER, 
 CREATE TABLE unreadable (feature INTEGER, identifier TEXT, rerun INTEGER, name TEXT, version TEXT, error TEXT);
 CREATE TABLE rows_of_several (feature INTEGER, start INTEGER, end INTEGER, number INTEGER, part INTEGER, row INTEGER,
   rank INTEGER, error TEXT, has_data INTEGER);
+CREATE TABLE asked (rerun INTEGER, start INTEGER, end INTEGER, PRIMARY KEY (start, end, rerun)) WITHOUT ROWID;
 CREATE TABLE dropped (part INTEGER, first INTEGER, rows INTEGER);
 CREATE TABLE outcomes (feature INTEGER PRIMARY KEY, identifier TEXT, rerun INTEGER, with_data INTEGER,
   without_data INTEGER, failed INTEGER, error TEXT, failed_from INTEGER, failed_to INTEGER);
@@ -113,6 +114,16 @@ class Catalog:
         rows = ((number, each.name, each.version, each.feature_id, each.identifier) for each in found)
         count = self.connection.executemany("INSERT OR REPLACE INTO listing VALUES (?, ?, ?, ?, ?)", rows).rowcount
         return max(count, 0)
+
+    def add_intervals(self, number: int, spans: Iterable[tuple[int, int]]) -> None:
+        """
+        Note the intervals that a task was asked for.
+
+        :param number: Number of the task: 0 for the original, then its reruns.
+        :param spans: Start and end of each, in microseconds since 1970.
+        """
+        rows = ((number, start, end) for start, end in spans)
+        self.connection.executemany("INSERT OR IGNORE INTO asked VALUES (?, ?, ?)", rows)
 
     def add_part(self, url: str, number: int, ledger: Iterable[tuple[Any, ...]]) -> None:
         """

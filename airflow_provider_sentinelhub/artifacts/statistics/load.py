@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_sentinelhub.artifacts.statistics.answers import ResultReader, Unreadable
+from airflow_provider_sentinelhub.artifacts.statistics.answers import ResultReader, Unreadable, microseconds
 from airflow_provider_sentinelhub.artifacts.statistics.builder import TableBuilder
 from airflow_provider_sentinelhub.artifacts.statistics.catalog import Unread
 from airflow_provider_sentinelhub.artifacts.statistics.layout import ResultNames, statistics_root
@@ -19,6 +19,7 @@ from airflow_provider_sentinelhub.client.errors import ArtifactCorrupt
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from datetime import datetime
     from pathlib import Path
 
     from airflow_provider_sentinelhub.artifacts.statistics.catalog import Catalog
@@ -66,10 +67,12 @@ class StatisticsTask:
 
     :param delivery_url: Its output URL or template.
     :param task_id: Its id.
+    :param intervals: Start and end of the intervals its request asks for; empty if they are not known.
     """
 
     delivery_url: str
     task_id: str
+    intervals: tuple[tuple[datetime, datetime], ...] = ()
 
 
 @dataclass(slots=True)
@@ -121,6 +124,8 @@ class Loader:
                 self.catalog.add_part(_part_of(url), known.index(found[0]), found[1])
         self.task_ids = tuple(known)
         for number, one in enumerate(self.tasks):
+            spans = ((microseconds(start), microseconds(end)) for start, end in one.intervals)
+            self.catalog.add_intervals(number, spans)
             self.results += self.catalog.add_listing(number, self._listed(one))
         total = self.catalog.list_unread()
         for number, one in enumerate(self.tasks):

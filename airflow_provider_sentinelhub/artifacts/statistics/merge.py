@@ -4,7 +4,9 @@ Features that several tasks have results for: for each interval of them one task
 1. An answer without an error counts rather than an error, whatever task it is from. No data is an answer.
 2. Of equals, the later task's counts.
 3. All rows of an interval, its outputs and bands, come from the same task.
-4. A row about the whole feature, because all of it failed, stands only where no other task says anything about any of
+4. The service leaves intervals without data out of its answers. So what one task failed to answer has no data if
+   another was asked for that interval, and answered for the feature without mentioning it. It has no row then.
+5. A row about the whole feature, because all of it failed, stands only where no other task says anything about any of
    its intervals; of several such rows the last one that is no error stands, else the last.
 """
 
@@ -25,8 +27,23 @@ if TYPE_CHECKING:
     from airflow_provider_sentinelhub.artifacts.statistics.catalog import Catalog, Reading
 
 _COLUMNS = ("interval_from", "interval_to", "band", "sample_count", "no_data_count", "error")
-_LOSERS = """
+_SETTLED = """
 CREATE INDEX rows_in_order ON rows_of_several (feature, start, end, rank);
+CREATE TEMP TABLE answers AS SELECT r.feature AS feature, r.number AS number, r.rerun AS rerun FROM readings r
+  JOIN chosen USING (number) JOIN several s ON s.feature = r.feature
+  WHERE (r.error IS NULL OR r.failed_from IS NOT NULL) AND r.rerun IN (SELECT DISTINCT rerun FROM asked);
+CREATE INDEX temp.answers_by_feature ON answers (feature);
+CREATE TABLE settled AS SELECT e.feature AS feature, e.start AS start, e.end AS end, min(q.rerun) AS first,
+  max(q.rerun) AS last FROM rows_of_several e JOIN temp.answers q ON q.feature = e.feature
+  JOIN asked a ON a.start = e.start AND a.end = e.end AND a.rerun = q.rerun
+  WHERE e.error IS NOT NULL AND NOT EXISTS (SELECT 1 FROM rows_of_several o
+    WHERE o.feature = e.feature AND o.start = e.start AND o.end = e.end AND (o.number = q.number OR o.error IS NULL))
+  GROUP BY e.feature, e.start, e.end;
+CREATE UNIQUE INDEX settled_by_interval ON settled (feature, start, end);
+INSERT INTO dropped SELECT part, row, 1 FROM rows_of_several JOIN settled USING (feature, start, end);
+DELETE FROM rows_of_several WHERE (feature, start, end) IN (SELECT feature, start, end FROM settled);
+"""
+_LOSERS = """
 CREATE TEMP TABLE words AS SELECT *, first_value(rank) OVER (
   PARTITION BY feature, start, end ORDER BY is_outdone, error IS NULL DESC, rank DESC) AS winner
 FROM (SELECT *, start IS NULL AND EXISTS (SELECT 1 FROM rows_of_several o WHERE o.feature = r.feature
@@ -35,7 +52,8 @@ CREATE INDEX temp.words_by_feature ON words (feature);
 INSERT INTO dropped SELECT part, row, 1 FROM temp.words WHERE rank <> winner OR is_outdone;
 """
 _WINNERS = """
-SELECT w.feature, w.start, w.end, max(w.has_data), max(w.error), max(r.identifier), max(r.rerun)
+SELECT w.feature, w.start, w.end, max(w.has_data), max(w.error), max(r.identifier),
+  max(max(r.rerun), coalesce((SELECT max(s.last) FROM settled s WHERE s.feature = w.feature), 0))
 FROM temp.words w JOIN readings r USING (number) WHERE w.rank = w.winner AND NOT w.is_outdone
 GROUP BY w.feature, w.start, w.end ORDER BY w.feature, w.start
 """
@@ -44,6 +62,7 @@ SELECT (SELECT count(*) FROM (SELECT DISTINCT w.feature, w.start, w.end FROM tem
   WHERE r.rerun = :rerun AND w.rank = w.winner AND NOT w.is_outdone AND w.error IS NULL AND NOT EXISTS (
     SELECT 1 FROM rows_of_several o JOIN readings q USING (number) WHERE o.feature = w.feature AND o.start IS w.start
     AND o.end IS w.end AND o.error IS NULL AND q.rerun < :rerun)))
++ (SELECT count(*) FROM settled WHERE first = :rerun)
 + (SELECT coalesce(sum(with_data + without_data), 0) FROM outcomes o
   WHERE rerun = :rerun AND NOT EXISTS (SELECT 1 FROM temp.words w WHERE w.feature = o.feature))
 """
@@ -62,7 +81,7 @@ def merge_reruns(catalog: Catalog, local: Callable[[str], Path]) -> None:
         connection.executemany(
             "INSERT INTO rows_of_several VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", _rows(local(url), part, readings)
         )
-    connection.executescript(_LOSERS)
+    connection.executescript(_SETTLED + _LOSERS)
     connection.executemany(
         "INSERT INTO outcomes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", _outcomes(connection.execute(_WINNERS))
     )

@@ -151,6 +151,13 @@ COLUMNS = (
     Column("feature_id", "int64", "Id of the feature: `fid` in the input GeoPackage", Role.FEATURE, repeats=True),
     Column("identifier", "string", "Its `identifier` there; null where it has none", Role.FEATURE, repeats=True),
     Column(
+        "geometry_pixel_count",
+        "int64",
+        "Pixels that overlap its geometry; null where the service does not say it",
+        Role.FEATURE,
+        repeats=True,
+    ),
+    Column(
         "interval_from",
         "timestamp",
         "Start of the interval, UTC; null where the row is about the whole feature",
@@ -195,14 +202,14 @@ COLUMNS = (
     Column(
         "sample_count",
         "int64",
-        "Pixels looked at, with those without data",
+        "Pixels of the feature's bounding box",
         Role.NUMBER,
         lambda rows: [each.sample_count for each in rows.stats],
     ),
     Column(
         "no_data_count",
         "int64",
-        "Pixels without data",
+        "Those without data, and those that do not overlap the geometry",
         Role.NUMBER,
         lambda rows: [each.no_data_count for each in rows.stats],
         repeats=True,

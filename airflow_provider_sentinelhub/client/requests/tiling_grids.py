@@ -1,7 +1,8 @@
 """
 The tiling grids of Batch Processing.
 
-Source: https://docs.planet.com/develop/apis/batch-processing/#tiling-grids
+Source: https://docs.planet.com/develop/apis/batch-processing/#tiling-grids and
+https://documentation.dataspace.copernicus.eu/APIs/SentinelHub/BatchV2.html (tiling grids, with their coverage)
 """
 
 from __future__ import annotations
@@ -38,15 +39,21 @@ class TilingGrid:
         return round(self.tile_size / resolution)
 
 
-# Around all of Europe, Turkey, Iceland, Svalbard, the Azores and the Canary Islands, with a margin.
-_EUROPE = (-65.0, 20.0, 85.0, 90.0)
+# The documentation says: Europe, including Turkey, Iceland, Svalbard, the Azores and the Canary Islands. That is what
+# EPSG:3035 is for.
+_EUROPE = (-35.58, 24.6, 44.83, 84.73)
+
+
+def _up_to(latitude: float) -> tuple[float, float, float, float]:
+    return (-180.0, -latitude, 180.0, latitude)
+
 
 TILING_GRIDS = {
     grid.id: grid
     for grid in (
-        TilingGrid(0, "UTM 20 km", 20040.0, (10.0, 20.0, 30.0, 60.0), "UTM", (-180.0, -81.0, 180.0, 81.0)),
-        TilingGrid(1, "UTM 10 km", 10000.0, (10.0, 20.0), "UTM", (-180.0, -81.0, 180.0, 81.0)),
-        TilingGrid(2, "UTM 100 km", 100080.0, (30.0, 60.0, 120.0, 240.0, 360.0), "UTM", (-180.0, -82.0, 180.0, 82.0)),
+        TilingGrid(0, "UTM 20 km", 20040.0, (10.0, 20.0, 30.0, 60.0), "UTM", _up_to(80.7)),
+        TilingGrid(1, "UTM 10 km", 10000.0, (10.0, 20.0), "UTM", _up_to(80.6)),
+        TilingGrid(2, "UTM 100 km", 100080.0, (30.0, 60.0, 120.0, 240.0, 360.0), "UTM", _up_to(81.0)),
         TilingGrid(3, "WGS84 1 degree", 1.0, (0.0001, 0.0002), "EPSG:4326"),
         TilingGrid(6, "LAEA 100 km", 100000.0, (40.0, 50.0, 100.0), "EPSG:3035", _EUROPE),
         TilingGrid(7, "LAEA 20 km", 20000.0, (10.0, 20.0), "EPSG:3035", _EUROPE),

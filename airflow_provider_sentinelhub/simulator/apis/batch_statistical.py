@@ -203,9 +203,7 @@ def _response(work: Work, *, empty: bool) -> tuple[dict[str, Any], float]:
     task, feature = work.task, work.feature
     plan = Plan.of(task.request, task.evalscript or task.request["aggregation"]["evalscript"])
     earlier = [work.subject.earlier] * len(plan.intervals)
-    outcomes = work.script.interval_outcomes(work.subject, plan.intervals, earlier)
-    if empty:
-        outcomes = [each or EMPTY for each in outcomes]
+    outcomes = plan.settled(feature, work.script.interval_outcomes(work.subject, plan.intervals, earlier), empty=empty)
     price = statistics_pu(feature, plan.setup, plan.answered(outcomes), task.request["input"]["data"])
     return answer(plan, feature, outcomes), price
 

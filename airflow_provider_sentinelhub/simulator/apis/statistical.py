@@ -82,7 +82,7 @@ def _outcomes(service: Service, feature: Feature, plan: Plan, evalscript: str) -
     if rule is not None and rule.outcome in {"fatal", "failed"}:
         return None
     outcomes = script.interval_outcomes(subject, plan.intervals, earlier)
-    return [each or EMPTY for each in outcomes] if rule is not None and rule.outcome == EMPTY else outcomes
+    return plan.settled(feature, outcomes, empty=rule is not None and rule.outcome == EMPTY)
 
 
 def _check_parts(request: dict[str, Any], findings: Findings) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import re
 import shutil
 import subprocess
@@ -54,11 +55,13 @@ class S3Server:
         self._command = [
             "/bin/sh", "-c", GUARD, "sh", binary(), "serve", "s3", str(folder),
             "--addr", f"127.0.0.1:{port}",
-            "--auth-key", f"{access_key_id},{secret_access_key}",
             "--config", "",
             # Files are also added and deleted in the folder itself; show that within a second.
             "--dir-cache-time", "1s",
         ]  # fmt: skip
+        # Everyone on this machine may read the arguments of a process, but not its environment.
+        pair = f"{access_key_id},{secret_access_key}".replace('"', '""')
+        self._environment = {**os.environ, "RCLONE_AUTH_KEY": f'"{pair}"'}  # rclone reads it as CSV
         self._process: subprocess.Popen[bytes] | None = None
         self.endpoint = ""
 
@@ -79,7 +82,12 @@ class S3Server:
     def _try_start(self, deadline: float) -> bool:
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
-                self._command, stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True
+                self._command,
+                env=self._environment,
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
             )
         while time.monotonic() < deadline:
             text = self._log.read_text(errors="replace")

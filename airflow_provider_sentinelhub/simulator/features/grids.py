@@ -1,11 +1,13 @@
 """
 The service's tiling grids.
 
-Identifiers, tile sizes and resolutions are the service's. The exact positions of tiles are reconstructed, see
+Identifiers, tile sizes, resolutions and extents are the service's. The exact positions of tiles are reconstructed, see
 ``docs/simulator.md``: UTM tiles lie on the MGRS 100 km squares as Sentinel-2 products do, the square's
-upper-left corner moved outwards to a multiple of 60 m counted from the equator.
+upper-left corner moved outwards to a multiple of 60 m counted from the equator, except for tiles of 10 km. As with
+Sentinel-2, the tiles of a zone reach across its edges. Where they cover all that a tile has of the zone to the east,
+that tile does not exist.
 
-Source: https://documentation.dataspace.copernicus.eu/APIs/SentinelHub/Batch.html (tiling grids)
+Source: https://documentation.dataspace.copernicus.eu/APIs/SentinelHub/BatchV2.html (tiling grids)
 """
 
 from __future__ import annotations
@@ -25,11 +27,17 @@ if TYPE_CHECKING:
     from shapely.geometry.base import BaseGeometry
 
 WGS84 = 4326
+# From this EPSG code on, UTM zones are southern ones.
+SOUTH = 32700
 LAEA = 3035
 SQUARE_M = 100_000
+CENTRAL_EASTING = 500_000
 ALIGNMENT_M = 60
 # Degrees between the vertices added to an outline before it is projected: its straight edges become curves.
 DENSIFY_DEG = 0.25
+# Europe with Turkey, Iceland, Svalbard, the Azores and the Canary Islands: what EPSG:3035 is for.
+EUROPE = box(-35.58, 24.6, 44.83, 84.73)
+METRES_PER_DEGREE = 111_320
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +52,7 @@ class Grid:
     :param unit: METRE or DEGREE.
     :param crs: EPSG code; ``None`` for the UTM grids, whose tiles each have their zone's.
     :param per_square: For UTM grids: tiles per side of a 100 km square.
+    :param latitude: For UTM grids: where they end, north and south.
     """
 
     id: int
@@ -53,6 +62,7 @@ class Grid:
     unit: str
     crs: int | None
     per_square: int = 0
+    latitude: float = 90
 
     def describe(self) -> dict[str, Any]:
         """Return the JSON the service answers with."""
@@ -71,9 +81,9 @@ class Grid:
 GRIDS = {
     grid.id: grid
     for grid in (
-        Grid(0, "20km grid", 20_040, (10.0, 20.0, 60.0), "METRE", None, 5),
-        Grid(1, "10km grid", 10_000, (10.0, 20.0), "METRE", None, 10),
-        Grid(2, "100km grid", 100_080, (60.0, 120.0, 240.0, 360.0), "METRE", None, 1),
+        Grid(0, "20km grid", 20_040, (10.0, 20.0, 60.0), "METRE", None, 5, 80.7),
+        Grid(1, "10km grid", 10_000, (10.0, 20.0), "METRE", None, 10, 80.6),
+        Grid(2, "100km grid", 100_080, (60.0, 120.0, 240.0, 360.0), "METRE", None, 1, 81),
         Grid(3, "WGS84 1 degree grid", 1, (0.0001, 0.0002), "DEGREE", WGS84),
         Grid(6, "LAEA 100km grid", 100_000, (40.0, 50.0, 100.0), "METRE", LAEA),
         Grid(7, "LAEA 20km grid", 20_000, (10.0, 20.0), "METRE", LAEA),
@@ -153,38 +163,80 @@ def _overlapping(candidates: Iterator[Tile], shape: BaseGeometry) -> Iterator[Ti
 
 
 def _utm_tiles(grid: Grid, area: BaseGeometry) -> Iterator[Tile]:
+    area = area.intersection(box(-180, -grid.latitude, 180, grid.latitude))
+    if area.area == 0:
+        return
     west, south, east, north = area.bounds
-    for zone in range(max(1, math.floor((west + 180) / 6) + 1), min(60, math.ceil((east + 180) / 6)) + 1):
-        left = -180 + 6 * (zone - 1)
-        for is_north, low, high in ((False, max(south, -80.0), 0.0), (True, 0.0, min(north, 84.0))):
+    # Tiles reach that far across the edge of their zone, at most.
+    reach = 1.1 * grid.size / METRES_PER_DEGREE / math.cos(math.radians(max(-south, north)))
+    for zone in range(max(1, _zone_at(west - reach)), min(60, _zone_at(east + reach)) + 1):
+        left = _west_of(zone)
+        for is_north, low, high in ((False, south, 0.0), (True, 0.0, north)):
             if low >= high:
                 continue
-            # A zone covers only its own six degrees, or tiles of two zones would overlap.
-            part = area.intersection(box(left, low, left + 6, high))
+            part = area.intersection(box(left - reach, low, left + 6 + reach, high))
             if part.is_empty or part.area == 0:
                 continue
             crs = (32600 if is_north else 32700) + zone
             shape = project(shapely.segmentize(part, DENSIFY_DEG), WGS84, crs)
-            yield from _overlapping(_square_tiles(grid, zone, crs, shape.bounds), shape)
+            for tile in _overlapping(_square_tiles(grid, zone, crs, shape.bounds), shape):
+                if _is_of_zone(grid, tile):
+                    yield tile
+
+
+def _zone_at(longitude: float) -> int:
+    return math.floor((longitude + 180) / 6) + 1
+
+
+def _west_of(zone: int) -> int:
+    return -180 + 6 * (zone - 1)
+
+
+@lru_cache(maxsize=65_536)
+def _is_of_zone(grid: Grid, tile: Tile) -> bool:
+    zone = _zone(tile.crs, grid.latitude)
+    if not zone.intersects(tile.outline):
+        return False
+    if zone.contains(tile.outline) or tile.west > CENTRAL_EASTING or tile.crs % 100 == 1:
+        return True
+    own = zone.intersection(tile.outline)
+    west = tile.crs - 1
+    there = project(shapely.segmentize(own, SQUARE_M / 10), tile.crs, west)
+    neighbours = _overlapping(_square_tiles(grid, west % 100, west, there.bounds), there)
+    return not shapely.union_all([each.outline for each in neighbours if _is_of_zone(grid, each)]).covers(there)
+
+
+@lru_cache(maxsize=256)
+def _zone(crs: int, latitude: float) -> BaseGeometry:
+    """Return a UTM zone's own six degrees, in its coordinates."""
+    left = _west_of(crs % 100)
+    low, high = (0, latitude) if crs < SOUTH else (-latitude, 0)
+    # Several threads use it, so it is not prepared: that would change it at its first use.
+    return project(shapely.segmentize(box(left, low, left + 6, high), DENSIFY_DEG), WGS84, crs)
 
 
 def _square_tiles(grid: Grid, zone: int, crs: int, bounds: tuple[float, ...]) -> Iterator[Tile]:
     west, south, east, north = bounds
-    equator = 10_000_000 if crs >= 32700 else 0  # noqa: PLR2004 - the false northing of the south
-    to_degrees = Transformer.from_crs(crs, WGS84, always_xy=True)
+    equator = 10_000_000 if crs >= SOUTH else 0
+    to_degrees = transformer(crs, WGS84)
+    # Tiles of 10 km fill their square; if it were moved, there would be gaps of 20 m between them.
+    step = ALIGNMENT_M if grid.size % ALIGNMENT_M == 0 else SQUARE_M
     # Tiles reach a little beyond their square, so include the neighbours to the west and north.
-    for column in range(math.floor(west / SQUARE_M) - 1, math.floor(east / SQUARE_M) + 1):
+    for column in range(max(1, math.floor(west / SQUARE_M) - 1), min(8, math.floor(east / SQUARE_M)) + 1):
         for row in range(math.floor(north / SQUARE_M) + 1, math.floor(south / SQUARE_M) - 1, -1):
-            if not 1 <= column <= 8:  # noqa: PLR2004 - the columns MGRS has letters for
-                continue
             centre = ((column + 0.5) * SQUARE_M, (row + 0.5) * SQUARE_M)
             square = square_name(zone, column, row, to_degrees.transform(*centre)[1])
-            left = math.floor(column * SQUARE_M / ALIGNMENT_M) * ALIGNMENT_M
-            top = math.ceil(((row + 1) * SQUARE_M - equator) / ALIGNMENT_M) * ALIGNMENT_M + equator
-            for i in range(grid.per_square):
-                for j in range(grid.per_square):
+            left = math.floor(column * SQUARE_M / step) * step
+            top = math.ceil(((row + 1) * SQUARE_M - equator) / step) * step + equator
+            for i in _between(left, grid, west, east):
+                for j in _between(-top, grid, -north, -south):
                     name = f"{square}_{i}_{j}"
                     yield Tile(name, crs, left + i * grid.size, top - j * grid.size, grid.size)
+
+
+def _between(start: float, grid: Grid, low: float, high: float) -> range:
+    first, last = math.floor((low - start) / grid.size), math.floor((high - start) / grid.size)
+    return range(max(0, first), min(grid.per_square - 1, last) + 1)
 
 
 def square_name(zone: int, column: int, row: int, latitude: float) -> str:
@@ -218,6 +270,9 @@ def _degree_tiles(grid: Grid, area: BaseGeometry) -> Iterator[Tile]:
 
 
 def _laea_tiles(grid: Grid, area: BaseGeometry) -> Iterator[Tile]:
+    area = area.intersection(EUROPE)
+    if area.area == 0:
+        return
     shape = project(shapely.segmentize(area, DENSIFY_DEG), WGS84, LAEA)
     # E40N30 for the 100 km grid, E400N302 for the 20 km grid: the lower-left corner, as INSPIRE names grid cells.
     unit = SQUARE_M if grid.size == SQUARE_M else 10_000

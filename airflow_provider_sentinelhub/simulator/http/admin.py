@@ -5,11 +5,13 @@
 import time
 from dataclasses import asdict
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from pydantic import BaseModel
 
-from airflow_provider_sentinelhub.simulator.problems import bad_payload, not_found
+from airflow_provider_sentinelhub.client.http.deployments import LOOPBACK
+from airflow_provider_sentinelhub.simulator.problems import bad_payload, forbidden, not_found
 from airflow_provider_sentinelhub.simulator.tasks.clock import iso
 from airflow_provider_sentinelhub.simulator.tasks.lifecycle import Task
 from airflow_provider_sentinelhub.simulator.tasks.script import Script
@@ -50,6 +52,25 @@ class StopCommand(BaseModel):
     """
 
     reason: Literal["UNHEALTHY", "OUT_OF_PU"] = "UNHEALTHY"
+
+
+def from_this_machine(request: Request) -> None:
+    """
+    Refuse calls that a web page of somebody else makes through a browser on this machine: there is no token to stop it.
+
+    :param request: The call.
+    :raises Problem: 403 if it is addressed to another host than this one, or comes from a page of another origin.
+    """
+    host, origin = request.headers.get("host", ""), request.headers.get("origin")
+    try:
+        name = urlsplit(f"//{host}").hostname
+    except ValueError:
+        name = None
+    # A page whose host name suddenly means 127.0.0.1 sends that name.
+    if name not in LOOPBACK:
+        raise forbidden(f"The admin interface answers calls to {', '.join(sorted(LOOPBACK))} only.")
+    if origin not in {None, f"{request.url.scheme}://{host}"}:
+        raise forbidden("The admin interface does not answer web pages of another origin.")
 
 
 def admin_router(service: Service) -> APIRouter:

@@ -11,7 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from airflow_provider_sentinelhub.simulator.http.admin import admin_router
+from airflow_provider_sentinelhub.simulator.http.admin import admin_router, from_this_machine
 from airflow_provider_sentinelhub.simulator.http.routes import Api
 from airflow_provider_sentinelhub.simulator.http.tokens import Refused, Tokens
 from airflow_provider_sentinelhub.simulator.problems import Problem, violations
@@ -37,7 +37,7 @@ def build(service: Service, tokens: Tokens, apis: Iterable[Api]) -> FastAPI:
         for router in api.routers(service):
             app.include_router(router, dependencies=[Depends(authorized)])
     app.include_router(_token_router(tokens))
-    app.include_router(admin_router(service), prefix="/simulator")
+    app.include_router(admin_router(service), prefix="/simulator", dependencies=[Depends(from_this_machine)])
     _add_error_handlers(app)
     return app
 

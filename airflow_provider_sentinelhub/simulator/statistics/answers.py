@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 MASK = "dataMask"
 DEFAULT = "default"
 NAN = "NaN"
+SENTINEL_2 = "sentinel-2-"
 # A quotient this close above a whole number is that number: 0.3 / 0.1 is not three in floating point.
 TOLERANCE = 1e-9
 # What the script may say about an interval, besides an error.
@@ -44,18 +45,20 @@ class Plan:
     :param setup: Of the evalscript.
     :param intervals: The intervals.
     :param calculations: ``calculations`` of the request.
+    :param has_gaps: Whether all data comes from Sentinel-2, which does not see a place every day.
     """
 
     setup: Setup
     intervals: list[Interval]
     calculations: dict[str, Any]
+    has_gaps: bool = False
 
     @classmethod
     def of(cls, request: dict[str, Any], script: str) -> Plan:
         """
         Read a checked request.
 
-        :param request: Has ``aggregation`` and maybe ``calculations``.
+        :param request: Has ``aggregation``, maybe ``calculations``, and ``input`` with the data sources.
         :param script: The evalscript.
         :raises AnalysisFailed: The evalscript is wrong, or lacks an output of the request.
         """
@@ -67,12 +70,28 @@ class Plan:
         intervals = split(
             moment(period["from"]), moment(period["to"]), Step.parse(every["of"]), every["lastIntervalBehavior"]
         )
-        return cls(setup, intervals, calculations)
+        kinds = [str(source.get("type")).lower() for source in request.get("input", {}).get("data", [])]
+        return cls(setup, intervals, calculations, bool(kinds) and all(kind.startswith(SENTINEL_2) for kind in kinds))
 
     @property
     def outputs(self) -> list[Output]:
         """The outputs with statistics: all but the mask."""
         return [output for output in self.setup.outputs.values() if output.id != MASK]
+
+    def settled(self, feature: Feature, outcomes: Sequence[str | None], *, empty: bool) -> list[str | None]:
+        """
+        Complete what the script says about intervals: those without an image are left out of the answer.
+
+        :param feature: The feature.
+        :param outcomes: What the script says about each.
+        :param empty: Whether the script wants no data in any interval of the feature.
+        """
+        if empty:
+            return [each or EMPTY for each in outcomes]
+        return [
+            outcome or (ABSENT if self.has_gaps and not values.is_seen(feature, each.start, each.end) else None)
+            for each, outcome in zip(self.intervals, outcomes, strict=True)
+        ]
 
     def answered(self, outcomes: Sequence[str | None]) -> list[Interval]:
         """
@@ -107,7 +126,8 @@ def answer(plan: Plan, feature: Feature, outcomes: Sequence[str | None]) -> dict
     :param plan: What to compute.
     :param feature: The feature.
     :param outcomes: What the script says about each interval.
-    :returns: ``data`` and ``status``: PARTIAL when some intervals failed, FAILED when all did.
+    :returns: ``data``, ``status`` (PARTIAL when some intervals failed, FAILED when all did) and
+        ``geometryPixelCount``, which is ``None`` where no interval has an entry.
     """
     place = values.pixels(feature)
     bands = [[values.Band.of(place, output, name) for name in output.names] for output in plan.outputs]
@@ -129,16 +149,20 @@ def answer(plan: Plan, feature: Feature, outcomes: Sequence[str | None]) -> dict
         }
         data.append(entry)
     failed = sum("error" in entry for entry in data)
-    return {"data": data, "status": "OK" if not failed else "FAILED" if failed == len(data) else "PARTIAL"}
+    [touched] = rounded([len(place.lon)], place.scale)
+    return {
+        "data": data,
+        "status": "OK" if not failed else "FAILED" if failed == len(data) else "PARTIAL",
+        "geometryPixelCount": touched if data else None,
+    }
 
 
 def _band(plan: Plan, output: Output, name: str, place: values.Pixels, found: NDArray[Any]) -> dict[str, Any]:
     wanted = plan.calculations.get(output.id, plan.calculations.get(DEFAULT, {}))
     statistics = _either(wanted.get("statistics", {}), name)
-    scale = place.total / place.sampled
     result: dict[str, Any] = {"stats": _stats(found, place, statistics.get("percentiles", {}).get("k", []))}
     if bins := _either(wanted.get("histograms", {}), name):
-        result["histogram"] = histogram(bins, found, scale)
+        result["histogram"] = histogram(bins, found, place.scale)
     return result
 
 
@@ -148,7 +172,7 @@ def _either(by_band: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 def _stats(found: NDArray[Any], place: values.Pixels, percentiles: Sequence[float]) -> dict[str, Any]:
-    [valid] = rounded([len(found)], place.total / place.sampled)
+    [valid] = rounded([len(found)], place.scale)
     stats: dict[str, Any] = dict.fromkeys(("min", "max", "mean", "stDev"), NAN)
     if len(found):
         exact = found.astype(np.float64)

@@ -13,13 +13,19 @@ For the pixel whose centre lies at ``lon``, ``lat`` (degrees), in the interval t
 rounded to 32-bit floating point; outputs of whole numbers have the whole part of ``value`` times the top of their range
 (250, 120, 10000, 10000 for UINT8, INT8, UINT16, INT16). A feature is south of the equator where its centre is.
 
+A pixel counts if it overlaps the feature's outline, by however little.
+
 Clouds are a function of date and place: with the interval's first day ``YYYY-MM-DD`` and the feature's centre,
 ``c = crc32("YYYY-MM-DD/<floor(10 lon)>/<floor(10 lat)>") / 2**32``. Where ``c < 0.125`` the whole interval is without
 data; where ``c < 0.375``, the pixels with ``cos(2 pi (50 lon + c)) * cos(2 pi (50 lat - c)) > 0.5`` are.
+
+Sentinel-2 sees a place every fifth day: ``(n + 2 floor(lon / 3)) mod 5 = 0``, where ``n`` is the number of the day from
+0001-01-01 as 1, and ``lon`` the longitude of the feature's centre.
 """
 
 from __future__ import annotations
 
+import datetime as dt
 import math
 import zlib
 from dataclasses import dataclass
@@ -32,9 +38,8 @@ from airflow_provider_sentinelhub.simulator.features.grids import WGS84, transfo
 from airflow_provider_sentinelhub.simulator.imagery.rasters import TOP
 
 if TYPE_CHECKING:
-    import datetime as dt
-
     from numpy.typing import NDArray
+    from shapely.geometry.base import BaseGeometry
 
     from airflow_provider_sentinelhub.simulator.evalscript import Output
     from airflow_provider_sentinelhub.simulator.features.features import Feature
@@ -46,12 +51,15 @@ MAX_SAMPLED = 10_000
 CLOUDED = 0.125
 PARTLY_CLOUDED = 0.375
 TURN = 2 * math.pi
+REVISIT_DAYS = 5
+TOLERANCE = 1e-9
+RESOLUTION = dt.timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
 class Pixels:
     """
-    The pixels of a feature that lie within its outline.
+    The pixels of a feature that overlap its outline.
 
     :param lon: Longitudes of their centres.
     :param lat: Latitudes of their centres.
@@ -65,6 +73,11 @@ class Pixels:
     centre: tuple[float, float]
     sampled: int
     total: int
+
+    @property
+    def scale(self) -> float:
+        """How many pixels each sampled one stands for."""
+        return self.total / self.sampled
 
 
 def pixels(feature: Feature) -> Pixels:
@@ -83,11 +96,24 @@ def pixels(feature: Feature) -> Pixels:
         )
     )
     if feature.geometry is not None:
-        shapely.prepare(feature.geometry)
-        inside = shapely.contains_xy(feature.geometry, x, y)
+        inside = _overlapping(feature, shapely.make_valid(feature.geometry), x, y)
         x, y = x[inside], y[inside]
     lon, lat = (x, y) if feature.crs == WGS84 else transformer(feature.crs, WGS84).transform(x, y)
     return Pixels(lon, lat, feature.centre, len(columns) * len(rows), feature.width * feature.height)
+
+
+def _overlapping(feature: Feature, outline: BaseGeometry, x: Floats, y: Floats) -> NDArray[np.bool_]:
+    shapely.prepare(outline)
+    found: NDArray[np.bool_] = shapely.contains_xy(outline, x, y)
+    # Only pixels whose centres lie outside need a closer look.
+    others = np.flatnonzero(~found)
+    across, down = feature.step_x / 2, feature.step_y / 2
+    boxes = shapely.box(x[others] - across, y[others] - down, x[others] + across, y[others] + down)
+    near = shapely.intersects(outline, boxes)
+    shared = shapely.area(shapely.intersection(outline, boxes[near]))
+    # Sides that lie on the edge of a pixel are not exactly there in floating point.
+    found[others[near]] = shared > TOLERANCE * feature.step_x * feature.step_y
+    return found
 
 
 def season(day: dt.date, latitude: float) -> float:
@@ -99,6 +125,19 @@ def season(day: dt.date, latitude: float) -> float:
     """
     north = 0.5 - 0.5 * math.cos(TURN * (day.timetuple().tm_yday - 15) / 365)
     return north if latitude >= 0 else 1 - north
+
+
+def is_seen(feature: Feature, start: dt.datetime, end: dt.datetime) -> bool:
+    """
+    Say whether Sentinel-2 sees a feature in an interval.
+
+    :param feature: The feature.
+    :param start: Beginning of the interval, in UTC.
+    :param end: Its end, not part of it.
+    """
+    shift = 2 * math.floor(feature.centre[0] / 3)
+    first, last = start.toordinal() + shift, (end - RESOLUTION).toordinal() + shift
+    return last // REVISIT_DAYS > (first - 1) // REVISIT_DAYS
 
 
 def clear(place: Pixels, day: dt.date) -> NDArray[np.bool_]:

@@ -1,8 +1,14 @@
-"""The thread that carries tasks from one status to the next as time passes."""
+"""
+The threads that carry tasks from one status to the next as time passes.
+
+One looks for tasks that something may happen to, the others do it. A task is with one of them at a time, so what takes
+long, such as the analysis of a continent, holds up no other task.
+"""
 
 from __future__ import annotations
 
 import logging
+import queue
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -23,12 +29,15 @@ _LOG = logging.getLogger(__name__)
 TICK_S = 0.05
 # Real seconds for one task before the next one.
 TURN_S = 0.2
+# So many tasks may be in a step that takes long before another one waits for them.
+WORKERS = 8
+STOP_S = 10.0
 HEARTBEAT_S = 0.5
 
 
 class Engine:
     """
-    The thread that carries tasks on.
+    The threads that carry tasks on.
 
     :param service: Has the tasks.
     """
@@ -37,17 +46,25 @@ class Engine:
         self._service = service
         self._store = service.store
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
+        self._waiting: queue.SimpleQueue[Task | None] = queue.SimpleQueue()
+        self._taken: set[str] = set()
+        self._threads = [
+            threading.Thread(target=self._run, name="engine", daemon=True),
+            *(threading.Thread(target=self._work, name=f"engine-{n}", daemon=True) for n in range(WORKERS)),
+        ]
         self._buckets: dict[str, Bucket] = {}
 
     def start(self) -> None:
-        """Start the thread."""
-        self._thread.start()
+        """Start the threads."""
+        for thread in self._threads:
+            thread.start()
 
     def stop(self) -> None:
-        """Stop the thread after its current step."""
+        """Stop the threads after their current steps."""
         self._stopping.set()
-        self._thread.join(timeout=10)
+        deadline = time.monotonic() + STOP_S
+        for thread in self._threads:
+            thread.join(timeout=max(0.0, deadline - time.monotonic()))
         self._store.remember("clock", self._service.clock.now())
 
     def _run(self) -> None:
@@ -59,7 +76,16 @@ class Engine:
             with self._service.lock:
                 active = [task for task in self._store.tasks.values() if self._active(task)]
             for task in active:
-                self._advance(task)
+                if task.id not in self._taken:
+                    self._taken.add(task.id)
+                    self._waiting.put(task)
+        for _ in range(WORKERS):
+            self._waiting.put(None)
+
+    def _work(self) -> None:
+        while (task := self._waiting.get()) is not None and not self._stopping.is_set():
+            self._advance(task)
+            self._taken.discard(task.id)
 
     def _active(self, task: Task) -> bool:
         return self._service.api_of(task).lifecycle.active(task)

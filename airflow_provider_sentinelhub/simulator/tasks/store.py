@@ -66,6 +66,9 @@ class Store:
 
     def __init__(self, path: Path) -> None:
         self._lock = threading.RLock()
+        # It holds tokens and the keys of buckets. SQLite gives the files beside it the same permissions.
+        path.touch(mode=0o600)
+        path.chmod(0o600)
         self._database = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
         # A killed process loses nothing; only a power failure would.
         self._database.execute("PRAGMA journal_mode = WAL")

@@ -22,12 +22,11 @@ from airflow_provider_sentinelhub.client.preflight.regions import (
     surcharge,
 )
 from airflow_provider_sentinelhub.client.requests.crs import WGS84
-from airflow_provider_sentinelhub.client.requests.findings import Finding, Json, Rule, mapping, objects, part
+from airflow_provider_sentinelhub.client.requests.extent import Extent
+from airflow_provider_sentinelhub.client.requests.findings import Advice, Finding, Json, Rule, mapping, objects, part
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from shapely.geometry.base import BaseGeometry
 
     from airflow_provider_sentinelhub.client.http.deployments import Deployment
     from airflow_provider_sentinelhub.client.requests.tiling_grids import TilingGrid
@@ -35,6 +34,7 @@ if TYPE_CHECKING:
 _CDSE = "cdse"
 _AWS = ("aws-eu-central-1", "aws-us-west-2")
 _CDSE_RESOLUTION = 30.0
+_ANOTHER = "Choose another grid, e.g. 3 (WGS84 1 degree), which covers the world."
 
 
 def check_area(body: Json, deployment: Deployment | None) -> Iterator[Finding]:  # noqa: ARG001 - a Rule
@@ -51,23 +51,31 @@ def check_area(body: Json, deployment: Deployment | None) -> Iterator[Finding]: 
             yield InvalidParameter(area.field, None, "is required with a tiling grid", fix)
         return
     yield from area.check(objects(body, "processRequest", "input", "data"))
-    shapes = list(area.shapes.values())
-    if grid is not None and area.epsg == WGS84 and shapes and all(is_in_degrees(each.bounds) for each in shapes):
-        yield from _check_coverage(area.field, shapes, grid)
+    if grid is not None:
+        yield from _check_coverage(area, grid)
 
 
-def _check_coverage(field: str, shapes: list[BaseGeometry], grid: TilingGrid) -> Iterator[Finding]:
+def _check_coverage(area: Area, grid: TilingGrid) -> Iterator[Finding]:
     west, south, east, north = grid.extent
-    for shape in shapes:
-        left, bottom, right, top = shape.bounds
+    for shape in area.shapes.values():
+        extent = Extent.around(shape.bounds, area.epsg, 0.0)
+        if extent.epsg != WGS84 or not is_in_degrees(extent.sides):
+            continue  # Where it lies is not known, or another rule says that it is nowhere.
+        left, bottom, right, top = sides = extent.sides
+        shown = [round(side, 6) for side in sides]
         if right < west or left > east or top < south or bottom > north:
+            # The hint is in degrees, so it is for an area in degrees.
+            swapped = exchanged(sides, grid.extent) if area.epsg == WGS84 else ""
             yield InvalidParameter(
-                field,
-                [float(side) for side in shape.bounds],
+                area.field,
+                shown,
                 f"is in an area where tiling grid {grid.id} ({grid.title}) has no tiles",
-                exchanged(shape.bounds, grid.extent)
-                or "Choose another grid, e.g. 3 (WGS84 1 degree), which covers the world.",
+                f"{swapped} {_ANOTHER}".strip(),
             )
+            return
+        if grid.crs == "UTM" and (top > north or bottom < south):
+            fact = f"{shown} reaches beyond latitude {north:g}, where tiling grid {grid.id} ({grid.title}) ends"
+            yield Advice(area.field, fact, f"There are no results beyond it. {_ANOTHER}")
             return
 
 
@@ -76,15 +84,12 @@ def check_region(body: Json, deployment: Deployment | None) -> Iterator[Finding]
     Find what the deployment does not support, and what is far from it.
 
     :param body: The request.
-    :param deployment: Where it will be sent; ``None`` if that is not known: then nothing is found.
+    :param deployment: Where it will be sent; ``None`` if that is not known: then only what not all of them have is
+        found.
     """
+    yield from _check_resolution(body, deployment)
     if deployment is None:
         return
-    grid, resolution = grid_of(body), part(body, "input", "resolution")
-    if grid is not None and resolution == _CDSE_RESOLUTION and deployment.key in _AWS:
-        others = ", ".join(f"{each:g}" for each in grid.resolutions if each != _CDSE_RESOLUTION)
-        rule = f"exists on {DEPLOYMENTS[_CDSE].title} only, but this request goes to {deployment.title}"
-        yield InvalidParameter("input.resolution", resolution, rule, f"Choose one of {others}.")
     for path in (("output", "delivery"), ("input", "features")):
         if mapping(body, *path, "gs") and not deployment.delivers_to_gcs:
             rule = f"is on Google Cloud Storage, which {deployment.title} does not support"
@@ -92,6 +97,20 @@ def check_region(body: Json, deployment: Deployment | None) -> Iterator[Finding]
             yield InvalidParameter(f"{'.'.join(path)}.gs.url", url, rule, "Use a bucket on S3.")
     yield from _check_delivery(body, deployment)
     yield from check_sources(".".join(DATA), objects(body, *DATA), deployment, OWN_DATA)
+
+
+def _check_resolution(body: Json, deployment: Deployment | None) -> Iterator[Finding]:
+    grid, resolution = grid_of(body), part(body, "input", "resolution")
+    if grid is None or resolution != _CDSE_RESOLUTION or _CDSE_RESOLUTION not in grid.resolutions:
+        return
+    others = ", ".join(f"{each:g}" for each in grid.resolutions if each != _CDSE_RESOLUTION)
+    where = f"exists on {DEPLOYMENTS[_CDSE].title} only"
+    if deployment is None:
+        fact = f"{resolution:g} m {where}, and where this request goes is not known"
+        yield Advice("input.resolution", fact, f"Anywhere else, choose one of {others}.")
+    elif deployment.key in _AWS:
+        rule = f"{where}, but this request goes to {deployment.title}"
+        yield InvalidParameter("input.resolution", resolution, rule, f"Choose one of {others}.")
 
 
 def _check_delivery(body: Json, deployment: Deployment) -> Iterator[Finding]:

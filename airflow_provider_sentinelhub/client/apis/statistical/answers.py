@@ -62,8 +62,8 @@ class Stats(_Part):
     :param maximum: The largest value.
     :param mean: The mean.
     :param st_dev: The standard deviation.
-    :param sample_count: Number of pixels, including those without data.
-    :param no_data_count: Number of pixels without data.
+    :param sample_count: Number of pixels of the geometry's bounding box.
+    :param no_data_count: Number of pixels without data, including those that do not overlap the geometry.
     :param percentiles: Percentiles, by percent as text, e.g. ``50.0``.
     """
 
@@ -152,11 +152,14 @@ class StatisticalAnswer(_Part):
     :param data: The intervals; intervals without data may be missing.
     :param status: OK, PARTIAL or FAILED.
     :param error: Why the whole request failed.
+    :param geometry_pixel_count: Number of pixels that overlap the geometry; ``None`` if there are no intervals, or if
+        the service does not say it.
     """
 
     data: list[IntervalAnswer] | None = None
     status: str | None = None
     error: Failure = None
+    geometry_pixel_count: int | None = None
 
     @property
     def failed(self) -> tuple[IntervalAnswer, ...]:

@@ -112,7 +112,10 @@ def merged(answer: StatisticalAnswer, interval: Interval, again: StatisticalAnsw
         data += found if _span(each.interval) == _span(interval) and each.error is not None else [each]
     failed = sum(each.error is not None for each in data)
     status = "OK" if not failed else "PARTIAL" if failed < len(data) else "FAILED"
-    return answer.model_copy(update={"data": data, "status": status})
+    changes: dict[str, Any] = {"data": data, "status": status}
+    if answer.geometry_pixel_count is None and again.geometry_pixel_count is not None:
+        changes["geometry_pixel_count"] = again.geometry_pixel_count
+    return answer.model_copy(update=changes)
 
 
 def _may_pass(error: StatisticsError | None) -> bool:
