@@ -11,7 +11,7 @@ from airflow.providers.amazon.aws.utils.connection_wrapper import AwsConnectionW
 from airflow_provider_sentinelhub.client.errors import InvalidConfiguration
 from airflow_provider_sentinelhub.client.http.deployments import DEPLOYMENTS
 from airflow_provider_sentinelhub.get_provider_info import get_provider_info
-from airflow_provider_sentinelhub.hooks.buckets import storage_options
+from airflow_provider_sentinelhub.hooks.bucket_connections import storage_options
 from airflow_provider_sentinelhub.hooks.connections import (
     EXTRAS,
     ConnectionFacts,
