@@ -114,7 +114,8 @@ def test_nothing_is_wrong_with_a_good_request(kind: ApiSpec, document: Any, depl
         ),
         ({"aggregation__evalscript": "ndvi.js"}, "aggregation.evalscript", "is the path of a file"),
         ({"aggregation__evalscript": "evalscripts/x.txt"}, "aggregation.evalscript", "only files that end in .js"),
-        ({"aggregation__evalscript": NDVI[12:]}, "aggregation.evalscript", "does not begin with //VERSION=3"),
+        ({"aggregation__evalscript": NDVI.replace("=3", "=1")}, "aggregation.evalscript", "is of version 1, not"),
+        ({"aggregation__evalscript": script("OUTPUTS")}, "aggregation.evalscript", "OUTPUTS is not defined"),
         ({"aggregation__evalscript": "//VERSION=3\nfunction setup() {}"}, "aggregation.evalscript", "has no function"),
         (
             {"aggregation__evalscript": script(MASKED.replace("}, {", ', sampleType: "INT64"}, {') % 1)},
@@ -167,9 +168,9 @@ def test_an_error(kind: ApiSpec, document: Any, changes: dict[str, Any], field: 
             "does not read the band dataMask",
         ),
         (
-            {"aggregation__evalscript": script("OUTPUTS")},
+            {"aggregation__evalscript": script("[{id: 1, bands: 1}]")},
             "aggregation.evalscript",
-            "setup() is computed, so it is not known whether it has the required output dataMask",
+            "not all outputs of setup() can be read, so it is not known whether it has the required dataMask",
         ),
         ({"aggregation__resx": ..., "aggregation__resy": ...}, "aggregation", "is sampled with 256 x 256 pixels"),
         (

@@ -87,6 +87,14 @@ class TaskApi(ABC):
         """
 
     @abstractmethod
+    def evalscript(self, request: dict[str, Any]) -> str:
+        """
+        Return the evalscript of a request; empty if it is in a bucket.
+
+        :param request: A checked request.
+        """
+
+    @abstractmethod
     def delivery(self, request: dict[str, Any]) -> tuple[str, dict[str, Any]]:
         """
         Return where results go: the parameter, for messages, and its ``s3``.
