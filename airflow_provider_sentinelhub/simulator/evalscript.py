@@ -68,7 +68,8 @@ class Setup:
     mosaicking: str
 
 
-@lru_cache(maxsize=64)
+# Each task for statistics has a script of its own: its tag is a comment in it.
+@lru_cache(maxsize=256)
 def parse(evalscript: str) -> Setup:
     """
     Run the setup of an evalscript.
