@@ -90,6 +90,8 @@ def read_setup(evalscript: str) -> Setup:
     :param evalscript: The whole script; any text.
     :returns: What is known; ``notes`` and ``trouble`` say what is not.
     """
+    if not evalscript.strip():
+        return Setup(None, None, ("evalscript: the request does not contain it",))
     ran = run_setup(evalscript)
     if ran is None:
         return read_literal(evalscript)

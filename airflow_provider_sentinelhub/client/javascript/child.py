@@ -24,7 +24,8 @@ _LIMITS = (
     (resource.RLIMIT_CORE, 0),
 )
 # What the service predefines. Of the utilities only the names matter: none of them says anything about inputs and
-# outputs. https://documentation.dataspace.copernicus.eu/APIs/SentinelHub/Evalscript/Functions.html
+# outputs. https://documentation.dataspace.copernicus.eu/APIs/SentinelHub/Evalscript/Functions.html and what public
+# scripts call besides.
 _PREDEFINED = """(() => {
   const text = JSON.stringify;
   const word = new Proxy({}, {get: (_, name) => name});
@@ -37,8 +38,9 @@ _PREDEFINED = """(() => {
     Object.defineProperty(globalThis, name, {value, writable: true, configurable: true}));
   define("SampleType Mosaicking", word);
   define("ColorMapVisualizer ColorGradientVisualizer ColorRampVisualizer HighlightCompressVisualizer " +
-    "HighlightCompressVisualizerSingle DefaultVisualizer valueInterpolate colorBlend index inverse int2rgb rgb2int " +
-    "combine", utility);
+    "HighlightCompressVisualizerSingle DefaultVisualizer Identity valueInterpolate valueMap colorBlend colorMap " +
+    "index inverse combine normalizeRGB int2rgb rgb2int hex2rgb rgb2hex decodeLs8Qa decodeL8C2Qa " +
+    "decodeS3OLCIQualityFlags blueRed redTemperature greenWhite oceanColor JAVA_DOUBLE_MAX_VAL", utility);
   const plain = (_, value) => ["function", "symbol", "bigint"].includes(typeof value) ||
     typeof value === "number" && !Number.isFinite(value) ? {} : value;
   return function __describe(setup) { return text(setup(), plain) ?? "null"; };

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -160,9 +161,9 @@ def _answer(script: str, folder: str) -> list[str] | None:
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise _Unanswered(one_line(error, _MESSAGE)) from error
-    if done.returncode < 0:
+    if done.returncode in {-signal.SIGXCPU, -signal.SIGKILL}:
         return None
-    if done.returncode > 0:
+    if done.returncode:
         raise _Unanswered(f"the JavaScript engine ended with status {done.returncode}")
     return done.stdout.decode(errors="replace").split("\0")
 
