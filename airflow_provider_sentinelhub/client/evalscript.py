@@ -70,12 +70,14 @@ class Setup:
     :param outputs: In the script's order; ``None`` if they cannot be read.
     :param notes: What could not be read, and why.
     :param trouble: What is wrong with the script, or why it could not be read; ``None`` if all is well.
+    :param resized: Whether ``updateOutput()`` sets the numbers of bands, which are unknown then.
     """
 
     inputs: tuple[Input, ...] | None
     outputs: tuple[Output, ...] | None
     notes: tuple[str, ...] = ()
     trouble: Trouble | None = None
+    resized: bool = False
 
     @property
     def knows_outputs(self) -> bool:
@@ -100,7 +102,12 @@ def read_setup(evalscript: str) -> Setup:
         found = returned_object(evalscript)
     if found is None:
         return Setup(None, None, ("evalscript: setup() returns nothing that can be read",), trouble)
-    return _setup(found, trouble)
+    setup = _setup(found, trouble)
+    if not ran.resizes or setup.outputs is None:
+        return setup
+    note = "evalscript: updateOutput() sets the numbers of bands, which depend on the scenes"
+    outputs = tuple(replace(each, bands=None, names=None) for each in setup.outputs)
+    return replace(setup, outputs=outputs, notes=(*setup.notes, note), resized=True)
 
 
 def read_literal(evalscript: str) -> Setup:

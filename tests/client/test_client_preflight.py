@@ -225,6 +225,19 @@ def test_outputs_that_are_computed_are_compared_with_the_responses() -> None:
     assert "evalscript's output mask, so it is not delivered" in said
 
 
+def test_numbers_of_bands_that_the_script_sets_later_are_not_judged() -> None:
+    resizes = "function updateOutput(outputs, collections) { outputs.r.bands = collections.scenes.length; }"
+    changes: dict[str, Any] = {
+        "output__cogOutput": True,
+        "output__createCollection": True,
+        RESPONSES: {"responses": [{"identifier": name, "format": TIFF} for name in ("r", "r2")]},
+    }
+    outputs = script('[{id: "r", bands: 3}, {id: "r2", bands: 1}]')
+    assert errors(processRequest__evalscript=outputs, **changes) == ["output.createCollection"]
+    assert look(processRequest__evalscript=outputs + resizes, **changes) == Findings()
+    assert errors(processRequest__evalscript=f"{outputs}// {resizes}", **changes) == ["output.createCollection"]
+
+
 def test_outputs_that_cannot_be_read_are_no_mistake() -> None:
     (said,) = warnings(processRequest__evalscript=script("[{id: 7, bands: 1}, {bands: 1}]"))
     assert "not all outputs of setup() can be read" in said

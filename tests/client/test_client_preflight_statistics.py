@@ -293,6 +293,17 @@ def test_where_data_are(kind: ApiSpec, document: Any) -> None:
     assert ("a batch can only read data of its own deployment" in str(found)) is (kind is BATCH_STATISTICAL)
 
 
+def test_bands_that_the_script_adds_later_are_not_judged() -> None:
+    wanted = {"default": {"statistics": {"B7": {"percentiles": {"k": [50]}}}}}
+    assert [each.field for each in look(batch_statistical_document(calculations=wanted)).errors] == [
+        "calculations.default.statistics.B7"
+    ]
+    resizes = (
+        NDVI + "const updateOutput = (outputs, collections) => { outputs.ndvi.bands = collections.scenes.length };"
+    )
+    assert look(batch_statistical_document(calculations=wanted, aggregation__evalscript=resizes)).errors == ()
+
+
 def test_a_script_in_a_bucket_is_not_judged() -> None:
     place = {"s3": {"url": "s3://b/x.js"}}
     changes: dict[str, Any] = {"aggregation__evalscript": ..., "aggregation__evalscriptReference": place}

@@ -51,8 +51,9 @@ def main(folder: str) -> None:
     """
     Read a script from standard input, and write what became of it.
 
-    Written are four texts with NUL between them: what the top level threw, the types of ``setup`` and
-    ``evaluatePixel``, what ``setup()`` threw, and what it returned, as JSON. What is not a JSON value becomes ``{}``.
+    Written are four texts with NUL between them: what the top level threw; the types of ``setup``, ``evaluatePixel``
+    and ``updateOutput``; what ``setup()`` threw; and what it returned, as JSON. What is not a JSON value becomes
+    ``{}``.
 
     :param folder: Where the engine is.
     """
@@ -77,7 +78,7 @@ def main(folder: str) -> None:
     except Exception as error:  # noqa: BLE001 - the engine's errors, and those of the conversion to Python
         thrown = str(error) or type(error).__name__
     try:
-        types = context.eval("typeof setup + ' ' + typeof evaluatePixel")
+        types = context.eval("[typeof setup, typeof evaluatePixel, typeof updateOutput].join(' ')")
         if types.startswith("function "):
             value = describe(context.eval("setup"))
     except Exception as error:  # noqa: BLE001 - as above

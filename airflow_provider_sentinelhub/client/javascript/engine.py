@@ -67,10 +67,12 @@ class Ran:
 
     :param value: What ``setup()`` returned, as JSON; ``None`` if it returned nothing that can be read.
     :param trouble: What is wrong; there may be a value nevertheless.
+    :param resizes: Whether there is a function ``updateOutput()``, which sets the number of bands of the outputs.
     """
 
     value: dict[str, Any] | None
     trouble: Trouble | None = None
+    resizes: bool = False
 
 
 class _Unanswered(Exception):
@@ -130,7 +132,7 @@ def _ran(script: str, folder: str) -> Ran:
 
 
 def _returned(script: str, types: str, value: str, trouble: Trouble | None) -> Ran:
-    setup, _, pixel = types.partition(" ")
+    setup, pixel, update = types.split()
     if setup != "function":
         return Ran(None, _wrong(script, "has no function setup()", "Write a function setup."))
     try:
@@ -141,7 +143,7 @@ def _returned(script: str, types: str, value: str, trouble: Trouble | None) -> R
         return Ran(None, _wrong(script, "has a setup() that does not return an object", "Return input and output."))
     if pixel != "function" and trouble is None:
         trouble = _wrong(script, "has no function evaluatePixel()", "Write a function evaluatePixel.")
-    return Ran(found, trouble)
+    return Ran(found, trouble, update == "function")
 
 
 def _answer(script: str, folder: str) -> list[str] | None:

@@ -220,7 +220,7 @@ def _check_script(asked: Asked) -> Iterator[Finding]:
     if not is_readable(asked.evalscript):
         return
     yield from check_setup(EVALSCRIPT, asked.setup)
-    if asked.setup.trouble is None and not asked.setup.knows_outputs:
+    if asked.setup.trouble is None and not asked.setup.knows_outputs and not asked.setup.resized:
         rule = "not all outputs of setup() can be read, so they cannot be compared with the responses"
         yield Advice(EVALSCRIPT, rule, "Give each of them a text as id and a number as bands.")
     yield from _compare(asked)
