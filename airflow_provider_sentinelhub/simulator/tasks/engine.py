@@ -162,8 +162,9 @@ class Engine:
             for parameter, access in api.sources(task.request).items()
         }
         found = api.analyse(task, self._bucket(task), sources)
-        if self._service.script.strict:
-            require_version_first(found.evalscript or api.evalscript(task.request))
+        script = found.evalscript or api.evalscript(task.request)
+        if script and self._service.script.strict:
+            require_version_first(script)
         return found
 
     def _stop_when_due(self, task: Task, now: float) -> bool:
