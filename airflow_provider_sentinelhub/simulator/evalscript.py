@@ -1,26 +1,21 @@
 """
-Inputs and outputs of an evalscript.
-
-Evalscripts are JavaScript, of which only the object that ``setup()`` returns is read. It is nearly always a plain
-literal; any other object would need JavaScript to run, and is refused.
+Inputs and outputs of an evalscript: what its ``setup()`` returns. Nothing else of it is run for a task.
 
 Source: https://documentation.dataspace.copernicus.eu/APIs/SentinelHub/Evalscript/V3.html
 """
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import json5
-
+from airflow_provider_sentinelhub.client.evalscript import read_version
+from airflow_provider_sentinelhub.client.javascript.engine import run_setup
 from airflow_provider_sentinelhub.simulator.problems import AnalysisFailed
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
+VERSION = 3
+MAX_BANDS = 65535  # TIFF counts them with 16 bits
 SAMPLE_TYPES = {
     "AUTO": "uint8",
     "INT8": "int8",
@@ -29,8 +24,6 @@ SAMPLE_TYPES = {
     "UINT16": "uint16",
     "FLOAT32": "float32",
 }
-_OPENING = "{[("
-_CLOSING = "}])"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,84 +68,35 @@ class Setup:
     mosaicking: str
 
 
-@lru_cache(maxsize=64)
+# Each task for statistics has a script of its own: its tag is a comment in it.
+@lru_cache(maxsize=256)
 def parse(evalscript: str) -> Setup:
     """
-    Read the setup of an evalscript.
+    Run the setup of an evalscript.
 
     :param evalscript: The whole script.
-    :raises AnalysisFailed: It has no setup, or one that cannot be read; the text says why.
+    :raises AnalysisFailed: It has no setup, or one that fails; the text says why.
     """
-    if not re.match(r"\s*//\s*VERSION\s*=\s*3", evalscript):
+    version = read_version(evalscript)
+    if version.number not in {None, VERSION}:
+        raise AnalysisFailed(f"Evalscripts of version {version.number} are not supported.")
+    ran = run_setup(evalscript)
+    if ran is None:
+        raise AnalysisFailed("Install airflow-provider-sentinelhub[simulator]: without it no evalscript is run.")
+    if ran.value is None or (ran.trouble is not None and ran.trouble.certain):
+        raise AnalysisFailed(f"Evalscript error: the script {ran.trouble.fact if ran.trouble else 'has no setup()'}.")
+    return Setup(_input_bands(ran.value), _outputs(ran.value), str(ran.value.get("mosaicking") or "SIMPLE"))
+
+
+def require_version_first(evalscript: str) -> None:
+    """
+    Refuse a script that does not begin with its version, as the documentation asks for.
+
+    :param evalscript: The whole script.
+    :raises AnalysisFailed: There are comments before ``//VERSION=3``, or it is missing.
+    """
+    if read_version(evalscript) != (VERSION, True):
         raise AnalysisFailed("Evalscript must start with //VERSION=3.")
-    code = blank_comments(evalscript)
-    declared = re.search(r"function\s+setup\s*\(|\bsetup\s*=\s*(?:function\s*)?\(|\bsetup\s*=", code)
-    if declared is None:
-        raise AnalysisFailed("Evalscript error: function setup() is not defined.")
-    if re.search(r"function\s+evaluatePixel\b|\bevaluatePixel\s*=", code) is None:
-        raise AnalysisFailed("Evalscript error: function evaluatePixel() is not defined.")
-    # The two enumerations that the service predefines are the only names that occur in practice.
-    literal = re.sub(r"\b(?:SampleType|Mosaicking)\.(\w+)", r'"\1"', _returned_object(code, declared.end()))
-    try:
-        setup = json5.loads(literal)
-    except (ValueError, RecursionError) as error:
-        raise AnalysisFailed(f"Evalscript error: the object setup() returns cannot be read: {error}") from error
-    return Setup(_input_bands(setup), _outputs(setup), str(setup.get("mosaicking", "SIMPLE")))
-
-
-def blank_comments(code: str) -> str:
-    """
-    Replace comments with spaces; strings and positions stay the same.
-
-    :param code: JavaScript.
-    """
-    parts = list(code)
-    for start, end, kind in _tokens(code):
-        if kind == "comment":
-            parts[start:end] = [" " if char != "\n" else char for char in code[start:end]]
-    return "".join(parts)
-
-
-def _tokens(code: str) -> Iterator[tuple[int, int, str]]:
-    pattern = re.compile(
-        r"""(?P<comment>//[^\n]*|/\*.*?(?:\*/|\Z))"""
-        r"""|(?P<string>"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|`(?:\\.|[^`\\])*`)""",
-        re.DOTALL,
-    )
-    for match in pattern.finditer(code):
-        yield match.start(), match.end(), str(match.lastgroup)
-
-
-def _returned_object(code: str, position: int) -> str:
-    returned = re.compile(r"\breturn\s*(?=\{)|=>\s*\(\s*(?=\{)").search(code, position)
-    if returned is None:
-        raise AnalysisFailed("Evalscript error: setup() must return an object.")
-    return braced(code, returned.end())
-
-
-def braced(code: str, start: int) -> str:
-    """
-    Return a bracketed expression, ignoring brackets in strings.
-
-    :param code: JavaScript without comments.
-    :param start: Position of the opening bracket.
-    :raises AnalysisFailed: The bracket is never closed.
-    """
-    strings = [(begin, end) for begin, end, kind in _tokens(code) if kind == "string" and end > start]
-    depth = 0
-    position = start
-    while position < len(code):
-        if strings and strings[0][0] == position:
-            position = strings.pop(0)[1]
-            continue
-        if code[position] in _OPENING:
-            depth += 1
-        elif code[position] in _CLOSING:
-            depth -= 1
-            if depth == 0:
-                return code[start : position + 1]
-        position += 1
-    raise AnalysisFailed("Evalscript error: unexpected end of input in setup().")
 
 
 def _input_bands(setup: dict[str, Any]) -> int:
@@ -186,8 +130,11 @@ def _outputs(setup: dict[str, Any]) -> dict[str, Output]:
 
 
 def _output(given: dict[str, Any]) -> Output:
+    # A property that is null is one that is absent.
+    given = {name: value for name, value in given.items() if value is not None}
     bands = given.get("bands")
-    names = bands if isinstance(bands, list) else [f"B{band}" for band in range(bands if isinstance(bands, int) else 0)]
+    count = bands if type(bands) is int and bands <= MAX_BANDS else 0
+    names = bands if isinstance(bands, list) else [f"B{band}" for band in range(count)]
     if not names:
         raise AnalysisFailed("Evalscript error: 'bands' of an output must be a positive number.")
     sample_type = str(given.get("sampleType", "AUTO")).upper()
@@ -198,5 +145,5 @@ def _output(given: dict[str, Any]) -> Output:
         id=str(given.get("id", "default")),
         names=tuple(str(name) for name in names),
         sample_type=sample_type,
-        nodata=float(nodata) if nodata is not None else None,
+        nodata=float(nodata) if isinstance(nodata, int | float) else None,
     )

@@ -176,7 +176,7 @@ def test_what_airflow_will_render_is_not_judged(tmp_path: Path, capsys: pytest.C
             ["processRequest.evalscript"],
         ),
         # Airflow renders nothing of a script.
-        ({"processRequest__evalscript": "{{ params.script }}"}, ["processRequest.evalscript"] * 3),
+        ({"processRequest__evalscript": "{{ params.script }}"}, ["processRequest.evalscript"] * 2),
     ],
 )
 def test_what_is_wrong_beside_a_template_is_said(

@@ -312,9 +312,15 @@ REQUESTS = (
     ),
     _bad(
         "An evalscript of an older version",
+        "processRequest.evalscript = '//VERSION=2': is of version 2, not //VERSION=3. Make that its first line.",
+        {"processRequest__evalscript": script().replace("=3", "=2", 1)},
+    ),
+    _bad(
+        "An evalscript with a bracket missing",
         'processRequest.evalscript = \'function setup() { return {input: ["B04", "B08"], output: {id: \\\'default\\\','
-        " bands: 1, sampleType: \\'FLOAT32\\'}}; }': does not begin with //VERSION=3. Make that its first line.",
-        {"processRequest__evalscript": script().removeprefix("//VERSION=3")},
+        " bands: 1, sampleType: \\'FLOAT32\\'}; }': is not JavaScript (line 2, column 107): Unexpected token ';'. "
+        "Correct the script.",
+        {"processRequest__evalscript": script().replace("}}; }", "}; }", 1)},
     ),
     _bad(
         "An evalscript without evaluatePixel()",

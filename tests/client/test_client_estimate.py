@@ -113,7 +113,7 @@ TWO = '[{id: "a", bands: 1, sampleType: "FLOAT32"}, {id: "b", bands: 1, sampleTy
         ('{bands: 1, sampleType: "FLOAT32"}', None, (2, 2, 2)),
         ("{bands: 1, sampleType: SampleType.FLOAT32}", None, (2, 2, 2)),
         ("{bands: 1}", None, (1, 1, 1)),
-        ("{bands: 1, sampleType: T}", None, (2, 1, 2)),
+        ("{bands: 1, sampleType: 5}", None, (2, 1, 2)),
         (TWO, [("a", "image/tiff"), ("b", "image/tiff")], (2, 2, 2)),
         # A float output that nobody asked for should not count, but the rules do not say so.
         (TWO, [("b", "image/tiff")], (1, 1, 2)),

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from airflow_provider_sentinelhub.client.apis.batch_v2.spec import BATCH_V2
 from airflow_provider_sentinelhub.client.errors import InvalidParameter
-from airflow_provider_sentinelhub.client.evalscript import read_setup
 from airflow_provider_sentinelhub.client.http.deployments import DEPLOYMENTS, Deployment
 from airflow_provider_sentinelhub.client.preflight.examine import examine
 from airflow_provider_sentinelhub.client.requests.crs import SUPPORTED_EPSG, epsg_of
@@ -229,20 +228,66 @@ def test_scripts_the_service_takes(evalscript: str) -> None:
     assert warnings(processRequest__evalscript=evalscript) == []
 
 
-@pytest.mark.parametrize("evalscript", ["//VERSION=30\n", "// a script\n//VERSION=3\n", "", "//VERSION 3\n"])
-def test_a_script_says_its_version_first(evalscript: str) -> None:
+@pytest.mark.parametrize("evalscript", ["//VERSION=30\n", "//VERSION=1\n", "/* old */ // version = 2\n"])
+def test_a_script_of_another_version_is_refused(evalscript: str) -> None:
     found = errors(processRequest__evalscript=script().replace("//VERSION=3\n", evalscript))
     assert found == ["processRequest.evalscript"]
 
 
-def test_a_script_that_cannot_be_read_is_no_mistake() -> None:
-    computed = "//VERSION=3\nfunction setup() { return make(); }\nfunction evaluatePixel() {}"
-    assert read_setup(computed).outputs is None
+@pytest.mark.parametrize(
+    ("evalscript", "said"),
+    [
+        ("// a script\n//VERSION=3\n", "has comments before //VERSION=3"),
+        ("/* a script\n * of ours */\n\n  //VERSION=3 (converted)\n", "has comments before //VERSION=3"),
+        ("", "has no line //VERSION=3"),
+        ("//VERSION 3\n", "has no line //VERSION=3"),
+        ("/* //VERSION=3 */", "has no line //VERSION=3"),
+        ("const a = 1;\n//VERSION=3\n", "has no line //VERSION=3"),
+    ],
+)
+def test_a_script_that_does_not_begin_with_its_version_is_pointed_out(evalscript: str, said: str) -> None:
+    text = script().replace("//VERSION=3\n", evalscript)
+    (warned,) = warnings(processRequest__evalscript=text)
+    assert warned.startswith(f"processRequest.evalscript: {said}")
+    assert parse(text) == parse(script())
+
+
+def test_outputs_that_are_computed_are_compared_with_the_responses() -> None:
+    computed = script('["default", "mask"].map((id) => ({id, bands: 1}))')
     (said,) = warnings(processRequest__evalscript=computed)
-    assert said.startswith("processRequest.evalscript: setup() is computed")
-    some = script("[{id: name, bands: 1}, {bands: 1}]")
-    (said,) = warnings(processRequest__evalscript=some)
-    assert "setup() is computed" in said
+    assert "evalscript's output mask, so it is not delivered" in said
+
+
+def test_numbers_of_bands_that_the_script_sets_later_are_not_judged() -> None:
+    resizes = "function updateOutput(outputs, collections) { outputs.r.bands = collections.scenes.length; }"
+    changes: dict[str, Any] = {
+        "output__cogOutput": True,
+        "output__createCollection": True,
+        RESPONSES: {"responses": [{"identifier": name, "format": TIFF} for name in ("r", "r2")]},
+    }
+    outputs = script('[{id: "r", bands: 3}, {id: "r2", bands: 1}]')
+    assert errors(processRequest__evalscript=outputs, **changes) == ["output.createCollection"]
+    assert look(processRequest__evalscript=outputs + resizes, **changes) == Findings()
+    assert errors(processRequest__evalscript=f"{outputs}// {resizes}", **changes) == ["output.createCollection"]
+
+
+def test_outputs_that_cannot_be_read_are_no_mistake() -> None:
+    (said,) = warnings(processRequest__evalscript=script("[{id: 7, bands: 1}, {bands: 1}]"))
+    assert "not all outputs of setup() can be read" in said
+
+
+@pytest.mark.parametrize(
+    ("outputs", "said"),
+    [
+        ("{bands: 1", "is not JavaScript (line 2, column"),
+        ("{bands: number}", "fails in setup() (line 2, column"),
+        ("{bands: 1}, get input() { throw new Error('no input') }", "Error: no input"),
+    ],
+)
+def test_a_script_that_fails_is_refused_with_its_line(outputs: str, said: str) -> None:
+    (error,) = look(processRequest__evalscript=script(outputs)).errors
+    assert said in str(error)
+    assert str(error.value).startswith("function setup() {")
 
 
 def test_an_output_nobody_asked_for_is_pointed_out() -> None:
@@ -365,8 +410,9 @@ def test_cog_parameters_without_cog_are_pointed_out() -> None:
         ('[{id: "r", bands: 1}, {id: "r2", bands: 1}]', ["r", "r2"], 0),
         ('[{id: "r", bands: 3}, {id: "r2", bands: 2}, {id: "r3", bands: 1}]', ["r", "r2", "r3"], 2),
         ('[{id: "r", bands: 12}, {id: "r1", bands: 2}]', ["r", "r1"], 1),
-        ('[{id: "r", bands: 3}, {id: "r2", bands: 1}]', ["r"], 0),
-        ('[{id: "r", bands: n}, {id: "r2", bands: 1}]', ["r", "r2"], 0),
+        # The analysis looks at outputs without a response as well.
+        ('[{id: "r", bands: 3}, {id: "r2", bands: 1}]', ["r"], 1),
+        ('[{id: "r", bands: "?"}, {id: "r2", bands: 1}]', ["r", "r2"], 0),
     ],
 )
 def test_bands_of_a_collection_have_names_of_their_own(output: str, names: list[str], clashes: int) -> None:

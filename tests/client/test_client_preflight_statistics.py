@@ -114,7 +114,8 @@ def test_nothing_is_wrong_with_a_good_request(kind: ApiSpec, document: Any, depl
         ),
         ({"aggregation__evalscript": "ndvi.js"}, "aggregation.evalscript", "is the path of a file"),
         ({"aggregation__evalscript": "evalscripts/x.txt"}, "aggregation.evalscript", "only files that end in .js"),
-        ({"aggregation__evalscript": NDVI[12:]}, "aggregation.evalscript", "does not begin with //VERSION=3"),
+        ({"aggregation__evalscript": NDVI.replace("=3", "=1")}, "aggregation.evalscript", "is of version 1, not"),
+        ({"aggregation__evalscript": script("OUTPUTS")}, "aggregation.evalscript", "OUTPUTS is not defined"),
         ({"aggregation__evalscript": "//VERSION=3\nfunction setup() {}"}, "aggregation.evalscript", "has no function"),
         (
             {"aggregation__evalscript": script(MASKED.replace("}, {", ', sampleType: "INT64"}, {') % 1)},
@@ -167,9 +168,9 @@ def test_an_error(kind: ApiSpec, document: Any, changes: dict[str, Any], field: 
             "does not read the band dataMask",
         ),
         (
-            {"aggregation__evalscript": script("OUTPUTS")},
+            {"aggregation__evalscript": script("[{id: 1, bands: 1}]")},
             "aggregation.evalscript",
-            "setup() is computed, so it is not known whether it has the required output dataMask",
+            "not all outputs of setup() can be read, so it is not known whether it has the required dataMask",
         ),
         ({"aggregation__resx": ..., "aggregation__resy": ...}, "aggregation", "is sampled with 256 x 256 pixels"),
         (
@@ -290,6 +291,17 @@ def test_where_data_are(kind: ApiSpec, document: Any) -> None:
     (found,) = [each for each in look(document(input__data=[{"type": "modis"}]), EU).warnings if "type" in each.field]
     assert "modis is documented for AWS US (Oregon), not for AWS EU (Frankfurt)" in str(found)
     assert ("a batch can only read data of its own deployment" in str(found)) is (kind is BATCH_STATISTICAL)
+
+
+def test_bands_that_the_script_adds_later_are_not_judged() -> None:
+    wanted = {"default": {"statistics": {"B7": {"percentiles": {"k": [50]}}}}}
+    assert [each.field for each in look(batch_statistical_document(calculations=wanted)).errors] == [
+        "calculations.default.statistics.B7"
+    ]
+    resizes = (
+        NDVI + "const updateOutput = (outputs, collections) => { outputs.ndvi.bands = collections.scenes.length };"
+    )
+    assert look(batch_statistical_document(calculations=wanted, aggregation__evalscript=resizes)).errors == ()
 
 
 def test_a_script_in_a_bucket_is_not_judged() -> None:

@@ -54,13 +54,14 @@ def test_all_ways_to_write_a_setup(setup: str) -> None:
 @pytest.mark.parametrize(
     ("setup", "text"),
     [
-        ("", "setup.. is not defined"),
-        ("function setup() { }", "must return an object"),
-        ("function setup() { return { input: ['B04'], output: { bands: 1 }", "unexpected end"),
-        ("function setup() { return { input: ['B04'], output: { bands: n } } }", "cannot be read"),
+        ("", "has no function setup"),
+        ("function setup() { }", "does not return an object"),
+        ("function setup() { return { input: ['B04'], output: { bands: 1 }", r"is not JavaScript \(line 3, column 1\)"),
+        ("function setup() { return { input: ['B04'], output: { bands: n } } }", "n is not defined"),
         ("function setup() { return { output: { bands: 1 } } }", "'input'"),
         ("function setup() { return { input: ['B04'] } }", "'output'"),
         ("function setup() { return { input: ['B04'], output: { bands: 0 } } }", "positive number"),
+        ("function setup() { return { input: ['B04'], output: { bands: 1e9 } } }", "positive number"),
         ("function setup() { return { input: ['B04'], output: { bands: 1, sampleType: 'UINT64' } } }", "UINT64"),
         ("function setup() { return { input: ['B04'], output: [{ bands: 1 }, { bands: 1 }] } }", "used twice"),
     ],

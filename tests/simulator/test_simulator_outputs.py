@@ -273,6 +273,16 @@ def test_a_geopackage_that_breaks_a_rule_fails_the_analysis(
     assert text in task["error"]
 
 
+def test_comments_before_the_version_are_refused_only_if_the_script_is_strict(
+    sim: Simulator, request_for: Request, run: Run
+) -> None:
+    request = request_for(processRequest__evalscript=f"// NDVI\n{EVALSCRIPT}")
+    assert run(request)["status"] == "DONE"
+    sim.set_script({"strict": True})
+    request["output"]["overwrite"] = True
+    assert "must start with //VERSION=3" in run(request)["error"]
+
+
 def test_a_geopackage_that_is_not_there_fails_the_analysis(sim: Simulator, request_for: Request, run: Run) -> None:
     request = geopackage_request(sim, request_for(), [])
     request["input"]["features"]["s3"]["url"] += ".missing"
@@ -297,9 +307,9 @@ def test_a_zarr_request_is_checked_and_then_refused_honestly(sim: Simulator, req
 @pytest.mark.parametrize(
     ("evalscript", "text"),
     [
-        ("function setup() {}", "//VERSION=3"),
-        ("//VERSION=3\nfunction evaluatePixel() {}", "setup() is not defined"),
-        ("//VERSION=3\nfunction setup() { return {", "evaluatePixel() is not defined"),
+        (EVALSCRIPT.replace("=3", "=2", 1), "version 2"),
+        ("//VERSION=3\nfunction evaluatePixel() {}", "has no function setup()"),
+        ("//VERSION=3\nfunction setup() { return {", "is not JavaScript (line 2, column"),
         (EVALSCRIPT.replace('"default"', '"other"'), "missing from function setup()"),
     ],
 )

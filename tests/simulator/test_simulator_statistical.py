@@ -179,7 +179,7 @@ def test_too_many_pixels_are_refused_in_the_service_s_words(sim: Simulator) -> N
 @pytest.mark.parametrize(
     ("changes", "text"),
     [
-        ({"aggregation__evalscript": "//VERSION=3"}, "setup() is not defined"),
+        ({"aggregation__evalscript": "//VERSION=3"}, "has no function setup()"),
         ({"aggregation__evalscript": STATISTICS_EVALSCRIPT.replace('"dataMask", bands', '"m", bands')}, "dataMask"),
         ({"calculations": {"ndwi": {}}}, "Output ndwi requested"),
     ],
@@ -188,6 +188,15 @@ def test_a_wrong_evalscript_is_refused_at_once(sim: Simulator, changes: Json, te
     answer = ask(sim, **changes)
     assert (answer.status, answer.body["error"]["code"]) == (400, "RENDERER_EXCEPTION")
     assert text in answer.body["error"]["message"]
+
+
+def test_a_script_without_its_version_is_refused_only_if_the_script_is_strict(sim: Simulator) -> None:
+    script = STATISTICS_EVALSCRIPT.removeprefix("//VERSION=3\n")
+    assert ask(sim, aggregation__evalscript=script).body["status"] == "OK"
+    sim.set_script({"strict": True})
+    answer = ask(sim, aggregation__evalscript=script)
+    assert (answer.status, answer.body["error"]["code"]) == (400, "RENDERER_EXCEPTION")
+    assert "must start with //VERSION=3" in answer.body["error"]["message"]
 
 
 def test_a_multipart_request_carries_the_evalscript_apart(sim: Simulator) -> None:

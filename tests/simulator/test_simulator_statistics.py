@@ -304,7 +304,7 @@ def test_a_raster_has_the_size_it_has_in_published_examples() -> None:
         (SCRIPT, {"dataMask": {}}, "Output dataMask requested"),
         (SCRIPT, {"indices": {"histograms": {"B0": {"nBins": 2}}}}, "Band B0 requested"),
         (SCRIPT, {"classes": {"statistics": {"ndvi": {}}}}, "Band ndvi requested"),
-        ("function setup() {}", {}, "//VERSION=3"),
+        ("//VERSION=3\nfunction setup() {}", {}, "does not return an object"),
     ],
 )
 def test_an_evalscript_must_have_what_is_asked_for(script: str, calculations: Json, text: str) -> None:

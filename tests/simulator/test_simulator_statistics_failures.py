@@ -160,7 +160,7 @@ def test_a_geopackage_that_is_not_there_fails_the_analysis(statistics_for: Reque
 @pytest.mark.parametrize(
     ("changes", "text"),
     [
-        ({"aggregation__evalscript": "//VERSION=3\nfunction evaluatePixel() {}"}, "setup() is not defined"),
+        ({"aggregation__evalscript": "//VERSION=3\nfunction evaluatePixel() {}"}, "has no function setup()"),
         ({"aggregation__evalscript": STATISTICS_EVALSCRIPT.replace('"dataMask", bands', '"m", bands')}, "dataMask"),
         ({"calculations": {"ndwi": {}}}, "Output ndwi requested"),
     ],

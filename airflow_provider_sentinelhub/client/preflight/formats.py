@@ -88,9 +88,13 @@ def _check_collection(asked: Asked, field: str) -> Iterator[Finding]:
 
 
 def _check_band_names(asked: Asked, field: str) -> Iterator[Finding]:
-    """Find bands with the same name: the bands of an output ``result`` are named result, result2, result3."""
+    """
+    Find bands with the same name: the bands of an output ``result`` are named result, result2, result3.
+
+    The analysis looks at all outputs of the script, also at those without a response.
+    """
     owner: dict[str, str] = {}
-    for each in asked.outputs:
+    for each in asked.setup.outputs or ():
         if each.id is None or each.bands is None:
             continue
         for band in range(1, each.bands + 1):

@@ -15,7 +15,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from airflow_provider_sentinelhub.client.errors import InvalidParameter
-from airflow_provider_sentinelhub.client.evalscript import Output, Setup, read_setup
+from airflow_provider_sentinelhub.client.evalscript import Output, Setup, read_setup, read_version
 from airflow_provider_sentinelhub.client.requests.findings import Advice, Finding, Json, objects, part
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _MOSAICKING = ("SIMPLE", "ORBIT", "TILE")
 _SAMPLE_TYPES = ("AUTO", "INT8", "UINT8", "INT16", "UINT16", "FLOAT32")
-_VERSION = re.compile(r"[\s\ufeff]*//\s*VERSION\s*=\s*3\b", re.IGNORECASE)
+_VERSION = 3
 # A single line that ends in .js, or a word with a folder before it or an extension after it.
 _PATH = re.compile(r".*\.js|(?!//)[\w\-.~:\\/ ]*([\\/][\w\-.]+|\.\w{1,5})")
 _FUNCTIONS = ("setup", "evaluatePixel")
@@ -56,20 +56,39 @@ def check_text(field: str, text: str) -> Iterator[Finding]:
             yield InvalidParameter(field, text, rule, "Rename the file, or give the text of the script.")
         return
     begin = text.strip().partition("\n")[0]
-    if not _VERSION.match(text):
-        yield InvalidParameter(field, begin, "does not begin with //VERSION=3", "Make that its first line.")
+    yield from _check_version(field, text, begin)
     for name in _FUNCTIONS:
         if name not in text:
             yield InvalidParameter(field, begin, f"has no function {name}()", f"Write a function {name}.")
 
 
+def _check_version(field: str, text: str, begin: str) -> Iterator[Finding]:
+    version, fix = read_version(text), "Make that its first line."
+    if version.number is None:
+        fact = (
+            "has no line //VERSION=3 before the code: the service may read the script as one of an older version, in "
+            "which setup() declares inputs and outputs by other means than the object it returns"
+        )
+        yield Advice(field, fact, fix)
+    elif version.number != _VERSION:
+        yield InvalidParameter(field, begin, f"is of version {version.number}, not //VERSION=3", fix)
+    elif not version.first:
+        fact = "has comments before //VERSION=3, although the documentation says that a script starts with it"
+        yield Advice(field, fact, fix)
+
+
 def check_setup(field: str, setup: Setup) -> Iterator[Finding]:
     """
-    Find duplicate outputs, and unknown mosaicking types and sample types.
+    Find what is wrong with a script, duplicate outputs, and unknown mosaicking types and sample types.
 
     :param field: Path of the script in the request.
     :param setup: What the script's ``setup()`` returns.
     """
+    trouble = setup.trouble
+    if trouble is not None and trouble.certain:
+        yield InvalidParameter(field, trouble.source, trouble.fact, trouble.fix)
+    elif trouble is not None:
+        yield Advice(field, trouble.fact, trouble.fix)
     for kind in dict.fromkeys(each.mosaicking for each in setup.inputs or ()):
         if kind is not None and kind.upper() not in _MOSAICKING:
             fix = f"Choose one of {', '.join(_MOSAICKING)}."
@@ -200,10 +219,10 @@ def _check_script(asked: Asked) -> Iterator[Finding]:
     yield from check_text(EVALSCRIPT, asked.evalscript)
     if not is_readable(asked.evalscript):
         return
-    if asked.setup.outputs is None or any(None in {each.id, each.bands} for each in asked.setup.outputs):
-        rule = "setup() is computed, so its outputs cannot be compared with the responses"
-        yield Advice(EVALSCRIPT, rule, "Let setup() only return an object literal, or check them yourself.")
     yield from check_setup(EVALSCRIPT, asked.setup)
+    if asked.setup.trouble is None and not asked.setup.knows_outputs and not asked.setup.resized:
+        rule = "not all outputs of setup() can be read, so they cannot be compared with the responses"
+        yield Advice(EVALSCRIPT, rule, "Give each of them a text as id and a number as bands.")
     yield from _compare(asked)
     yield from check_sources(EVALSCRIPT, asked.setup, ".".join(DATA), objects(asked.body, *DATA))
 

@@ -166,8 +166,9 @@ def _check_script(offered: Offered) -> Iterator[Finding]:
     yield from check_setup(EVALSCRIPT, setup)
     yield from check_sources(EVALSCRIPT, setup, "input.data", objects(offered.body, "input", "data"))
     if offered.outputs is None:
-        fact = f"setup() is computed, so it is not known whether it has the required output {MASK}"
-        yield Advice(EVALSCRIPT, fact, "Let setup() only return an object literal, or check it yourself.")
+        if setup.trouble is None:
+            fact = f"not all outputs of setup() can be read, so it is not known whether it has the required {MASK}"
+            yield Advice(EVALSCRIPT, fact, "Give each of them a text as id.")
         return
     names = ", ".join(offered.outputs)
     if not offered.has_mask:

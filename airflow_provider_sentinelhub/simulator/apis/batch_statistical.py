@@ -92,6 +92,10 @@ class BatchStatistical(TaskApi):
         aggregation = request["aggregation"]
         return str(aggregation.get("evalscript") or aggregation["evalscriptReference"]["s3"]["url"])
 
+    def evalscript(self, request: dict[str, Any]) -> str:
+        """Return the evalscript."""
+        return str(request["aggregation"].get("evalscript") or "")
+
     def delivery(self, request: dict[str, Any]) -> tuple[str, dict[str, Any]]:
         """Return the output."""
         return "output->s3", request["output"]["s3"]

@@ -78,6 +78,10 @@ class BatchV2(TaskApi):
         """Return the description."""
         return str(request.get("description") or "")
 
+    def evalscript(self, request: dict[str, Any]) -> str:
+        """Return the evalscript."""
+        return str(request["processRequest"]["evalscript"])
+
     def delivery(self, request: dict[str, Any]) -> tuple[str, dict[str, Any]]:
         """Return the delivery."""
         return "output->delivery->s3", request["output"]["delivery"]["s3"]

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import shapely
 from fastapi import APIRouter
 
+from airflow_provider_sentinelhub.simulator.evalscript import require_version_first
 from airflow_provider_sentinelhub.simulator.features.features import outline_in_crs
 from airflow_provider_sentinelhub.simulator.http.routes import add_answer
 from airflow_provider_sentinelhub.simulator.problems import AnalysisFailed, Problem, no_processing_units, violations
@@ -58,6 +59,8 @@ def _answer(service: Service, payload: Any) -> tuple[dict[str, Any], float]:
     fill_aggregation(request["aggregation"])
     feature = _feature(request)
     try:
+        if service.script.strict:
+            require_version_first(request["aggregation"]["evalscript"])
         plan = Plan.of(request, request["aggregation"]["evalscript"])
     except AnalysisFailed as error:
         raise Problem(400, "RENDERER_EXCEPTION", str(error)) from error

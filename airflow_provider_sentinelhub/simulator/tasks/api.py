@@ -86,6 +86,14 @@ class TaskApi(ABC):
         :param request: A checked request.
         """
 
+    def evalscript(self, request: dict[str, Any]) -> str:  # noqa: ARG002 - for those who override it
+        """
+        Return the evalscript of a request; empty if it has none, or refers to one in a bucket.
+
+        :param request: A checked request.
+        """
+        return ""
+
     @abstractmethod
     def delivery(self, request: dict[str, Any]) -> tuple[str, dict[str, Any]]:
         """

@@ -14,6 +14,7 @@ import time
 from typing import TYPE_CHECKING
 
 from airflow_provider_sentinelhub.simulator.bucket.delivery import Bucket, BucketFailed
+from airflow_provider_sentinelhub.simulator.evalscript import require_version_first
 from airflow_provider_sentinelhub.simulator.problems import AnalysisFailed
 from airflow_provider_sentinelhub.simulator.tasks import execution_database
 from airflow_provider_sentinelhub.simulator.tasks.api import Analysis, Work
@@ -186,7 +187,11 @@ class Engine:
             parameter: Bucket.open(access, self._service.keys)
             for parameter, access in api.sources(task.request).items()
         }
-        return api.analyse(task, self._bucket(task), sources)
+        found = api.analyse(task, self._bucket(task), sources)
+        script = found.evalscript or api.evalscript(task.request)
+        if script and self._service.script.strict:
+            require_version_first(script)
+        return found
 
     def _stop_when_due(self, task: Task, now: float) -> bool:
         asked = task.user_action_updated or now

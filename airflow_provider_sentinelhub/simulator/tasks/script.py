@@ -1,7 +1,7 @@
 """
 The script of a simulation: how long things take, and what goes wrong.
 
-A script is a JSON document of five parts, all optional; ``docs/simulator.md`` describes every key. Rules with a
+A script is a JSON document of six parts, all optional; ``docs/simulator.md`` describes every key. Rules with a
 ``count`` are used up: the document read back through the admin interface shows what is left.
 """
 
@@ -275,6 +275,8 @@ class Script(Part):
     :param intervals: What becomes of single intervals of statistics.
     :param tasks: What becomes of whole tasks.
     :param endpoints: What goes wrong with calls.
+    :param strict: Whether an evalscript fails that does not begin with ``//VERSION=3``: one with comments before it, or
+        without it.
     """
 
     timing: Timing = Field(default_factory=Timing)
@@ -282,6 +284,7 @@ class Script(Part):
     intervals: list[IntervalRule] = Field(default_factory=list)
     tasks: list[TaskRule] = Field(default_factory=list)
     endpoints: list[EndpointRule] = Field(default_factory=list)
+    strict: bool = False
 
     def take_endpoint_rule(self, method: str, path: str) -> EndpointRule | None:
         """

@@ -1,3 +1,5 @@
+"""What is read of an evalscript where no JavaScript engine is installed."""
+
 from __future__ import annotations
 
 import json
@@ -11,7 +13,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_sentinelhub.client.evalscript import UNKNOWN, Input, Output, Setup, literal_at, read_setup, tokens
+from airflow_provider_sentinelhub.client.evalscript import Input, Output, Setup, read_literal
+from airflow_provider_sentinelhub.client.javascript.literals import UNKNOWN, literal_at, tokens
 from airflow_provider_sentinelhub.simulator.sample import EVALSCRIPT
 
 EXAMPLES = Path(__file__).parents[2] / "dags_examples" / "evalscripts"
@@ -22,7 +25,9 @@ def literal(text: str) -> Any:
 
 
 def of(body: str) -> Setup:
-    return read_setup(f"//VERSION=3\nfunction setup() {{ {body} }}\nfunction evaluatePixel(s) {{ return {{a: [1]}}; }}")
+    return read_literal(
+        f"//VERSION=3\nfunction setup() {{ {body} }}\nfunction evaluatePixel(s) {{ return {{a: [1]}}; }}"
+    )
 
 
 RGB = Setup((Input(None, ("B04",), "SIMPLE"),), (Output("default", 1, "AUTO"),))
@@ -31,12 +36,12 @@ PLAIN = '{input: ["B04"], output: {bands: 1}}'
 
 def test_the_usual_script_is_read() -> None:
     expected = Setup((Input(None, ("B04", "B08", "dataMask"), "SIMPLE"),), (Output("default", 2, "UINT16"),))
-    assert read_setup(EVALSCRIPT) == expected
+    assert read_literal(EVALSCRIPT) == expected
 
 
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.js")), ids=lambda path: path.name)
 def test_every_script_of_the_examples_is_read_to_the_last_value(path: Path) -> None:
-    setup = read_setup(path.read_text(encoding="utf-8"))
+    setup = read_literal(path.read_text(encoding="utf-8"))
     assert setup.inputs
     assert setup.outputs
     assert setup.notes == ()
@@ -64,7 +69,7 @@ def test_every_script_of_the_examples_is_read_to_the_last_value(path: Path) -> N
     ],
 )
 def test_setup_is_found_however_it_is_written(script: str) -> None:
-    assert read_setup(script) == RGB
+    assert read_literal(script) == RGB
 
 
 @pytest.mark.parametrize(
@@ -82,13 +87,15 @@ def test_setup_is_found_however_it_is_written(script: str) -> None:
         "function setup() { return {...base}.x }",
         "const setup = makeSetup({input: ['B04']})",
         "function setup() { return",
+        "async function setup() { return {input: ['B04'], output: {bands: 1}} }",
+        "const setup = async () => ({input: ['B04'], output: {bands: 1}})",
         "setup",
         "function setup",
         "function setup() { return (",
     ],
 )
 def test_what_cannot_be_known_is_not_guessed(script: str) -> None:
-    setup = read_setup(script)
+    setup = read_literal(script)
     assert (setup.inputs, setup.outputs) == (None, None)
     assert "setup()" in setup.notes[0]
 
@@ -223,7 +230,7 @@ PIECES = st.sampled_from(
 @example("'\\u{fffff}'")
 @settings(max_examples=500)
 def test_no_text_at_all_is_too_much(text: str) -> None:
-    assert isinstance(read_setup(text), Setup)
+    assert isinstance(read_literal(text), Setup)
     assert isinstance(of(f"return {text}"), Setup)
     assert isinstance(of(f"return {{input: {text}"), Setup)
     literal(text)
@@ -235,7 +242,7 @@ def test_no_text_at_all_is_too_much(text: str) -> None:
 def test_time_is_linear_in_the_length_and_depth_does_not_matter(piece: str) -> None:
     script = "function setup() { return {input: " + piece * 20_000
     started = time.process_time()
-    read_setup(script)
+    read_literal(script)
     assert time.process_time() - started < 2
 
 
@@ -255,5 +262,5 @@ def test_numbers_are_numbers() -> None:
 )
 def test_statistics_call_bands_by_their_names(bands: str, names: tuple[str, ...] | None) -> None:
     script = f'function setup() {{ return {{input: ["B04"], output: [{{id: "a", bands: {bands}}}]}}; }}'
-    (output,) = read_setup(script).outputs or ()
+    (output,) = read_literal(script).outputs or ()
     assert output.band_names == names
