@@ -98,7 +98,7 @@ def encoding_of_text(path: Path) -> Encoding:
 
     :param path: The file.
     """
-    return Encoding(fix=f"Convert it to UTF-8, e.g. with: iconv -f CP1250 -t UTF-8 {path.name}")
+    return Encoding(fix=f"Convert it to UTF-8, e.g. with: iconv -f CP1250 -t UTF-8 {path.name}.")
 
 
 def encoding_of_shapefile(path: Path) -> Encoding:

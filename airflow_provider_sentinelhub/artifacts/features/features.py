@@ -312,12 +312,12 @@ def _number(value: Any) -> int | None:
         return int(found[1]) if found else None
 
 
-def unreadable(path: Path, error: Exception) -> InvalidParameter:
+def unreadable(path: Path, error: Exception | str) -> InvalidParameter:
     """
     Return the error that a file cannot be read.
 
     :param path: The file.
-    :param error: What its reader said.
+    :param error: What its reader said, or what is wrong with it.
     """
     reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
     return InvalidParameter("source", path.name, f"cannot be read ({reason})", f"Kinds that can be read: {KINDS}.")

@@ -10,7 +10,7 @@ Source: https://geoparquet.org/releases/v1.1.0/ (file metadata) and https://www.
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -37,9 +37,9 @@ from airflow_provider_sentinelhub.artifacts.features.geojson import (
     table_of,
 )
 from airflow_provider_sentinelhub.artifacts.geopackage.geopackage import WHAT as GEOPACKAGE
-from airflow_provider_sentinelhub.artifacts.geopackage.sqlite_file import open_sqlite, quoted
+from airflow_provider_sentinelhub.artifacts.geopackage.sqlite_file import found_in, open_sqlite, quoted
 from airflow_provider_sentinelhub.artifacts.geopackage.tables import feature_tables, text_columns
-from airflow_provider_sentinelhub.client.errors import InvalidParameter
+from airflow_provider_sentinelhub.client.errors import ArtifactCorrupt, InvalidParameter
 from airflow_provider_sentinelhub.client.models import from_text
 
 if TYPE_CHECKING:
@@ -200,10 +200,12 @@ def _of_collection(collection: Mapping[str, Any]) -> tuple[list[Any], int | None
 
 
 def _without_columns(columns: Columns | None) -> None:
-    if columns not in {None, Columns()}:
+    given = {} if columns is None else asdict(columns)
+    named = {name: value for name, value in given.items() if value != getattr(Columns(), name)}
+    if named:
         raise InvalidParameter(
             "columns",
-            columns,
+            named,
             "geometries have no columns",
             'Leave it out, and name features by a dict like {"name": geometry}.',
         )
@@ -288,6 +290,13 @@ def _from_arrow(
 
 
 def _from_geopackage(path: Path, how: Reading, layer: str | None) -> Iterator[Batch]:
+    try:
+        yield from _from_tables(path, how, layer)
+    except ArtifactCorrupt as error:
+        raise unreadable(path, found_in(error)) from error
+
+
+def _from_tables(path: Path, how: Reading, layer: str | None) -> Iterator[Batch]:
     with open_sqlite(path, GEOPACKAGE) as connection:
         tables = feature_tables(connection, layer)
         if not tables:

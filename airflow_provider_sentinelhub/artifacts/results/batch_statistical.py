@@ -17,7 +17,7 @@ from airflow_provider_sentinelhub.artifacts.features.writer import Size, pixels
 from airflow_provider_sentinelhub.artifacts.geopackage.blobs import geometry_extent
 from airflow_provider_sentinelhub.artifacts.geopackage.geopackage import MAX_BYTES, WHAT
 from airflow_provider_sentinelhub.artifacts.geopackage.sqlite_file import open_sqlite, quoted
-from airflow_provider_sentinelhub.artifacts.geopackage.tables import feature_name, feature_tables
+from airflow_provider_sentinelhub.artifacts.geopackage.tables import feature_name, feature_tables, text_columns
 from airflow_provider_sentinelhub.artifacts.report.causes import is_permanent
 from airflow_provider_sentinelhub.artifacts.report.report import TaskCounts
 from airflow_provider_sentinelhub.artifacts.results.base import BatchResults, Counter
@@ -37,6 +37,7 @@ from airflow_provider_sentinelhub.artifacts.statistics.read import (
 from airflow_provider_sentinelhub.artifacts.storage.layout import rerun_features_url
 from airflow_provider_sentinelhub.client.errors import ArtifactCorrupt, ArtifactMissing
 from airflow_provider_sentinelhub.client.lifecycle.spec import Rerun
+from airflow_provider_sentinelhub.client.text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 PATIENCE_S = 20.0
+_SHOWN = 20
 _LOOK_EVERY_S = 4.0
 _NEWS_EVERY_S = 30.0
 _PROMISE_RESULTS = frozenset({"DONE", "PARTIAL"})
@@ -107,11 +109,12 @@ class BatchStatisticalResults(BatchResults):
     @staticmethod
     def measure_features(path: Path, body: Mapping[str, Any]) -> InputSize:
         """
-        Measure the features a request takes from a GeoPackage.
+        Measure the features a request takes from a GeoPackage; log a warning where the service finds no names for them.
 
         :param path: The file, in which nothing is wrong.
         :param body: The request.
         """
+        _tell_unnamed(path)
         aggregation = body["aggregation"]
         size = Size(aggregation.get("width", 256), aggregation.get("height", 256))
         if "resx" in aggregation:
@@ -297,6 +300,25 @@ def _task_counts(read: StatisticsRead) -> tuple[TaskCounts, ...]:
         TaskCounts(task_id, sum(row[0] for row in rows[number:]), delivered, no_data, count)
         for number, (task_id, (count, delivered, no_data)) in enumerate(zip(read.task_ids, rows, strict=True))
     )
+
+
+def _tell_unnamed(path: Path) -> None:
+    with open_sqlite(path, WHAT) as connection:
+        for table in feature_tables(connection):
+            texts = [
+                one_line(name) for name in text_columns(connection, table) if name.lower() != table.geometry.lower()
+            ]
+            if "identifier" not in table.columns and texts:
+                log.warning(
+                    "%s has no column identifier, so the table of statistics will have ids and no names. Columns of "
+                    "text that could have the names: %s. Have the file written again with it, by "
+                    "SentinelHubInputFeaturesOperator with columns={'identifier': %r}; or name it afterwards, to "
+                    "SentinelHubStatisticsTableOperator with identifier_column=%r.",
+                    path.name,
+                    ", ".join(texts[:_SHOWN]),
+                    texts[0],
+                    texts[0],
+                )
 
 
 def _too_large(path: Path, steps: tuple[float, float]) -> tuple[Problem, ...]:
