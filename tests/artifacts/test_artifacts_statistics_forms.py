@@ -170,9 +170,7 @@ def test_names_come_from_the_column_that_is_named(table: Path, tmp_path: Path) -
         write_geoparquet(table, features, tmp_path / "geo.parquet", **{**more, "identifier_column": "plot"})
     with closing(sqlite3.connect(features)) as connection, connection:
         connection.execute("UPDATE features_32633 SET Parcel = CAST(x'42f8' AS TEXT)")
-    with pytest.raises(
-        InvalidParameter, match=r"gpkg': has text in its column 'parcel' not in UTF-8: b'B\\xf8'\. "
-    ):
+    with pytest.raises(InvalidParameter, match=r"gpkg': has text in its column 'parcel' not in UTF-8: b'B\\xf8'\. "):
         write_geoparquet(table, features, tmp_path / "geo.parquet", **more)
 
 

@@ -31,8 +31,9 @@ from airflow_provider_sentinelhub.artifacts.features.features import (
     unreadable,
     wanted_columns,
 )
-from airflow_provider_sentinelhub.artifacts.features.geojson import WGS84, Declared, declared_in, is_json
+from airflow_provider_sentinelhub.artifacts.features.geojson import Declared, declared_in, is_json
 from airflow_provider_sentinelhub.client.errors import InvalidConfiguration, InvalidParameter
+from airflow_provider_sentinelhub.client.requests.crs import WGS84
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -17,23 +17,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_sentinelhub.client.errors import InvalidParameter
+from airflow_provider_sentinelhub.client.requests.crs import epsg_of_geojson, is_link
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-WGS84 = 4326
 LINK = "has a crs of type link, and a link is not followed"
 """Why such GeoJSON is refused: GDAL would fetch whatever the file names, and fall back on EPSG:4326."""
 LINK_FIX = 'Write it as {"type": "name", "properties": {"name": "EPSG:32633"}}, or remove it and give epsg.'
 
-_EPSG = re.compile(
-    r"(?:urn:(?:x-)?ogc:def:crs:EPSG:[^:]*:|https?://www\.opengis\.net/(?:def/crs/EPSG/[^/]+/|gml/srs/epsg\.xml#)|EPSG:+)"
-    r"(\d{1,9})",
-    re.IGNORECASE,
-)
-_CRS84 = re.compile(
-    r"(?:urn:(?:x-)?ogc:def:crs:OGC:[^:]*:|https?://www\.opengis\.net/def/crs/OGC/[^/]+/|OGC:)CRS84h?", re.IGNORECASE
-)
 # A property may be named crs as well. No part may be long, so that a file of nothing else is read in linear time.
 _MEMBER = re.compile(rb'"crs"\s{0,99}:\s{0,99}(\{[^{}]{0,999}\{[^{}]{0,9999}\}[^{}]{0,999}\})')
 _STARTS = (b"{", b"[", b"\x1e")
@@ -61,27 +53,10 @@ def code_of(crs: object) -> int | None:
     :param crs: Its value.
     :raises ValueError: It is a link.
     """
-    if isinstance(crs, str):
-        return _code_of_name(crs)
-    if not isinstance(crs, Mapping):
-        return None
-    kind, properties = str(crs.get("type")).lower(), crs.get("properties")
-    if kind in {"link", "url"}:
+    if is_link(crs):
         message = f"it {LINK}. {LINK_FIX}"
         raise ValueError(message)
-    if not isinstance(properties, Mapping):
-        return None
-    code = str(properties.get("code"))
-    if kind == "epsg" and code.isdecimal():
-        return int(code)
-    return _code_of_name(str(properties.get("name", properties.get("urn", ""))))
-
-
-def _code_of_name(name: str) -> int | None:
-    if _CRS84.fullmatch(name.strip()):
-        return WGS84
-    found = _EPSG.fullmatch(name.strip())
-    return int(found[1]) if found else None
+    return epsg_of_geojson(crs)
 
 
 def own_code(geometry: Mapping[str, Any]) -> int:

@@ -31,7 +31,6 @@ from airflow_provider_sentinelhub.artifacts.features.gdal import from_gdal, text
 from airflow_provider_sentinelhub.artifacts.features.geojson import (
     LINK,
     LINK_FIX,
-    WGS84,
     code_of,
     is_feature,
     table_of,
@@ -41,6 +40,7 @@ from airflow_provider_sentinelhub.artifacts.geopackage.sqlite_file import found_
 from airflow_provider_sentinelhub.artifacts.geopackage.tables import feature_tables, text_columns
 from airflow_provider_sentinelhub.client.errors import ArtifactCorrupt, InvalidParameter
 from airflow_provider_sentinelhub.client.models import from_text
+from airflow_provider_sentinelhub.client.requests.crs import WGS84
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
