@@ -128,6 +128,14 @@ def test_names_that_are_not_utf_8_do_not_become_the_same(tmp_path: Path) -> None
         list(from_file(path))
 
 
+def test_half_a_character_is_no_text(tmp_path: Path) -> None:
+    feature = {"type": "Feature", "properties": {"identifier": "a\ud800"}, "geometry": shapely.geometry.mapping(BOX)}
+    with pytest.raises(InvalidParameter, match=r"has 1 name not in UTF-8: row 1 \(b'a\\xed\\xa0\\x80'\)"):
+        write_geopackages(from_geometries([feature], epsg=32632), tmp_path / "a.gpkg")
+    (batch,) = from_geometries({"č": BOX, b"\xc4\x8d2": BOX}, epsg=32632)
+    assert batch.identifiers == ["č", "č2"]
+
+
 def test_parquet_whose_text_is_not_utf_8_is_named(tmp_path: Path) -> None:
     garbled = pa.Array.from_buffers(
         pa.string(), 1, [None, pa.py_buffer(np.array([0, 2], np.int32)), pa.py_buffer(b"B\xf8")]

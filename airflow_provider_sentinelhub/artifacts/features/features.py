@@ -26,6 +26,8 @@ KINDS = "GeoPackage (.gpkg), GeoParquet (.parquet), GeoJSON (.geojson), Shapefil
 
 _CODE = re.compile(r"\s*(?:EPSG:)?(\d+)(?:\.0*)?\s*", re.IGNORECASE)
 _RAW = (bytes, bytearray, memoryview)
+# Those that do not stand for a byte.
+_HALF = re.compile("[\ud800-\udc7f\udd00-\udfff]")
 _SHOWN = 20
 _WGS84 = 4326
 _WGS84_WITH_HEIGHT = 4979
@@ -211,9 +213,9 @@ def _identifiers(
     if wanted is not None and wanted.lower() not in values:
         raise missing_column("identifier", wanted, values, source)
     given = values.get("identifier" if wanted is None else wanted.lower())
-    if given is None or not any(isinstance(value, _RAW) for value in given):
+    if given is None or _is_all_text(given):
         return given
-    texts = [how.encoding.decoded(bytes(value)) if isinstance(value, _RAW) else value for value in given]
+    texts = [_text(value, how.encoding) for value in given]
     unreadable = [row for row, text in enumerate(texts) if isinstance(text, bytes)]
     if unreadable:
         raise not_in_encoding(
@@ -224,6 +226,25 @@ def _identifiers(
             (f"row {first_row + row} ({texts[row]!r})" for row in unreadable[:EXAMPLES]),
         )
     return texts
+
+
+def _is_all_text(values: Sequence[Any]) -> bool:
+    try:
+        # One call for all of them; half of a surrogate pair is no text, whoever made it.
+        "".join([value for value in values if type(value) is str]).encode()
+    except UnicodeEncodeError:
+        return False
+    return not any(isinstance(value, _RAW) for value in values)
+
+
+def _text(value: Any, encoding: Encoding) -> Any:
+    if isinstance(value, str):
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            # SQLite's text is read so that its bytes come out again; anything else keeps its half.
+            return value.encode(errors="surrogatepass" if _HALF.search(value) else "surrogateescape")
+    return encoding.decoded(bytes(value)) if isinstance(value, _RAW) else value
 
 
 def not_in_encoding(

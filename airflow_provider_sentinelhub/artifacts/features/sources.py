@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -305,8 +306,8 @@ def _from_tables(path: Path, how: Reading, layer: str | None) -> Iterator[Batch]
                 "layer", layer, f"{path.name} has no such layer, only {there}", "Choose one of them."
             )
         texts = {table.name: text_columns(connection, table) for table in tables}
-        # Text that is not UTF-8 stays bytes, which an error names; with replacements, names would be the same.
-        connection.text_factory = _text
+        # Text that is not UTF-8 keeps its bytes, and an error names it; with replacements, names would be the same.
+        connection.text_factory = partial(str, encoding="utf-8", errors="surrogateescape")
         for table in tables:
             source = f"{path.name}, layer {table.name!r}"
             if table.geometry.lower() not in table.columns:
@@ -320,10 +321,3 @@ def _from_tables(path: Path, how: Reading, layer: str | None) -> Iterator[Batch]
             query = f"SELECT {', '.join(map(quoted, wanted))} FROM {quoted(table.name)} ORDER BY {table.key}"  # noqa: S608
             rows = connection.execute(query)
             yield from _from_rows(rows, wanted, chosen, source, table.epsg)
-
-
-def _text(raw: bytes) -> str | bytes:
-    try:
-        return raw.decode()
-    except UnicodeDecodeError:
-        return raw
