@@ -228,7 +228,12 @@ def _download_changes(storage: Storage, meta: ObjectMeta, path: Path, given: str
 
     On a disk, a file without that is complete. Into a bucket, a file may have been copied alone.
     """
-    from airflow_provider_sentinelhub.artifacts.geopackage.sqlite_file import JOURNAL, WAL, is_in_wal_mode
+    from airflow_provider_sentinelhub.artifacts.geopackage.sqlite_file import (
+        JOURNAL,
+        WAL,
+        is_in_wal_mode,
+        missing_changes,
+    )
 
     is_on_disk = meta.url.startswith("file:")
     if not is_in_wal_mode(path):
@@ -237,13 +242,7 @@ def _download_changes(storage: Storage, meta: ObjectMeta, path: Path, given: str
     else:
         has_more = _download_if_there(storage, f"{meta.url}{WAL}", Path(f"{path}{WAL}"))
         if not has_more and not is_on_disk:
-            raise InvalidParameter(
-                "source",
-                given,
-                "is in SQLite's WAL mode, so its latest changes may be missing: until a program closes it, they are in "
-                f"{path.name}{WAL}, which is not in the bucket",
-                "Close it in the GIS, or run PRAGMA journal_mode=DELETE on it, and upload it again.",
-            )
+            raise missing_changes(given, path.name, "the bucket")
     if has_more and storage.head(meta.url) != meta:
         raise StorageUnavailable(f"{given} was changed while it was read. Close it in the GIS, or try again later.")
 

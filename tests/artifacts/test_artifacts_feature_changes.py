@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+import zipfile
 from contextlib import closing
 from typing import TYPE_CHECKING
 
@@ -117,6 +118,17 @@ def test_a_file_of_a_bucket_needs_its_changes_beside_it(changed: Path, s3: S3, f
     storage.upload(changed.with_name("fields.gpkg-wal"), f"{url}-wal")
     (batch,) = from_urls([url], storage=storage, columns=Columns())
     assert batch.identifiers == ["new"]
+
+
+def test_a_file_in_a_zip_needs_its_changes_beside_it(changed: Path, tmp_path: Path) -> None:
+    path = tmp_path / "fields.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.write(changed, "export/fields.gpkg")
+    with pytest.raises(InvalidParameter, match=r"WAL mode, .* fields\.gpkg-wal, which is not in the zip\. Close"):
+        list(from_file(path))
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.write(changed.with_name("fields.gpkg-wal"), "export/fields.gpkg-wal")
+    assert read(path) == ["new"]
 
 
 class Racing(Storage):

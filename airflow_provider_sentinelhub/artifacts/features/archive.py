@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from airflow_provider_sentinelhub.artifacts.features.features import KINDS
 from airflow_provider_sentinelhub.artifacts.geopackage.geopackage import MAX_BYTES
+from airflow_provider_sentinelhub.artifacts.geopackage.sqlite_file import companions, is_in_wal_mode, missing_changes
 from airflow_provider_sentinelhub.client.errors import InvalidParameter, StorageUnavailable
 from airflow_provider_sentinelhub.client.text import one_line
 
@@ -34,6 +35,7 @@ _FEATURES = (
 # Beside one of those they describe it.
 _MAYBE_FEATURES = (".json", ".csv")
 _SHOWN = 5
+_MOST = 1_000
 
 
 @contextmanager
@@ -44,20 +46,25 @@ def unpacked(path: Path, layer: str | None) -> Iterator[list[tuple[Path, str | N
     :param path: The zip.
     :param layer: Layer to read: of a file, or the name of one of several files. ``None`` for all.
     :returns: The files, each with the layer to read of it; none where no file with features is known by its suffix.
-    :raises InvalidParameter: It cannot be read, unpacks to too much, or has files of several kinds.
+    :raises InvalidParameter: It cannot be read, unpacks to too much, has files of several kinds, or changes of a
+        GeoPackage may be missing.
     :raises StorageUnavailable: This machine has no room to unpack it.
     """
     with tempfile.TemporaryDirectory(prefix="sentinelhub-zip-") as folder:
         try:
             with zipfile.ZipFile(path) as archive:
-                found = _features(archive, path, layer)
+                found = [(_belonging(archive, entry), chosen) for entry, chosen in _features(archive, path, layer)]
+                _check_room(path, sum(each.file_size for entries, _ in found for each in entries), Path(folder))
                 files = [
-                    (_unpack(archive, entry, Path(folder) / str(number), path), chosen)
-                    for number, (entry, chosen) in enumerate(found)
+                    (_unpack(archive, entries, Path(folder) / str(number)), chosen)
+                    for number, (entries, chosen) in enumerate(found)
                 ]
         except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError) as error:
             rule = f"cannot be unpacked ({one_line(error)})"
             raise InvalidParameter("source", path.name, rule, "Pack it again, without a password.") from error
+        for file, _ in files:
+            if is_in_wal_mode(file) and not companions(file):
+                raise missing_changes(path.name, file.name, "the zip")
         yield files
 
 
@@ -66,6 +73,9 @@ def _features(archive: zipfile.ZipFile, path: Path, layer: str | None) -> list[t
     found = sorted(entry for entry in entries if _suffix(entry) in _FEATURES) or sorted(
         entry for entry in entries if _suffix(entry) in _MAYBE_FEATURES
     )
+    if len(found) > _MOST:
+        rule = f"has {len(found):,} files with features, and at most {_MOST} are read"
+        raise InvalidParameter("source", path.name, rule, "Put the features into one file.")
     if layer is not None and (named := [entry for entry in found if PurePosixPath(entry).stem == layer]):
         # A Shapefile's only layer has its name; other formats name their layers otherwise.
         return [(entry, layer if _suffix(entry) == ".shp" else None) for entry in named]
@@ -85,24 +95,30 @@ def _suffix(entry: str) -> str:
     return PurePosixPath(entry).suffix.lower()
 
 
-def _unpack(archive: zipfile.ZipFile, entry: str, folder: Path, path: Path) -> Path:
-    folder.mkdir()
+def _belonging(archive: zipfile.ZipFile, entry: str) -> list[zipfile.ZipInfo]:
+    """Return a file, and then those beside it that are called the same."""
     whole = PurePosixPath(entry)
-    belonging = [
+    start = entry.removesuffix(whole.suffix)
+    beside = [
         each
         for each in archive.infolist()
-        if PurePosixPath(each.filename).parent == whole.parent
-        and PurePosixPath(each.filename).stem == whole.stem
-        and not each.is_dir()
+        if each.filename.startswith(start) and PurePosixPath(each.filename).stem == whole.stem
     ]
-    size = sum(each.file_size for each in belonging)
+    return sorted((each for each in beside if not each.is_dir()), key=lambda each: each.filename != entry)
+
+
+def _check_room(path: Path, size: int, folder: Path) -> None:
     if size > MAX_BYTES:
         rule = f"unpacks to {size:,} bytes, and at most {MAX_BYTES:,} are read"
         raise InvalidParameter("source", path.name, rule, f"Split it. Kinds that can be read: {KINDS}.")
     if size > shutil.disk_usage(folder).free:
         raise StorageUnavailable(f"Could not unpack {path.name}: it needs {size:,} bytes on this worker. Free space.")
-    for each in belonging:
+
+
+def _unpack(archive: zipfile.ZipFile, entries: list[zipfile.ZipInfo], folder: Path) -> Path:
+    folder.mkdir()
+    for each in entries:
         # zipfile reads no more of an entry than the size it declares.
         with archive.open(each) as packed, (folder / PurePosixPath(each.filename).name).open("wb") as file:
             shutil.copyfileobj(packed, file)
-    return folder / whole.name
+    return folder / PurePosixPath(entries[0].filename).name

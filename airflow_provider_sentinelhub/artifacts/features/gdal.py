@@ -116,7 +116,7 @@ def _read_layer(path: Path, layer: str, how: Reading, crs: Declared | None) -> I
         geometry = in_text or meta["geometry_name"] or "wkb_geometry"
         how = replace(how, columns=replace(how.columns, geometry=geometry))
         own = crs if info["driver"] in _GEOJSON else None
-        declared = None if in_text else _declared(meta["crs"], own, how.epsg)
+        declared = _declared(info["crs"], own, how.epsg)
         first = 1
         for batch in batches:
             values = {

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from airflow_provider_sentinelhub.client.errors import ArtifactCorrupt, StorageUnavailable
+from airflow_provider_sentinelhub.client.errors import ArtifactCorrupt, InvalidParameter, StorageUnavailable
 from airflow_provider_sentinelhub.client.text import one_line
 
 if TYPE_CHECKING:
@@ -248,6 +248,23 @@ def is_in_wal_mode(path: Path) -> bool:
     with path.open("rb") as file:
         header = file.read(_HEADER_BYTES)
     return header.startswith(_MAGIC) and _WAL in header[_WRITE_VERSION : _WRITE_VERSION + 2]
+
+
+def missing_changes(source: str, name: str, place: str) -> InvalidParameter:
+    """
+    Return the error about a file in WAL mode whose changes are nowhere.
+
+    :param source: What the user gave.
+    :param name: Name of the file.
+    :param place: Where its changes are not: ``the bucket`` or ``the zip``.
+    """
+    return InvalidParameter(
+        "source",
+        source,
+        "is in SQLite's WAL mode, so its latest changes may be missing: until a program closes it, they are in "
+        f"{name}{WAL}, which is not in {place}",
+        "Close it in the GIS, or run PRAGMA journal_mode=DELETE on it, and upload it again.",
+    )
 
 
 def check_header(path: Path, what: str) -> None:
