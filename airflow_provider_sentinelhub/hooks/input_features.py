@@ -40,7 +40,9 @@ class MadeGeoPackage:
     layers: tuple[int, ...]
 
 
-def check_input(api: TaskApiSpec, storage: Storage, body: Mapping[str, Any]) -> InputSize | None:
+def check_input(
+    api: TaskApiSpec, storage: Storage, body: Mapping[str, Any], *, identifier_column: str | None = None
+) -> InputSize | None:
     """
     Check the GeoPackage that a request names, before anything is sent; a request without one passes.
 
@@ -49,6 +51,7 @@ def check_input(api: TaskApiSpec, storage: Storage, body: Mapping[str, Any]) -> 
     :param api: The API of the request.
     :param storage: Reads and writes the bucket.
     :param body: The request.
+    :param identifier_column: Column with the names of the features, for statistics. Default: ``identifier``.
     :returns: How large the features are together; ``None`` where the request names no GeoPackage.
     :raises InvalidParameter: Everything that is wrong with it, with the names of features.
     :raises StorageUnavailable: The bucket cannot be read.
@@ -66,6 +69,7 @@ def check_input(api: TaskApiSpec, storage: Storage, body: Mapping[str, Any]) -> 
             storage.download(url, path, max_bytes=MAX_BYTES)
         if problems := RESULTS[api.key].check_features(path, body):
             raise error_of(path, problems, last=_OPT_OUT)
+        RESULTS[api.key].check_names(path, identifier_column)
         return RESULTS[api.key].measure_features(path, body)
 
 

@@ -6,6 +6,7 @@ Source: https://docs.planet.com/develop/apis/batch-statistical/
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 from airflow.sdk.configuration import conf
@@ -23,13 +24,38 @@ from airflow_provider_sentinelhub.operators.steps import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from datetime import timedelta
 
     from airflow.sdk.definitions.xcom_arg import XComArg
 
+    from airflow_provider_sentinelhub.hooks.batch import SentinelHubBatchHook
 
-class SentinelHubBatchStatisticalOperator(RunningOperatorBase):
+
+class RunningStatisticsOperatorBase(RunningOperatorBase):
+    """
+    Base of the operator that runs a task of statistics.
+
+    :param identifier_column: The column of the GeoPackage with the names of the features, if that is not
+        ``identifier``, which is the only one that the service reads. Tables and messages then have these names.
+        Templated.
+    """
+
+    template_fields: Sequence[str] = ("identifier_column", *RunningOperatorBase.template_fields)
+
+    def __init__(self, *, identifier_column: str | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.identifier_column = identifier_column
+
+    @cached_property
+    def hook(self) -> SentinelHubBatchHook:
+        """The hook that reaches the service and the bucket."""
+        hook = super().hook
+        hook.identifier_column = self.identifier_column or None
+        return hook
+
+
+class SentinelHubBatchStatisticalOperator(RunningStatisticsOperatorBase):
     """
     Run a Batch Statistical task: create it, start it, wait until it ends, and put all statistics into one table.
 
@@ -44,6 +70,9 @@ class SentinelHubBatchStatisticalOperator(RunningOperatorBase):
 
     :param request: The service's own request, as a dict or as the path of a ``.json`` file. It holds no credentials:
         those are taken from the connections when it is sent. An ``evalscript`` may be the path of a ``.js`` file.
+        Templated.
+    :param identifier_column: The column of the GeoPackage with the names of the features, if that is not
+        ``identifier``, which is the only one that the service reads. Tables and messages then have these names.
         Templated.
     :param analyse_first: Have the remote task analysed first, and start it only then.
     :param on_out_of_pu: What to do when the service stops the remote task because the account has run out of
@@ -87,6 +116,7 @@ class SentinelHubBatchStatisticalOperator(RunningOperatorBase):
         self,
         *,
         request: Mapping[str, Any] | str | XComArg,
+        identifier_column: str | None = None,
         analyse_first: bool = False,
         on_out_of_pu: Literal["fail", "wait"] = "fail",
         on_clear: Literal["resume", "new", "adopt"] = "resume",
@@ -107,6 +137,7 @@ class SentinelHubBatchStatisticalOperator(RunningOperatorBase):
     ) -> None:
         super().__init__(
             request=request,
+            identifier_column=identifier_column,
             analyse_first=analyse_first,
             on_out_of_pu=on_out_of_pu,
             on_clear=on_clear,

@@ -21,6 +21,7 @@ from airflow_provider_sentinelhub.artifacts.geopackage.tables import feature_nam
 from airflow_provider_sentinelhub.artifacts.report.causes import is_permanent
 from airflow_provider_sentinelhub.artifacts.report.report import TaskCounts
 from airflow_provider_sentinelhub.artifacts.results.base import BatchResults, Counter
+from airflow_provider_sentinelhub.artifacts.statistics.geo import check_name_column
 from airflow_provider_sentinelhub.artifacts.statistics.layout import (
     StatisticsUrl,
     rerun_output_url,
@@ -109,17 +110,32 @@ class BatchStatisticalResults(BatchResults):
     @staticmethod
     def measure_features(path: Path, body: Mapping[str, Any]) -> InputSize:
         """
-        Measure the features a request takes from a GeoPackage; log a warning where the service finds no names for them.
+        Measure the features a request takes from a GeoPackage.
 
         :param path: The file, in which nothing is wrong.
         :param body: The request.
         """
-        _tell_unnamed(path)
         aggregation = body["aggregation"]
         size = Size(aggregation.get("width", 256), aggregation.get("height", 256))
         if "resx" in aggregation:
             size = Size(resolution=math.sqrt(aggregation["resx"] * aggregation["resy"]))
         return input_size(path, defaults=size, own_sizes=False)
+
+    @staticmethod
+    def check_names(path: Path, identifier_column: str | None) -> None:
+        """
+        Check the column with the names; without one, log a warning with those that could be it.
+
+        :param path: The file, in which nothing is wrong.
+        :param identifier_column: The column with the names. ``None`` for ``identifier``, which is optional.
+        :raises InvalidParameter: There is no such column, or it has text that is not UTF-8.
+        """
+        with open_sqlite(path, WHAT) as connection:
+            (table,) = feature_tables(connection)
+            if identifier_column is not None:
+                check_name_column(connection, table, identifier_column, path.name)
+            elif "identifier" not in table.columns and (texts := text_columns(connection, table)):
+                _tell_unnamed(path, texts)
 
     def root(self, task: BatchTask) -> str:
         """
@@ -181,7 +197,15 @@ class BatchStatisticalResults(BatchResults):
         news = _News()
         asked = [StatisticsTask(self.api.delivery_url(task.request), task.id) for task in tasks]
         target = self._target(tasks[0])
-        return read_statistics(self.storage, asked, target, features=features, workdir=folder, on_progress=news.tell)
+        return read_statistics(
+            self.storage,
+            asked,
+            target,
+            features=features,
+            workdir=folder,
+            identifier_column=self.identifier_column,
+            on_progress=news.tell,
+        )
 
     def _read_when_all_is_there(self, tasks: Sequence[BatchTask], features: Path, folder: Path) -> StatisticsRead:
         # Nowhere does it say that the last file lies there before the task is called DONE. What comes a little late
@@ -302,23 +326,15 @@ def _task_counts(read: StatisticsRead) -> tuple[TaskCounts, ...]:
     )
 
 
-def _tell_unnamed(path: Path) -> None:
-    with open_sqlite(path, WHAT) as connection:
-        for table in feature_tables(connection):
-            texts = [
-                one_line(name) for name in text_columns(connection, table) if name.lower() != table.geometry.lower()
-            ]
-            if "identifier" not in table.columns and texts:
-                log.warning(
-                    "%s has no column identifier, so the table of statistics will have ids and no names. Columns of "
-                    "text that could have the names: %s. Have the file written again with it, by "
-                    "SentinelHubInputFeaturesOperator with columns={'identifier': %r}; or name it afterwards, to "
-                    "SentinelHubStatisticsTableOperator with identifier_column=%r.",
-                    path.name,
-                    ", ".join(texts[:_SHOWN]),
-                    texts[0],
-                    texts[0],
-                )
+def _tell_unnamed(path: Path, texts: Sequence[str]) -> None:
+    shown = [one_line(name) for name in texts]
+    log.warning(
+        "%s has no column identifier, so the table of statistics will have ids and no names. Columns of text that "
+        "could have the names: %s. Name one with identifier_column=%r.",
+        path.name,
+        ", ".join(shown[:_SHOWN]),
+        shown[0],
+    )
 
 
 def _too_large(path: Path, steps: tuple[float, float]) -> tuple[Problem, ...]:

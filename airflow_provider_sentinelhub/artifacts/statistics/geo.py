@@ -10,6 +10,7 @@ import json
 import struct
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_sentinelhub.artifacts.features.encodings import Encoding
@@ -168,11 +169,33 @@ class _Met:
         return {"version": _VERSION, "primary_column": GEOMETRY, "columns": {GEOMETRY: column}}
 
 
-def _names_in(source: FeatureTable, column: str | None, url: str) -> str:
+def check_name_column(connection: sqlite3.Connection, source: FeatureTable, column: str, file: str) -> None:
+    """
+    Check a column that is to be read for the names of features.
+
+    :param connection: The open GeoPackage.
+    :param source: Its table.
+    :param column: The column.
+    :param file: Name of the file, for messages.
+    :raises InvalidParameter: There is no such column, or it has text that is not UTF-8.
+    """
+    encoding = Encoding()
+    query = f"SELECT {_names_in(source, column, file)} FROM {quoted(source.name)}"  # noqa: S608 - quoted
+    texts = (encoding.decoded(name) for (name,) in connection.execute(query) if name)
+    if garbled := list(islice((text for text in texts if isinstance(text, bytes)), EXAMPLES)):
+        raise _garbled(file, column, garbled)
+
+
+def _garbled(file: str, column: str, texts: list[bytes]) -> InvalidParameter:
+    what = f"{file} has text in this column"
+    return not_in_encoding("identifier_column", column, what, Encoding(), map(repr, texts[:EXAMPLES]))
+
+
+def _names_in(source: FeatureTable, column: str | None, file: str) -> str:
     if column is None:
         return "NULL"
     if column.lower() not in source.columns:
-        rule = f"{url} has no such column, only {sorted(source.columns.values())[:_SHOWN]}"
+        rule = f"{file} has no such column, only {sorted(source.columns.values())[:_SHOWN]}"
         raise InvalidParameter("identifier_column", column, rule, "Name the column with the names.")
     # As bytes: text that is not UTF-8 would not be told apart.
     return f"CAST({source.column(column.lower())} AS BLOB)"
@@ -211,8 +234,7 @@ def _named_anew(rows: pa.Table, names: list[bytes | None], column: str) -> pa.Ta
     place, encoding = rows.schema.get_field_index("identifier"), Encoding()
     texts = [None if name is None else encoding.decoded(name) for name in names]
     if garbled := sorted({text for text in texts if isinstance(text, bytes)}):
-        what = f"has text in its column {column!r}"
-        raise not_in_encoding("identifier_column", column, what, encoding, map(repr, garbled[:EXAMPLES]))
+        raise _garbled("the GeoPackage", column, garbled)
     given = rows["identifier"].to_pylist()
     new = [old if text is None else text for old, text in zip(given, texts, strict=True)]
     return rows.set_column(place, rows.schema.field(place), pa.array(new, rows.schema.field(place).type))
