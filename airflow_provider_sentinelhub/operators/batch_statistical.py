@@ -6,14 +6,13 @@ Source: https://docs.planet.com/develop/apis/batch-statistical/
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 from airflow.sdk.configuration import conf
 
 from airflow_provider_sentinelhub.hooks.sentinel_hub import SentinelHubHook
 from airflow_provider_sentinelhub.operators.rerunning import RerunFailedOperatorBase
-from airflow_provider_sentinelhub.operators.running import RunningOperatorBase
+from airflow_provider_sentinelhub.operators.running import RunningStatisticsOperatorBase
 from airflow_provider_sentinelhub.operators.steps import (
     AnalyseOperatorBase,
     CreateOperatorBase,
@@ -24,35 +23,10 @@ from airflow_provider_sentinelhub.operators.steps import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
     from datetime import timedelta
 
     from airflow.sdk.definitions.xcom_arg import XComArg
-
-    from airflow_provider_sentinelhub.hooks.batch import SentinelHubBatchHook
-
-
-class RunningStatisticsOperatorBase(RunningOperatorBase):
-    """
-    Base of the operator that runs a task of statistics.
-
-    :param identifier_column: The column of the GeoPackage with the names of the features, if that is not
-        ``identifier``, which is the only one that the service reads. Tables and messages then have these names.
-        Templated.
-    """
-
-    template_fields: Sequence[str] = ("identifier_column", *RunningOperatorBase.template_fields)
-
-    def __init__(self, *, identifier_column: str | None = None, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.identifier_column = identifier_column
-
-    @cached_property
-    def hook(self) -> SentinelHubBatchHook:
-        """The hook that reaches the service and the bucket."""
-        hook = super().hook
-        hook.identifier_column = self.identifier_column or None
-        return hook
 
 
 class SentinelHubBatchStatisticalOperator(RunningStatisticsOperatorBase):
@@ -72,8 +46,8 @@ class SentinelHubBatchStatisticalOperator(RunningStatisticsOperatorBase):
         those are taken from the connections when it is sent. An ``evalscript`` may be the path of a ``.js`` file.
         Templated.
     :param identifier_column: The column of the GeoPackage with the names of the features, if that is not
-        ``identifier``, which is the only one that the service reads. Tables and messages then have these names.
-        Templated.
+        ``identifier``, which is the only one that the service reads. Tables and messages then have these names, also
+        in later reports. Templated.
     :param analyse_first: Have the remote task analysed first, and start it only then.
     :param on_out_of_pu: What to do when the service stops the remote task because the account has run out of
         processing units: ``fail``, or ``wait`` and start it again once the service's lock of 60 minutes has expired
@@ -402,6 +376,9 @@ class SentinelHubBatchStatisticalReportOperator(ReportOnDeletedOperatorBase):
         service has deleted the task; the files in the bucket are then read. Templated.
     :param features_url: Its GeoPackage: ``input.features.s3.url`` of its request. Shows which features have no file.
         Needed only with ``delivery_url``. Templated.
+    :param identifier_column: The column of the GeoPackage with the names of the features, if that is not
+        ``identifier``, which is the only one that the service reads. Tables and messages then have these names, also
+        in later reports. Templated.
     :param on_partial: What to do when the remote task is DONE but some features failed: ``fail`` or ``warn``.
         Templated.
     :param sentinelhub_conn_id: The Sentinel Hub connection. Templated.
@@ -417,6 +394,7 @@ class SentinelHubBatchStatisticalReportOperator(ReportOnDeletedOperatorBase):
         batch_task_id: str | XComArg,
         delivery_url: str | XComArg | None = None,
         features_url: str | XComArg | None = None,
+        identifier_column: str | None = None,
         on_partial: str = "fail",
         sentinelhub_conn_id: str = SentinelHubHook.default_conn_name,
         aws_conn_id: str | None = "aws_default",
@@ -427,6 +405,7 @@ class SentinelHubBatchStatisticalReportOperator(ReportOnDeletedOperatorBase):
             batch_task_id=batch_task_id,
             delivery_url=delivery_url,
             features_url=features_url,
+            identifier_column=identifier_column,
             on_partial=on_partial,
             sentinelhub_conn_id=sentinelhub_conn_id,
             aws_conn_id=aws_conn_id,

@@ -93,9 +93,12 @@ def test_names_are_in_the_column_that_is_named(sim: Simulator, run_task: RunTask
     assert run.state == "success", run.error
     result = comms.xcoms["return_value"]
     assert {row["feature_id"]: row["identifier"] for row in table(sim, result)} == {1: "parcel-1", 2: "parcel-2"}
-    report = SentinelHubBatchStatisticalReportOperator(task_id="r", batch_task_id=result["task_id"])
-    assert run_task(report).state == "success"
-    assert {row["identifier"] for row in table(sim, comms.xcoms["return_value"])} == {"parcel-1", "parcel-2"}
+    for column, found in ((None, {"parcel-1", "parcel-2"}), ("id", {"1", "2"}), (None, {"1", "2"})):
+        report = SentinelHubBatchStatisticalReportOperator(
+            task_id="r", batch_task_id=result["task_id"], identifier_column=column
+        )
+        assert run_task(report).state == "success"
+        assert {row["identifier"] for row in table(sim, comms.xcoms["return_value"])} == found
 
 
 def test_a_long_script_goes_into_the_bucket(sim: Simulator, run_task: RunTask, comms: Comms) -> None:

@@ -330,7 +330,7 @@ def _tell_unnamed(path: Path, texts: Sequence[str]) -> None:
     shown = [one_line(name) for name in texts]
     log.warning(
         "%s has no column identifier, so the table of statistics will have ids and no names. Columns of text that "
-        "could have the names: %s. Name one with identifier_column=%r.",
+        "could have the names: %s. Name one with identifier_column=%r, here or in a report.",
         path.name,
         ", ".join(shown[:_SHOWN]),
         shown[0],
