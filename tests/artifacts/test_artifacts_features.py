@@ -313,6 +313,8 @@ def test_a_feature_without_geometry_or_properties_is_one_all_the_same() -> None:
     assert (batch.identifiers, batch.geometries.tolist()) == ([None, "b", None], [None, BOX, BOX])
     (batch,) = from_geometries(feature(identifier="b"), epsg=32632)
     assert batch.identifiers == ["b"]
+    (batch,) = from_geometries({"a": feature(identifier="b", width=7), "c": BOX.wkt}, epsg=32632)
+    assert (batch.identifiers, batch.widths) == (["a", "c"], [7, None])
 
 
 def of_gdal(path: Path, driver: str) -> None:

@@ -58,6 +58,8 @@ _LANGUAGE_DRIVERS = {
     "cp1252": (0x03, 0x58, 0x59),
     "cp1253": (0xCB,),
     "cp1254": (0xCA,),
+    "cp1255": (0x7D,),
+    "cp1256": (0x7E,),
     "cp1257": (0xCC,),
     "mac_roman": (0x04,),
     "mac_cyrillic": (0x96,),

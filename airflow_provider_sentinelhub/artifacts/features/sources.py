@@ -169,7 +169,11 @@ def from_geometries(
             given = [given]
         else:
             _without_columns(columns)
-            return _from_rows(given.items(), ("identifier", "geometry"), how, "the mapping")
+            names, rows = table_of(given.values())
+            # The key is the name, whatever name a feature has among its properties.
+            others = [place for place, name in enumerate(names) if name.lower() != "identifier"]
+            named = ((key, *(row[place] for place in others)) for key, row in zip(given, rows, strict=True))
+            return _from_rows(named, ["identifier", *(names[place] for place in others)], how, "the mapping")
     elif isinstance(given, str | bytes):
         if not given.strip() or given[:1] in ("[", "{", "("):
             raise InvalidParameter(
