@@ -387,6 +387,12 @@ def test_a_zip_may_have_a_folder_inside(tmp_path: Path, name: str, driver: str) 
     assert len(list(from_file(path, layer="b"))) == 1
     with pytest.raises(InvalidParameter, match=r"has several files with features: north/a\..*, south/b\..*layer="):
         list(from_file(path, layer="c"))
+    path = packed(tmp_path / "fields.zip", tmp_path / "files", "north/a", "north/a/a")
+    assert len(list(from_file(path, layer="a"))) == 2
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("a.kml", "")
+    with pytest.raises(InvalidParameter, match=r"has several files with features: a\.kml, north/a"):
+        list(from_file(path, layer="c"))
 
 
 def test_a_zip_of_a_password_or_of_too_much_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -472,8 +472,8 @@ FILES: list[BadInput] = [
     ),
     BadInput(
         "a zip with files of several kinds",
-        "source = 'fields.zip': has several files with features: a/fields.geojson, a/fields.shp. Name one with layer, "
-        "e.g. layer='fields', or leave one in.",
+        "source = 'fields.zip': has several files with features: a/fields.geojson, a/fields.shp. Leave one in, or name "
+        "one with layer='...'.",
         lambda folder: read(zipped(folder / "fields.zip", "a/fields.geojson", "a/fields.shp")),
     ),
     BadInput(

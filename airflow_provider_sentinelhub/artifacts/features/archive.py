@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import tempfile
 import zipfile
@@ -76,13 +77,13 @@ def _features(archive: zipfile.ZipFile, path: Path, layer: str | None) -> list[t
     if len(found) > _MOST:
         rule = f"has {len(found):,} files with features, and at most {_MOST} are read"
         raise InvalidParameter("source", path.name, rule, "Put the features into one file.")
-    if layer is not None and (named := [entry for entry in found if PurePosixPath(entry).stem == layer]):
+    if named := [entry for entry in found if PurePosixPath(entry).stem == layer]:
         # A Shapefile's only layer has its name; other formats name their layers otherwise.
-        return [(entry, layer if _suffix(entry) == ".shp" else None) for entry in named]
-    if len({_suffix(entry) for entry in found}) > 1 or (layer is not None and len(found) > 1):
+        found, layer = named, layer if _suffix(named[0]) == ".shp" else None
+    if len({_suffix(entry) for entry in found}) > 1 or (layer is not None and not named and len(found) > 1):
         shown = ", ".join(one_line(entry) for entry in found[:_SHOWN])
         rule = f"has several files with features: {shown}"
-        raise InvalidParameter("source", path.name, rule, "Name one with layer, e.g. layer='fields', or leave one in.")
+        raise InvalidParameter("source", path.name, rule, "Leave one in, or name one with layer='...'.")
     return [(entry, layer) for entry in found]
 
 
@@ -97,13 +98,9 @@ def _suffix(entry: str) -> str:
 
 def _belonging(archive: zipfile.ZipFile, entry: str) -> list[zipfile.ZipInfo]:
     """Return a file, and then those beside it that are called the same."""
-    whole = PurePosixPath(entry)
-    start = entry.removesuffix(whole.suffix)
-    beside = [
-        each
-        for each in archive.infolist()
-        if each.filename.startswith(start) and PurePosixPath(each.filename).stem == whole.stem
-    ]
+    start = entry.removesuffix(PurePosixPath(entry).suffix)
+    # No other dot and no folder after the name they share.
+    beside = [each for each in archive.infolist() if re.fullmatch(re.escape(start) + r"\.[^./]+", each.filename)]
     return sorted((each for each in beside if not each.is_dir()), key=lambda each: each.filename != entry)
 
 
