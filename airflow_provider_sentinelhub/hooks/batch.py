@@ -38,6 +38,8 @@ class SentinelHubBatchHook(SentinelHubHook):
     :param aws_conn_id: The AWS connection. Its role or keys are sent to the service with each new task, and used here
         to read and write the bucket.
     :param gcp_conn_id: The Google Cloud connection, for buckets on Google Cloud Storage.
+    :param identifier_column: The column of the input GeoPackage with the names of the features, for statistics.
+        Default: ``identifier``, which is the only one that the service reads.
     :raises InvalidParameter: There is no such API.
     """
 
@@ -47,6 +49,7 @@ class SentinelHubBatchHook(SentinelHubHook):
         sentinelhub_conn_id: str = SentinelHubHook.default_conn_name,
         aws_conn_id: str | None = "aws_default",
         gcp_conn_id: str | None = None,
+        identifier_column: str | None = None,
         **kwargs: Any,
     ) -> None:
         from airflow_provider_sentinelhub.client.apis.registry import TASK_APIS
@@ -57,6 +60,7 @@ class SentinelHubBatchHook(SentinelHubHook):
         """The API."""
         self.aws_conn_id = aws_conn_id
         self.gcp_conn_id = gcp_conn_id
+        self.identifier_column = identifier_column
         self.measured: dict[str, InputSize] = {}
         """Number, size and extent of input features that were read, by the URL of their GeoPackage."""
         self._is_acting = False
@@ -109,7 +113,7 @@ class SentinelHubBatchHook(SentinelHubHook):
         from airflow_provider_sentinelhub.hooks.input_features import check_input
         from airflow_provider_sentinelhub.hooks.preflight import tell_size
 
-        measured = check_input(self.api, self.storage, body)
+        measured = check_input(self.api, self.storage, body, identifier_column=self.identifier_column)
         if measured is not None:
             tell_size(self.api, body, measured)
             self.measured[str(self.api.features_url(body))] = measured
@@ -287,7 +291,7 @@ class SentinelHubBatchHook(SentinelHubHook):
         """Results of the API's tasks in the bucket."""
         from airflow_provider_sentinelhub.artifacts.results.registry import results_of
 
-        return results_of(self.api, self.storage)
+        return results_of(self.api, self.storage, self.identifier_column)
 
     def report(self, task: BatchTask, reruns: Sequence[BatchTask] = ()) -> FeatureReport:
         """

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from airflow_provider_sentinelhub.artifacts.features.features import Batch, Columns
     from airflow_provider_sentinelhub.artifacts.features.size import InputSize
     from airflow_provider_sentinelhub.artifacts.features.writer import Size, WrittenGeoPackage
-    from airflow_provider_sentinelhub.artifacts.storage.storage import Storage
+    from airflow_provider_sentinelhub.artifacts.storage.storage import ObjectMeta, Storage
     from airflow_provider_sentinelhub.client.lifecycle.spec import TaskApiSpec
 
 _OPT_OUT = "If the service takes the file as it is, switch this check off with check_features=False."
@@ -40,7 +40,9 @@ class MadeGeoPackage:
     layers: tuple[int, ...]
 
 
-def check_input(api: TaskApiSpec, storage: Storage, body: Mapping[str, Any]) -> InputSize | None:
+def check_input(
+    api: TaskApiSpec, storage: Storage, body: Mapping[str, Any], *, identifier_column: str | None = None
+) -> InputSize | None:
     """
     Check the GeoPackage that a request names, before anything is sent; a request without one passes.
 
@@ -49,6 +51,7 @@ def check_input(api: TaskApiSpec, storage: Storage, body: Mapping[str, Any]) -> 
     :param api: The API of the request.
     :param storage: Reads and writes the bucket.
     :param body: The request.
+    :param identifier_column: Column with the names of the features, for statistics. Default: ``identifier``.
     :returns: How large the features are together; ``None`` where the request names no GeoPackage.
     :raises InvalidParameter: Everything that is wrong with it, with the names of features.
     :raises StorageUnavailable: The bucket cannot be read.
@@ -66,6 +69,7 @@ def check_input(api: TaskApiSpec, storage: Storage, body: Mapping[str, Any]) -> 
             storage.download(url, path, max_bytes=MAX_BYTES)
         if problems := RESULTS[api.key].check_features(path, body):
             raise error_of(path, problems, last=_OPT_OUT)
+        RESULTS[api.key].check_names(path, identifier_column)
         return RESULTS[api.key].measure_features(path, body)
 
 
@@ -178,7 +182,9 @@ def from_urls(
     :param epsg: EPSG code of their coordinates, where they declare none; another declared one is an error.
     :param layer: Layer to read of files that have several.
     :param close_rings: Close rings that do not end where they begin. Default: they are an error.
-    :raises InvalidParameter: There is no such file, or it cannot be read.
+    :raises InvalidParameter: There is no such file, or it cannot be read; or it is in a bucket, and changes of it may
+        be missing there.
+    :raises StorageUnavailable: A bucket cannot be read, or a file was changed while it was read.
     """
     from airflow_provider_sentinelhub.artifacts.features.sources import from_file
 
@@ -187,9 +193,11 @@ def from_urls(
         with tempfile.TemporaryDirectory(prefix="sentinelhub-source-") as folder:
             path = Path(folder) / url.rpartition("/")[2]
             with _naming("source", given):
-                storage.download(url, path)
+                meta = storage.download(url, path)
             if path.suffix.lower() == ".shp":
                 _download_shapefile(storage, url[: -len(path.suffix)], path, given)
+            else:
+                _download_changes(storage, meta, path, given)
             yield from from_file(path, columns=columns, epsg=epsg, layer=layer, close_rings=close_rings)
 
 
@@ -216,6 +224,31 @@ def _download_shapefile(storage: Storage, start: str, path: Path, given: str) ->
                 f"has no {usual[0]} file, without which it cannot be read",
                 f"Put its {usual[0]} file into the same folder.",
             )
+
+
+def _download_changes(storage: Storage, meta: ObjectMeta, path: Path, given: str) -> None:
+    """
+    Download what SQLite keeps beside a file until the last program has closed it.
+
+    On a disk, a file without that is complete. Into a bucket, a file may have been copied alone.
+    """
+    from airflow_provider_sentinelhub.artifacts.geopackage.sqlite_file import (
+        JOURNAL,
+        WAL,
+        is_in_wal_mode,
+        missing_changes,
+    )
+
+    is_on_disk = meta.url.startswith("file:")
+    if not is_in_wal_mode(path):
+        # In a bucket there is none: SQLite keeps it for the moments of a change.
+        has_more = is_on_disk and _download_if_there(storage, f"{meta.url}{JOURNAL}", Path(f"{path}{JOURNAL}"))
+    else:
+        has_more = _download_if_there(storage, f"{meta.url}{WAL}", Path(f"{path}{WAL}"))
+        if not has_more and not is_on_disk:
+            raise missing_changes(given, path.name, "the bucket")
+    if has_more and storage.head(meta.url) != meta:
+        raise StorageUnavailable(f"{given} was changed while it was read. Close it in the GIS, or try again later.")
 
 
 def _download_if_there(storage: Storage, url: str, target: Path) -> bool:

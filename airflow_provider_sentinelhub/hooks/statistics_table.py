@@ -12,7 +12,15 @@ if TYPE_CHECKING:
     from airflow_provider_sentinelhub.artifacts.storage.storage import Storage
 
 
-def reshape_statistics(storage: Storage, statistics_url: str, url: str, *, wide: bool, features_url: str | None) -> int:
+def reshape_statistics(
+    storage: Storage,
+    statistics_url: str,
+    url: str,
+    *,
+    wide: bool,
+    features_url: str | None,
+    identifier_column: str | None = None,
+) -> int:
     """
     Write a table of statistics in another form. Memory use is bounded; needs three times the table's size on disk.
 
@@ -21,6 +29,7 @@ def reshape_statistics(storage: Storage, statistics_url: str, url: str, *, wide:
     :param url: Where to write; ends in ``.parquet``.
     :param wide: One row for each feature and interval, one column for each number.
     :param features_url: GeoPackage of the features: writes their geometries, as GeoParquet. ``None`` for none.
+    :param identifier_column: Column of the GeoPackage whose text replaces the identifiers. Default: they stay.
     :returns: Number of rows.
     :raises ArtifactMissing: The table or the GeoPackage does not exist.
     :raises InvalidParameter: There is nothing to do, a URL is invalid, or the file is something else.
@@ -40,6 +49,9 @@ def reshape_statistics(storage: Storage, statistics_url: str, url: str, *, wide:
         raise InvalidParameter(
             "wide", wide, "without it and without features_url there is nothing to do", "Give one of them, or both."
         )
+    if identifier_column is not None and features_url is None:
+        rule = "is a column of the GeoPackage, and there is no features_url"
+        raise InvalidParameter("identifier_column", identifier_column, rule, "Give features_url as well.")
     with tempfile.TemporaryDirectory(prefix="sentinelhub-statistics-") as name:
         table = Path(name) / "table.parquet"
         storage.download(statistics_url, table)
@@ -52,7 +64,9 @@ def reshape_statistics(storage: Storage, statistics_url: str, url: str, *, wide:
         if features_url is not None:
             features, target = Path(name) / "features.gpkg", Path(name) / "geo.parquet"
             storage.download(features_url, features, max_bytes=MAX_BYTES)
-            rows = write_geoparquet(table, features, target, features_url=features_url)
+            rows = write_geoparquet(
+                table, features, target, features_url=features_url, identifier_column=identifier_column
+            )
             table = target
         storage.upload(table, url)
     return rows

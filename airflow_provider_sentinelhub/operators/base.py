@@ -279,3 +279,26 @@ def _an_attempt_follows(ti: RuntimeTaskInstanceProtocol, *, resumes_after_clear:
     if state == TaskInstanceState.RESTARTING:
         return resumes_after_clear
     return state in _IS_TO_RUN and not _is_last_attempt(ti)
+
+
+class IdentifierColumnMixin(RemoteTaskOperatorBase):
+    """
+    What operators share that make a table of statistics: where the names of features come from.
+
+    :param identifier_column: The column of the GeoPackage with the names of the features, if that is not
+        ``identifier``, which is the only one that the service reads. Tables and messages then have these names, also
+        in later reports. Templated.
+    """
+
+    template_fields: Sequence[str] = ("identifier_column", *RemoteTaskOperatorBase.template_fields)
+
+    def __init__(self, *, identifier_column: str | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.identifier_column = identifier_column
+
+    @cached_property
+    def hook(self) -> SentinelHubBatchHook:
+        """The hook that reaches the service and the bucket."""
+        hook = super().hook
+        hook.identifier_column = self.identifier_column or None
+        return hook

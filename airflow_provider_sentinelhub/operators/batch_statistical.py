@@ -12,7 +12,7 @@ from airflow.sdk.configuration import conf
 
 from airflow_provider_sentinelhub.hooks.sentinel_hub import SentinelHubHook
 from airflow_provider_sentinelhub.operators.rerunning import RerunFailedOperatorBase
-from airflow_provider_sentinelhub.operators.running import RunningOperatorBase
+from airflow_provider_sentinelhub.operators.running import RunningStatisticsOperatorBase
 from airflow_provider_sentinelhub.operators.steps import (
     AnalyseOperatorBase,
     CreateOperatorBase,
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from airflow.sdk.definitions.xcom_arg import XComArg
 
 
-class SentinelHubBatchStatisticalOperator(RunningOperatorBase):
+class SentinelHubBatchStatisticalOperator(RunningStatisticsOperatorBase):
     """
     Run a Batch Statistical task: create it, start it, wait until it ends, and put all statistics into one table.
 
@@ -45,6 +45,9 @@ class SentinelHubBatchStatisticalOperator(RunningOperatorBase):
     :param request: The service's own request, as a dict or as the path of a ``.json`` file. It holds no credentials:
         those are taken from the connections when it is sent. An ``evalscript`` may be the path of a ``.js`` file.
         Templated.
+    :param identifier_column: The column of the GeoPackage with the names of the features, if that is not
+        ``identifier``, which is the only one that the service reads. Tables and messages then have these names, also
+        in later reports. Templated.
     :param analyse_first: Have the remote task analysed first, and start it only then.
     :param on_out_of_pu: What to do when the service stops the remote task because the account has run out of
         processing units: ``fail``, or ``wait`` and start it again once the service's lock of 60 minutes has expired
@@ -87,6 +90,7 @@ class SentinelHubBatchStatisticalOperator(RunningOperatorBase):
         self,
         *,
         request: Mapping[str, Any] | str | XComArg,
+        identifier_column: str | None = None,
         analyse_first: bool = False,
         on_out_of_pu: Literal["fail", "wait"] = "fail",
         on_clear: Literal["resume", "new", "adopt"] = "resume",
@@ -107,6 +111,7 @@ class SentinelHubBatchStatisticalOperator(RunningOperatorBase):
     ) -> None:
         super().__init__(
             request=request,
+            identifier_column=identifier_column,
             analyse_first=analyse_first,
             on_out_of_pu=on_out_of_pu,
             on_clear=on_clear,
@@ -371,6 +376,9 @@ class SentinelHubBatchStatisticalReportOperator(ReportOnDeletedOperatorBase):
         service has deleted the task; the files in the bucket are then read. Templated.
     :param features_url: Its GeoPackage: ``input.features.s3.url`` of its request. Shows which features have no file.
         Needed only with ``delivery_url``. Templated.
+    :param identifier_column: The column of the GeoPackage with the names of the features, if that is not
+        ``identifier``, which is the only one that the service reads. Tables and messages then have these names, also
+        in later reports. Templated.
     :param on_partial: What to do when the remote task is DONE but some features failed: ``fail`` or ``warn``.
         Templated.
     :param sentinelhub_conn_id: The Sentinel Hub connection. Templated.
@@ -386,6 +394,7 @@ class SentinelHubBatchStatisticalReportOperator(ReportOnDeletedOperatorBase):
         batch_task_id: str | XComArg,
         delivery_url: str | XComArg | None = None,
         features_url: str | XComArg | None = None,
+        identifier_column: str | None = None,
         on_partial: str = "fail",
         sentinelhub_conn_id: str = SentinelHubHook.default_conn_name,
         aws_conn_id: str | None = "aws_default",
@@ -396,6 +405,7 @@ class SentinelHubBatchStatisticalReportOperator(ReportOnDeletedOperatorBase):
             batch_task_id=batch_task_id,
             delivery_url=delivery_url,
             features_url=features_url,
+            identifier_column=identifier_column,
             on_partial=on_partial,
             sentinelhub_conn_id=sentinelhub_conn_id,
             aws_conn_id=aws_conn_id,

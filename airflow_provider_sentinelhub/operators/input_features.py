@@ -32,15 +32,16 @@ class SentinelHubInputFeaturesOperator(BaseOperator):
     .. seealso:: ``docs/howto/input_features.md``
 
     :param url: Where to write: a ``s3://``, ``gs://`` or ``file:///`` URL that ends in ``.gpkg``. Templated.
-    :param source: URL or absolute path of a GeoPackage, GeoParquet, GeoJSON or Shapefile, or a list of them.
-        Templated.
+    :param source: URL or absolute path of a GeoPackage, GeoParquet, GeoJSON or Shapefile, or of a zip with one of
+        them; or a list of URLs. Templated.
     :param sql: A query whose rows are the features. Templated.
     :param sql_conn_id: The connection of its database. Templated.
     :param parameters: The parameters of the query. Templated.
-    :param geometries: Geometries by name, a list of geometries, or one geometry, as WKT or GeoJSON. Templated.
-    :param columns: The names of the columns in ``source`` or ``sql``: a dict with the keys ``identifier``,
-        ``geometry``, ``width``, ``height``, ``resolution`` and ``epsg``. Features without an identifier are numbered.
-        Templated.
+    :param geometries: Geometries by name, a list of geometries, or one geometry, as WKT or GeoJSON; or GeoJSON
+        features, in a list or a FeatureCollection. Templated.
+    :param columns: The names of the columns in ``source`` or ``sql``, or of the properties of GeoJSON features: a dict
+        with the keys ``identifier``, ``geometry``, ``width``, ``height``, ``resolution`` and ``epsg``. Features without
+        an identifier are numbered. Templated.
     :param epsg: EPSG code of the coordinates, if the source does not name one. A different code in the source is an
         error. Templated.
     :param layer: The layer to read, if a file has several. Default: all of them. Templated.
@@ -163,14 +164,7 @@ class SentinelHubInputFeaturesOperator(BaseOperator):
             columns, values = self._columns(), self._values()
             return from_sql(str(self.sql), self.sql_conn_id, parameters=values, columns=columns, **how)
         if given == "geometries":
-            if self.columns:
-                raise InvalidParameter(
-                    "columns",
-                    self.columns,
-                    "geometries have no columns",
-                    'Leave it out, and name features by a dict like {"name": geometry}.',
-                )
-            return from_geometries(self.geometries, **how)  # type: ignore[arg-type]  # rendered by now
+            return from_geometries(self.geometries, columns=self._columns(), **how)  # type: ignore[arg-type]  # rendered by now
         return from_urls(self._urls(), storage=storage, columns=self._columns(), layer=self.layer, **how)
 
     def _urls(self) -> list[str]:

@@ -17,7 +17,7 @@ from airflow_provider_sentinelhub.hooks.budget import check_request
 from airflow_provider_sentinelhub.hooks.checks import flags, one_of
 from airflow_provider_sentinelhub.hooks.outcome import Advice, GivenUp
 from airflow_provider_sentinelhub.hooks.owed_stops import take_over
-from airflow_provider_sentinelhub.operators.base import RemoteTaskOperatorBase
+from airflow_provider_sentinelhub.operators.base import IdentifierColumnMixin, RemoteTaskOperatorBase
 from airflow_provider_sentinelhub.operators.record import TaskRecord, created_since, intent_of
 from airflow_provider_sentinelhub.operators.rerunning import RerunningOperatorBase
 from airflow_provider_sentinelhub.operators.templating import RequestTemplateMixin
@@ -300,3 +300,9 @@ class RunningOperatorBase(CreatingOperatorBase, RerunningOperatorBase):
         if self.analyse_first and task.status == "CREATED":
             return "analyse_then_run"
         return "run_through" if self.on_out_of_pu == "wait" else goal
+
+
+class RunningStatisticsOperatorBase(IdentifierColumnMixin, RunningOperatorBase):
+    """Base of the operator that takes a remote task of statistics all the way to its table."""
+
+    template_fields: Sequence[str] = ("identifier_column", *RunningOperatorBase.template_fields)

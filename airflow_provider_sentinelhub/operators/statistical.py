@@ -55,11 +55,11 @@ class SentinelHubStatisticalOperator(RequestTemplateMixin):
         ``s3://bucket/folder``, or a template with ``<REQUEST_ID>``, which is replaced by the id of the run, and
         ``<ID>`` or ``<IDENTIFIER>``. Templated.
     :param geometries: Geometries by name, a list of geometries, or one geometry: WKT, GeoJSON, shapely, or a bounding
-        box as a list of west, south, east and north. Templated.
-    :param source: URL or absolute path of a GeoPackage, GeoParquet, GeoJSON or Shapefile with the geometries.
-        Templated.
-    :param columns: The names of the columns in ``source``: a dict with the keys ``identifier``, ``geometry`` and
-        ``epsg``. Templated.
+        box as a list of west, south, east and north; or GeoJSON features, in a list or a FeatureCollection. Templated.
+    :param source: URL or absolute path of a GeoPackage, GeoParquet, GeoJSON or Shapefile with the geometries, or of a
+        zip with one of them. Templated.
+    :param columns: The names of the columns in ``source``, or of the properties of GeoJSON features: a dict with the
+        keys ``identifier``, ``geometry`` and ``epsg``. Templated.
     :param epsg: EPSG code of the coordinates, if geometries and source do not name one. A different code in them is an
         error. Templated.
     :param layer: The layer to read, if a source has several. Default: all of them. Templated.
@@ -228,7 +228,8 @@ class SentinelHubStatisticalOperator(RequestTemplateMixin):
             rule = f"must be a dict with some of the keys {', '.join(_COLUMNS)}"
             raise InvalidParameter("columns", columns, rule, 'Write e.g. columns={"identifier": "field_id"}.')
         if self.source is None:
-            return from_geometries(boxes_as_polygons(from_text(self.geometries)), epsg=epsg)
+            geometries = boxes_as_polygons(from_text(self.geometries))
+            return from_geometries(geometries, columns=Columns(**columns), epsg=epsg)
         if not isinstance(self.source, str) or not self.source.strip():
             raise InvalidParameter("source", self.source, "must be the URL of a file", "Write e.g. s3://bucket/a.gpkg.")
         return from_urls([self.source], storage=storage, columns=Columns(**columns), epsg=epsg, layer=self.layer)

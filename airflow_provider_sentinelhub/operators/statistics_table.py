@@ -30,11 +30,21 @@ class SentinelHubStatisticsTableOperator(BaseOperator):
         for each output and band.
     :param features_url: The GeoPackage that the statistics were requested for. Its geometries are joined as the column
         ``geometry``. Templated.
+    :param identifier_column: The column of the GeoPackage with the names of the features, if that is not
+        ``identifier``, which is the only one that the service reads. Its text replaces the column ``identifier``.
+        Templated.
     :param aws_conn_id: The AWS connection, for ``s3://`` URLs. Templated.
     :param gcp_conn_id: The Google Cloud connection, for ``gs://`` URLs. Templated.
     """
 
-    template_fields: Sequence[str] = ("statistics_url", "url", "features_url", "aws_conn_id", "gcp_conn_id")
+    template_fields: Sequence[str] = (
+        "statistics_url",
+        "url",
+        "features_url",
+        "identifier_column",
+        "aws_conn_id",
+        "gcp_conn_id",
+    )
     ui_color = "#e3edd8"
 
     def __init__(
@@ -44,6 +54,7 @@ class SentinelHubStatisticsTableOperator(BaseOperator):
         url: str,
         wide: bool = False,
         features_url: str | XComArg | None = None,
+        identifier_column: str | None = None,
         aws_conn_id: str | None = "aws_default",
         gcp_conn_id: str | None = None,
         **kwargs: Any,
@@ -54,6 +65,7 @@ class SentinelHubStatisticsTableOperator(BaseOperator):
         self.url = url
         self.wide = wide
         self.features_url: str | None = features_url  # type: ignore[assignment]  # a string once it is rendered
+        self.identifier_column = identifier_column
         self.aws_conn_id = aws_conn_id
         self.gcp_conn_id = gcp_conn_id
 
@@ -70,7 +82,12 @@ class SentinelHubStatisticsTableOperator(BaseOperator):
             rendered(**{name: getattr(self, name) for name in self.template_fields})
             storage = open_buckets(self.aws_conn_id, self.gcp_conn_id)
             rows = reshape_statistics(
-                storage, self.statistics_url, self.url, wide=self.wide, features_url=self.features_url
+                storage,
+                self.statistics_url,
+                self.url,
+                wide=self.wide,
+                features_url=self.features_url,
+                identifier_column=self.identifier_column or None,
             )
             self.log.info("%s: %d rows", self.url, rows)
             return {"url": self.url, "rows": rows}

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from airflow_provider_sentinelhub.hooks.budget import check_start, estimate_of_task
 from airflow_provider_sentinelhub.hooks.checks import ON_PARTIAL, number, one_of
 from airflow_provider_sentinelhub.hooks.outcome import check_not_failed, conclude, with_reruns
-from airflow_provider_sentinelhub.operators.base import RemoteTaskOperatorBase
+from airflow_provider_sentinelhub.operators.base import IdentifierColumnMixin, RemoteTaskOperatorBase
 from airflow_provider_sentinelhub.operators.running import CreatingOperatorBase
 from airflow_provider_sentinelhub.operators.waiting import WaitingOperatorBase
 
@@ -206,7 +206,7 @@ class ReportOperatorBase(ExistingTaskOperatorBase):
             return conclude(self.hook, tasks, on_partial=self.on_partial)
 
 
-class ReportOnDeletedOperatorBase(ReportOperatorBase):
+class ReportOnDeletedOperatorBase(IdentifierColumnMixin, ReportOperatorBase):
     """
     Base of the operators that also report on a remote task that the service has deleted.
 
@@ -216,7 +216,12 @@ class ReportOnDeletedOperatorBase(ReportOperatorBase):
         Needed only with ``delivery_url``. Templated.
     """
 
-    template_fields: Sequence[str] = (*ReportOperatorBase.template_fields, "delivery_url", "features_url")
+    template_fields: Sequence[str] = (
+        *ReportOperatorBase.template_fields,
+        "delivery_url",
+        "features_url",
+        "identifier_column",
+    )
 
     def __init__(
         self,

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import threading
 import time
 import uuid
+from contextlib import closing
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +29,7 @@ from airflow_provider_sentinelhub.operators.batch_statistical import (
 from airflow_provider_sentinelhub.sensors.batch_statistical import SentinelHubBatchStatisticalSensor
 from airflow_provider_sentinelhub.simulator.process import Simulator
 from tests.airflow.airflow_harness import Comms, RunTask, first_event
-from tests.airflow.statistical_harness import NDVI, parcels, statistical_request
+from tests.airflow.statistical_harness import NDVI, parcels, statistical_request, write_parcels
 from tests.airflow.test_reruns import two_layers
 
 if TYPE_CHECKING:
@@ -76,6 +78,27 @@ def test_a_run_gives_one_table(sim: Simulator, run_task: RunTask, comms: Comms, 
     assert {row["identifier"] for row in rows} == {f"parcel-{number}" for number in range(1, 5)}
     assert len(rows) == 4 * 4 == result["intervals_with_data"] + result["intervals_without_data"]
     assert (calls(sim), calls(sim, "start")) == (1, 1)
+
+
+def test_names_are_in_the_column_that_is_named(sim: Simulator, run_task: RunTask, comms: Comms, tmp_path: Path) -> None:
+    features, url = write_parcels(tmp_path / "parcels.gpkg", 2), parcels(sim)
+    with closing(sqlite3.connect(features)) as connection, connection:
+        connection.execute("ALTER TABLE features_32632 RENAME COLUMN identifier TO parcel")
+    SentinelHubBatchHook().storage.upload(features, url)
+    body = statistical_request(sim, url)
+    run = run_task(operator(sim, request=body, identifier_column="plot"))
+    assert "identifier_column = 'plot': parcels.gpkg has no such column, only ['geometry', 'height', " in str(run.error)
+    assert calls(sim) == 0
+    run = run_task(operator(sim, request=body, identifier_column="{{ 'parcel' }}"))
+    assert run.state == "success", run.error
+    result = comms.xcoms["return_value"]
+    assert {row["feature_id"]: row["identifier"] for row in table(sim, result)} == {1: "parcel-1", 2: "parcel-2"}
+    for column, found in ((None, {"parcel-1", "parcel-2"}), ("id", {"1", "2"}), (None, {"1", "2"})):
+        report = SentinelHubBatchStatisticalReportOperator(
+            task_id="r", batch_task_id=result["task_id"], identifier_column=column
+        )
+        assert run_task(report).state == "success"
+        assert {row["identifier"] for row in table(sim, comms.xcoms["return_value"])} == found
 
 
 def test_a_long_script_goes_into_the_bucket(sim: Simulator, run_task: RunTask, comms: Comms) -> None:

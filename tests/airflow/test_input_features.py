@@ -211,10 +211,11 @@ def test_rings_are_closed_only_by_a_repair(
         ),
         (
             {"geometries": '{"type": "FeatureCollection", "features": []}'},
-            (
-                "geometries = {'type': 'FeatureCollection', 'features': []}: is a GeoJSON FeatureCollection. "
-                'Save it as a .geojson file and give its URL as source, or give a dict like {"name": geometry}.'
-            ),
+            "geometries = 0: it has no features. Check the file or the query.",
+        ),
+        (
+            {"geometries": {"type": "FeatureCollection"}},
+            ("geometries = {'type': 'FeatureCollection'}: has no list of features. Write it as in RFC 7946."),
         ),
         (
             {"geometries": 12, "epsg": 4326},

@@ -371,6 +371,7 @@ IN_DEGREES: dict[str, Any] = {"epsg": 4326, "request": request(resx=1e-4, resy=1
         ({"geometries": FIELDS}, "does not say which coordinate reference system it is in"),
         ({"geometries": FIELDS, "epsg": "UTM"}, "epsg = 'UTM': must be a number"),
         ({"columns": {"name": "id"}, "source": "s3://b/a.gpkg"}, "must be a dict with some of the keys identifier"),
+        ({"columns": {"identifier": "id"}, "geometries": FIELDS}, "columns = {'identifier': 'id'}: geometries have no"),
         ({"max_pu": "a lot"}, "max_pu = 'a lot': must be a number"),
         (
             {"geometries": {"a": "SRID=32633;POLYGON((9 42, 9.01 42, 9.01 42.01, 9 42))"}, "epsg": 4326},

@@ -64,6 +64,10 @@ def test_wide_with_outlines(sim: Simulator, run_task: RunTask, comms: Comms, don
         ({"statistics_url": "s3://b/x.parquet", "url": "s3://b/x.parquet"}, "is the table itself"),
         ({"features_url": "s3://{bucket}/no.gpkg"}, "no.gpkg"),
         ({"features_url": "{report_url}"}, "is no GeoPackage: it starts with b'PAR1"),
+        (
+            {"identifier_column": "parcel"},
+            "is a column of the GeoPackage, and there is no features_url",
+        ),
         ({"statistics_url": "s3://{bucket}/no.parquet"}, "no.parquet"),
         ({"statistics_url": "{report_url}"}, "must be the tidy table of statistics, and is another one"),
         ({"statistics_url": None}, "statistics_url = None: must be the URL of a table of statistics"),

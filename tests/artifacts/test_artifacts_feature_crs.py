@@ -134,6 +134,107 @@ def test_what_a_geometry_says_cannot_be_overridden(srid: int) -> None:
         list(from_geometries(given, epsg=32633))
 
 
+def own(crs: object) -> dict[str, Any]:
+    return {**json.loads(shapely.to_geojson(BOX)), "crs": crs}
+
+
+def named(name: str) -> dict[str, Any]:
+    return {"type": "name", "properties": {"name": name}}
+
+
+LINK = {"type": "link", "properties": {"href": "http://127.0.0.1:1/crs/32632", "type": "proj4"}}
+MEMBERS = [
+    named(UTM),
+    named("urn:ogc:def:crs:EPSG:9.9:32632"),
+    named("EPSG:32632"),
+    named("http://www.opengis.net/def/crs/EPSG/0/32632"),
+    {"type": "EPSG", "properties": {"code": 32632}},
+]
+
+
+def in_memory(folder: Path, geometry: dict[str, Any], epsg: int | None) -> Any:
+    return from_geometries([geometry], epsg=epsg)
+
+
+def of_a_feature(folder: Path, geometry: dict[str, Any], epsg: int | None) -> Any:
+    crs = geometry.pop("crs")
+    return from_geometries([{"type": "Feature", "properties": {}, "geometry": geometry, "crs": crs}], epsg=epsg)
+
+
+def of_a_collection(folder: Path, geometry: dict[str, Any], epsg: int | None) -> Any:
+    crs = geometry.pop("crs")
+    feature = {"type": "Feature", "properties": None, "geometry": geometry}
+    return from_geometries({"type": "FeatureCollection", "features": [feature], "crs": crs}, epsg=epsg)
+
+
+def in_parquet(folder: Path, geometry: dict[str, Any], epsg: int | None) -> Any:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    parquet.write_table(pa.table({"geometry": [json.dumps(geometry)]}), folder / "a.parquet")
+    return from_file(folder / "a.parquet", epsg=epsg)
+
+
+def in_csv(folder: Path, geometry: dict[str, Any], epsg: int | None) -> Any:
+    text = json.dumps(geometry).replace('"', '""')
+    (folder / "a.csv").write_text(f'identifier,geometry\na,"{text}"\n')
+    return from_file(folder / "a.csv", epsg=epsg)
+
+
+def in_a_file(folder: Path, geometry: dict[str, Any], epsg: int | None) -> Any:
+    feature = {"type": "Feature", "properties": {"crs": {"name": "none"}}, "geometry": geometry}
+    (folder / "a.geojson").write_text(json.dumps({"type": "FeatureCollection", "features": [feature]}))
+    return from_file(folder / "a.geojson", epsg=epsg)
+
+
+PLACES = [in_memory, of_a_feature, of_a_collection, in_parquet, in_csv, in_a_file]
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_what_geojson_says_itself_cannot_be_overridden(tmp_path: Path, place: Callable[..., Any]) -> None:
+    for epsg in (None, 32632):
+        (batch,) = place(tmp_path, own(named(UTM)), epsg)
+        assert (batch.epsg, batch.geometries[0]) == (32632, BOX)
+    with pytest.raises(InvalidParameter, match=r"^epsg = 32633: .* says that its coordinates are in EPSG:32632\. "):
+        list(place(tmp_path, own(named(UTM)), 32633))
+    (batch,) = place(tmp_path, own(None), 32633)
+    assert batch.epsg == 32633
+
+
+@pytest.mark.parametrize("member", MEMBERS, ids=str)
+def test_a_crs_of_geojson_has_many_names(tmp_path: Path, member: dict[str, Any]) -> None:
+    for place in (in_memory, in_a_file):
+        (batch,) = place(tmp_path, own(member), None)
+        assert batch.epsg == 32632
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("epsg", [None, 32632])
+def test_a_link_is_not_followed_and_not_passed_over(
+    tmp_path: Path, place: Callable[..., Any], epsg: int | None
+) -> None:
+    with pytest.raises(InvalidParameter, match=r"has a crs of type link, and a link is not followed\. Write it as"):
+        list(place(tmp_path, own(LINK), epsg))
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_name_without_a_code_needs_one(tmp_path: Path, place: Callable[..., Any]) -> None:
+    # GDAL takes this name for WGS 84.
+    for member in (named("WGS 84 / UTM zone 32N"), named("ESRI:54009"), {"type": "name", "properties": {}}):
+        (batch,) = place(tmp_path, own(member), 32632)
+        assert batch.epsg == 32632
+        with pytest.raises(InvalidParameter, match="does not say which coordinate reference system it is in"):
+            list(place(tmp_path, own(member), None))
+
+
+def test_ewkt_in_a_csv_is_as_good_as_elsewhere(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text(f'identifier,WKT,width\na,"SRID=32632;{BOX.wkt}",7\n')
+    (batch,) = from_file(tmp_path / "a.csv")
+    assert (batch.epsg, batch.identifiers, batch.widths) == (32632, ["a"], ["7"])
+    with pytest.raises(InvalidParameter, match=r"^epsg = 32633: row 1 \('a'\) of a\.csv, .* EPSG:32632\."):
+        list(from_file(tmp_path / "a.csv", epsg=32633))
+
+
 def test_a_column_of_codes_comes_first() -> None:
     rows = [(BOX.wkt, 32631), (f"SRID=32632;{BOX.wkt}", 32633), (f"SRID=32634;{BOX.wkt}", None), (BOX.wkt, 0)]
     batches = from_rows(rows, ("geom", "srid"), columns=Columns(epsg="srid"), epsg=32634)

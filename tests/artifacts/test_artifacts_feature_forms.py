@@ -30,8 +30,10 @@ def text(ring: list[list[float]]) -> str:
         OPEN_WKB.hex(),
         {"type": "Polygon", "coordinates": [RING[:-1]]},
         {"type": "MultiPolygon", "coordinates": [[RING], [RING[:-1]]]},
+        {"type": "GeometryCollection", "geometries": [{"type": "Polygon", "coordinates": [RING[:-1]]}]},
+        {"type": "Feature", "properties": {}, "geometry": {"type": "Polygon", "coordinates": [RING[:-1]]}},
     ],
-    ids=["WKT", "EWKT", "WKB", "hexadecimal", "GeoJSON", "GeoJSON of many"],
+    ids=["WKT", "EWKT", "WKB", "hexadecimal", "GeoJSON", "GeoJSON of many", "collection", "feature"],
 )
 def test_an_open_ring_is_an_error_and_closed_where_that_is_asked(given: Any) -> None:
     geometries = {"good": BOX.wkt, "open": given}

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 import sys
 import tracemalloc
+import zipfile
 from contextlib import closing
 from datetime import date
 from decimal import Decimal
@@ -18,6 +20,7 @@ import shapely
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from airflow_provider_sentinelhub.artifacts.features import archive
 from airflow_provider_sentinelhub.artifacts.features.check import check_geopackage
 from airflow_provider_sentinelhub.artifacts.features.features import Columns
 from airflow_provider_sentinelhub.artifacts.features.problems import Rule
@@ -285,6 +288,128 @@ def test_a_geoparquet_says_where_it_is(tmp_path: Path, described: dict[str, Any]
     (written,) = write_geopackages(batches, tmp_path / "a.gpkg", size=Size(resolution=20))
     assert written.layers == (epsg,)
     assert rows(written.path, f"features_{epsg}") == [(1, "a", None, None, 10.0, BOX), (2, "b", None, None, 20.0, PAIR)]
+
+
+def feature(**properties: Any) -> dict[str, Any]:
+    return {"type": "Feature", "id": "f1", "properties": properties, "geometry": json.loads(shapely.to_geojson(BOX))}
+
+
+@pytest.mark.parametrize(
+    "make", [list, tuple, iter, lambda some: {"type": "FeatureCollection", "features": some}, json.dumps]
+)
+def test_features_have_the_names_in_their_properties(make: Any) -> None:
+    some = [feature(Identifier="a", width=7, height=8), feature(identifier=None, parcel="p")]
+    (batch,) = from_geometries(make([feature(identifier="a", width=7, height=8)]), epsg=32632)
+    assert (batch.identifiers, batch.widths, batch.heights) == (["a"], [7], [8])
+    (batch,) = from_geometries(make(some[1:]), epsg=32632, columns=Columns(identifier="parcel"))
+    assert batch.identifiers == ["p"]
+    (batch,) = from_geometries(make(some[1:]), epsg=32632, columns=Columns(identifier="id"))
+    assert batch.identifiers == ["f1"]
+
+
+def test_a_feature_without_geometry_or_properties_is_one_all_the_same() -> None:
+    bare = {"type": "Feature", "properties": None, "geometry": None}
+    (batch,) = from_geometries([bare, feature(identifier="b", geometry="mine"), BOX], epsg=32632)
+    assert (batch.identifiers, batch.geometries.tolist()) == ([None, "b", None], [None, BOX, BOX])
+    (batch,) = from_geometries(feature(identifier="b"), epsg=32632)
+    assert batch.identifiers == ["b"]
+    (batch,) = from_geometries({"a": feature(identifier="b", width=7), "c": BOX.wkt}, epsg=32632)
+    assert (batch.identifiers, batch.widths) == (["a", "c"], [7, None])
+
+
+def of_gdal(path: Path, driver: str) -> None:
+    geometries = np.array([BOX.wkb], dtype=object)
+    columns = [np.array([value], dtype=object) for value in ("p1", "Meier")] + [np.array([7])]
+    more = {"geometry_type": "Polygon", "driver": driver, "crs": "EPSG:32632"}
+    pyogrio.raw.write(path, geometries, columns, ["parcel", "owner", "number"], **more)
+
+
+@pytest.mark.parametrize(
+    ("name", "driver"), [("a.gpkg", "GPKG"), ("a.shp", "ESRI Shapefile"), ("a.geojson", "GeoJSON")]
+)
+def test_columns_that_could_have_the_names_are_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str, driver: str
+) -> None:
+    of_gdal(tmp_path / name, driver)
+    (batch,) = from_file(tmp_path / name)
+    assert batch.identifiers is None
+    (said,) = caplog.messages
+    assert said == (
+        f"{name}, layer 'a' has no column identifier, so its features have numbers and no names. Columns of text that "
+        "could have the names: parcel, owner. Name one with columns={'identifier': 'parcel'}."
+    )
+    caplog.clear()
+    (batch,) = from_file(tmp_path / name, columns=Columns(identifier="parcel"))
+    assert (batch.identifiers, caplog.messages) == (["p1"], [])
+
+
+def test_columns_of_rows_that_could_have_the_names_are_named(caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    list(from_rows([(BOX.wkt, 1, "p1", None), (BOX.wkt, 2, None, None)], ("wkt", "n", "parcel", "x"), epsg=32632))
+    list(from_geometries([feature(crop="rye")], epsg=32632))
+    parquet.write_table(pa.table({"geometry": [BOX.wkt], "n": [1], "plot": ["p1"]}), tmp_path / "a.parquet")
+    list(from_file(tmp_path / "a.parquet", epsg=32632))
+    assert [message.partition(": ")[2].partition(".")[0] for message in caplog.messages] == [
+        "parcel",
+        "id, crop",
+        "plot",
+    ]
+    caplog.clear()
+    list(from_geometries([BOX.wkt], epsg=32632))
+    list(from_rows([(BOX.wkt, "p1", "a")], ("wkt", "parcel", "IDENTIFIER"), epsg=32632))
+    assert caplog.messages == []
+
+
+def packed(path: Path, folder: Path, *names: str) -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("readme.txt", "of the cadastre")
+        archive.writestr("__MACOSX/export/._a.shp", "of macOS")
+        for file in folder.iterdir():
+            for name in names:
+                archive.write(file, f"{name}{file.suffix}")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "driver"), [("a.gpkg", "GPKG"), ("a.shp", "ESRI Shapefile"), ("a.geojson", "GeoJSON")]
+)
+def test_a_zip_may_have_a_folder_inside(tmp_path: Path, name: str, driver: str) -> None:
+    (tmp_path / "files").mkdir()
+    of_gdal(tmp_path / "files" / name, driver)
+    for inside in ("a", "export/2026/a"):
+        path = packed(tmp_path / "fields.zip", tmp_path / "files", inside)
+        (batch,) = from_file(path, columns=Columns(identifier="parcel"))
+        assert (batch.epsg, batch.identifiers) == (32632, ["p1"])
+    path = packed(tmp_path / "fields.zip", tmp_path / "files", "north/a", "south/b")
+    assert len(list(from_file(path))) == 2
+    assert len(list(from_file(path, layer="b"))) == 1
+    with pytest.raises(InvalidParameter, match=r"has several files with features: north/a\..*, south/b\..*layer="):
+        list(from_file(path, layer="c"))
+    path = packed(tmp_path / "fields.zip", tmp_path / "files", "north/a", "north/a/a")
+    assert len(list(from_file(path, layer="a"))) == 2
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("a.kml", "")
+    with pytest.raises(InvalidParameter, match=r"has several files with features: a\.kml, north/a"):
+        list(from_file(path, layer="c"))
+
+
+def test_a_zip_of_a_password_or_of_too_much_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "files").mkdir()
+    of_gdal(tmp_path / "files" / "a.geojson", "GeoJSON")
+    path = packed(tmp_path / "fields.zip", tmp_path / "files", "a")
+    locked = bytearray(path.read_bytes())
+    # The flag of encryption, in the directory and before the content of each file.
+    for mark, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        for start in (found.start() for found in re.finditer(mark, bytes(locked))):
+            locked[start + flags] |= 1
+    (tmp_path / "locked.zip").write_bytes(locked)
+    with pytest.raises(InvalidParameter, match=r"cannot be unpacked \(.*password.*\)\. Pack it again"):
+        list(from_file(tmp_path / "locked.zip"))
+    monkeypatch.setattr(archive, "MAX_BYTES", 100)
+    with pytest.raises(InvalidParameter, match=r"unpacks to [\d,]+ bytes, and at most 100 are read"):
+        list(from_file(path))
 
 
 def test_without_gdal_the_user_is_told_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

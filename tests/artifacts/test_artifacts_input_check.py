@@ -12,7 +12,7 @@ import shapely
 from airflow_provider_sentinelhub.artifacts.features.problems import Rule
 from airflow_provider_sentinelhub.artifacts.geopackage.blobs import geometry_blob
 from airflow_provider_sentinelhub.artifacts.geopackage.geopackage import add_layer, finish_layer, new_geopackage
-from airflow_provider_sentinelhub.artifacts.results.registry import check_input_features
+from airflow_provider_sentinelhub.artifacts.results.registry import RESULTS, check_input_features
 from airflow_provider_sentinelhub.client.apis.batch_statistical.spec import BATCH_STATISTICAL
 from airflow_provider_sentinelhub.client.apis.batch_v2.spec import BATCH_V2
 
@@ -47,6 +47,22 @@ def test_statistics_need_no_names_and_take_their_ids_from_any_key(tmp_path: Path
     assert rules(BATCH_V2, path, RASTERS) == [Rule.ID_COLUMN, Rule.IDENTIFIER_UNIQUE]
     by_name = {**STATISTICS, "output": {"s3": {"url": "s3://b/f/<IDENTIFIER>.json"}}}
     assert rules(BATCH_STATISTICAL, path, by_name) == [Rule.IDENTIFIER_UNIQUE]
+
+
+def test_columns_that_could_have_the_names_of_statistics_are_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = write(tmp_path / "a.gpkg", (32632, [(1, "p1", SQUARE)]))
+    RESULTS["batch-statistical"].check_names(path, None)
+    assert caplog.messages == []
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("ALTER TABLE features_32632 RENAME COLUMN identifier TO parcel")
+    assert rules(BATCH_STATISTICAL, path, STATISTICS) == []
+    RESULTS["batch-statistical"].check_names(path, None)
+    (said,) = caplog.messages
+    assert "a.gpkg has no column identifier" in said
+    assert "could have the names: parcel." in said
+    assert "identifier_column='parcel'" in said
 
 
 def test_statistics_take_one_table(tmp_path: Path) -> None:

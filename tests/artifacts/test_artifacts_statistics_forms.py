@@ -152,6 +152,56 @@ def test_geometries_come_from_the_input(table: Path, tmp_path: Path) -> None:
         assert pyproj.CRS.from_json_dict(column["crs"]).to_epsg() == 32633
 
 
+def test_names_of_the_table_come_from_the_column_that_is_named(tmp_path: Path) -> None:
+    features = write_input(tmp_path / "input.gpkg", (1, 2, 3, 4, 5))
+    with closing(sqlite3.connect(features)) as connection, connection:
+        connection.execute("ALTER TABLE features_32633 ADD COLUMN Parcel TEXT")
+        connection.execute("UPDATE features_32633 SET Parcel = 'Žatec ' || id WHERE id <> 2")
+    storage, url = Storage(), (tmp_path / "bucket").as_uri()
+    unnamed = {**FILES, 1: {key: value for key, value in FILES[1].items() if key != "identifier"}, 5: b"{"}
+    put(storage, url, TASK, unnamed)
+
+    def read(column: str | None = None, rerun: tuple[str, ...] = ()) -> tuple[bool, dict[int, str], dict[int, str]]:
+        tasks = tasks_of(url, TASK, *rerun)
+        more: dict[str, Any] = {"features": features, "workdir": tmp_path, "identifier_column": column}
+        found = read_statistics(storage, tasks, target_of(url), **more)
+        with closing(sqlite3.connect(found.execution_db)) as database:
+            report = dict(database.execute("SELECT id, name FROM features"))
+        table = rows(Path(found.table_url.removeprefix("file://")))
+        return found.is_published, {row["feature_id"]: row["identifier"] for row in table}, report
+
+    assert read()[1] == {1: None, 2: "parcel-2", 3: "parcel-3", 5: "parcel-5"}
+    chosen = {1: "Žatec 1", 2: "parcel-2", 3: "Žatec 3", 5: "Žatec 5"}
+    assert read("parcel") == (True, chosen, {**chosen, 4: "Žatec 4"})
+    # Whoever reads it next, e.g. for a report, need not know.
+    assert read() == (False, chosen, {**chosen, 4: "Žatec 4"})
+    put(storage, url, RERUN, MENDED)
+    assert read(rerun=(RERUN,)) == (True, chosen, {**chosen, 4: "Žatec 4"})
+    assert read("plot", rerun=(RERUN,))[1] == {1: None, 2: "parcel-2", 3: "parcel-3", 5: "parcel-5"}
+
+
+def test_names_come_from_the_column_that_is_named(table: Path, tmp_path: Path) -> None:
+    features = write_input(tmp_path / "input.gpkg", (1, 2, 3))
+    with closing(sqlite3.connect(features)) as connection, connection:
+        connection.execute("ALTER TABLE features_32633 ADD COLUMN Parcel TEXT")
+        connection.execute("UPDATE features_32633 SET Parcel = 'Žatec ' || id WHERE id < 3")
+        connection.execute("UPDATE features_32633 SET height = 7 WHERE id = 3")
+    write_wide(table, tmp_path / "wide.parquet")
+    more: dict[str, Any] = {"features_url": features.as_uri(), "identifier_column": "parcel"}
+    for source in (table, tmp_path / "wide.parquet"):
+        write_geoparquet(source, features, tmp_path / "geo.parquet", **more)
+        found = {row["feature_id"]: row["identifier"] for row in rows(tmp_path / "geo.parquet")}
+        assert found == {1: "Žatec 1", 2: "Žatec 2", 3: "parcel-3"}
+        write_geoparquet(source, features, tmp_path / "geo.parquet", **{**more, "identifier_column": "height"})
+        assert {row["identifier"] for row in rows(tmp_path / "geo.parquet")} == {"parcel-1", "parcel-2", "7"}
+    with pytest.raises(InvalidParameter, match=r"^identifier_column = 'plot': .* no such column, only \['Parcel', "):
+        write_geoparquet(table, features, tmp_path / "geo.parquet", **{**more, "identifier_column": "plot"})
+    with closing(sqlite3.connect(features)) as connection, connection:
+        connection.execute("UPDATE features_32633 SET Parcel = CAST(x'42f8' AS TEXT)")
+    with pytest.raises(InvalidParameter, match=r"has text in this column not in UTF-8: b'B\\xf8'\. "):
+        write_geoparquet(table, features, tmp_path / "geo.parquet", **more)
+
+
 def test_a_geopackage_of_other_features_is_refused(table: Path, tmp_path: Path) -> None:
     features = write_input(tmp_path / "input.gpkg", (1, 3))
     with closing(sqlite3.connect(features)) as connection, connection:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import struct
+import zipfile
 from collections.abc import Callable
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
@@ -31,6 +32,12 @@ BOWTIE = shapely.Polygon(
 # A CURVEPOLYGON of one CIRCULARSTRING with three points.
 CURVES = struct.pack("<BII", 1, 10, 1) + struct.pack("<BII6d", 1, 8, 3, *(500_000, 4_600_000) * 3)
 COLUMNS = Columns(identifier="parcel")
+OWN_CRS = {
+    **json.loads(shapely.to_geojson(BOX)),
+    "crs": {"type": "name", "properties": {"name": "urn:ogc:def:crs:EPSG::32632"}},
+}
+CRS84 = {"type": "name", "properties": {"name": "urn:ogc:def:crs:OGC:1.3:CRS84"}}
+LINK = {"type": "link", "properties": {"href": "https://example.com/crs/32632", "type": "proj4"}}
 Row = tuple[Any, ...]
 Change = Callable[[sqlite3.Connection], object]
 
@@ -101,6 +108,24 @@ def written(folder: Path, name: str, content: bytes) -> Path:
     return folder / name
 
 
+def in_wal_mode(folder: Path) -> None:
+    path = write(folder / "fields.gpkg", good())
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("PRAGMA journal_mode=WAL")
+    check(path)
+
+
+def zipped(path: Path, *names: str) -> Path:
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in names:
+            archive.writestr(name, "")
+    return path
+
+
+def with_columns(folder: Path) -> None:
+    write_geopackages(from_geometries([BOX], columns=COLUMNS, epsg=32632), folder / "out.gpkg")
+
+
 def made(folder: Path) -> Path:
     folder.mkdir()
     return folder
@@ -168,6 +193,13 @@ FILES: list[BadInput] = [
         no_tables,
     ),
     BadInput(
+        "a GeoPackage that a GIS may hold changes of",
+        "fields.gpkg, file = ['its header says so']: is in SQLite's WAL mode, so its latest changes may be missing: "
+        "until a program closes it, they are in a -wal file beside it, which the service does not read. Close it "
+        "in the GIS, or run PRAGMA journal_mode=DELETE on it, and upload it again.",
+        in_wal_mode,
+    ),
+    BadInput(
         "a layer without features",
         "fields.gpkg, features = 0: there are none. Check the source of the file.",
         checked(),
@@ -189,7 +221,8 @@ FILES: list[BadInput] = [
         "no column identifier",
         "fields.gpkg, identifier = [\"layer 'features_32632' has id, name, width, height, resolution, "
         'geometry"]: 1 layer lacks a column identifier. Add it, or have it done by '
-        "SentinelHubInputFeaturesOperator: then the features are numbered.",
+        "SentinelHubInputFeaturesOperator: with columns={'identifier': ...} it takes the names from another column, "
+        "without it the features are numbered.",
         checked(
             good(),
             change=sql("DROP INDEX features_32632_identifier", "ALTER TABLE features_32632 RENAME identifier TO name"),
@@ -219,6 +252,16 @@ FILES: list[BadInput] = [
         "fields.gpkg, identifier = [\"row 2 of 'features_32632'\"]: 1 feature has none. Name them, or have it "
         "done by SentinelHubInputFeaturesOperator with repair=True: then they are numbered.",
         checked(good(), good(2, "")),
+    ),
+    BadInput(
+        "a name that is not UTF-8",
+        "fields.gpkg, identifier = ['P\ufffd\ufffd']: 1 feature has one that is not in UTF-8, so a reader may take "
+        "it for another's. Write the file again with its text in UTF-8.",
+        checked(
+            good(),
+            good(2, "b"),
+            change=sql("UPDATE features_32632 SET identifier = CAST(x'50f8ed' AS TEXT) WHERE id = 2"),
+        ),
     ),
     BadInput(
         "names that cannot be part of a path",
@@ -396,6 +439,53 @@ FILES: list[BadInput] = [
         "epsg = 32633: row 2 of the list says that its coordinates are in EPSG:32632. Leave epsg out to take that. If "
         "it is wrong, correct it there, e.g. with ogr2ogr -a_srs EPSG:32633, or ST_SetSRID in a query.",
         wkt(BOX.wkt, f"SRID=32632;{BOX.wkt}", epsg=32633),
+    ),
+    BadInput(
+        "GeoJSON in Parquet that declares another coordinate reference system",
+        "epsg = 32633: row 1 of fields.parquet says that its coordinates are in EPSG:32632. Leave epsg out to take "
+        "that. If it is wrong, correct it there, e.g. with ogr2ogr -a_srs EPSG:32633, or ST_SetSRID in a query.",
+        lambda folder: read(geoparquet(folder / "fields.parquet", None, geometry=[json.dumps(OWN_CRS)]), epsg=32633),
+    ),
+    BadInput(
+        "a GeoJSON whose coordinate reference system is a link",
+        "source = 'fields.geojson': has a crs of type link, and a link is not followed. Write it as "
+        '{"type": "name", "properties": {"name": "EPSG:32633"}}, or remove it and give epsg.',
+        lambda folder: read(written(folder, "fields.geojson", json.dumps({**OWN_CRS, "crs": LINK}).encode())),
+    ),
+    BadInput(
+        "a GeoJSON with geometries in several coordinate reference systems",
+        "source = 'fields.geojson': has features in several coordinate reference systems: EPSG:4326, EPSG:32632. Make "
+        "a file of each, and give a list of both.",
+        lambda folder: read(
+            written(
+                folder,
+                "fields.geojson",
+                json.dumps({"type": "GeometryCollection", "crs": CRS84, "geometries": [OWN_CRS]}).encode(),
+            )
+        ),
+    ),
+    BadInput(
+        "a CSV that is not UTF-8",
+        "columns.identifier = b'P\\xf8\\xedbram': fields.csv, layer 'fields' has 1 name not in UTF-8: row 1 "
+        "(b'P\\xf8\\xedbram'). Convert it to UTF-8, e.g. with: iconv -f CP1250 -t UTF-8 fields.csv.",
+        lambda folder: read(written(folder, "fields.csv", f'identifier,wkt\nPříbram,"{BOX.wkt}"\n'.encode("cp1250"))),
+    ),
+    BadInput(
+        "a zip with files of several kinds",
+        "source = 'fields.zip': has several files with features: a/fields.geojson, a/fields.shp. Leave one in, or name "
+        "one with layer='...'.",
+        lambda folder: read(zipped(folder / "fields.zip", "a/fields.geojson", "a/fields.shp")),
+    ),
+    BadInput(
+        "a file that is no zip",
+        "source = 'fields.zip': cannot be unpacked (File is not a zip file). Pack it again, without a password.",
+        lambda folder: read(written(folder, "fields.zip", b"fields")),
+    ),
+    BadInput(
+        "columns of geometries without properties",
+        "columns = {'identifier': 'parcel'}: geometries have no columns. Leave it out, and name features by a dict "
+        'like {"name": geometry}.',
+        with_columns,
     ),
     BadInput(
         "WKT with a ring that is not closed",

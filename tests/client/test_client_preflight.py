@@ -167,6 +167,27 @@ def test_a_utm_zone_ends_somewhere(epsg: int, bbox: list[float], is_there: bool)
     assert errors(**{BOUNDS: bounds}) == ([] if is_there else ["processRequest.input.bounds.bbox"])
 
 
+@pytest.mark.parametrize(
+    ("own", "is_wrong"),
+    [
+        ("urn:ogc:def:crs:EPSG::32632", True),
+        ("EPSG:32632", True),
+        ("urn:ogc:def:crs:EPSG::32633", False),
+        ("ESRI:54009", None),
+    ],
+)
+def test_a_geometrys_own_system_is_that_of_the_request(own: str, is_wrong: bool | None) -> None:
+    crs = {"type": "name", "properties": {"name": own}}
+    geometry = {"type": "Polygon", "coordinates": [square(500_000, 4_600_000, 1000)], "crs": crs}
+    properties = {"crs": "http://www.opengis.net/def/crs/EPSG/0/32633"}
+    found = look(**{BOUNDS: {"geometry": geometry, "properties": properties}})
+    said = [str(each) for each in (found.warnings if is_wrong is None else found.errors)]
+    assert len(said) == (is_wrong is not False)
+    for each in said:
+        assert each.startswith("processRequest.input.bounds.geometry.crs")
+        assert "takes the coordinates to be in EPSG:32633" in each
+
+
 def test_parts_that_share_an_edge_are_pointed_out() -> None:
     parts = [[square(8, 41)], [square(9, 41)]]
     bounds = {"geometry": {"type": "MultiPolygon", "coordinates": parts}, "bbox": [8.5, 41, 9.5, 42]}

@@ -28,7 +28,13 @@ from airflow_provider_sentinelhub.artifacts.features.problems import (
 from airflow_provider_sentinelhub.artifacts.features.writer import Size
 from airflow_provider_sentinelhub.artifacts.geopackage.blobs import HEADER_BYTES
 from airflow_provider_sentinelhub.artifacts.geopackage.geopackage import MAX_FEATURES, WHAT
-from airflow_provider_sentinelhub.artifacts.geopackage.sqlite_file import found_in, open_sqlite, quoted
+from airflow_provider_sentinelhub.artifacts.geopackage.sqlite_file import (
+    companions,
+    found_in,
+    is_in_wal_mode,
+    open_sqlite,
+    quoted,
+)
 from airflow_provider_sentinelhub.artifacts.geopackage.tables import FeatureTable, feature_name, feature_tables
 from airflow_provider_sentinelhub.client.errors import ArtifactCorrupt
 from airflow_provider_sentinelhub.client.requests.crs import SUPPORTED_EPSG
@@ -48,6 +54,7 @@ _IS_NO_SIZE = "typeof({0}) NOT IN ('integer', 'null') OR coalesce({0}, 1) < 1"
 _ROW_RULES = (
     (Rule.IDENTIFIER, "({identifier} IS NULL OR {identifier} = '')"),
     (Rule.IDENTIFIER_TEXT, "typeof({identifier}) NOT IN ('text', 'null')"),
+    (Rule.IDENTIFIER_ENCODING, "(typeof({identifier}) = 'text' AND NOT is_utf8(CAST({identifier} AS BLOB)))"),
     (Rule.IDENTIFIER_PATH, f"coalesce({_NO_PATH.format('{identifier}')}, 0)"),
     (Rule.SIZE, "({width} IS NULL AND {height} IS NULL AND {resolution} IS NULL AND {no_default})"),
     (Rule.SIZE_PAIR, "(({width} IS NULL) <> ({height} IS NULL))"),
@@ -66,7 +73,7 @@ _ROW_RULES = (
 # A cheaper condition: true for a row that breaks none of these rules, NULL or false for all others. SQLite sorts text
 # above every number, and "+" keeps it from converting text to a number.
 _FINE = f"""typeof({{identifier}}) = 'text' AND length({{identifier}}) BETWEEN 3 AND {MAX_NAME}
-    AND has_no_odd_bytes(CAST({{identifier}} AS BLOB))
+    AND is_fine(CAST({{identifier}} AS BLOB))
     AND CASE WHEN {{width}} IS NULL AND {{height}} IS NULL THEN +{{resolution}} BETWEEN {LEAST} AND {MOST}
     ELSE {{resolution}} IS NULL AND typeof({{width}}) = 'integer' AND {{width}} BETWEEN 1 AND {MAX_PIXELS}
         AND typeof({{height}}) = 'integer' AND {{height}} BETWEEN 1 AND {MAX_PIXELS} END"""
@@ -91,6 +98,10 @@ def check_geopackage(
     findings = ProblemCounts()
     if not path.is_file():
         findings.add(Rule.IS_GEOPACKAGE, ["it is a folder" if path.is_dir() else "there is no such file"])
+        return findings.problems()
+    if is_in_wal_mode(path):
+        # What else is wrong may have been changed already.
+        findings.add(Rule.HAS_ALL_CHANGES, [each.name for each in companions(path)] or ["its header says so"])
         return findings.problems()
     try:
         with open_sqlite(path, WHAT) as connection:
@@ -168,7 +179,9 @@ def _check_rows(
     columns = {name: table.column(name) for name in ("identifier", "width", "height", "resolution")}
     columns |= {"geometry": table.column(table.geometry.lower()), "no_default": str(int(not has_default))}
     missing = (
-        {Rule.IDENTIFIER, Rule.IDENTIFIER_TEXT, Rule.IDENTIFIER_PATH} if columns["identifier"] == "NULL" else set()
+        {Rule.IDENTIFIER, Rule.IDENTIFIER_TEXT, Rule.IDENTIFIER_ENCODING, Rule.IDENTIFIER_PATH}
+        if columns["identifier"] == "NULL"
+        else set()
     )
     # The check of the geometries finds these two as well.
     missing |= {Rule.GEOMETRY, Rule.READABLE} if not geometry or columns["geometry"] == "NULL" else set()
@@ -176,7 +189,8 @@ def _check_rows(
     broken = " + ".join(f"{1 << bit} * ({condition})" for bit, (_, condition) in enumerate(rules))
     # One scan that returns only the rows that break a rule, so a valid file costs next to nothing. GLOB would look at
     # each byte of a name several times.
-    connection.create_function("has_no_odd_bytes", 1, _has_no_odd_bytes)
+    connection.create_function("is_fine", 1, _is_fine)
+    connection.create_function("is_utf8", 1, _is_utf8)
     fine = (f"{_FINE} AND {_FINE_GEOMETRY}" if geometry else _FINE).format(**columns)
     query = (
         f"SELECT {table.key}, {broken} AS broken FROM {quoted(table.name)} NOT INDEXED "  # noqa: S608 - quoted
@@ -188,8 +202,16 @@ def _check_rows(
             findings.add(rule, (feature_name(connection, table, row) for row in (key,)))
 
 
-def _has_no_odd_bytes(name: bytes) -> bool:
-    return name.translate(None, _ODD_BYTES) == name
+def _is_fine(name: bytes) -> bool:
+    return name.translate(None, _ODD_BYTES) == name and (name.isascii() or _is_utf8(name))
+
+
+def _is_utf8(name: bytes) -> bool:
+    try:
+        name.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _check_unique(connection: sqlite3.Connection, tables: list[FeatureTable], findings: ProblemCounts) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_sentinelhub.artifacts.features.geojson import is_feature, own_code
 from airflow_provider_sentinelhub.artifacts.geopackage.blobs import geometry_wkb
 from airflow_provider_sentinelhub.client.errors import InvalidParameter
 from airflow_provider_sentinelhub.client.models import from_text
@@ -92,7 +93,7 @@ def _read_one_by_one(
 
 
 def _read(value: Any, *, close_rings: bool) -> tuple[Any, int]:
-    """Return a shapely geometry or ``None``, and the EPSG code of EWKT."""
+    """Return a shapely geometry or ``None``, and the EPSG code of EWKT or GeoJSON."""
     import shapely
 
     value = from_text(value)
@@ -108,7 +109,8 @@ def _read(value: Any, *, close_rings: bool) -> tuple[Any, int]:
         wkt = value[found.end() :] if found else value
         return _whole(shapely.from_wkt, wkt, value, close_rings=close_rings), int(found[1]) if found else 0
     if isinstance(value, dict):
-        return _of_geojson(value, close_rings=close_rings), 0
+        geometry = value.get("geometry") if is_feature(value) else value
+        return None if geometry is None else _of_geojson(geometry, close_rings=close_rings), own_code(value)
     if value is None or isinstance(value, shapely.Geometry):
         return value, 0
     message = f"{_shortened(value)} is not a geometry"
@@ -155,6 +157,9 @@ def _rings(geometry: dict[str, Any]) -> Iterator[Sequence[Any]]:
     elif kind == "multipolygon":
         for polygon in geometry["coordinates"]:
             yield from polygon
+    elif kind == "geometrycollection":
+        for part in geometry["geometries"]:
+            yield from _rings(part)
 
 
 def _is_closed(ring: Sequence[Any]) -> bool:

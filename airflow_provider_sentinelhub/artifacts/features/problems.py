@@ -33,6 +33,7 @@ class Rule(StrEnum):
     """A rule an input GeoPackage may break."""
 
     IS_GEOPACKAGE = "is a GeoPackage"
+    HAS_ALL_CHANGES = "has all changes"
     HAS_LAYERS = "has a feature table"
     ONE_TABLE = "has one feature table"
     HAS_FEATURES = "has features"
@@ -44,6 +45,7 @@ class Rule(StrEnum):
     IDENTIFIER_COLUMN = "has identifiers"
     IDENTIFIER = "identifier is there"
     IDENTIFIER_TEXT = "identifier is text"
+    IDENTIFIER_ENCODING = "identifier is UTF-8"
     IDENTIFIER_PATH = "identifier can be a path"
     IDENTIFIER_UNIQUE = "identifier is unique"
     SIZE = "has a size"
@@ -74,6 +76,12 @@ _MAKE = "or have it done by SentinelHubInputFeaturesOperator"
 _REPAIR = f"{_MAKE} with repair=True"
 _TEXTS = {
     Rule.IS_GEOPACKAGE: _Text("file", "cannot be read as a GeoPackage", "Write it again, or choose another file"),
+    Rule.HAS_ALL_CHANGES: _Text(
+        "file",
+        "is in SQLite's WAL mode, so its latest changes may be missing: until a program closes it, they are in a -wal "
+        "file beside it, which the service does not read",
+        "Close it in the GIS, or run PRAGMA journal_mode=DELETE on it, and upload it again",
+    ),
     Rule.HAS_LAYERS: _Text(
         "layers",
         "no feature table is registered in gpkg_geometry_columns",
@@ -110,7 +118,8 @@ _TEXTS = {
     Rule.IDENTIFIER_COLUMN: _Text(
         "identifier",
         "{layers} {lack} a column identifier",
-        f"Add it, {_MAKE}: then the features are numbered",
+        f"Add it, {_MAKE}: with columns={{'identifier': ...}} it takes the names from another column, without it the "
+        "features are numbered",
         is_repairable=True,
     ),
     Rule.IDENTIFIER: _Text(
@@ -124,6 +133,11 @@ _TEXTS = {
         "{features} {have} one that is not text",
         f"Convert the column to text, {_MAKE}",
         is_repairable=True,
+    ),
+    Rule.IDENTIFIER_ENCODING: _Text(
+        "identifier",
+        "{features} {have} one that is not in UTF-8, so a reader may take it for another's",
+        "Write the file again with its text in UTF-8",
     ),
     Rule.IDENTIFIER_PATH: _Text(
         "identifier",

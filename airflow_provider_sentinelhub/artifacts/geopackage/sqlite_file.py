@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from airflow_provider_sentinelhub.client.errors import ArtifactCorrupt, StorageUnavailable
+from airflow_provider_sentinelhub.client.errors import ArtifactCorrupt, InvalidParameter, StorageUnavailable
 from airflow_provider_sentinelhub.client.text import one_line
 
 if TYPE_CHECKING:
@@ -34,6 +34,10 @@ MAX_SQL_BYTES = 1_000_000
 """Bytes of one definition in a file's schema, and of a query with its names."""
 MAX_NAME = 500
 """Characters of the name of a column."""
+WAL = "-wal"
+"""What is added to the name of a file for the one with its latest changes."""
+JOURNAL = "-journal"
+"""What is added to the name of a file for the one that undoes a change which was not finished."""
 MAX_DEFAULT = 1_000
 """Characters of a column's default, which every row may have without storing it."""
 STEPS_AT_LEAST = 50_000_000
@@ -46,12 +50,17 @@ _STEPS_BETWEEN = 2_000
 _GENERATED = (2, 3)
 
 _HEADER_BYTES = 100
+_WRITE_VERSION, _WAL = 18, 2
 _MAGIC = b"SQLite format 3\x00"
 _MIN_PAGE = 512
 _MAX_PAGE = 65536
 _ADVICE = (
     ". If the task is still running, read it again later; if it has ended, download it by hand and ask Sentinel Hub "
     "support to deliver it again."
+)
+_WRITTEN_NOW = (
+    "a program that writes it, or that was ended while it did, has left its -journal beside it; close the program, or "
+    "open it with one and close it again"
 )
 _OF_THIS_MACHINE = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_CANTOPEN}
 _TOO_BIG = (
@@ -89,6 +98,9 @@ def open_sqlite(path: Path, what: str, *, is_compared: bool = False) -> Iterator
     """
     Open a file read-only, after checking that it is complete; close it at the end of the block.
 
+    Changes that a program has not yet written into the file, and keeps in a ``-wal`` beside it, are read as well, as
+    SQLite and GDAL do. A file of a bucket has none beside it.
+
     :param path: The file; it must not change while it is open.
     :param what: What it should be, for the error message, e.g. ``execution database``.
     :param is_compared: Whether the block compares all rows with what they should be, or calls :func:`check_pages`; then
@@ -96,8 +108,12 @@ def open_sqlite(path: Path, what: str, *, is_compared: bool = False) -> Iterator
     :raises ArtifactCorrupt: It is not SQLite, truncated or damaged; also for damage found inside the block.
     :raises StorageUnavailable: This machine has no memory or disk space left to read it.
     """
-    check_header(path, what)
-    with reading(path, what), closing(sqlite3.connect(file_uri(path), uri=True)) as connection:
+    is_alone = not companions(path)
+    # Where there are changes beside it, its size is none that its header promises, and SQLite checks their sums.
+    if is_alone:
+        check_header(path, what)
+    uri = file_uri(path) if is_alone else f"{_uri(path)}?mode=ro"
+    with reading(path, what), closing(sqlite3.connect(uri, uri=True)) as connection:
         _bound(connection)
         # Names and messages in a broken encoding must not hide the features they belong to.
         connection.text_factory = partial(str, encoding="utf-8", errors="replace")
@@ -118,7 +134,8 @@ def check_pages(connection: sqlite3.Connection, path: Path, what: str) -> None:
     :param what: What it should be, for the error message.
     :raises ArtifactCorrupt: They contradict each other, or the check takes too much.
     """
-    budget, size = _Budget(path.stat().st_size), path.stat().st_size
+    size = sum(file.stat().st_size for file in (path, *companions(path)))
+    budget = _Budget(size)
     # SQLite computes generated columns here, with SQL of the file, and a single step may take long. Thread time counts
     # neither other threads nor other processes.
     give_up_at = time.thread_time() + _SECONDS_AT_LEAST + _SECONDS_PER_MIB * size / MIB
@@ -159,7 +176,9 @@ def reading(path: Path, what: str) -> Iterator[None]:
 def _said(error: sqlite3.DatabaseError) -> str:
     if "too big" in str(error):
         return _TOO_BIG
-    return _TOO_MUCH if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_INTERRUPT else f"SQLite says: {error}"
+    code = getattr(error, "sqlite_errorcode", 0)
+    known = {sqlite3.SQLITE_INTERRUPT: _TOO_MUCH, sqlite3.SQLITE_READONLY_ROLLBACK: _WRITTEN_NOW}
+    return known.get(code, f"SQLite says: {error}")
 
 
 def attach(connection: sqlite3.Connection, path: Path, schema: str) -> None:
@@ -192,7 +211,8 @@ def _bound(connection: sqlite3.Connection) -> None:
     connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MAX_VALUE_BYTES)
     connection.setlimit(sqlite3.SQLITE_LIMIT_SQL_LENGTH, MAX_SQL_BYTES)
     files = [Path(file) for _, _, file in connection.execute("PRAGMA database_list") if file]
-    connection.set_progress_handler(_Budget(sum(file.stat().st_size for file in files)), _STEPS_BETWEEN)
+    size = sum(each.stat().st_size for file in files for each in (file, *companions(file)))
+    connection.set_progress_handler(_Budget(size), _STEPS_BETWEEN)
 
 
 def file_uri(path: Path, *, new: bool = False) -> str:
@@ -202,7 +222,49 @@ def file_uri(path: Path, *, new: bool = False) -> str:
     :param path: The file.
     :param new: Whether it is opened for writing instead. Default ``False``.
     """
-    return f"file:{quote(str(path.absolute()))}?{'mode=rwc' if new else 'mode=ro&immutable=1'}"
+    return f"{_uri(path)}?{'mode=rwc' if new else 'mode=ro&immutable=1'}"
+
+
+def _uri(path: Path) -> str:
+    return f"file:{quote(str(path.absolute()))}"
+
+
+def companions(path: Path) -> list[Path]:
+    """
+    Return the files beside a file that hold changes which are not in it, or what to undo in it.
+
+    :param path: The file.
+    """
+    beside = (path.with_name(f"{path.name}{ending}") for ending in (WAL, JOURNAL))
+    return [each for each in beside if each.is_file() and each.stat().st_size]
+
+
+def is_in_wal_mode(path: Path) -> bool:
+    """
+    Return whether changes of a file are kept in a ``-wal`` beside it until the last program has closed it.
+
+    :param path: The file.
+    """
+    with path.open("rb") as file:
+        header = file.read(_HEADER_BYTES)
+    return header.startswith(_MAGIC) and _WAL in header[_WRITE_VERSION : _WRITE_VERSION + 2]
+
+
+def missing_changes(source: str, name: str, place: str) -> InvalidParameter:
+    """
+    Return the error about a file in WAL mode whose changes are nowhere.
+
+    :param source: What the user gave.
+    :param name: Name of the file.
+    :param place: Where its changes are not: ``the bucket`` or ``the zip``.
+    """
+    return InvalidParameter(
+        "source",
+        source,
+        "is in SQLite's WAL mode, so its latest changes may be missing: until a program closes it, they are in "
+        f"{name}{WAL}, which is not in {place}",
+        "Close it in the GIS, or run PRAGMA journal_mode=DELETE on it, and upload it again.",
+    )
 
 
 def check_header(path: Path, what: str) -> None:

@@ -83,6 +83,17 @@ def feature_tables(connection: sqlite3.Connection, layer: str | None = None) -> 
     return tuple(tables)
 
 
+def text_columns(connection: sqlite3.Connection, table: FeatureTable) -> list[str]:
+    """
+    Return the columns that are declared as text.
+
+    :param connection: The open GeoPackage.
+    :param table: Its table.
+    """
+    declared = "SELECT name FROM pragma_table_info(?) WHERE upper(type) LIKE 'TEXT%' OR upper(type) LIKE '%CHAR%'"
+    return [name for (name,) in connection.execute(declared, (table.name,)) if name.lower() in table.columns]
+
+
 def _key(connection: sqlite3.Connection, table: str, columns: dict[str, str]) -> str:
     """Return a unique expression: the rows of a table WITHOUT ROWID have no rowid."""
     try:

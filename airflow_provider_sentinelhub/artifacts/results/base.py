@@ -32,11 +32,14 @@ class BatchResults(ABC):
 
     :param api: The API.
     :param storage: Where the bucket is.
+    :param identifier_column: Column of the input GeoPackage with the names of the features, for statistics. Default:
+        ``identifier``, which is the only one that the service reads.
     """
 
-    def __init__(self, api: TaskApiSpec, storage: Storage) -> None:
+    def __init__(self, api: TaskApiSpec, storage: Storage, identifier_column: str | None = None) -> None:
         self.api = api
         self.storage = storage
+        self.identifier_column = identifier_column
 
     @abstractmethod
     def root(self, task: BatchTask) -> str:
@@ -78,6 +81,17 @@ class BatchResults(ABC):
 
         :param path: The file, in which nothing is wrong.
         :param body: The request.
+        """
+
+    @staticmethod
+    @abstractmethod
+    def check_names(path: Path, identifier_column: str | None) -> None:
+        """
+        Check the column with the names of features; without one, log a warning with those that could be it.
+
+        :param path: The file, in which nothing is wrong.
+        :param identifier_column: The column with the names. ``None`` for ``identifier``.
+        :raises InvalidParameter: There is no such column, or it has text that is not UTF-8.
         """
 
     def has_succeeded(self, original: BatchTask) -> bool:

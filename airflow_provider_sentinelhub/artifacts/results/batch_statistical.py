@@ -17,10 +17,11 @@ from airflow_provider_sentinelhub.artifacts.features.writer import Size, pixels
 from airflow_provider_sentinelhub.artifacts.geopackage.blobs import geometry_extent
 from airflow_provider_sentinelhub.artifacts.geopackage.geopackage import MAX_BYTES, WHAT
 from airflow_provider_sentinelhub.artifacts.geopackage.sqlite_file import open_sqlite, quoted
-from airflow_provider_sentinelhub.artifacts.geopackage.tables import feature_name, feature_tables
+from airflow_provider_sentinelhub.artifacts.geopackage.tables import feature_name, feature_tables, text_columns
 from airflow_provider_sentinelhub.artifacts.report.causes import is_permanent
 from airflow_provider_sentinelhub.artifacts.report.report import TaskCounts
 from airflow_provider_sentinelhub.artifacts.results.base import BatchResults, Counter
+from airflow_provider_sentinelhub.artifacts.statistics.geo import check_name_column
 from airflow_provider_sentinelhub.artifacts.statistics.layout import (
     StatisticsUrl,
     rerun_output_url,
@@ -39,6 +40,7 @@ from airflow_provider_sentinelhub.client.errors import ArtifactCorrupt, Artifact
 from airflow_provider_sentinelhub.client.lifecycle.spec import Rerun
 from airflow_provider_sentinelhub.client.requests.findings import mapping
 from airflow_provider_sentinelhub.client.requests.intervals import cut
+from airflow_provider_sentinelhub.client.text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -52,6 +54,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 PATIENCE_S = 20.0
+_SHOWN = 20
 _LOOK_EVERY_S = 4.0
 _NEWS_EVERY_S = 30.0
 _PROMISE_RESULTS = frozenset({"DONE", "PARTIAL"})
@@ -120,6 +123,22 @@ class BatchStatisticalResults(BatchResults):
             size = Size(resolution=math.sqrt(aggregation["resx"] * aggregation["resy"]))
         return input_size(path, defaults=size, own_sizes=False)
 
+    @staticmethod
+    def check_names(path: Path, identifier_column: str | None) -> None:
+        """
+        Check the column with the names; without one, log a warning with those that could be it.
+
+        :param path: The file, in which nothing is wrong.
+        :param identifier_column: The column with the names. ``None`` for ``identifier``, which is optional.
+        :raises InvalidParameter: There is no such column, or it has text that is not UTF-8.
+        """
+        with open_sqlite(path, WHAT) as connection:
+            (table,) = feature_tables(connection)
+            if identifier_column is not None:
+                check_name_column(connection, table, identifier_column, path.name)
+            elif "identifier" not in table.columns and (texts := text_columns(connection, table)):
+                _tell_unnamed(path, texts)
+
     def root(self, task: BatchTask) -> str:
         """
         Return the folder of the files about a task.
@@ -185,7 +204,15 @@ class BatchStatisticalResults(BatchResults):
             for task in tasks
         ]
         target = self._target(tasks[0])
-        return read_statistics(self.storage, asked, target, features=features, workdir=folder, on_progress=news.tell)
+        return read_statistics(
+            self.storage,
+            asked,
+            target,
+            features=features,
+            workdir=folder,
+            identifier_column=self.identifier_column,
+            on_progress=news.tell,
+        )
 
     def _read_when_all_is_there(self, tasks: Sequence[BatchTask], features: Path, folder: Path) -> StatisticsRead:
         # Nowhere does it say that the last file lies there before the task is called DONE. What comes a little late
@@ -303,6 +330,17 @@ def _task_counts(read: StatisticsRead) -> tuple[TaskCounts, ...]:
     return tuple(
         TaskCounts(task_id, sum(row[0] for row in rows[number:]), delivered, no_data, count)
         for number, (task_id, (count, delivered, no_data)) in enumerate(zip(read.task_ids, rows, strict=True))
+    )
+
+
+def _tell_unnamed(path: Path, texts: Sequence[str]) -> None:
+    shown = [one_line(name) for name in texts]
+    log.warning(
+        "%s has no column identifier, so the table of statistics will have ids and no names. Columns of text that "
+        "could have the names: %s. Name one with identifier_column=%r, here or in a report.",
+        path.name,
+        ", ".join(shown[:_SHOWN]),
+        shown[0],
     )
 
 

@@ -72,6 +72,15 @@ class BatchV2Results(BatchResults):
         return check_geopackage(path, defaults=_usual_size(body))
 
     @staticmethod
+    def check_names(path: Path, identifier_column: str | None) -> None:
+        """
+        Check nothing: every feature must have an identifier, and there is no other column for it.
+
+        :param path: The file.
+        :param identifier_column: Not used.
+        """
+
+    @staticmethod
     def measure_features(path: Path, body: Mapping[str, Any]) -> InputSize:
         """
         Measure the features a request takes from a GeoPackage.

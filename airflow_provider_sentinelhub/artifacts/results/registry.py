@@ -23,14 +23,16 @@ RESULTS: Final[Mapping[str, type[BatchResults]]] = {
 """By the key of the API."""
 
 
-def results_of(api: TaskApiSpec, storage: Storage) -> BatchResults:
+def results_of(api: TaskApiSpec, storage: Storage, identifier_column: str | None = None) -> BatchResults:
     """
     Return what reads the results of an API.
 
     :param api: The API.
     :param storage: Where the bucket is.
+    :param identifier_column: Column of the input GeoPackage with the names of the features, for statistics. Default:
+        ``identifier``.
     """
-    return RESULTS[api.key](api, storage)
+    return RESULTS[api.key](api, storage, identifier_column)
 
 
 def check_input_features(api: TaskApiSpec, path: Path, body: Mapping[str, Any]) -> tuple[Problem, ...]:

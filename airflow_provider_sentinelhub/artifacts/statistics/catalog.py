@@ -7,8 +7,10 @@ was replaced meanwhile is. A result that the bucket no longer lists, but that wa
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_provider_sentinelhub.artifacts.geopackage.sqlite_file import file_uri
@@ -35,6 +37,7 @@ CREATE TABLE unreadable (feature INTEGER, identifier TEXT, rerun INTEGER, name T
 CREATE TABLE rows_of_several (feature INTEGER, start INTEGER, end INTEGER, number INTEGER, part INTEGER, row INTEGER,
   rank INTEGER, error TEXT, has_data INTEGER);
 CREATE TABLE asked (rerun INTEGER, start INTEGER, end INTEGER, PRIMARY KEY (start, end, rerun)) WITHOUT ROWID;
+CREATE TABLE names (feature INTEGER PRIMARY KEY, name TEXT);
 CREATE TABLE dropped (part INTEGER, first INTEGER, rows INTEGER);
 CREATE TABLE outcomes (feature INTEGER PRIMARY KEY, identifier TEXT, rerun INTEGER, with_data INTEGER,
   without_data INTEGER, failed INTEGER, error TEXT, failed_from INTEGER, failed_to INTEGER);
@@ -102,6 +105,8 @@ class Catalog:
 
     def __init__(self, path: Path) -> None:
         self.connection = sqlite3.connect(file_uri(path, new=True), uri=True)
+        # Names of a GeoPackage that was not checked must not hide the features they belong to.
+        self.connection.text_factory = partial(str, encoding="utf-8", errors="replace")
         self.connection.executescript(_SCHEMA)
 
     def add_listing(self, number: int, found: Iterable[Unread]) -> int:
@@ -237,6 +242,19 @@ class Catalog:
         )
         for url, part in parts:
             yield url, part, [Reading(*row) for row in self.connection.execute(query, (part,))]
+
+    def has_names(self) -> bool:
+        """Whether a column of the GeoPackage was chosen for the names of features."""
+        return self.connection.execute("SELECT 1 FROM names LIMIT 1").fetchone() is not None
+
+    def names_of(self, features: Iterable[int]) -> dict[int, str]:
+        """
+        Return the names that features have in a column of the GeoPackage, if one was chosen.
+
+        :param features: Ids of the features.
+        """
+        query = "SELECT feature, name FROM names WHERE feature IN (SELECT value FROM json_each(?))"
+        return dict(self.connection.execute(query, (json.dumps([*features]),)))
 
     def intervals(self) -> tuple[int, int, int]:
         """Return how many intervals have data, how many have none, and how many failed, over all features."""

@@ -10,8 +10,11 @@ import json
 import struct
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_sentinelhub.artifacts.features.encodings import Encoding
+from airflow_provider_sentinelhub.artifacts.features.features import not_in_encoding
 from airflow_provider_sentinelhub.artifacts.features.problems import EXAMPLES
 from airflow_provider_sentinelhub.artifacts.geopackage.blobs import geometry_extent, geometry_wkb, joined
 from airflow_provider_sentinelhub.artifacts.geopackage.crs import crs_projjson
@@ -32,6 +35,7 @@ if TYPE_CHECKING:
     from airflow_provider_sentinelhub.artifacts.geopackage.tables import FeatureTable
 
 _VERSION = "1.1.0"
+_SHOWN = 20
 _TYPES = ("Point", "LineString", "Polygon", "MultiPoint", "MultiLineString", "MultiPolygon", "GeometryCollection")
 _DIMENSIONS = ("", " Z", " M", " ZM")
 _FIX = "Give the GeoPackage the statistics were computed for."
@@ -51,7 +55,9 @@ _OTHER = (
 )
 
 
-def write_geoparquet(table: Path, features: Path, target: Path, *, features_url: str) -> int:
+def write_geoparquet(
+    table: Path, features: Path, target: Path, *, features_url: str, identifier_column: str | None = None
+) -> int:
     """
     Write a table of statistics with a column ``geometry``, in bounded memory, and return how many rows it has.
 
@@ -62,7 +68,9 @@ def write_geoparquet(table: Path, features: Path, target: Path, *, features_url:
     :param features: The input GeoPackage of the original task.
     :param target: File to write.
     :param features_url: Where the GeoPackage came from, for messages.
-    :raises InvalidParameter: It is no GeoPackage, not what the service takes, or not that of these statistics.
+    :param identifier_column: Column of the GeoPackage whose text replaces the identifiers. Default: they stay.
+    :raises InvalidParameter: It is no GeoPackage, not what the service takes, or not that of these statistics; or it
+        has no such column, or text in it that is not UTF-8.
     :raises InvalidConfiguration: Its coordinate reference system needs pyproj, which is not installed.
     """
     import pyarrow as pa
@@ -72,7 +80,10 @@ def write_geoparquet(table: Path, features: Path, target: Path, *, features_url:
         source = input_table(features)
         crs = crs_projjson(input_epsg(source, features))
     geometry = source.column(source.geometry.lower())
-    query = f"SELECT number, {geometry} FROM temp.wanted CROSS JOIN {quoted(source.name)} i ON i.rowid = number"  # noqa: S608 - quoted
+    names = _names_in(source, identifier_column, features_url)
+    query = (
+        f"SELECT number, {geometry}, {names} FROM temp.wanted CROSS JOIN {quoted(source.name)} i ON i.rowid = number"  # noqa: S608 - quoted
+    )
     met = _Met()
     written = 0
     with (
@@ -87,8 +98,10 @@ def write_geoparquet(table: Path, features: Path, target: Path, *, features_url:
         with parquet.ParquetWriter(target, schema, compression="zstd", store_schema=False) as writer:
             for number in range(rows.num_row_groups):
                 some = rows.read_row_group(number)
-                outlines = _outlines(connection, query, some["feature_id"].combine_chunks(), met)
-                writer.write_table(some.append_column(schema.field(GEOMETRY), outlines))
+                found = _found(connection, query, some["feature_id"].combine_chunks(), met)
+                if identifier_column is not None:
+                    some = _named_anew(some, found.names, identifier_column)
+                writer.write_table(some.append_column(schema.field(GEOMETRY), found.outlines))
                 written += some.num_rows
             writer.add_key_value_metadata({b"geo": json.dumps(met.metadata(crs)).encode()})
     return written
@@ -156,21 +169,75 @@ class _Met:
         return {"version": _VERSION, "primary_column": GEOMETRY, "columns": {GEOMETRY: column}}
 
 
-def _outlines(connection: sqlite3.Connection, query: str, ids: pa.Array, met: _Met) -> pa.Array:
+def check_name_column(connection: sqlite3.Connection, source: FeatureTable, column: str, file: str) -> None:
+    """
+    Check a column that is to be read for the names of features.
+
+    :param connection: The open GeoPackage.
+    :param source: Its table.
+    :param column: The column.
+    :param file: Name of the file, for messages.
+    :raises InvalidParameter: There is no such column, or it has text that is not UTF-8.
+    """
+    encoding = Encoding()
+    query = f"SELECT {_names_in(source, column, file)} FROM {quoted(source.name)}"  # noqa: S608 - quoted
+    texts = (encoding.decoded(name) for (name,) in connection.execute(query) if name)
+    if garbled := list(islice((text for text in texts if isinstance(text, bytes)), EXAMPLES)):
+        raise _garbled(file, column, garbled)
+
+
+def _garbled(file: str, column: str, texts: list[bytes]) -> InvalidParameter:
+    what = f"{file} has text in this column"
+    return not_in_encoding("identifier_column", column, what, Encoding(), map(repr, texts[:EXAMPLES]))
+
+
+def _names_in(source: FeatureTable, column: str | None, file: str) -> str:
+    if column is None:
+        return "NULL"
+    if column.lower() not in source.columns:
+        rule = f"{file} has no such column, only {sorted(source.columns.values())[:_SHOWN]}"
+        raise InvalidParameter("identifier_column", column, rule, "Name the column with the names.")
+    # As bytes: text that is not UTF-8 would not be told apart.
+    return f"CAST({source.column(column.lower())} AS BLOB)"
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    outlines: pa.Array
+    names: list[bytes | None]
+
+
+def _found(connection: sqlite3.Connection, query: str, ids: pa.Array, met: _Met) -> _Found:
     import pyarrow as pa
 
     codes = ids.dictionary_encode()
     connection.execute("DELETE FROM temp.wanted")
     connection.executemany("INSERT INTO temp.wanted VALUES (?)", ((number,) for number in codes.dictionary.to_pylist()))
     found: dict[int, bytes] = {}
-    for number, blob in connection.execute(query):
+    names: dict[int, bytes] = {}
+    for number, blob, name in connection.execute(query):
+        if name:
+            names[number] = name
         extent = geometry_extent(blob)
         if extent is not None:
             found[number] = geometry_wkb(blob)
             met.extent = joined(met.extent, extent)
             met.types.add(_type_of(found[number]))
     outlines = pa.array([found.get(number) for number in codes.dictionary.to_pylist()], pa.binary())
-    return outlines.take(codes.indices)
+    return _Found(outlines.take(codes.indices), [names.get(number) for number in ids.to_pylist()])
+
+
+def _named_anew(rows: pa.Table, names: list[bytes | None], column: str) -> pa.Table:
+    """Replace the identifiers; a feature without a name keeps the one it has."""
+    import pyarrow as pa
+
+    place, encoding = rows.schema.get_field_index("identifier"), Encoding()
+    texts = [None if name is None else encoding.decoded(name) for name in names]
+    if garbled := sorted({text for text in texts if isinstance(text, bytes)}):
+        raise _garbled("the GeoPackage", column, garbled)
+    given = rows["identifier"].to_pylist()
+    new = [old if text is None else text for old, text in zip(given, texts, strict=True)]
+    return rows.set_column(place, rows.schema.field(place), pa.array(new, rows.schema.field(place).type))
 
 
 def _type_of(wkb: bytes) -> str:

@@ -20,6 +20,7 @@ task that has the last word on any of its intervals. ``failed_from`` and ``faile
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -45,6 +46,8 @@ if TYPE_CHECKING:
     from airflow_provider_sentinelhub.artifacts.geopackage.tables import FeatureTable
     from airflow_provider_sentinelhub.artifacts.statistics.catalog import Catalog
 
+log = logging.getLogger(__name__)
+
 _FEATURES = (
     "CREATE TABLE execution.features (id INTEGER, name TEXT, status TEXT, error TEXT, delivered BOOLEAN, "
     "merged_rerun INTEGER, failed_from INTEGER, failed_to INTEGER)"
@@ -59,7 +62,8 @@ failed_from, failed_to
 FROM outcomes ORDER BY feature
 """  # noqa: S608 - nothing of it comes from a file
 _MISSING = """
-INSERT INTO execution.features SELECT i.rowid, coalesce(nullif(CAST({identifier} AS TEXT), ''), CAST(i.rowid AS TEXT)),
+INSERT INTO execution.features SELECT i.rowid, coalesce((SELECT n.name FROM names n WHERE n.feature = i.rowid),
+nullif(CAST({identifier} AS TEXT), ''), CAST(i.rowid AS TEXT)),
 'PENDING', NULL, 0, 0, NULL, NULL FROM input.{table} i
 WHERE NOT EXISTS (SELECT 1 FROM outcomes o WHERE o.feature = i.rowid)
 AND NOT EXISTS (SELECT 1 FROM unreadable u WHERE u.feature = i.rowid) ORDER BY 1
@@ -71,6 +75,11 @@ UPDATE unreadable SET feature = (SELECT n.feature FROM temp.named n WHERE n.iden
   WHERE feature IS NULL;
 UPDATE unreadable SET identifier = (SELECT CAST({identifier} AS TEXT) FROM input.{table} i
   WHERE i.rowid = unreadable.feature) WHERE identifier IS NULL;
+"""
+_RENAME = """
+INSERT INTO names SELECT i.rowid, CAST({name} AS TEXT) FROM input.{table} i WHERE length({name}) > 0;
+UPDATE outcomes SET identifier = n.name FROM names n WHERE n.feature = outcomes.feature;
+UPDATE unreadable SET identifier = n.name FROM names n WHERE n.feature = unreadable.feature;
 """
 _UNKNOWN = "SELECT count(*) FROM outcomes o WHERE NOT EXISTS (SELECT 1 FROM input.{table} i WHERE i.rowid = o.feature)"
 
@@ -120,13 +129,17 @@ def input_epsg(table: FeatureTable, features: Path) -> int:
     return table.epsg
 
 
-def write_feature_outcomes(catalog: Catalog, features: Path | None, target: Path) -> FeatureCounts:
+def write_feature_outcomes(
+    catalog: Catalog, features: Path | None, target: Path, identifier_column: str | None = None
+) -> FeatureCounts:
     """
     Write what became of every feature.
 
     :param catalog: The catalog, with all tasks merged.
     :param features: The input GeoPackage of the original task; without it, it is not known which features are missing.
     :param target: File to write; replaced if it exists.
+    :param identifier_column: Column of the GeoPackage with the names, which the catalog has afterwards. Default: the
+        names are those of the results.
     :raises ArtifactCorrupt: The GeoPackage cannot be read.
     :raises InvalidParameter: The GeoPackage is not what the service takes.
     """
@@ -140,7 +153,7 @@ def write_feature_outcomes(catalog: Catalog, features: Path | None, target: Path
     counts = FeatureCounts()
     if features and table:
         with reading(features, WHAT):
-            counts = _with_input(connection, features, table)
+            counts = _with_input(connection, features, table, (identifier_column or "").lower())
     connection.execute(_ANSWERED)
     rows = (
         (feature, identifier or str(name if feature is None else feature), unreadable_text(name, error), number)
@@ -152,10 +165,18 @@ def write_feature_outcomes(catalog: Catalog, features: Path | None, target: Path
     return counts
 
 
-def _with_input(connection: sqlite3.Connection, features: Path, table: FeatureTable) -> FeatureCounts:
-    names = {"table": quoted(table.name), "identifier": _of_input(table.column("identifier"))}
+def _with_input(
+    connection: sqlite3.Connection, features: Path, table: FeatureTable, identifier_column: str
+) -> FeatureCounts:
+    columns = {"identifier": "identifier", "name": identifier_column}
+    names = {key: _of_input(table.column(column)) for key, column in columns.items()}
+    names["table"] = quoted(table.name)
     attach(connection, features, "input")
     connection.executescript(_NAME.format(**names))
+    if identifier_column in table.columns:
+        connection.executescript(_RENAME.format(**names))
+    elif identifier_column:
+        log.warning("%s has no column %r: features keep the names they have", features.name, identifier_column)
     missing = connection.execute(_MISSING.format(**names)).rowcount
     (unknown,) = connection.execute(_UNKNOWN.format(**names)).fetchone()
     connection.commit()

@@ -10,6 +10,7 @@ import hashlib
 from itertools import groupby, islice
 from operator import itemgetter
 from typing import TYPE_CHECKING
+from urllib.parse import quote, unquote
 
 from airflow_provider_sentinelhub.artifacts.statistics.answers import Answer
 from airflow_provider_sentinelhub.artifacts.statistics.builder import TableBuilder
@@ -37,14 +38,16 @@ AND u.rowid = (SELECT max(rowid) FROM unreadable v WHERE v.feature = u.feature) 
 """Feature, identifier, rerun, name and error of results that cannot be read; features with an answer are left out."""
 
 
-def content_of(catalog: Catalog, task_ids: Sequence[str]) -> str:
+def content_of(catalog: Catalog, task_ids: Sequence[str], identifier_column: str | None = None) -> str:
     """
     Return a hash of all that a table is made of: with the same content the table is the same.
 
     :param catalog: The catalog, with the readings chosen.
     :param task_ids: Ids of the tasks, in order.
+    :param identifier_column: Column of the GeoPackage with the names. Default: none.
     """
-    digest = hashlib.sha256(f"{fingerprint()} {list(task_ids)}".encode())
+    named = "" if identifier_column is None else f" {identifier_column!r}"
+    digest = hashlib.sha256(f"{fingerprint()} {list(task_ids)}{named}".encode())
     for part, url, number in catalog.parts():
         dropped = catalog.connection.execute(
             "SELECT first, rows FROM dropped WHERE part = ? ORDER BY 1", (part,)
@@ -52,7 +55,21 @@ def content_of(catalog: Catalog, task_ids: Sequence[str]) -> str:
         digest.update(f"\n{number} {url.rpartition('/')[2]} {dropped}".encode())
     for row in catalog.connection.execute(UNREADABLE):
         digest.update(f"\n{row}".encode())
-    return digest.hexdigest()
+    return digest.hexdigest() if identifier_column is None else f"{digest.hexdigest()}:{quote(identifier_column)}"
+
+
+def published_column(storage: Storage, target: StatisticsTarget) -> str | None:
+    """
+    Return the column of the GeoPackage that the names of the published table are from; ``None`` where they are not.
+
+    :param storage: Where the bucket is.
+    :param target: Where the table is.
+    """
+    try:
+        note = storage.read(target.published_url).decode(errors="replace")
+    except ArtifactMissing:
+        return None
+    return unquote(note.partition(" ")[0].partition(":")[2]) or None
 
 
 def is_published(storage: Storage, target: StatisticsTarget, content: str) -> bool:
@@ -109,7 +126,7 @@ def write_table(
 
     written = 0
     with new_writer(target, table_schema(), is_searched=True) as writer:
-        parts = catalog.parts()
+        parts, is_named = catalog.parts(), catalog.has_names()
         for done, (part, url, number) in enumerate(parts, 1):
             dropped = catalog.dropped(part)
             start = 0
@@ -118,6 +135,8 @@ def write_table(
                     # In one thread: several would each keep buffers of their own.
                     rows = file.read_row_group(group, use_threads=False)
                     kept = _without(rows, start, dropped)
+                    if is_named:
+                        kept = _named(kept, catalog)
                     start += rows.num_rows
                     if kept.num_rows:
                         writer.write_table(_of_task(kept, task_ids[number], number))
@@ -151,6 +170,17 @@ def _without(rows: pa.Table, start: int, dropped: list[tuple[int, int]]) -> pa.T
         if first < start + rows.num_rows and first + count > start:
             mask[max(first - start, 0) : first + count - start] = False
     return rows if mask.all() else rows.filter(pa.array(mask))
+
+
+def _named(rows: pa.Table, catalog: Catalog) -> pa.Table:
+    import pyarrow as pa
+
+    features = rows["feature_id"].to_pylist()
+    names = catalog.names_of({feature for feature in features if feature is not None})
+    place = rows.schema.get_field_index("identifier")
+    given = rows["identifier"].to_pylist()
+    new = [names.get(feature, old) for feature, old in zip(features, given, strict=True)]
+    return rows.set_column(place, rows.schema.field(place), pa.array(new, rows.schema.field(place).type))
 
 
 def _of_task(rows: pa.Table, task_id: str, number: int) -> pa.Table:

@@ -27,7 +27,13 @@ from airflow_provider_sentinelhub.artifacts.statistics.load import (
 from airflow_provider_sentinelhub.artifacts.statistics.memory import give_back, memory_of_system
 from airflow_provider_sentinelhub.artifacts.statistics.merge import answered_by, merge_reruns
 from airflow_provider_sentinelhub.artifacts.statistics.outcomes import write_feature_outcomes
-from airflow_provider_sentinelhub.artifacts.statistics.publish import content_of, is_published, publish, write_table
+from airflow_provider_sentinelhub.artifacts.statistics.publish import (
+    content_of,
+    is_published,
+    publish,
+    published_column,
+    write_table,
+)
 from airflow_provider_sentinelhub.artifacts.storage.layout import report_url
 from airflow_provider_sentinelhub.client.errors import InvalidParameter
 
@@ -92,6 +98,7 @@ def read_statistics(
     *,
     features: Path | None,
     workdir: Path | None = None,
+    identifier_column: str | None = None,
     on_progress: Callable[[StatisticsProgress], None] | None = None,
 ) -> StatisticsRead:
     """
@@ -107,6 +114,8 @@ def read_statistics(
         not looked for.
     :param workdir: Folder for the execution database and temporary files; needs room for twice the table. Default: a
         new folder below the system's.
+    :param identifier_column: Column of the GeoPackage with the names of the features. Default: that of the last read
+        which had one, else the names are those of the results.
     :param on_progress: Called now and then with how far it is.
     :raises InvalidParameter: There is no task, or one occurs twice, or a URL or the GeoPackage cannot be used.
     :raises ArtifactCorrupt: The GeoPackage cannot be read.
@@ -126,8 +135,9 @@ def read_statistics(
             loader.load()
             catalog.choose()
             merge_reruns(catalog, loader.local)
-            counts = write_feature_outcomes(catalog, features, execution_db)
-            content = content_of(catalog, loader.task_ids)
+            column = identifier_column or published_column(storage, target)
+            counts = write_feature_outcomes(catalog, features, execution_db, column)
+            content = content_of(catalog, loader.task_ids, column)
             is_new = not is_published(storage, target, content)
             if is_new:
                 table = scratch / "table.parquet"

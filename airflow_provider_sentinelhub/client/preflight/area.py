@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from airflow_provider_sentinelhub.client.errors import InvalidParameter
 from airflow_provider_sentinelhub.client.requests.bounds import ORDER, reordered, size, spans
-from airflow_provider_sentinelhub.client.requests.crs import SUPPORTED_EPSG, WGS84, epsg_of
+from airflow_provider_sentinelhub.client.requests.crs import SUPPORTED_EPSG, WGS84, epsg_of, epsg_of_geojson
 from airflow_provider_sentinelhub.client.requests.extent import Extent
 from airflow_provider_sentinelhub.client.requests.findings import (
     Advice,
@@ -110,6 +110,7 @@ class Area:
         """
         crs, shapes = part(self.bounds, "properties", "crs"), self.shapes
         yield from _check_crs(f"{self.field}.properties.crs", crs, self.epsg)
+        yield from _check_own_crs(f"{self.field}.geometry.crs", part(self.bounds, "geometry", "crs"), self.epsg)
         yield from (problem for problem in self._read.values() if isinstance(problem, InvalidParameter))
         for name, shape in shapes.items():
             yield from _check_parts(f"{self.field}.{name}", shape)
@@ -210,6 +211,18 @@ def _check_crs(field: str, crs: Any, epsg: int | None) -> Iterator[Finding]:
         "is not a coordinate reference system the service supports",
         "Reproject the area, e.g. to http://www.opengis.net/def/crs/OGC/1.3/CRS84 (longitude and latitude).",
     )
+
+
+def _check_own_crs(field: str, crs: Any, epsg: int | None) -> Iterator[Finding]:
+    """Check the member ``crs`` that old GeoJSON has, and that the service passes over."""
+    own = epsg_of_geojson(crs)
+    if crs is None or epsg is None or own == epsg:
+        return
+    rule = (
+        f"is not read by the service: it takes the coordinates to be in EPSG:{epsg}, by properties.crs or its default"
+    )
+    fix = "Write it as properties.crs of the bounds, and leave it out here."
+    yield Advice(field, rule, fix) if own is None else InvalidParameter(field, crs, rule, fix)
 
 
 def _read_box(given: Any) -> BaseGeometry | None:
