@@ -358,4 +358,6 @@ class SentinelHubBatchHook(SentinelHubHook):
         :param task: The task, analysed.
         :raises ArtifactMissing: The feature manifest does not exist yet.
         """
-        return self.api.estimate(self.with_script(task.request), self.results.pixel_counts(task))
+        return self.api.estimate(
+            self.with_script(task.request), self.results.pixel_counts(task), self.address.deployment
+        )

@@ -100,7 +100,7 @@ def _is_large(hook: SentinelHubBatchHook, task: BatchTask) -> bool | None:
     if features is None:
         return None
     side = math.ceil(math.sqrt(features.pixels / max(features.features, 1)))
-    pu = hook.api.estimate(task.request, [(side, side, features.features)]).pu
+    pu = hook.api.estimate(task.request, [(side, side, features.features)], hook.address.deployment).pu
     km2 = 0.0 if features.extent is None else features.extent.km2
     return pu * _MARGIN > LARGE_PU or km2 > LARGE_KM2
 
@@ -155,6 +155,7 @@ def check_budget(
     left = limit - spent_pu
     if found.pu > left:
         less = "a smaller area, a coarser resolution, fewer bands"
+        less += ", a bucket in the deployment's own region" if found.surcharge.pu else ""
         advice = f"Raise max_pu and clear the Airflow task, or request less: {less}."
         if left < MINIMUM_PU:
             advice = f"Raise max_pu: no task costs less than {MINIMUM_PU:g} PU."

@@ -62,6 +62,7 @@ class Deployment:
     :param region: Region of buckets without transfer cost; empty if there are several or none.
     :param delivers_by_role: Whether the service can assume an IAM role to access a bucket.
     :param delivers_to_gcs: Whether it can deliver results to Google Cloud Storage.
+    :param charges_transfer: Whether it charges for delivery to another region.
     :param lacks: APIs of this package that it does not offer.
     """
 
@@ -72,6 +73,7 @@ class Deployment:
     region: str
     delivers_by_role: bool = True
     delivers_to_gcs: bool = True
+    charges_transfer: bool = True
     lacks: frozenset[Service] = frozenset()
 
 
@@ -103,6 +105,8 @@ DEPLOYMENTS = {
             region="",
             delivers_by_role=False,
             delivers_to_gcs=False,
+            # Its rules announce this and do not apply it yet.
+            charges_transfer=False,
         ),
         Deployment(key="custom", title="Custom", base_url="", token_url="", region=""),
     )

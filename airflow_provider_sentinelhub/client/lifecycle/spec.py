@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from airflow_provider_sentinelhub.client.costs.estimate import Estimate, PixelCounts, Price
-    from airflow_provider_sentinelhub.client.http.deployments import Service
+    from airflow_provider_sentinelhub.client.http.deployments import Deployment, Service
     from airflow_provider_sentinelhub.client.lifecycle.tasks import BatchTask, TaskCalls
     from airflow_provider_sentinelhub.client.requests.findings import Rule
 
@@ -114,7 +114,9 @@ class ApiSpec:
     script_holder: str
     storages: tuple[tuple[str, ...], ...] = ()
 
-    def estimate(self, request: Mapping[str, Any], pixels: PixelCounts) -> Estimate:
+    def estimate(
+        self, request: Mapping[str, Any], pixels: PixelCounts, deployment: Deployment | None = None
+    ) -> Estimate:
         """
         Estimate the cost of a task, or the total cost of requests for several geometries.
 
@@ -122,10 +124,12 @@ class ApiSpec:
 
         :param request: The body of the request, as JSON; the ``request`` of an answer works as well.
         :param pixels: The features by size, as in the manifest; iterated once.
+        :param deployment: Where the request is sent; decides what delivery to another region costs. Default ``None``:
+            not known.
         """
         from airflow_provider_sentinelhub.client.costs.estimate import estimate_cost
 
-        return estimate_cost(self.price(request), pixels)
+        return estimate_cost(self.price(request), pixels, deployment)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

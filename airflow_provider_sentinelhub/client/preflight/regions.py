@@ -13,7 +13,7 @@ import re
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
-from airflow_provider_sentinelhub.client.costs.factors import PU_PER_MB_TO_ANOTHER_REGION
+from airflow_provider_sentinelhub.client.costs.surcharge import PU_PER_MB_TO_ANOTHER_REGION
 from airflow_provider_sentinelhub.client.errors import InvalidParameter
 from airflow_provider_sentinelhub.client.http.deployments import DEPLOYMENTS, Service
 from airflow_provider_sentinelhub.client.preflight.formats import makes_collection
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
     from airflow_provider_sentinelhub.client.http.deployments import Deployment
 
-PU_PER_MB_TO_ANOTHER_CLOUD = 0.1
 _REGION = re.compile(r"[a-z]{2,4}(-[a-z]+)+-\d+")
 _CDSE = "cdse"
 _AWS = ("aws-eu-central-1", "aws-us-west-2")
