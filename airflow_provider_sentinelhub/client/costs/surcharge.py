@@ -125,15 +125,19 @@ def of_statistics(place: Mapping[str, Any], setup: Setup, body: Mapping[str, Any
 
 
 def _bins(histogram: Mapping[str, Any]) -> int | None:
-    edges, number, width = histogram.get("bins"), histogram.get("nBins"), histogram.get("binWidth")
-    low, high = histogram.get("lowEdge"), histogram.get("highEdge")
+    edges, number = histogram.get("bins"), histogram.get("nBins")
     if isinstance(edges, (list, tuple)):
         return len(edges)
     if isinstance(number, int):
         return min(max(0, number), _MOST_BINS)
-    if not (is_number(width) and is_number(low) and is_number(high)) or not width > 0:
+    given: list[Any] = [histogram.get(name) for name in ("binWidth", "lowEdge", "highEdge")]
+    if not all(map(is_number, given)):
         return None
-    return math.ceil(min(max(0.0, (high - low) / width), _MOST_BINS))
+    try:
+        width, low, high = map(float, given)
+    except OverflowError:
+        return None
+    return math.ceil(min(max(0.0, (high - low) / width), _MOST_BINS)) if width > 0 else None
 
 
 def _rate(place: Mapping[str, Any], deployment: Deployment | None) -> tuple[float, float, str]:
