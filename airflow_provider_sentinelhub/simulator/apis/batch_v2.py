@@ -190,7 +190,8 @@ def _check_defaults(defaults: dict[str, Any], findings: Findings) -> None:
     for name in ("width", "height"):
         if name in defaults and not (isinstance(defaults[name], int) and 1 <= defaults[name] <= MAX_PIXELS):
             findings.add(f"input->defaults->{name}", f"{name} must be between 1 and {MAX_PIXELS}")
-    if "resolution" in defaults and not defaults["resolution"] > 0:
+    has_size = {"width", "height"} <= defaults.keys()
+    if "resolution" in defaults and not has_size and not defaults["resolution"] > 0:
         findings.add("input->defaults->resolution", "resolution must be greater than 0")
 
 
