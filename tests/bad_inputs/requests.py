@@ -154,6 +154,13 @@ REQUESTS = (
         {"input__resolution": 25},
     ),
     _bad(
+        "Data that the deployment does not have",
+        "processRequest.input.data.0.type = 'modis': is documented for AWS US (Oregon), not for AWS EU (Frankfurt); "
+        "a batch can only read data of its own deployment. Send the request with a connection to AWS US (Oregon).",
+        {"processRequest__input__data": [{"type": "modis"}]},
+        "aws-eu-central-1",
+    ),
+    _bad(
         "A resolution that the deployment does not have",
         "input.resolution = 30.0: exists on Copernicus Data Space Ecosystem only, but this request goes to AWS EU "
         "(Frankfurt). Choose one of 10, 20, 60.",
@@ -427,6 +434,12 @@ REQUESTS = (
         {"output__delivery": {"s3": {"url": "gs://my-bucket/ndvi"}}},
     ),
     _bad(
+        "A template with <requestId> only",
+        "output.delivery.s3.url = 's3://my-bucket/ndvi/<requestId>': a template must hold <tileName>, or tiles "
+        "overwrite each other. Add <tileName>, or remove <requestId> for the default layout.",
+        {"output__delivery": {"s3": {"url": "s3://my-bucket/ndvi/<requestId>"}}},
+    ),
+    _bad(
         "A template without <tileName>",
         "output.delivery.s3.url = 's3://my-bucket/<outputId>.tif': a template must hold <tileName>, or tiles "
         "overwrite each other. Add <tileName>, or remove <outputId> for the default layout.",
@@ -474,6 +487,23 @@ REQUESTS = (
         "A collection of files that are not COGs",
         "output.createCollection = True: needs cloud optimised GeoTIFFs. Set output.cogOutput to true.",
         {"output__createCollection": True},
+    ),
+    _bad(
+        "A collection without a GeoTIFF",
+        "processRequest.output.responses = 'userdata': has no response of the format image/tiff, of which "
+        "output.createCollection makes a collection. Add one for an output of the evalscript.",
+        {
+            **COLLECTION,
+            "processRequest__output": {
+                "responses": [{"identifier": "userdata", "format": {"type": "application/json"}}]
+            },
+        },
+    ),
+    _bad(
+        "A collection with more bands than it has names for",
+        "processRequest.evalscript = 'bands: 120': is too many for a collection: its bands are named default, "
+        "default2 to default99. Write outputs of at most 99 bands.",
+        {**COLLECTION, "processRequest__evalscript": script(bands=120)},
     ),
     _bad(
         "A collection with two bands of the same name",
