@@ -96,8 +96,8 @@ def check_buckets(hook: Reaches, body: Mapping[str, Any]) -> None:
     """
     Check that the buckets of a request exist, can be written, contain the input features, and are where it says.
 
-    At most three round trips for the delivery: an object is written and deleted, and the bucket's region is read if
-    the deployment has one. One more for a GeoPackage. Warnings are logged.
+    At most five round trips for the delivery: an object is written, read, listed and deleted, and the bucket's region
+    is read if the deployment has one. One more for a GeoPackage. Warnings are logged.
 
     :param hook: Opens the buckets, with the connections whose credentials the service gets.
     :param body: What :func:`check_request` returned.
@@ -114,7 +114,7 @@ def check_buckets(hook: Reaches, body: Mapping[str, Any]) -> None:
 
 
 def _ask(hook: Reaches, body: Mapping[str, Any]) -> Iterator[Finding]:
-    from airflow_provider_sentinelhub.artifacts.storage.probe import probe_write
+    from airflow_provider_sentinelhub.artifacts.storage.probe import probe_bucket
     from airflow_provider_sentinelhub.client.requests.findings import mapping
 
     for path in hook.api.storages:
@@ -128,7 +128,7 @@ def _ask(hook: Reaches, body: Mapping[str, Any]) -> Iterator[Finding]:
                 continue
             try:
                 if path[0] == "output":
-                    probe_write(hook.storage, url)
+                    probe_bucket(hook.storage, url)
                 else:
                     hook.storage.head(url)
             except (StorageUnavailable, ArtifactMissing) as e:
@@ -150,10 +150,10 @@ def check_writable(storage: Storage, field: str, url: str, conn_id: str | None) 
     :raises InvalidParameter: It refused access.
     :raises StorageUnavailable: It could not be reached; a retry may help.
     """
-    from airflow_provider_sentinelhub.artifacts.storage.probe import probe_write
+    from airflow_provider_sentinelhub.artifacts.storage.probe import probe_bucket
 
     try:
-        probe_write(storage, url)
+        probe_bucket(storage, url)
     except StorageUnavailable as e:
         raise _refusal(field, url, conn_id, e, "Grant it write access, or write elsewhere.") from e
 

@@ -682,6 +682,28 @@ BUCKETS = (
         {"PUT": (403, {}, DENIED)},
     ),
     _bad_bucket(
+        "A bucket without the permission to read",
+        "output.delivery.s3.url = 's3://my-bucket/ndvi': the bucket refused connection 'aws_default'. Could "
+        "not read s3://my-bucket/ndvi/write-check/request-write-check.json. The storage said: HTTP 403, "
+        "AccessDenied, Access Denied. Check the access key and secret in the connection used for this bucket, and"
+        " that they allow s3:GetObject, s3:PutObject, s3:DeleteObject and s3:ListBucket; without s3:ListBucket a "
+        "missing object is refused too. If the service can reach it and Airflow cannot, switch this check off "
+        "with check_bucket=False.",
+        DELIVERY,
+        {"GET": (403, {}, DENIED)},
+    ),
+    _bad_bucket(
+        "A bucket without the permission to list",
+        "output.delivery.s3.url = 's3://my-bucket/ndvi': the bucket refused connection 'aws_default'. Could "
+        "not list s3://my-bucket/ndvi/write-check/request-write-check.json. The storage said: HTTP 403, "
+        "AccessDenied, Access Denied. Check the access key and secret in the connection used for this bucket, and"
+        " that they allow s3:GetObject, s3:PutObject, s3:DeleteObject and s3:ListBucket; without s3:ListBucket a "
+        "missing object is refused too. If the service can reach it and Airflow cannot, switch this check off "
+        "with check_bucket=False.",
+        DELIVERY,
+        {"LIST": (403, {}, DENIED)},
+    ),
+    _bad_bucket(
         "A bucket without the permission to delete",
         "output.delivery.s3.url = 's3://my-bucket/ndvi': the bucket refused connection 'aws_default'. Could "
         "not delete s3://my-bucket/ndvi/write-check/request-write-check.json. The storage said: AccessDenied. "
