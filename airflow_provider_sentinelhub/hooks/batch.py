@@ -204,7 +204,8 @@ class SentinelHubBatchHook(SentinelHubHook):
         try:
             return self.sender.run(create(self.api, intent, complete, secrets, since=since, others=others))
         except InvalidRequest as e:
-            raise credentials.explained(e, self.aws_conn_id, self.gcp_conn_id) from None
+            role, account = credentials.role_in(self.api, complete), self.address.deployment.account
+            raise credentials.explained(e, self.aws_conn_id, self.gcp_conn_id, role=role, account=account) from None
 
     def reruns_of(self, original: BatchTask) -> list[BatchTask]:
         """
