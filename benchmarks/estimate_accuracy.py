@@ -1,7 +1,7 @@
 """
 How well the estimate of the cost meets what the simulated service charges in the end.
 
-Usage: ``python benchmarks/estimate_accuracy.py``. Prints the table of ``docs/cost.md``.
+Usage: ``python benchmarks/estimate_accuracy.py``. Prints the two tables of ``docs/cost.md``.
 
 The simulator computes prices on its own, from the same published rules. Agreement shows that request, evalscript and
 manifest are read correctly; it says nothing about the number of acquisitions, which the simulator assumes as well.
@@ -18,6 +18,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_provider_sentinelhub.artifacts.report.manifest import pixel_counts
 from airflow_provider_sentinelhub.client.apis.batch_v2.spec import BATCH_V2
+from airflow_provider_sentinelhub.client.costs.surcharge import (
+    PU_PER_MB_TO_ANOTHER_CLOUD,
+    PU_PER_MB_TO_ANOTHER_REGION,
+)
 from airflow_provider_sentinelhub.client.http.deployments import DEPLOYMENTS
 from airflow_provider_sentinelhub.simulator.bucket import geopackage
 from airflow_provider_sentinelhub.simulator.process import Simulator
@@ -217,6 +221,19 @@ def table(measured: list[Row]) -> str:
     return "\n".join(lines)
 
 
+def surcharges(measured: list[Row]) -> str:
+    """Write a table of what delivery costs besides, in Markdown."""
+    lines = ["| delivery | MB before compression | estimate | charged |", "|---|--:|--:|--:|"]
+    for row in measured:
+        extra = row.estimate.surcharge
+        if extra.pu:
+            charged = row.cost_pu - (row.estimate.pu - extra.pu)
+            megabytes = extra.pu / (PU_PER_MB_TO_ANOTHER_CLOUD if "Cloud" in row.name else PU_PER_MB_TO_ANOTHER_REGION)
+            lines.append(f"| {row.name} | {megabytes:,.1f} | {extra.pu:.2f} | {charged:.2f} |")
+    return "\n".join(lines)
+
+
 if __name__ == "__main__":
     with Simulator.start(speed=6000) as running:
-        print(table(rows(running)))
+        found = rows(running)
+    print(f"{table(found)}\n\n{surcharges(found)}")

@@ -400,7 +400,7 @@ def test_the_estimate_meets_what_the_simulator_charges(sim: Simulator) -> None:
     sys.modules[spec.name] = benchmark
     spec.loader.exec_module(benchmark)
     measured = benchmark.rows(sim)
-    print(f"\n{benchmark.table(measured)}")  # noqa: T201 - shown by pytest -s
+    print(f"\n{benchmark.table(measured)}\n\n{benchmark.surcharges(measured)}")  # noqa: T201 - shown by pytest -s
     assert len(measured) == 8
     for row in measured:
         # At the minimum every estimate would be right.

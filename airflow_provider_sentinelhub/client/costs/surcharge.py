@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 PU_PER_MB_TO_ANOTHER_REGION: Final = 0.03
 PU_PER_MB_TO_ANOTHER_CLOUD: Final = 0.1
 _MB: Final = 1e6
-_GB: Final = 1000
+_MB_OF_A_GB: Final = 1000
 # Not published: what a file has besides its pixels, e.g. where its blocks begin.
 _HEADER_BYTES: Final = 4096
 # Each overview has a quarter of the pixels of the one before.
@@ -84,7 +84,7 @@ class Delivery:
         pixel_bytes = _USUAL_PIXEL_BYTES * self.files if self.pixel_bytes is None else self.pixel_bytes
         file_bytes = _USUAL_FILE_BYTES if self.file_bytes is None else self.file_bytes
         megabytes = (pixels * pixel_bytes + features * self.files * file_bytes) / _MB
-        size = f"{megabytes:,.0f} MB" if megabytes >= _GB else f"{megabytes:,.3g} MB"
+        size = f"{megabytes:,.0f} MB" if megabytes >= _MB_OF_A_GB else f"{megabytes:,.3g} MB"
         why = f"{where}; {'' if rate else 'if not, '}{highest:g} PU per MB of {size} before compression"
         if self.pixel_bytes is None:
             why += f", if a pixel has {pixel_bytes} bytes"
