@@ -95,6 +95,17 @@ class SentinelHubBatchHook(SentinelHubHook):
 
         check_buckets(self, body)
 
+    def check_references(self, body: Mapping[str, Any]) -> None:
+        """
+        Check that a request fits what it refers to at the service, e.g. the collection that results are added to.
+
+        :param body: What :meth:`prepare` returned.
+        :raises InvalidParameter: Names what does not exist and what does not fit.
+        """
+        from airflow_provider_sentinelhub.hooks.preflight import check_references
+
+        check_references(self, body)
+
     def check_features(self, body: Mapping[str, Any]) -> None:
         """
         Check the input GeoPackage of a request, if it has one, by the rules of the service.

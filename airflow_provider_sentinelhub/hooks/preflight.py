@@ -4,25 +4,30 @@ from __future__ import annotations
 
 import logging
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from airflow_provider_sentinelhub.client.errors import (
+    ApiError,
     ArtifactMissing,
     InvalidConfiguration,
     InvalidParameter,
+    NotFound,
     StorageUnavailable,
 )
+from airflow_provider_sentinelhub.client.requests.findings import Advice
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from airflow_provider_sentinelhub.artifacts.features.size import InputSize
     from airflow_provider_sentinelhub.artifacts.storage.storage import Storage
+    from airflow_provider_sentinelhub.client.http.call import Call
     from airflow_provider_sentinelhub.client.http.deployments import Deployment, ServiceAddress
     from airflow_provider_sentinelhub.client.lifecycle.spec import ApiSpec, TaskApiSpec
     from airflow_provider_sentinelhub.client.requests.findings import Finding
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 OPT_OUT = "If the service can reach it and Airflow cannot, switch this check off with check_bucket=False."
 
@@ -41,6 +46,9 @@ class Reaches(Protocol):
     @property
     def storage(self) -> Storage:
         """The buckets."""
+
+    def send(self, call: Call[T], /) -> T:
+        """Send a Call."""
 
     @property
     def aws_conn_id(self) -> str | None:
@@ -90,6 +98,40 @@ def tell_size(api: ApiSpec, body: Mapping[str, Any], measured: InputSize | None 
         log.info("Input features: %s", measured.text())
         if area is not None and measured.extent is not None and not area.meets(measured.extent):
             log.warning("The features lie outside of the area of interest, which is %s. Check both.", area.text())
+
+
+def check_references(hook: Reaches, body: Mapping[str, Any]) -> None:
+    """
+    Read what a request refers to at the service, and check that the request fits it; warnings are logged.
+
+    One request for each reference; they cost nothing. If one cannot be read, that is a warning.
+
+    :param hook: Reaches the service.
+    :param body: What :func:`check_request` returned.
+    :raises InvalidParameter: Names what does not exist and what does not fit.
+    """
+    from airflow_provider_sentinelhub.client.requests.findings import Findings
+
+    found = Findings.of(_look_up(hook, body))
+    for warning in found.warnings:
+        log.warning("%s", warning)
+    found.raise_errors()
+
+
+def _look_up(hook: Reaches, body: Mapping[str, Any]) -> Iterator[Finding]:
+    for each in hook.api.lookups(body):
+        try:
+            answer = hook.send(each.call)
+        except ApiError as e:
+            # Another deployment, such as the simulator, need not have what is read here.
+            if isinstance(e, NotFound) and hook.address.deployment.base_url:
+                rule = f"does not exist on {hook.address.deployment.title}, or not in this account"
+                yield InvalidParameter(each.field, each.value, rule, "Correct the id, or the connection.")
+            else:
+                fact = f"{each.value} could not be read, so the request was not compared with it. {e}".rstrip(".")
+                yield Advice(each.field, fact, "Compare them yourself.")
+        else:
+            yield from each.compare(answer)
 
 
 def check_buckets(hook: Reaches, body: Mapping[str, Any]) -> None:

@@ -129,6 +129,7 @@ class CreatingOperatorBase(RequestTemplateMixin, RemoteTaskOperatorBase):
         return task, deadline
 
     def _check(self, body: Mapping[str, Any]) -> None:
+        self.hook.check_references(body)
         if self.check_bucket:
             self.hook.check_buckets(body)
         if self.check_features:

@@ -39,6 +39,7 @@ class Service(StrEnum):
     BATCH_V2 = "batch/v2"
     BATCH_STATISTICAL = "statistics/batch/v1"
     STATISTICAL = "statistics/v1"
+    BYOC = "byoc/v1"
 
     def prefix(self, layout: PathLayout) -> str:
         """

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 TIFF_BLOCK = 16
 _COLLECTION_BLOCKS = (256, 2048)
 _LAST_SUFFIX = 99
+COLLECTION_ID = "output.collectionId"
 _COLLECTION_BANDS = 100
 _BAND_NAME = re.compile(r"(?:[^\W\d]|\$)[\w$]*")
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
@@ -41,7 +42,7 @@ def makes_collection(body: Json) -> str:
     """
     if part(body, "output", "createCollection") is True:
         return "output.createCollection"
-    return "output.collectionId" if part(body, "output", "collectionId") else ""
+    return COLLECTION_ID if part(body, *COLLECTION_ID.split(".")) else ""
 
 
 def check_raster(body: Json, deployment: Deployment | None) -> Iterator[Finding]:
@@ -84,10 +85,10 @@ def _check_collection(asked: Asked, field: str) -> Iterator[Finding]:
     if part(asked.body, "output", "cogOutput") is not True:
         rule = "needs cloud optimised GeoTIFFs"
         yield InvalidParameter(field, value, rule, "Set output.cogOutput to true.")
-    number = part(asked.body, "output", "collectionId")
+    number = part(asked.body, *COLLECTION_ID.split("."))
     if isinstance(number, str) and not _UUID.fullmatch(number):
         fix = "Write the id without the prefix byoc-."
-        yield InvalidParameter("output.collectionId", number, "is not the id (UUID) of a collection", fix)
+        yield InvalidParameter(COLLECTION_ID, number, "is not the id (UUID) of a collection", fix)
     if mapping(asked.body, "output", "delivery", "gs"):
         rule = "needs a bucket on S3, in the region of the deployment"
         yield InvalidParameter(field, value, rule, "Deliver to output.delivery.s3.")
@@ -124,10 +125,10 @@ def _advise_on_collection(asked: Asked, field: str, deployment: Deployment | Non
         if each.id is not None and not _BAND_NAME.fullmatch(each.id):
             fact = f"the output {each.id} becomes a band of the collection, and its name is not a JavaScript identifier"
             yield Advice(EVALSCRIPT, fact, "Name it with letters, digits and _, so that evalscripts can read it.")
-    if part(asked.body, "output", "collectionId"):
-        bands = ", ".join(map(_bands_of, asked.outputs)) or "those of the outputs"
-        fact = f"the bands of the collection are not compared; it needs {bands}"
-        yield Advice("output.collectionId", fact, "Compare names and sample types before the start.")
+    if part(asked.body, *COLLECTION_ID.split(".")):
+        bands = ", ".join(map(_told, asked.outputs)) or "those of the outputs"
+        fix = "The collection must have them; that is checked when a task is to be created."
+        yield Advice(COLLECTION_ID, f"the results are its bands {bands}", fix)
     account = deployment.account if deployment else ""
     who = f"the service (arn:aws:iam::{account}:root)" if account else "the service"
     fact = f"{who} reads the files of a collection by the policy of the bucket, whatever credentials it has besides"
@@ -135,7 +136,17 @@ def _advise_on_collection(asked: Asked, field: str, deployment: Deployment | Non
     yield Advice(field, fact, fix)
 
 
-def _bands_of(output: Output) -> str:
+def bands_of(output: Output) -> Iterator[tuple[str, str | None]]:
+    """
+    Return the bands that an output becomes in a collection, each with its sample type: result, result2, result3.
+
+    :param output: An output of ``setup()``.
+    """
+    for band in range(1, min(output.bands or 0, _LAST_SUFFIX) + 1):
+        yield str(output.id) if band == 1 else f"{output.id}{band}", output.sample_type
+
+
+def _told(output: Output) -> str:
     last = f" to {output.id}{output.bands}" if (output.bands or 1) > 1 else ""
     return f"{output.id}{last} ({output.sample_type or 'of a sample type that cannot be read'})"
 
