@@ -66,6 +66,7 @@ def test_statistics(sim: Simulator, statistics_for: Request) -> None:
     ("change", "parameter", "says"),
     [
         ({"credentials": ...}, "output->delivery->gs->credentials", "credentials must be set"),
+        ({"url": ..., "credentials": ...}, "output->delivery->gs->url", "not None"),
         ({"credentials": "no Base64"}, "output->delivery->gs", "not the Base64"),
         ({"credentials": credentials(["list"])}, "output->delivery->gs", "not the JSON key"),
         ({"url": "s3://bucket/folder"}, "output->delivery->gs->url", "must look like gs://bucket/path"),
@@ -82,7 +83,7 @@ def test_google_cloud_storage_is_checked_like_s3(
         name: value for name, value in request["output"]["delivery"]["gs"].items() if value is not ...
     }
     answer = sim.call("POST", BATCHES, request)
-    assert answer.status == 400
+    assert answer.status == 400, answer.body
     assert any(each["parameter"] == parameter and says in each["violation"] for each in answer.body["error"]["errors"])
 
 

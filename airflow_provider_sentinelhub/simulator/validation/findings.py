@@ -100,7 +100,7 @@ def check_access(part: dict[str, Any], path: str, findings: Findings, *, takes_g
         elif "s3" in part:
             findings.add(path, "either s3 or gs must be set")
         else:
-            _check_gcs(findings.part(part, "gs", path), f"{path}->gs", findings)
+            _check_gcs(part, path, findings)
         return
     access = findings.part(part, "s3", path)
     if not access:
@@ -112,11 +112,14 @@ def check_access(part: dict[str, Any], path: str, findings: Findings, *, takes_g
         findings.add(f"{path}->s3", "either iamRoleARN or both accessKey and secretAccessKey must be set")
 
 
-def _check_gcs(access: dict[str, Any], path: str, findings: Findings) -> None:
-    if access and (not isinstance(access.get("url"), str) or not GCS_URL.fullmatch(access["url"])):
-        findings.add(f"{path}->url", f"url must look like gs://bucket/path, not {access.get('url')!r}")
-    if access and not isinstance(access.get("credentials"), str):
-        findings.add(f"{path}->credentials", "credentials must be set")
+def _check_gcs(part: dict[str, Any], path: str, findings: Findings) -> None:
+    access = findings.part(part, "gs", path)
+    if access is not part["gs"]:
+        return
+    if not isinstance(access.get("url"), str) or not GCS_URL.fullmatch(access["url"]):
+        findings.add(f"{path}->gs->url", f"url must look like gs://bucket/path, not {access.get('url')!r}")
+    if not isinstance(access.get("credentials"), str):
+        findings.add(f"{path}->gs->credentials", "credentials must be set")
 
 
 def check_data(part: dict[str, Any], path: str, findings: Findings) -> None:
