@@ -1,7 +1,7 @@
 """
 How well the estimate of the cost meets what the simulated service charges in the end.
 
-Usage: ``python benchmarks/estimate_accuracy.py``. Prints the table of ``docs/cost.md``.
+Usage: ``python benchmarks/estimate_accuracy.py``. Prints the two tables of ``docs/cost.md``.
 
 The simulator computes prices on its own, from the same published rules. Agreement shows that request, evalscript and
 manifest are read correctly; it says nothing about the number of acquisitions, which the simulator assumes as well.
@@ -9,6 +9,8 @@ manifest are read correctly; it says nothing about the number of acquisitions, w
 
 from __future__ import annotations
 
+import base64
+import json
 import sqlite3
 import time
 from contextlib import closing
@@ -16,6 +18,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_provider_sentinelhub.artifacts.report.manifest import pixel_counts
 from airflow_provider_sentinelhub.client.apis.batch_v2.spec import BATCH_V2
+from airflow_provider_sentinelhub.client.costs.surcharge import (
+    PU_PER_MB_TO_ANOTHER_CLOUD,
+    PU_PER_MB_TO_ANOTHER_REGION,
+)
+from airflow_provider_sentinelhub.client.http.deployments import DEPLOYMENTS
 from airflow_provider_sentinelhub.simulator.bucket import geopackage
 from airflow_provider_sentinelhub.simulator.process import Simulator
 from airflow_provider_sentinelhub.simulator.sample import sample_request
@@ -31,6 +38,8 @@ HALF_OF_CORSICA = [8.9, 41.8, 9.5, 42.3]
 # Enough bands for prices above the minimum of a task, at which every estimate would be right.
 ALL_BANDS = '"B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B09", "B11", "B12"'
 FIELD_CRS = 32632
+# The simulator's region is this deployment's.
+DEPLOYMENT = DEPLOYMENTS["aws-eu-central-1"]
 
 
 class Row(NamedTuple):
@@ -38,7 +47,7 @@ class Row(NamedTuple):
     One request, its estimate and its price.
 
     :param name: What is special about it.
-    :param simple: Whether its number of samples is known beforehand.
+    :param simple: Whether its cost is known beforehand: the number of samples, and the size of what is transferred.
     :param estimate: Made between analysis and start.
     :param cost_pu: ``costPU`` of the task when it was DONE.
     """
@@ -60,7 +69,7 @@ def script(bands: dict[str, str], outputs: str, mosaicking: str = "SIMPLE") -> s
 
 
 def requests(simulator: Simulator) -> list[tuple[str, bool, dict[str, Any]]]:
-    """Build the requests: name, whether the number of samples is known, body."""
+    """Build the requests: name, whether the cost is known beforehand, body."""
 
     def request(name: str, evalscript: str, bbox: list[float], **changes: Any) -> dict[str, Any]:
         body = sample_request(simulator.ready, f"{name}-{time.time_ns()}", **changes)
@@ -103,7 +112,15 @@ def requests(simulator: Simulator) -> list[tuple[str, bool, dict[str, Any]]]:
             CORSICA,
             processRequest__input__data=optical[1:],
         ),
+        *(
+            request(place, script({"l2a": ALL_BANDS}, one_float), HALF_OF_CORSICA, input__resolution=20)
+            for place in ("region", "cloud")
+        ),
     ]
+    bodies[6]["output"]["delivery"]["s3"]["region"] = "us-west-2"
+    key = base64.b64encode(json.dumps({"client_email": "a@b.example", "private_key": "-"}).encode()).decode()
+    url = f"gs://{simulator.ready.bucket}/{bodies[7]['description']}"
+    bodies[7]["output"]["delivery"] = {"gs": {"url": url, "credentials": key}}
     add_fields(simulator, bodies[3])
     names = (
         "60 m grid, 12 bands, UINT8",
@@ -112,8 +129,12 @@ def requests(simulator: Simulator) -> list[tuple[str, bool, dict[str, Any]]]:
         "GeoPackage, fields of 20 to 120 px, two data sources of 12 bands each",
         "20 m grid, Sentinel-1 with terrain correction and speckle filter",
         "60 m grid, 2 bands, ORBIT over three months",
+        "20 m grid, 12 bands, FLOAT32, to S3 in another region",
+        "20 m grid, 12 bands, FLOAT32, to Google Cloud Storage",
     )
-    return [(name, "ORBIT" not in name, body) for name, body in zip(names, bodies, strict=True)]
+    return [
+        (name, number not in {5, 6, 7}, body) for number, (name, body) in enumerate(zip(names, bodies, strict=True))
+    ]
 
 
 def add_fields(simulator: Simulator, request: dict[str, Any]) -> None:
@@ -159,7 +180,7 @@ def measure(simulator: Simulator, name: str, request: dict[str, Any], *, simple:
     simulator.call("POST", f"{path}/analyse")
     wait(simulator, path, "ANALYSIS_DONE")
     root = simulator.bucket_folder / request["description"] / created["id"]
-    estimate = BATCH_V2.estimate(request, pixel_counts(root / f"featureManifest-{created['id']}.gpkg"))
+    estimate = BATCH_V2.estimate(request, pixel_counts(root / f"featureManifest-{created['id']}.gpkg"), DEPLOYMENT)
     simulator.call("POST", f"{path}/start")
     return Row(name, simple, estimate, wait(simulator, path, "DONE")["costPU"])
 
@@ -200,6 +221,19 @@ def table(measured: list[Row]) -> str:
     return "\n".join(lines)
 
 
+def surcharges(measured: list[Row]) -> str:
+    """Write a table of what delivery costs besides, in Markdown."""
+    lines = ["| delivery | MB before compression | estimate | charged |", "|---|--:|--:|--:|"]
+    for row in measured:
+        extra = row.estimate.surcharge
+        if extra.pu:
+            charged = row.cost_pu - (row.estimate.pu - extra.pu)
+            megabytes = extra.pu / (PU_PER_MB_TO_ANOTHER_CLOUD if "Cloud" in row.name else PU_PER_MB_TO_ANOTHER_REGION)
+            lines.append(f"| {row.name} | {megabytes:,.1f} | {extra.pu:.2f} | {charged:.2f} |")
+    return "\n".join(lines)
+
+
 if __name__ == "__main__":
     with Simulator.start(speed=6000) as running:
-        print(table(rows(running)))
+        found = rows(running)
+    print(f"{table(found)}\n\n{surcharges(found)}")

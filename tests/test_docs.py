@@ -6,11 +6,12 @@ import ast
 import json
 import re
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from airflow_provider_sentinelhub.artifacts.report.report import FeatureReport
+from airflow_provider_sentinelhub.client.http.deployments import DEPLOYMENTS
 from devtools.docs import DocsError, pages, refreshed
 from devtools.signatures import PACKAGE, REPOSITORY
 
@@ -56,6 +57,76 @@ def test_code_can_be_read(page: str) -> None:
             ast.parse(code)
         elif language == "json":
             json.loads(code)
+
+
+POLICIES = [json.loads(code) for _, language, code in FENCE.findall(read("docs/roles.md")) if language == "json"]
+BUCKET = frozenset({"s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:ListBucket"})
+OBJECT = frozenset({"s3:GetObject", "s3:PutObject", "s3:DeleteObject"})
+
+
+def listed(value: Any) -> list[str]:
+    return [value] if isinstance(value, str) else value
+
+
+def statements(key: str) -> list[dict[str, Any]]:
+    """The statements of the policies shown that have a principal, or a resource."""
+    return [each for policy in POLICIES for each in policy.get("Statement", ()) if key in each]
+
+
+def test_policies_shown_have_the_form_of_policies() -> None:
+    assert len(POLICIES) == 6
+    for policy in POLICIES[:-1]:
+        assert list(policy) == ["Version", "Statement"]
+        # With the other version AWS knows, variables in a policy mean nothing.
+        assert policy["Version"] == "2012-10-17"
+        names = [statement["Sid"] for statement in policy["Statement"]]
+        assert len(set(names)) == len(names)
+        for statement in policy["Statement"]:
+            # AWS takes no other characters there.
+            assert statement["Sid"].isalnum()
+            assert statement["Effect"] == "Allow"
+            assert set(statement) <= {"Sid", "Effect", "Principal", "Action", "Resource", "Condition"}
+            assert {"Principal", "Resource"} & set(statement)
+            for resource in listed(statement.get("Resource", [])):
+                assert re.fullmatch(r"arn:aws:(s3:::my-bucket(/\*)?|iam::123456789012:role/sentinelhub)", resource)
+
+
+def test_the_role_admits_the_service_and_airflow() -> None:
+    service, airflow = (each for each in statements("Principal") if each["Action"] == "sts:AssumeRole")
+    accounts = {DEPLOYMENTS[key].account for key in ("aws-eu-central-1", "aws-us-west-2")}
+    assert {service["Principal"]["AWS"]} == {f"arn:aws:iam::{account}:root" for account in accounts}
+    assert set(service["Condition"]["StringEquals"]) == {"sts:ExternalId", "sts:RoleSessionName"}
+    assert "Condition" not in airflow
+    assert airflow["Principal"]["AWS"].startswith("arn:aws:iam::123456789012:")
+    text = read("docs/roles.md")
+    connection = json.loads(re.findall(r"AIRFLOW_CONN_AWS_DEFAULT='(.*assume_role_kwargs.*)'", text)[0])
+    names = {"sts:ExternalId": "ExternalId", "sts:RoleSessionName": "RoleSessionName"}
+    conditions = {names[key]: value for key, value in service["Condition"]["StringEquals"].items()}
+    assert connection["extra"]["assume_role_kwargs"] == conditions
+
+
+def test_the_permissions_shown_are_those_that_are_needed() -> None:
+    granted = {
+        (action, resource)
+        for each in statements("Resource")
+        if "Principal" not in each and "sts:AssumeRole" not in each["Action"]
+        for action in listed(each["Action"])
+        for resource in listed(each["Resource"])
+    }
+    assert {action for action, _ in granted} == BUCKET
+    assert {action for action, resource in granted if resource.endswith("/*")} == OBJECT
+    assert set(POLICIES[-1]["includedPermissions"]) == {
+        f"storage.objects.{name}" for name in ("create", "get", "delete", "list")
+    }
+
+
+def test_a_collection_can_be_read_on_every_deployment() -> None:
+    readers = [each for each in statements("Principal") if "s3:GetObject" in each["Action"]]
+    accounts = {each.account for each in DEPLOYMENTS.values() if each.account}
+    assert {each["Principal"]["AWS"] for each in readers} == {f"arn:aws:iam::{account}:root" for account in accounts}
+    for each in readers:
+        assert set(each["Action"]) == {"s3:GetBucketLocation", "s3:ListBucket", "s3:GetObject"}
+        assert set(each["Resource"]) == {"arn:aws:s3:::my-bucket", "arn:aws:s3:::my-bucket/*"}
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if page.startswith("docs/howto/")])

@@ -100,6 +100,17 @@ class SentinelHubBatchHook(SentinelHubHook):
 
         check_buckets(self, body)
 
+    def check_references(self, body: Mapping[str, Any]) -> None:
+        """
+        Check that a request fits what it refers to at the service, e.g. the collection that results are added to.
+
+        :param body: What :meth:`prepare` returned.
+        :raises InvalidParameter: Names what does not exist and what does not fit.
+        """
+        from airflow_provider_sentinelhub.hooks.preflight import check_references
+
+        check_references(self, body)
+
     def check_features(self, body: Mapping[str, Any]) -> None:
         """
         Check the input GeoPackage of a request, if it has one, by the rules of the service.
@@ -209,7 +220,8 @@ class SentinelHubBatchHook(SentinelHubHook):
         try:
             return self.sender.run(create(self.api, intent, complete, secrets, since=since, others=others))
         except InvalidRequest as e:
-            raise credentials.explained(e, self.aws_conn_id, self.gcp_conn_id) from None
+            role, account = credentials.role_in(self.api, complete), self.address.deployment.account
+            raise credentials.explained(e, self.aws_conn_id, self.gcp_conn_id, role=role, account=account) from None
 
     def reruns_of(self, original: BatchTask) -> list[BatchTask]:
         """
@@ -363,4 +375,6 @@ class SentinelHubBatchHook(SentinelHubHook):
         :param task: The task, analysed.
         :raises ArtifactMissing: The feature manifest does not exist yet.
         """
-        return self.api.estimate(self.with_script(task.request), self.results.pixel_counts(task))
+        return self.api.estimate(
+            self.with_script(task.request), self.results.pixel_counts(task), self.address.deployment
+        )

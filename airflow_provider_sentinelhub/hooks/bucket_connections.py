@@ -103,7 +103,8 @@ def _aws_options(facts: ConnectionFacts, identity: str) -> StorageOptions:
             raise _no_answer(facts, e) from e
         raise InvalidConfiguration(
             f"AWS connection {facts.conn_id!r}: Airflow cannot use it to look at the bucket ({one_line(e)}). Let the "
-            "connection's own identity assume its role."
+            "connection's own identity assume its role, and give the connection in assume_role_kwargs what the role's "
+            "trust policy requires, e.g. ExternalId."
         ) from e
     except BotoCoreError as e:
         raise _no_answer(facts, e) from e

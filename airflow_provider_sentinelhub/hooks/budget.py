@@ -117,7 +117,7 @@ def _features(hook: SentinelHubBatchHook, request: Mapping[str, Any]) -> InputSi
 
 def _estimate_of(hook: SentinelHubBatchHook, request: Mapping[str, Any], features: InputSize) -> Estimate:
     side = math.ceil(math.sqrt(features.pixels / max(features.features, 1)))
-    return hook.api.estimate(request, [(side, side, features.features)])
+    return hook.api.estimate(request, [(side, side, features.features)], hook.address.deployment)
 
 
 def estimate_of_task(hook: SentinelHubBatchHook, task: BatchTask) -> Estimate:
@@ -279,6 +279,7 @@ def _judge(
     left = limit - spent_pu
     if found.pu > left:
         less = "a smaller area, a coarser resolution, fewer bands"
+        less += ", a bucket in the deployment's own region" if found.surcharge.pu else ""
         advice = f"Raise max_pu and clear the Airflow task, or request less: {less}."
         if left < MINIMUM_PU:
             advice = f"Raise max_pu: no task costs less than {MINIMUM_PU:g} PU."

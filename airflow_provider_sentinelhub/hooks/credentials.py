@@ -64,13 +64,17 @@ def without_credentials(api: TaskApiSpec, request: Mapping[str, Any]) -> dict[st
     return body
 
 
-def explained(error: InvalidRequest, aws_conn_id: str | None, gcp_conn_id: str | None) -> InvalidRequest:
+def explained(
+    error: InvalidRequest, aws_conn_id: str | None, gcp_conn_id: str | None, *, role: str = "", account: str = ""
+) -> InvalidRequest:
     """
     Return a refusal that names the connection whose credentials were refused; other refusals unchanged.
 
     :param error: The service's answer.
     :param aws_conn_id: The AWS connection.
     :param gcp_conn_id: The Google Cloud connection.
+    :param role: The role that the service was given. Default: none.
+    :param account: The AWS account with which the service assumes roles. Default: not known.
     """
     named = " ".join(found.parameter for found in error.violations)
     if "->s3" not in named and "->gs" not in named:
@@ -80,6 +84,12 @@ def explained(error: InvalidRequest, aws_conn_id: str | None, gcp_conn_id: str |
         f"The service was given what connection {used!r} holds: check its role or keys, what they may do in this "
         "bucket, and the bucket's name and region."
     )
+    if role and "->s3" in named:
+        who = f"AWS account {account}" if account else "the service's AWS account"
+        given += (
+            f" The trust policy of {role} must let {who} assume it, with the id of your Sentinel Hub account as "
+            "external id; see docs/roles.md."
+        )
     if all(found.parameter.endswith("->url") for found in error.violations):
         given = f"Check that this is the address that was meant. {given}"
     return InvalidRequest(
@@ -88,6 +98,17 @@ def explained(error: InvalidRequest, aws_conn_id: str | None, gcp_conn_id: str |
         code=error.code,
         violations=error.violations,
     )
+
+
+def role_in(api: TaskApiSpec, request: Mapping[str, Any]) -> str:
+    """
+    Return the role that a request names for a bucket; empty if it names none.
+
+    :param api: The API.
+    :param request: What :func:`with_credentials` returned.
+    """
+    buckets = (bucket for path in api.storages for bucket in _storage_at(request, path).values())
+    return next((str(bucket["iamRoleARN"]) for bucket in buckets if "iamRoleARN" in bucket), "")
 
 
 def needed(conn_id: str | None, parameter: str) -> str:

@@ -4,25 +4,30 @@ from __future__ import annotations
 
 import logging
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from airflow_provider_sentinelhub.client.errors import (
+    ApiError,
     ArtifactMissing,
     InvalidConfiguration,
     InvalidParameter,
+    NotFound,
     StorageUnavailable,
 )
+from airflow_provider_sentinelhub.client.requests.findings import Advice
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from airflow_provider_sentinelhub.artifacts.features.size import InputSize
     from airflow_provider_sentinelhub.artifacts.storage.storage import Storage
+    from airflow_provider_sentinelhub.client.http.call import Call
     from airflow_provider_sentinelhub.client.http.deployments import Deployment, ServiceAddress
     from airflow_provider_sentinelhub.client.lifecycle.spec import ApiSpec, TaskApiSpec
     from airflow_provider_sentinelhub.client.requests.findings import Finding
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 OPT_OUT = "If the service can reach it and Airflow cannot, switch this check off with check_bucket=False."
 
@@ -41,6 +46,9 @@ class Reaches(Protocol):
     @property
     def storage(self) -> Storage:
         """The buckets."""
+
+    def send(self, call: Call[T], /) -> T:
+        """Send a Call."""
 
     @property
     def aws_conn_id(self) -> str | None:
@@ -92,12 +100,46 @@ def tell_size(api: ApiSpec, body: Mapping[str, Any], measured: InputSize | None 
             log.warning("The features lie outside of the area of interest, which is %s. Check both.", area.text())
 
 
+def check_references(hook: Reaches, body: Mapping[str, Any]) -> None:
+    """
+    Read what a request refers to at the service, and check that the request fits it; warnings are logged.
+
+    One request for each reference; they cost nothing. If one cannot be read, that is a warning.
+
+    :param hook: Reaches the service.
+    :param body: What :func:`check_request` returned.
+    :raises InvalidParameter: Names what does not exist and what does not fit.
+    """
+    from airflow_provider_sentinelhub.client.requests.findings import Findings
+
+    found = Findings.of(_look_up(hook, body))
+    for warning in found.warnings:
+        log.warning("%s", warning)
+    found.raise_errors()
+
+
+def _look_up(hook: Reaches, body: Mapping[str, Any]) -> Iterator[Finding]:
+    for each in hook.api.lookups(body):
+        try:
+            answer = hook.send(each.call)
+        except ApiError as e:
+            # Another deployment, such as the simulator, need not have what is read here.
+            if isinstance(e, NotFound) and hook.address.deployment.base_url:
+                rule = f"does not exist on {hook.address.deployment.title}, or not in this account"
+                yield InvalidParameter(each.field, each.value, rule, "Correct the id, or the connection.")
+            else:
+                fact = f"{each.value} could not be read, so the request was not compared with it. {e}".rstrip(".")
+                yield Advice(each.field, fact, "Compare them yourself.")
+        else:
+            yield from each.compare(answer)
+
+
 def check_buckets(hook: Reaches, body: Mapping[str, Any]) -> None:
     """
     Check that the buckets of a request exist, can be written, contain the input features, and are where it says.
 
-    At most three round trips for the delivery: an object is written and deleted, and the bucket's region is read if
-    the deployment has one. One more for a GeoPackage. Warnings are logged.
+    At most five round trips for the delivery: an object is written, read, listed and deleted, and the bucket's region
+    is read if the deployment has one. One more for a GeoPackage. Warnings are logged.
 
     :param hook: Opens the buckets, with the connections whose credentials the service gets.
     :param body: What :func:`check_request` returned.
@@ -114,7 +156,7 @@ def check_buckets(hook: Reaches, body: Mapping[str, Any]) -> None:
 
 
 def _ask(hook: Reaches, body: Mapping[str, Any]) -> Iterator[Finding]:
-    from airflow_provider_sentinelhub.artifacts.storage.probe import probe_write
+    from airflow_provider_sentinelhub.artifacts.storage.probe import probe_bucket
     from airflow_provider_sentinelhub.client.requests.findings import mapping
 
     for path in hook.api.storages:
@@ -128,7 +170,7 @@ def _ask(hook: Reaches, body: Mapping[str, Any]) -> Iterator[Finding]:
                 continue
             try:
                 if path[0] == "output":
-                    probe_write(hook.storage, url)
+                    probe_bucket(hook.storage, url)
                 else:
                     hook.storage.head(url)
             except (StorageUnavailable, ArtifactMissing) as e:
@@ -150,10 +192,10 @@ def check_writable(storage: Storage, field: str, url: str, conn_id: str | None) 
     :raises InvalidParameter: It refused access.
     :raises StorageUnavailable: It could not be reached; a retry may help.
     """
-    from airflow_provider_sentinelhub.artifacts.storage.probe import probe_write
+    from airflow_provider_sentinelhub.artifacts.storage.probe import probe_bucket
 
     try:
-        probe_write(storage, url)
+        probe_bucket(storage, url)
     except StorageUnavailable as e:
         raise _refusal(field, url, conn_id, e, "Grant it write access, or write elsewhere.") from e
 

@@ -57,8 +57,8 @@ class SentinelHubBatchStatisticalOperator(RunningStatisticsOperatorBase):
         waited for; a stopped one is started again once the service's lock has expired; of one that is DONE, only
         failed features are rerun; one that is FAILED is replaced by a new one. ``new``: stop it and create a new one.
         ``adopt``: like ``resume``, also after a success.
-    :param check_bucket: Check the bucket before a task is created: that it accepts results (a small object is written
-        and deleted), that it holds the features, and in which region it is.
+    :param check_bucket: Check the bucket before a task is created: that it can be used (a small object is written,
+        read, listed and deleted), that it holds the features, and in which region it is.
     :param check_features: Download the GeoPackage that a request names as its input, before a task is created, and
         refuse what the service would refuse.
     :param on_partial: What to do when the remote task is DONE but some features failed: ``fail``, ``warn``, ``rerun``
@@ -146,8 +146,8 @@ class SentinelHubCreateBatchStatisticalOperator(CreateOperatorBase):
     :param on_clear: What to do with the remote task after a user has cleared the Airflow task. ``adopt``: return it
         again, unless it is FAILED or the request has changed, so that clearing a whole DAG run pays for nothing twice.
         ``resume``: the same, unless it was analysed or started. ``new``: stop it and create a new one.
-    :param check_bucket: Check the bucket before a task is created: that it accepts results (a small object is written
-        and deleted), that it holds the features, and in which region it is.
+    :param check_bucket: Check the bucket before a task is created: that it can be used (a small object is written,
+        read, listed and deleted), that it holds the features, and in which region it is.
     :param check_features: Download the GeoPackage that a request names as its input, before a task is created, and
         refuse what the service would refuse.
     :param sentinelhub_conn_id: The Sentinel Hub connection. Templated.

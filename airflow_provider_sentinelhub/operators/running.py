@@ -43,8 +43,8 @@ class CreatingOperatorBase(RequestTemplateMixin, RemoteTaskOperatorBase):
         waited for; a stopped one is started again once the service's lock has expired; of one that is DONE, only
         failed features are rerun; one that is FAILED is replaced by a new one. ``new``: stop it and create a new one.
         ``adopt``: like ``resume``, also after a success.
-    :param check_bucket: Check the bucket before a task is created: that it accepts results (a small object is written
-        and deleted), that it holds the features, and in which region it is.
+    :param check_bucket: Check the bucket before a task is created: that it can be used (a small object is written,
+        read, listed and deleted), that it holds the features, and in which region it is.
     :param check_features: Download the GeoPackage that a request names as its input, before a task is created, and
         refuse what the service would refuse.
     """
@@ -143,6 +143,7 @@ class CreatingOperatorBase(RequestTemplateMixin, RemoteTaskOperatorBase):
             check_request(self.hook, body, None)
 
     def _check(self, body: Mapping[str, Any]) -> None:
+        self.hook.check_references(body)
         if self.check_bucket:
             self.hook.check_buckets(body)
         if self.check_features:

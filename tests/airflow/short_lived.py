@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Self
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from airflow_provider_sentinelhub.hooks.connections import ConnectionFacts
 from tests.artifacts.artifact_s3 import start_s3
@@ -38,6 +38,7 @@ class Aws:
         self.delay_s = 0.0
         self.is_down = False
         self.asked = 0
+        self.assumed: list[dict[str, str]] = []
         self.passed: list[str] = []
         self.refused = 0
         self._valid_until: dict[str, float] = {}
@@ -106,6 +107,7 @@ class Aws:
     def answer(self, method: str, path: str, headers: dict[str, str], body: bytes) -> tuple[int, dict[str, str], bytes]:
         """Issue keys, or pass a request on."""
         if b"Action=AssumeRole" in body:
+            self.assumed.append(dict(parse_qsl(body.decode())))
             return self._issue()
         key = re.search(r"Credential=([^/]+)/", headers.get("authorization", ""))
         name = key[1] if key else ""

@@ -451,6 +451,31 @@ def test_role_is_handed_to_the_service(
     assert "accessKey" not in log
 
 
+def test_a_role_the_service_cannot_assume_is_explained(
+    sim: Simulator, run_task: RunTask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import json
+    import os
+
+    role = "arn:aws:iam::123456789012:role/that-admits-nobody"
+    connection = json.loads(os.environ["AIRFLOW_CONN_AWS_DEFAULT"])
+    connection["extra"]["role_arn"] = role
+    monkeypatch.setenv("AIRFLOW_CONN_AWS_ROLE", json.dumps(connection))
+    service = json.loads(os.environ["AIRFLOW_CONN_SENTINELHUB_DEFAULT"])
+    service["extra"]["deployment"] = "aws-eu-central-1"
+    monkeypatch.setenv("AIRFLOW_CONN_SENTINELHUB_DEFAULT", json.dumps(service))
+    run = run_task(
+        SentinelHubCreateBatchProcessOperator(
+            task_id="t", request=request(sim.ready), aws_conn_id="aws_role", check_bucket=False
+        )
+    )
+    assert run.state == "failed"
+    assert (
+        f"The trust policy of {role} must let AWS account 614251495211 assume it, with the id of your Sentinel Hub "
+        "account as external id; see docs/roles.md."
+    ) in str(run.error)
+
+
 class XComLike(ResolveMixin):
     """What ``task.output`` is to the templating: resolved when rendered, and not rendered further."""
 

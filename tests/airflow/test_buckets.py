@@ -24,9 +24,10 @@ from airflow_provider_sentinelhub.client.errors import (
     InvalidParameter,
     StorageUnavailable,
 )
+from airflow_provider_sentinelhub.client.http.deployments import DEPLOYMENTS
 from airflow_provider_sentinelhub.hooks.batch import SentinelHubBatchHook
 from airflow_provider_sentinelhub.hooks.bucket_connections import open_buckets, storage_options
-from airflow_provider_sentinelhub.hooks.connections import ConnectionFacts
+from airflow_provider_sentinelhub.hooks.connections import ConnectionFacts, s3_delivery_credentials
 from airflow_provider_sentinelhub.operators.batch_process import SentinelHubBatchProcessOperator
 from airflow_provider_sentinelhub.operators.input_features import SentinelHubInputFeaturesOperator
 from airflow_provider_sentinelhub.triggers.batch import SentinelHubBatchTrigger
@@ -123,6 +124,17 @@ class TestRefresh:
             assert keys is not None
             assert "secret" not in repr((found[0], found[0].identity, keys))
             assert "token" not in repr((found[0], found[0].identity, keys))
+
+    def test_the_role_is_assumed_as_its_trust_policy_asks(self) -> None:
+        with Aws(lifetime_s=300) as aws:
+            facts = aws.connection("aws_external_id")
+            asked = {"ExternalId": "11111111-2222-3333-4444-555555555555", "RoleSessionName": "sentinelhub"}
+            facts.extra["assume_role_kwargs"] = asked
+            storage_options("s3", facts)
+            assert asked.items() <= aws.assumed[0].items()
+            # The service gets the role alone: it has an external id of its own.
+            given = s3_delivery_credentials(facts, DEPLOYMENTS["aws-eu-central-1"])
+            assert given == {"iamRoleARN": "arn:aws:iam::123456789012:role/reader"}
 
     def test_another_connection_or_another_secret_has_connections_of_its_own(self) -> None:
         with Aws(lifetime_s=300) as aws:

@@ -1,4 +1,4 @@
-"""Every connection shown in README.md and docs/connection.md can be used as it stands."""
+"""Every connection shown in README.md, docs/connection.md and docs/roles.md can be used as it stands."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from airflow_provider_sentinelhub.hooks.connections import (
 from airflow_provider_sentinelhub.hooks.sentinel_hub import SentinelHubHook
 
 REPOSITORY = Path(__file__).parents[2]
-TEXT = "".join((REPOSITORY / page).read_text(encoding="utf-8") for page in ("README.md", "docs/connection.md"))
+SHOWING = ("README.md", "docs/connection.md", "docs/roles.md")
+TEXT = "".join((REPOSITORY / page).read_text(encoding="utf-8") for page in SHOWING)
 EXPORT = re.compile(r"^ *export AIRFLOW_CONN_(\w+)='(.+)'$", re.MULTILINE)
 SHOWN = EXPORT.findall(TEXT)
 

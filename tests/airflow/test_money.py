@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 from typing import Any
 
@@ -47,6 +48,21 @@ def test_task_over_budget_is_never_started(sim: Simulator, run_task: RunTask, co
     assert "would cost about 100.0 PU for 4 features, more than max_pu = 5" in str(run.error)
     assert seen(sim, comms)["status"] == "ANALYSIS_DONE"
     assert "POST /batch/v2/process/{id}/start" not in sim.requests()["counts"]
+
+
+def test_the_budget_counts_delivery_to_another_region(
+    sim: Simulator, run_task: RunTask, comms: Comms, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connection = json.loads(sim.ready.airflow_connections()["AIRFLOW_CONN_SENTINELHUB_DEFAULT"])
+    connection["extra"]["deployment"] = "aws-eu-central-1"
+    monkeypatch.setenv("AIRFLOW_CONN_SENTINELHUB_DEFAULT", json.dumps(connection))
+    body = request(sim.ready)
+    body["output"]["delivery"]["s3"]["region"] = "us-west-2"
+    run, _ = run_through(run_task, comms, operator(sim, request=body, deferrable=False, max_pu=100.01))
+    assert run.state == "failed"
+    assert "for delivery (0 to" in str(run.error)
+    assert "a bucket in the deployment's own region" in str(run.error)
+    assert seen(sim, comms)["status"] == "ANALYSIS_DONE"
 
 
 @pytest.mark.parametrize("deferrable", [True, False])

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from airflow_provider_sentinelhub.artifacts.features.check import check_geopackage, check_names_across
 from airflow_provider_sentinelhub.artifacts.features.problems import Problem, Rule
 from airflow_provider_sentinelhub.artifacts.features.repair import repair_geopackages
+from airflow_provider_sentinelhub.artifacts.features.size import input_size
 from airflow_provider_sentinelhub.artifacts.features.sources import from_file, from_geometries
 from airflow_provider_sentinelhub.artifacts.features.writer import Size, write_geopackages
 from airflow_provider_sentinelhub.artifacts.geopackage.geopackage import add_layer, finish_layer, new_geopackage
@@ -59,6 +60,21 @@ def test_a_good_file_has_no_problems(tmp_path: Path) -> None:
     path = write(tmp_path / "a.gpkg", ("a", 10, 10, None, blob()), ("b", None, None, 10.0, blob()))
     assert check_geopackage(path) == ()
     assert len(simulated.from_geopackage(path, {}, None)) == 2
+
+
+@pytest.mark.parametrize("resolution", [-1, 0, "10 m", float("inf"), 5.0, b"\x00", None])
+@pytest.mark.parametrize("validity", [True, False])
+def test_a_resolution_beside_width_and_height_is_ignored(tmp_path: Path, resolution: Any, validity: bool) -> None:
+    path = write(tmp_path / "a.gpkg", ("a", 10, 10, resolution, blob()), ("b", 7, None, 10.0, blob()))
+    assert check_geopackage(path, validity=validity) == ()
+    assert input_size(path, defaults=Size()).pixels == 10 * 10 + 50 * 50
+    assert [each.width for each in simulated.from_geopackage(path, {}, None)] == [10, 50]
+
+
+def test_a_width_alone_needs_a_resolution(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.gpkg", ("a", 10, None, None, blob()), ("b", None, 10, -1.0, blob()))
+    found = {problem.rule: problem.examples for problem in check_geopackage(path)}
+    assert found == {Rule.SIZE_PAIR: ("a",), Rule.RESOLUTION: ("b",)}
 
 
 def test_where_the_crs_is_unknown_nothing_is_said_about_places(tmp_path: Path) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 import pytest
 
 from airflow_provider_sentinelhub.artifacts.results.preflight import examine
 from airflow_provider_sentinelhub.artifacts.storage.errors import answer_of
 from airflow_provider_sentinelhub.artifacts.storage.object_stores import StorageKeys, StorageOptions
-from airflow_provider_sentinelhub.artifacts.storage.probe import bucket_region, probe_write
+from airflow_provider_sentinelhub.artifacts.storage.probe import bucket_region, probe_bucket
 from airflow_provider_sentinelhub.artifacts.storage.storage import Storage
 from airflow_provider_sentinelhub.client.apis.batch_v2.spec import BATCH_V2
 from airflow_provider_sentinelhub.client.errors import StorageUnavailable
@@ -43,19 +44,39 @@ def at(endpoint: str) -> Storage:
 )
 def test_a_bucket_is_written_to_where_the_service_will_begin(s3: S3, delivery: str, place: str) -> None:
     storage = s3.storage()
-    assert probe_write(storage, delivery) == place
+    assert probe_bucket(storage, delivery) == place
     assert not storage.exists(place)
 
 
-def test_it_costs_two_round_trips_and_no_listing() -> None:
+def test_it_costs_four_round_trips() -> None:
     with tiny_s3({}) as (endpoint, seen):
-        probe_write(at(endpoint), "s3://bucket/f")
-    assert seen == [f"PUT /bucket/f/{PROBE}", "POST /bucket?delete"]
+        probe_bucket(at(endpoint), "s3://bucket/f")
+    assert [each.partition("?")[0] for each in seen] == [
+        f"PUT /bucket/f/{PROBE}",
+        f"GET /bucket/f/{PROBE}",
+        "GET /bucket",
+        "POST /bucket",
+    ]
+    # What lies beside it is not listed.
+    assert f"prefix=f/{PROBE}/" in unquote(seen[2])
+
+
+@pytest.mark.parametrize(("method", "action"), [("PUT", "write"), ("GET", "read"), ("LIST", "list")])
+def test_each_permission_is_tried(method: str, action: str) -> None:
+    with tiny_s3({method: (403, {}, DENIED)}) as (endpoint, seen):
+        with pytest.raises(StorageUnavailable, match=f"Could not {action} s3://bucket/f") as caught:
+            probe_bucket(at(endpoint), "s3://bucket/f")
+        # The object does not stay behind.
+        assert ("POST /bucket?delete" in seen) is (method != "PUT")
+    answer = answer_of(caught.value)
+    assert answer is not None
+    assert answer.is_refusal
+    assert "s3:GetObject, s3:PutObject, s3:DeleteObject and s3:ListBucket" in str(caught.value)
 
 
 def test_two_at_once_do_not_disturb_each_other(s3: S3) -> None:
     with ThreadPoolExecutor(4) as pool:
-        places = list(pool.map(lambda _: probe_write(s3.storage(), "s3://bucket/both"), range(40)))
+        places = list(pool.map(lambda _: probe_bucket(s3.storage(), "s3://bucket/both"), range(40)))
     assert set(places) == {f"s3://bucket/both/{PROBE}"}
 
 
@@ -81,7 +102,7 @@ def test_a_place_that_another_task_may_deliver_to_is_a_warning(url: str, skips_e
 
 def refused(storage: Storage, url: str) -> bool:
     with pytest.raises(StorageUnavailable) as caught:
-        probe_write(storage, url)
+        probe_bucket(storage, url)
     answer = answer_of(caught.value)
     assert answer is not None
     return answer.is_refusal

@@ -42,7 +42,11 @@ def s3_server(folder: Path) -> Iterator[str]:
 
 @contextlib.contextmanager
 def tiny_s3(answers: Answers) -> Iterator[tuple[str, list[str]]]:
-    """Run a server that answers each method as told, 200 otherwise; yields its address and what it was asked."""
+    """
+    Run a server that answers each method as told, 200 otherwise; yields its address and what it was asked.
+
+    A list is a GET as well; here its method is LIST.
+    """
     seen: list[str] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -54,7 +58,9 @@ def tiny_s3(answers: Answers) -> Iterator[tuple[str, list[str]]]:
             # S3's way to delete is a POST that lists keys.
             deleted = b"".join(b"<Deleted>%b</Deleted>" % key for key in re.findall(rb"<Key>.*?</Key>", asked))
             usual = b"<DeleteResult>%b</DeleteResult>" % deleted if self.command == "POST" else b""
-            status, headers, body = answers.get(self.command, (200, {"ETag": '"1"'}, usual))
+            method = "LIST" if "list-type=" in self.path else self.command
+            usual = b"<ListBucketResult></ListBucketResult>" if method == "LIST" else usual
+            status, headers, body = answers.get(method, (200, {"ETag": '"1"'}, usual))
             self.send_response(status)
             for name, value in {"Content-Length": str(len(body)), **headers}.items():
                 self.send_header(name, value)

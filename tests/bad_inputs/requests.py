@@ -154,6 +154,13 @@ REQUESTS = (
         {"input__resolution": 25},
     ),
     _bad(
+        "Data that the deployment does not have",
+        "processRequest.input.data.0.type = 'modis': is documented for AWS US (Oregon), not for AWS EU (Frankfurt); "
+        "a batch can only read data of its own deployment. Send the request with a connection to AWS US (Oregon).",
+        {"processRequest__input__data": [{"type": "modis"}]},
+        "aws-eu-central-1",
+    ),
+    _bad(
         "A resolution that the deployment does not have",
         "input.resolution = 30.0: exists on Copernicus Data Space Ecosystem only, but this request goes to AWS EU "
         "(Frankfurt). Choose one of 10, 20, 60.",
@@ -433,6 +440,12 @@ REQUESTS = (
         {"output__delivery": {"s3": {"url": "gs://my-bucket/ndvi"}}},
     ),
     _bad(
+        "A template with <requestId> only",
+        "output.delivery.s3.url = 's3://my-bucket/ndvi/<requestId>': a template must hold <tileName>, or tiles "
+        "overwrite each other. Add <tileName>, or remove <requestId> for the default layout.",
+        {"output__delivery": {"s3": {"url": "s3://my-bucket/ndvi/<requestId>"}}},
+    ),
+    _bad(
         "A template without <tileName>",
         "output.delivery.s3.url = 's3://my-bucket/<outputId>.tif': a template must hold <tileName>, or tiles "
         "overwrite each other. Add <tileName>, or remove <outputId> for the default layout.",
@@ -480,6 +493,23 @@ REQUESTS = (
         "A collection of files that are not COGs",
         "output.createCollection = True: needs cloud optimised GeoTIFFs. Set output.cogOutput to true.",
         {"output__createCollection": True},
+    ),
+    _bad(
+        "A collection without a GeoTIFF",
+        "processRequest.output.responses = 'userdata': has no response of the format image/tiff, of which "
+        "output.createCollection makes a collection. Add one for an output of the evalscript.",
+        {
+            **COLLECTION,
+            "processRequest__output": {
+                "responses": [{"identifier": "userdata", "format": {"type": "application/json"}}]
+            },
+        },
+    ),
+    _bad(
+        "A collection with more bands than it has names for",
+        "processRequest.evalscript = 'bands: 120': is too many for a collection: its bands are named default, "
+        "default2 to default99. Write outputs of at most 99 bands.",
+        {**COLLECTION, "processRequest__evalscript": script(bands=120)},
     ),
     _bad(
         "A collection with two bands of the same name",
@@ -656,6 +686,28 @@ BUCKETS = (
         "with check_bucket=False.",
         DELIVERY,
         {"PUT": (403, {}, DENIED)},
+    ),
+    _bad_bucket(
+        "A bucket without the permission to read",
+        "output.delivery.s3.url = 's3://my-bucket/ndvi': the bucket refused connection 'aws_default'. Could "
+        "not read s3://my-bucket/ndvi/write-check/request-write-check.json. The storage said: HTTP 403, "
+        "AccessDenied, Access Denied. Check the access key and secret in the connection used for this bucket, and"
+        " that they allow s3:GetObject, s3:PutObject, s3:DeleteObject and s3:ListBucket; without s3:ListBucket a "
+        "missing object is refused too. If the service can reach it and Airflow cannot, switch this check off "
+        "with check_bucket=False.",
+        DELIVERY,
+        {"GET": (403, {}, DENIED)},
+    ),
+    _bad_bucket(
+        "A bucket without the permission to list",
+        "output.delivery.s3.url = 's3://my-bucket/ndvi': the bucket refused connection 'aws_default'. Could "
+        "not list s3://my-bucket/ndvi/write-check/request-write-check.json. The storage said: HTTP 403, "
+        "AccessDenied, Access Denied. Check the access key and secret in the connection used for this bucket, and"
+        " that they allow s3:GetObject, s3:PutObject, s3:DeleteObject and s3:ListBucket; without s3:ListBucket a "
+        "missing object is refused too. If the service can reach it and Airflow cannot, switch this check off "
+        "with check_bucket=False.",
+        DELIVERY,
+        {"LIST": (403, {}, DENIED)},
     ),
     _bad_bucket(
         "A bucket without the permission to delete",

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from airflow_provider_sentinelhub.client.apis.batch_v2.spec import BATCH_V2
 from airflow_provider_sentinelhub.client.costs.estimate import Estimate
 from airflow_provider_sentinelhub.client.costs.factors import Factor
+from airflow_provider_sentinelhub.client.http.deployments import DEPLOYMENTS, Deployment
 from airflow_provider_sentinelhub.simulator.process import Simulator
 
 JULY = {"from": "2021-07-01T00:00:00Z", "to": "2021-07-31T00:00:00Z"}
@@ -158,7 +159,67 @@ def test_the_text_says_how_wrong_it_can_be_and_why() -> None:
     assert "x 10 samples per pixel (0 to 31): ORBIT mosaicking of 30 days, one acquisition every 3 days assumed" in text
     assert "10 samples per pixel assumed, 0 to 31 possible" in text
     assert "1,000 features, 786,432,000 pixels" in text
-    assert "not included; where it is charged, 0.03 PU per MB are up to 70.8 PU for 2,359 MB" in text
+    assert "Delivery is free: the bucket is in the region of the deployment" in text
+
+
+ELSEWHERE = {"s3": {"url": "s3://bucket/f", "region": "us-east-1"}}
+GOOGLE = {"gs": {"url": "gs://bucket/f"}}
+FRANKFURT = {"s3": {"url": "s3://bucket/f", "region": "eu-central-1"}}
+
+
+def delivered(place: Any, deployment: str | None, outputs: str | None = None, **output: Any) -> Estimate:
+    request = body(None if outputs is None else script(output=outputs))
+    request["output"] |= {"delivery": place, **output}
+    return BATCH_V2.estimate(request, THOUSAND, DEPLOYMENTS[deployment] if deployment else None)
+
+
+@pytest.mark.parametrize(
+    ("place", "deployment", "pu", "high"),
+    [
+        (ELSEWHERE, "aws-eu-central-1", 0.03, 0.03),
+        (FRANKFURT, "aws-us-west-2", 0.03, 0.03),
+        (FRANKFURT, "aws-eu-central-1", 0, 0),
+        ({"s3": {"url": "s3://bucket/f"}}, "aws-eu-central-1", 0, 0),
+        (GOOGLE, "aws-eu-central-1", 0.1, 0.1),
+        (GOOGLE, "custom", 0.1, 0.1),
+        (GOOGLE, None, 0.1, 0.1),
+        # Whether that is another region is not known there.
+        (ELSEWHERE, "custom", 0, 0.03),
+        (ELSEWHERE, None, 0, 0.03),
+        # Announced, but not applied yet.
+        ({"s3": {"url": "s3://bucket/f", "region": "waw4-1"}}, "cdse", 0, 0),
+        (None, "aws-eu-central-1", 0, 0),
+        ({"gs": "text", "s3": ["list"]}, "aws-eu-central-1", 0, 0),
+    ],
+)
+def test_delivery_to_another_region_or_cloud_is_added(place: Any, deployment: str, pu: float, high: float) -> None:
+    megabytes, headers = 1000 * 1536 * 512 * 3 / 1e6, 1000 * 4096 / 1e6
+    estimate = delivered(place, deployment)
+    assert estimate.pu == pytest.approx(1000 + pu * megabytes)
+    assert estimate.low_pu == pytest.approx(1000)
+    assert estimate.high_pu == pytest.approx(1000 + high * (megabytes + headers))
+    assert ("PU for delivery" in estimate.text()) == bool(pu)
+
+
+def test_what_a_file_holds_decides_what_its_delivery_costs() -> None:
+    plain = delivered(GOOGLE, "aws-eu-central-1").surcharge
+    overviews = delivered(GOOGLE, "aws-eu-central-1", cogOutput=True).surcharge
+    assert plain.high_pu is not None
+    assert overviews.high_pu is not None
+    assert overviews.pu == plain.pu
+    assert overviews.high_pu - plain.high_pu == pytest.approx(plain.pu / 3)
+    floats = delivered(GOOGLE, "aws-eu-central-1", '{bands: 3, sampleType: "FLOAT32"}').surcharge
+    assert floats.pu == pytest.approx(4 * plain.pu)
+    unknown = delivered(GOOGLE, "aws-eu-central-1", "outputs()")
+    assert unknown.surcharge.pu > plain.pu
+    assert unknown.high_pu is None
+    assert "if a pixel has 4 bytes" in unknown.text()
+
+
+def test_a_small_task_costs_its_minimum_and_the_delivery() -> None:
+    request = body()
+    request["output"]["delivery"] = GOOGLE
+    assert BATCH_V2.estimate(request, [(1000, 1000, 1)]).pu == pytest.approx(100 + 0.3)
 
 
 def source(kind: str, **more: Any) -> dict[str, Any]:
@@ -277,6 +338,11 @@ JSON = st.recursive(
                     "identifier",
                     "format",
                     "skipExisting",
+                    "delivery",
+                    "s3",
+                    "gs",
+                    "region",
+                    "cogOutput",
                 ]
             ),
             inner,
@@ -288,9 +354,15 @@ JSON = st.recursive(
 GROUPS = st.lists(st.tuples(st.integers(1, 3500), st.integers(1, 3500), st.integers(1, 700_000)), max_size=4)
 
 
-@given(st.dictionaries(st.sampled_from(["processRequest", "output", "input"]), JSON), GROUPS)
-def test_no_request_makes_it_raise(request_body: dict[str, Any], groups: list[tuple[int, int, int]]) -> None:
-    estimate = BATCH_V2.estimate(request_body, groups)
+@given(
+    st.dictionaries(st.sampled_from(["processRequest", "output", "input"]), JSON),
+    GROUPS,
+    st.sampled_from([None, *DEPLOYMENTS.values()]),
+)
+def test_no_request_makes_it_raise(
+    request_body: dict[str, Any], groups: list[tuple[int, int, int]], deployment: Deployment | None
+) -> None:
+    estimate = BATCH_V2.estimate(request_body, groups, deployment)
     assert estimate.text()
     json.dumps(estimate.factors)
     assert 0 <= estimate.low_pu <= estimate.pu
@@ -328,8 +400,8 @@ def test_the_estimate_meets_what_the_simulator_charges(sim: Simulator) -> None:
     sys.modules[spec.name] = benchmark
     spec.loader.exec_module(benchmark)
     measured = benchmark.rows(sim)
-    print(f"\n{benchmark.table(measured)}")  # noqa: T201 - shown by pytest -s
-    assert len(measured) == 6
+    print(f"\n{benchmark.table(measured)}\n\n{benchmark.surcharges(measured)}")  # noqa: T201 - shown by pytest -s
+    assert len(measured) == 8
     for row in measured:
         # At the minimum every estimate would be right.
         assert row.cost_pu > 100, row
@@ -337,3 +409,7 @@ def test_the_estimate_meets_what_the_simulator_charges(sim: Simulator) -> None:
         assert row.estimate.high_pu >= row.cost_pu * (1 - 1e-9), row
         if row.simple:
             assert row.estimate.pu == pytest.approx(row.cost_pu, rel=0.01), row
+    for row, pu_per_mb in zip(measured[-2:], (0.03, 0.1), strict=True):
+        # 16 tiles of 1002 x 1002 pixels of 4 bytes.
+        assert row.estimate.surcharge.pu == pytest.approx(16 * 1002**2 * 4 / 1e6 * pu_per_mb), row
+        assert 0 < row.cost_pu - row.estimate.low_pu < row.estimate.surcharge.pu, row

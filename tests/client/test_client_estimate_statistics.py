@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from airflow_provider_sentinelhub.client.apis.registry import request_type
 from airflow_provider_sentinelhub.client.costs.estimate import Estimate, PixelCounts
 from airflow_provider_sentinelhub.client.costs.factors import Factor
+from airflow_provider_sentinelhub.client.http.deployments import DEPLOYMENTS
 from tests.client.client_harness import NDVI, batch_statistical_document, statistical_document
 
 # A thousand features of one processing unit each, before anything else is multiplied.
@@ -79,10 +80,30 @@ def test_a_task_has_the_minimum_of_a_batch_and_a_request_its_own() -> None:
 
 def test_only_a_batch_delivers() -> None:
     said = "\n".join(estimate_of(batch_statistical_document(), THOUSAND).assumptions)
-    assert "where it is charged it costs 0.03 PU per MB" in said
+    assert "Delivery is free: the bucket is in the region of the deployment" in said
     said = "\n".join(estimate_of(statistical_document(), THOUSAND).assumptions)
     assert "Delivery" not in said
     assert "All requests succeed" in said
+
+
+@pytest.mark.parametrize(
+    ("calculations", "high_mb"),
+    [
+        ({}, 0.2 + 26 * 0.4 + 4.096),
+        ({"ndvi": {"statistics": {"B0": {"percentiles": {"k": [5, 50]}}}}}, 0.2 + 26 * 0.47 + 4.096),
+        ({"ndvi": {"histograms": {"default": {"nBins": 10}}}}, 0.2 + 26 * 1.2 + 4.096),
+        ({"ndvi": {"histograms": {"B0": {"binWidth": 0.1, "lowEdge": 0, "highEdge": 1}}}}, 0.2 + 26 * 1.2 + 4.096),
+        ({"ndvi": {"histograms": {"B0": {"bins": [0.0, 0.5, 1.0]}}}}, 0.2 + 26 * 0.64 + 4.096),
+        ({"ndvi": {"histograms": {"B0": {"binWidth": 0.1}}}}, None),
+    ],
+)
+def test_delivery_of_statistics_to_another_region_is_added(calculations: Any, high_mb: float | None) -> None:
+    elsewhere = {"s3": {"url": "s3://bucket/f", "region": "us-east-1"}}
+    request = batch_statistical_document(output=elsewhere, calculations=calculations)
+    found = request_type(request).estimate(request, THOUSAND, DEPLOYMENTS["aws-eu-central-1"])
+    assert found.surcharge.high_pu == (None if high_mb is None else pytest.approx(0.03 * high_mb))
+    assert found.pu == pytest.approx(1000 * NDVI_BANDS * WEEKS + found.surcharge.pu)
+    assert (found.high_pu is None) == (high_mb is None)
 
 
 def test_remote_data_count_twice_where_they_are_allowed() -> None:

@@ -28,6 +28,20 @@ def refusal(**changes: Any) -> str:
     return str(caught.value)
 
 
+@pytest.mark.parametrize("resolution", [-1, 0, "10 m", True, [], {}, float("nan"), 10.0])
+def test_a_default_resolution_beside_width_and_height_is_ignored(resolution: Any) -> None:
+    given = {"width": 100, "height": 100, "resolution": resolution}
+    sent = batch_v2.check(build_document(input={**GEOPACKAGE, "defaults": given}))["input"]["defaults"]
+    # It is sent as it is where the service can read it.
+    assert sent == ({**given} if resolution == 10.0 else {"width": 100, "height": 100})
+
+
+def test_a_default_width_alone_is_allowed_beside_a_resolution() -> None:
+    given = {"width": 100, "resolution": 10.0}
+    assert batch_v2.check(build_document(input={**GEOPACKAGE, "defaults": given}))["input"]["defaults"] == given
+    assert "greater than 0" in refusal(input={**GEOPACKAGE, "defaults": {"width": 100, "resolution": 0}})
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [

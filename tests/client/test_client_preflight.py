@@ -569,9 +569,9 @@ def test_delivery_to_another_cloud_has_a_price() -> None:
         ("sentinel-5p-l2", DEPLOYMENTS["custom"], True),
     ],
 )
-def test_data_of_another_deployment_is_pointed_out(kind: str, deployment: Deployment, is_there: bool) -> None:
-    said = warnings(deployment, processRequest__input__data=[{"type": kind}])
-    assert bool(said) is not is_there
+def test_data_of_another_deployment_is_refused(kind: str, deployment: Deployment, is_there: bool) -> None:
+    found = errors(deployment, processRequest__input__data=[{"type": kind}])
+    assert found == ["processRequest.input.data.0.type"] * (not is_there)
 
 
 def test_thirty_metres_exist_on_one_deployment() -> None:

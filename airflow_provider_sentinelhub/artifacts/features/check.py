@@ -57,11 +57,17 @@ _ROW_RULES = (
     (Rule.IDENTIFIER_ENCODING, "(typeof({identifier}) = 'text' AND NOT is_utf8(CAST({identifier} AS BLOB)))"),
     (Rule.IDENTIFIER_PATH, f"coalesce({_NO_PATH.format('{identifier}')}, 0)"),
     (Rule.SIZE, "({width} IS NULL AND {height} IS NULL AND {resolution} IS NULL AND {no_default})"),
-    (Rule.SIZE_PAIR, "(({width} IS NULL) <> ({height} IS NULL))"),
+    # One of them alone is ignored where there is a resolution.
+    (Rule.SIZE_PAIR, "(({width} IS NULL) <> ({height} IS NULL) AND {resolution} IS NULL)"),
     (Rule.SIZE_NUMBER, f"({_IS_NO_SIZE.format('{width}')} OR {_IS_NO_SIZE.format('{height}')})"),
     (Rule.PIXELS, f"(typeof({{width}}) = 'integer' AND {{width}} > {MAX_PIXELS})"),
     (Rule.PIXELS, f"(typeof({{height}}) = 'integer' AND {{height}} > {MAX_PIXELS})"),
-    (Rule.RESOLUTION, f"({{resolution}} IS NOT NULL AND +{{resolution}} NOT BETWEEN {LEAST} AND {MOST})"),
+    # It is ignored beside a width and a height, whatever it is.
+    (
+        Rule.RESOLUTION,
+        f"""({{resolution}} IS NOT NULL AND ({{width}} IS NULL OR {{height}} IS NULL)
+        AND +{{resolution}} NOT BETWEEN {LEAST} AND {MOST})""",
+    ),
     (Rule.GEOMETRY, "({geometry} IS NULL OR length({geometry}) = 0)"),
     (Rule.READABLE, "typeof({geometry}) NOT IN ('blob', 'null')"),
     (
@@ -75,7 +81,7 @@ _ROW_RULES = (
 _FINE = f"""typeof({{identifier}}) = 'text' AND length({{identifier}}) BETWEEN 3 AND {MAX_NAME}
     AND is_fine(CAST({{identifier}} AS BLOB))
     AND CASE WHEN {{width}} IS NULL AND {{height}} IS NULL THEN +{{resolution}} BETWEEN {LEAST} AND {MOST}
-    ELSE {{resolution}} IS NULL AND typeof({{width}}) = 'integer' AND {{width}} BETWEEN 1 AND {MAX_PIXELS}
+    ELSE typeof({{width}}) = 'integer' AND {{width}} BETWEEN 1 AND {MAX_PIXELS}
         AND typeof({{height}}) = 'integer' AND {{height}} BETWEEN 1 AND {MAX_PIXELS} END"""
 _FINE_GEOMETRY = f"""substr({{geometry}}, 1, 2) = x'4750' AND length({{geometry}}) >= {HEADER_BYTES}
     AND typeof({{geometry}}) = 'blob'"""

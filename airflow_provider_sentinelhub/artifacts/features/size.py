@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_sentinelhub.artifacts.features.features import BATCH
+from airflow_provider_sentinelhub.artifacts.features.problems import LEAST, MOST
 from airflow_provider_sentinelhub.artifacts.geopackage.blobs import HEADER_BYTES, extent_of, geometry_extent, joined
 from airflow_provider_sentinelhub.artifacts.geopackage.geopackage import WHAT
 from airflow_provider_sentinelhub.artifacts.geopackage.sqlite_file import open_sqlite, quoted
@@ -88,7 +89,8 @@ def _rows(connection: sqlite3.Connection, table: FeatureTable, defaults: Size) -
     query = (
         f"SELECT {{}}, CASE WHEN {width} > 0 AND {height} > 0 THEN {width} * {height} "  # noqa: S608 - quoted
         f"WHEN {resolution} > 0 THEN NULL ELSE {fixed} END, "
-        f"CASE WHEN {resolution} > 0 THEN {resolution} ELSE {step} END "
+        # What a row with width and height has besides is ignored, and may be text.
+        f"CASE WHEN +{resolution} BETWEEN {LEAST} AND {MOST} THEN {resolution} ELSE {step} END "
         f"FROM {quoted(table.name)} WHERE substr({geometry}, 1, 4) {{}}"
     )
     box = f"substr({geometry}, {HEADER_BYTES + 1}, {_BOX_BYTES})"

@@ -213,7 +213,7 @@ def _write(execution_db: Path, manifest: Path, target: Path, original: Path | No
 
 
 def _usual_size(body: Mapping[str, Any]) -> Size:
-    # A width and height win over a resolution; the request may hold both.
+    # A width and height win over a resolution, and one of them alone says nothing; the request may hold all.
     defaults = body["input"].get("defaults", {})
     width, height = defaults.get("width"), defaults.get("height")
-    return Size(width, height, None if width else defaults.get("resolution"))
+    return Size(width, height) if width and height else Size(resolution=defaults.get("resolution"))

@@ -5,7 +5,7 @@ A file has one of three shapes: an answer, ``{"id", "identifier", "response": {"
 the status may also be PARTIAL and then some of ``data`` have an error instead of outputs; a failure,
 ``{"id", "identifier", "response": {"data": null, "status": "FAILED"}}``; and an error,
 ``{"id", "identifier", "error": {"type": "EXECUTION_ERROR"}}``. Errors occur as text and as an object with a ``type``.
-Not-a-number is the text ``"NaN"``.
+Not-a-number is the text ``"NaN"``. Null means the same as a missing field, and may be anywhere.
 
 Source: https://documentation.dataspace.copernicus.eu/APIs/SentinelHub/BatchStatistical.html and
 https://documentation.dataspace.copernicus.eu/APIs/SentinelHub/Statistical.html (response).
@@ -45,7 +45,7 @@ class Bin(Struct, gc=False, rename="camel"):
 class Histogram(Struct, gc=False, rename="camel"):
     """A histogram."""
 
-    bins: list[Bin] | None = None
+    bins: list[Bin | None] | None = None
     overflow_count: Whole | None = None
     underflow_count: Whole | None = None
     # The document says these, the service those above.
@@ -80,28 +80,34 @@ class Band(Struct, gc=False):
 class Output(Struct, gc=False):
     """What is said about one output."""
 
-    bands: dict[str, Band] | None = None
+    bands: dict[str, Band | None] | None = None
 
 
 class Interval(Struct, gc=False, rename={"start": "from", "end": "to"}):
     """From when to when."""
 
-    start: str
-    end: str
+    start: str | None
+    end: str | None
 
 
 class Entry(Struct, gc=False):
     """What is said about one interval."""
 
     interval: Interval | None = None
-    outputs: dict[str, Output] | None = None
+    outputs: dict[str, Output | None] | None = None
     error: Error | None = None
+
+    @property
+    def span(self) -> tuple[str, str] | None:
+        """From when to when; ``None`` where that is not said."""
+        given = self.interval
+        return None if given is None or given.start is None or given.end is None else (given.start, given.end)
 
 
 class Response(Struct, gc=False, rename={"pixels": "geometryPixelCount"}):
     """What the Statistical API answers for one feature."""
 
-    data: list[Entry] | None = None
+    data: list[Entry | None] | None = None
     status: str | None = None
     error: Error | None = None
     pixels: Whole | None = None
@@ -183,11 +189,9 @@ class ResultReader:
         :raises ValueError: A time cannot be read.
         """
         said = response or Response()
-        data = said.data or []
+        data = [entry for entry in said.data or () if entry is not None]
         entries = [
-            (self._time(span.start), self._time(span.end), entry)
-            for entry in data
-            if (span := entry.interval) is not None
+            (self._time(span[0]), self._time(span[1]), entry) for entry in data if (span := entry.span) is not None
         ]
         if len({(start, end) for start, end, _ in entries}) != len(entries):
             entries = _once(entries)
@@ -250,7 +254,7 @@ def failure_text(error: str | None, errors: list[str | None], intervals: int) ->
 
 def _without_interval(data: list[Entry]) -> str | None:
     """Describe the error of intervals that cannot be identified; ``None`` if there are none."""
-    errors = {error_text(entry.error) or "an interval without from and to" for entry in data if entry.interval is None}
+    errors = {error_text(entry.error) or "an interval without from and to" for entry in data if entry.span is None}
     return ", ".join(sorted(errors)) or None
 
 

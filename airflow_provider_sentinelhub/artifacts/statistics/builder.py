@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_sentinelhub.artifacts.statistics.answers import Stats, error_text
+from airflow_provider_sentinelhub.artifacts.statistics.answers import Band, Output, Stats, error_text
 from airflow_provider_sentinelhub.artifacts.statistics.schema import COLUMNS, Rows, part_schema
 
 if TYPE_CHECKING:
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 _SOME_ROWS = 500
 _SOME_BINS = 5_000
 _NOTHING_SAID = Stats()
+_NO_BANDS = Output()
+_NO_BAND = Band()
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +93,9 @@ class TableBuilder:
     def _add_interval(self, start: int, end: int, entry: Entry) -> bool:
         has_data = has_rows = False
         for output, content in (entry.outputs or {}).items():
-            for name, band in (content.bands or {}).items():
+            for name, said in ((content or _NO_BANDS).bands or {}).items():
                 has_rows = True
+                band = said or _NO_BAND
                 stats, histogram = band.stats or _NOTHING_SAID, band.histogram
                 if stats.is_empty:
                     # Nothing but the counts means anything then.

@@ -109,7 +109,7 @@ def _histograms(rows: Rows) -> pa.Array:
     import pyarrow as pa
 
     kind = arrow_type(_HISTOGRAM)
-    found = [None if each is None else each.bins or [] for each in rows.histogram]
+    found = [None if each is None else [bin_ for bin_ in each.bins or () if bin_] for each in rows.histogram]
     bins = [*chain.from_iterable(each for each in found if each)]
     values = [
         pa.array([each.low_edge for each in bins], pa.float64()),

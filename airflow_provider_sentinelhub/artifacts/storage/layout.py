@@ -239,10 +239,10 @@ def _check_template(found: set[str], *, field: str, shown: str, outputs: int, za
         raise InvalidParameter(
             field, shown, f"a Zarr path may hold {REQUEST_ID} only", f"Remove {_names(sorted(others))}."
         )
-    if not others:
+    if zarr or not found:
         return
     if TILE_NAME not in found:
-        fix = f"Add {TILE_NAME}, or remove {_names(sorted(others))} for the default layout."
+        fix = f"Add {TILE_NAME}, or remove {_names(sorted(found))} for the default layout."
         raise InvalidParameter(field, shown, f"a template must hold {TILE_NAME}, or tiles overwrite each other", fix)
     if outputs > 1 and OUTPUT_ID not in found:
         rule = f"with {outputs} outputs a template must hold {OUTPUT_ID}, or outputs overwrite each other"

@@ -13,14 +13,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from math import prod
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from airflow_provider_sentinelhub.client.costs import factors as factors_of
-from airflow_provider_sentinelhub.client.costs.amounts import mb_text
-from airflow_provider_sentinelhub.client.costs.factors import PU_PER_MB_TO_ANOTHER_REGION, Factor
+from airflow_provider_sentinelhub.client.costs import surcharge as surcharges
+from airflow_provider_sentinelhub.client.costs.factors import Factor
+from airflow_provider_sentinelhub.client.costs.surcharge import Delivery, Surcharge
 from airflow_provider_sentinelhub.client.evalscript import Setup, read_setup
 from airflow_provider_sentinelhub.client.requests.findings import mapping, objects
 from airflow_provider_sentinelhub.client.text import printable
+
+if TYPE_CHECKING:
+    from airflow_provider_sentinelhub.client.http.deployments import Deployment
 
 PixelCounts = Iterable[tuple[int, int, int]]
 """Groups of features of one size: width and height in pixels, and the number of features."""
@@ -42,7 +46,8 @@ class Estimate:
     :param high_pu: Maximum cost; ``None`` if no bound is known.
     :param features: Number of features.
     :param pixels: Total number of pixels of all features, each output counted once.
-    :param factors: Their product is ``pu``, unless the minimum for a task is higher.
+    :param factors: Their product, or the minimum for a task if that is higher, and the surcharge make ``pu``.
+    :param surcharge: What delivery adds.
     :param assumptions: The assumptions of the estimate, most important first.
     """
 
@@ -52,6 +57,7 @@ class Estimate:
     features: int
     pixels: int
     factors: tuple[Factor, ...]
+    surcharge: Surcharge
     assumptions: tuple[str, ...]
 
     def text(self) -> str:
@@ -62,15 +68,20 @@ class Estimate:
             f"{self.features:,} features, {self.pixels:,} pixels:",
         ]
         lines += [f"  x {factor.value:,.4g} {factor.name}{_spread(factor)}: {factor.why}" for factor in self.factors]
+        if self.surcharge.pu:
+            extra = self.surcharge
+            most = "?" if extra.high_pu is None else _pu(extra.high_pu)
+            lines.append(f"  + {_pu(extra.pu)} for delivery ({extra.low_pu:,.3g} to {most}): {extra.why}")
         return printable("\n".join([*lines, *(f"- {assumption}" for assumption in self.assumptions)]), keep="\n")
 
 
-def estimate_cost(priced: Price, pixels: PixelCounts) -> Estimate:
+def estimate_cost(priced: Price, pixels: PixelCounts, deployment: Deployment | None = None) -> Estimate:
     """
     Estimate the cost of a task, or the total cost of requests for several geometries.
 
     :param priced: What the request says about its cost.
     :param pixels: The features by size, as in the manifest; iterated once.
+    :param deployment: Where the request is sent. Default ``None``: not known.
     """
     area = _Area.of(pixels, discounted=priced.discounted)
     factors = (*area.factors(discounted=priced.discounted), *priced.factors)
@@ -79,20 +90,25 @@ def estimate_cost(priced: Price, pixels: PixelCounts) -> Estimate:
     pu = prod(factor.value for factor in factors)
     minimum = priced.minimum * (area.features if priced.each_answered else bool(area.features))
     what = "The requests cost" if priced.each_answered else "A task costs"
+    extra = Surcharge(0.0, "")
+    if priced.delivery is not None and area.features:
+        extra = priced.delivery.surcharge(area.features, area.pixels, deployment)
+    is_bounded = (len(known) == len(highs) or not area.features) and extra.high_pu is not None
     return Estimate(
-        pu=max(minimum, pu),
-        low_pu=0.0 if priced.may_skip else max(minimum, prod(factor.low for factor in factors)),
-        high_pu=max(minimum, prod(known)) if len(known) == len(highs) or not area.features else None,
+        pu=max(minimum, pu) + extra.pu,
+        low_pu=0.0 if priced.may_skip else max(minimum, prod(factor.low for factor in factors)) + extra.low_pu,
+        high_pu=max(minimum, prod(known)) + (extra.high_pu or 0.0) if is_bounded else None,
         features=area.features,
         pixels=area.pixels,
         factors=factors,
+        surcharge=extra,
         assumptions=(
             *([f"{what} at least {minimum:g} PU: that is more than this one's {pu:,.4g}."] * (pu < minimum)),
             *factors_of.about_samples(factors),
             *(f"{note[0].upper()}{note[1:]}." for note in priced.setup.notes),
             *(["Existing results are skipped and cost nothing."] * priced.may_skip),
             *area.assumptions(),
-            *priced.assumptions(area.pixels),
+            *priced.assumptions(extra),
         ),
     )
 
@@ -108,7 +124,7 @@ class Price:
     :param discounted: Whether large features are cheaper.
     :param may_skip: Whether features may be skipped at no cost.
     :param each_answered: Whether each feature is a request of its own, and nothing is delivered.
-    :param pixel_bytes: Size of a delivered pixel, if known.
+    :param delivery: What is delivered, and where; ``None`` if nothing is.
     """
 
     setup: Setup
@@ -117,30 +133,21 @@ class Price:
     discounted: bool = True
     may_skip: bool = False
     each_answered: bool = False
-    pixel_bytes: int | None = None
+    delivery: Delivery | None = None
 
-    def assumptions(self, pixels: int) -> list[str]:
+    def assumptions(self, extra: Surcharge) -> list[str]:
         """
         Return the assumptions of an estimate.
 
-        :param pixels: Total number of pixels of all features.
+        :param extra: What delivery adds.
         """
         if self.each_answered:
             return ["All requests succeed; a failed request is not charged."]
-        return [
-            "All features are processed; a feature that fails or has no data is not charged.",
-            self._transfer(pixels),
-        ]
-
-    def _transfer(self, pixels: int) -> str:
-        text = "Delivery to a bucket in another region or cloud is not included"
-        if self.pixel_bytes is None:
-            return f"{text}; where it is charged it costs {PU_PER_MB_TO_ANOTHER_REGION} PU per MB."
-        megabytes = pixels * self.pixel_bytes / 1e6
-        return (
-            f"{text}; where it is charged, {PU_PER_MB_TO_ANOTHER_REGION} PU per MB are up to "
-            f"{_pu(megabytes * PU_PER_MB_TO_ANOTHER_REGION)} for {mb_text(megabytes)} before compression."
-        )
+        all_processed = "All features are processed; a feature that fails or has no data is not charged."
+        if extra.pu:
+            return [all_processed, "How far the files can be compressed is not known: delivery is counted without it."]
+        how = "is counted as free" if extra.high_pu != 0 else "is free"
+        return [all_processed, f"Delivery {how}: {extra.why}."] if extra.why else [all_processed]
 
 
 @dataclass(slots=True)
@@ -203,12 +210,12 @@ def _pu(value: float) -> str:
     return f"{value:,.0f} PU" if value >= MINIMUM_PU else f"{value:,.3g} PU"
 
 
-def of_images(process: Mapping[str, Any], *, may_skip: bool) -> Price:
+def of_images(process: Mapping[str, Any], output: Mapping[str, Any]) -> Price:
     """
     Return what a request for images says about its cost.
 
     :param process: What is read, computed and written for each feature, as JSON of any shape.
-    :param may_skip: Whether features with existing results are skipped.
+    :param output: Where and how it is delivered, as JSON of any shape.
     """
     setup, sources = _setup(process), objects(process, "input", "data")
     written = objects(process, "output", "responses") or [{"identifier": "default"}]
@@ -221,8 +228,13 @@ def of_images(process: Mapping[str, Any], *, may_skip: bool) -> Price:
             factors_of.fusion(sources),
             factors_of.sentinel_1(sources),
         ),
-        may_skip=may_skip,
-        pixel_bytes=factors_of.bytes_of(setup, written),
+        may_skip=output.get("skipExisting") is True,
+        delivery=Delivery(
+            mapping(output, "delivery"),
+            factors_of.bytes_of(setup, written),
+            files=len(written),
+            has_overviews=output.get("cogOutput") is True,
+        ),
     )
 
 
@@ -236,12 +248,14 @@ def of_statistics(body: Mapping[str, Any], *, minimum_pu: float = MINIMUM_PU, ea
     """
     aggregation = mapping(body, "aggregation")
     setup, sources = _setup(aggregation), objects(body, "input", "data")
+    cut = factors_of.intervals_of(aggregation)
+    delivery = surcharges.of_statistics(mapping(body, "output"), setup, body, len(cut or ()))
     return Price(
         setup,
         (
             factors_of.bands(setup, len(sources)),
             factors_of.statistics_format(setup),
-            factors_of.statistics_samples(setup, aggregation),
+            factors_of.statistics_samples(setup, cut),
             factors_of.fusion(sources, remote=each_answered),
             factors_of.sentinel_1(sources),
         ),
@@ -249,6 +263,7 @@ def of_statistics(body: Mapping[str, Any], *, minimum_pu: float = MINIMUM_PU, ea
         # By the rules this discount is for images only.
         discounted=False,
         each_answered=each_answered,
+        delivery=None if each_answered else delivery,
     )
 
 

@@ -23,7 +23,6 @@ BASE_BANDS: Final = 3
 DAYS_PER_SAMPLE: Final = 3
 # Not a published bound: corners of Sentinel-2 tiles, where four overlap.
 TILES_PER_DAY: Final = 4
-PU_PER_MB_TO_ANOTHER_REGION: Final = 0.03
 SAMPLES: Final = "samples per pixel"
 _BYTES = {"AUTO": 1, "INT8": 1, "UINT8": 1, "INT16": 2, "UINT16": 2, "FLOAT32": 4}
 
@@ -122,21 +121,31 @@ def samples(setup: Setup, sources: Sequence[Mapping[str, Any]]) -> Factor:
     return _deepest(found)
 
 
-def statistics_samples(setup: Setup, aggregation: Mapping[str, Any]) -> Factor:
+def intervals_of(aggregation: Mapping[str, Any]) -> list[tuple[datetime, datetime]] | None:
     """
-    Return the factor of the samples per pixel of statistics: those of every interval.
+    Return the intervals of statistics; ``None`` if they cannot be read.
 
-    :param setup: What the evalscript's ``setup()`` returns.
     :param aggregation: Period and intervals.
     """
     given, span = mapping(aggregation, "aggregationInterval"), read_range(aggregation.get("timeRange"))
     try:
         period = Period.parse(str(given.get("of")))
     except ValueError:
-        period = Period(0, timedelta(0))
+        return None
     if span is None or not period.is_a_day:
+        return None
+    return list(intervals(*span, period, str(given.get("lastIntervalBehavior", "SKIP"))))
+
+
+def statistics_samples(setup: Setup, cut: Sequence[tuple[datetime, datetime]] | None) -> Factor:
+    """
+    Return the factor of the samples per pixel of statistics: those of every interval.
+
+    :param setup: What the evalscript's ``setup()`` returns.
+    :param cut: The intervals; ``None`` if they cannot be read.
+    """
+    if cut is None:
         return Factor(SAMPLES, 1, "a period or intervals that cannot be read: 1 assumed", 0, None)
-    cut = list(intervals(*span, period, str(given.get("lastIntervalBehavior", "SKIP"))))
     return _deepest([_samples_of_intervals(each.mosaicking, cut) for each in _inputs(setup, 1)])
 
 

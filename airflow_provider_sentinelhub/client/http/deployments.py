@@ -39,6 +39,7 @@ class Service(StrEnum):
     BATCH_V2 = "batch/v2"
     BATCH_STATISTICAL = "statistics/batch/v1"
     STATISTICAL = "statistics/v1"
+    BYOC = "byoc/v1"
 
     def prefix(self, layout: PathLayout) -> str:
         """
@@ -62,6 +63,9 @@ class Deployment:
     :param region: Region of buckets without transfer cost; empty if there are several or none.
     :param delivers_by_role: Whether the service can assume an IAM role to access a bucket.
     :param delivers_to_gcs: Whether it can deliver results to Google Cloud Storage.
+    :param charges_transfer: Whether it charges for delivery to another region.
+    :param account: Account that reads collections in users' buckets, and assumes their roles; empty if it is not
+        known.
     :param lacks: APIs of this package that it does not offer.
     """
 
@@ -72,9 +76,12 @@ class Deployment:
     region: str
     delivers_by_role: bool = True
     delivers_to_gcs: bool = True
+    charges_transfer: bool = True
+    account: str = ""
     lacks: frozenset[Service] = frozenset()
 
 
+_MAIN_ACCOUNT = "614251495211"
 _MAIN_TOKEN_URL = "https://services.sentinel-hub.com/auth/realms/main/protocol/openid-connect/token"  # noqa: S105 - an address
 
 DEPLOYMENTS = {
@@ -86,6 +93,7 @@ DEPLOYMENTS = {
             base_url="https://services.sentinel-hub.com",
             token_url=_MAIN_TOKEN_URL,
             region="eu-central-1",
+            account=_MAIN_ACCOUNT,
         ),
         Deployment(
             key="aws-us-west-2",
@@ -93,6 +101,7 @@ DEPLOYMENTS = {
             base_url="https://services-uswest2.sentinel-hub.com",
             token_url=_MAIN_TOKEN_URL,
             region="us-west-2",
+            account=_MAIN_ACCOUNT,
             lacks=frozenset({Service.BATCH_STATISTICAL}),
         ),
         Deployment(
@@ -103,6 +112,9 @@ DEPLOYMENTS = {
             region="",
             delivers_by_role=False,
             delivers_to_gcs=False,
+            # Its rules announce this and do not apply it yet.
+            charges_transfer=False,
+            account="ddf4c98b5e6647f0a246f0624c8341d9",
         ),
         Deployment(key="custom", title="Custom", base_url="", token_url="", region=""),
     )

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_sentinelhub.client.lifecycle.intent import Intent
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from datetime import datetime
 
     from airflow_provider_sentinelhub.client.costs.estimate import Estimate, PixelCounts, Price
-    from airflow_provider_sentinelhub.client.http.deployments import Service
+    from airflow_provider_sentinelhub.client.http.deployments import Deployment, Service
     from airflow_provider_sentinelhub.client.lifecycle.tasks import BatchTask, TaskCalls
-    from airflow_provider_sentinelhub.client.requests.findings import Rule
+    from airflow_provider_sentinelhub.client.requests.findings import Lookup, Rule
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +114,9 @@ class ApiSpec:
     script_holder: str
     storages: tuple[tuple[str, ...], ...] = ()
 
-    def estimate(self, request: Mapping[str, Any], pixels: PixelCounts) -> Estimate:
+    def estimate(
+        self, request: Mapping[str, Any], pixels: PixelCounts, deployment: Deployment | None = None
+    ) -> Estimate:
         """
         Estimate the cost of a task, or the total cost of requests for several geometries.
 
@@ -122,10 +124,12 @@ class ApiSpec:
 
         :param request: The body of the request, as JSON; the ``request`` of an answer works as well.
         :param pixels: The features by size, as in the manifest; iterated once.
+        :param deployment: Where the request is sent; decides what delivery to another region costs. Default ``None``:
+            not known.
         """
         from airflow_provider_sentinelhub.client.costs.estimate import estimate_cost
 
-        return estimate_cost(self.price(request), pixels)
+        return estimate_cost(self.price(request), pixels, deployment)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,6 +166,8 @@ class TaskApiSpec(ApiSpec):
     :param check_rerun: Raises :class:`InvalidParameter` if single features of a request cannot be rerun.
     :param features_url: Returns the URL of the GeoPackage a request reads its features from, if it does.
     :param delivery_url: Returns the URL that results are delivered to, from a request as returned by the service.
+    :param lookups: Returns what a checked request refers to, to be read and compared before a task is created.
+        Default: nothing.
     :param long_script: How a long evalscript is sent; ``None`` if a request may contain one of any length.
     :param terminal: Statuses that a task does not leave by itself.
     :param answered: Terminal statuses in which every feature has a result, or an error.
@@ -178,6 +184,7 @@ class TaskApiSpec(ApiSpec):
     check_rerun: Callable[[Mapping[str, Any]], None]
     features_url: Callable[[Mapping[str, Any]], str | None]
     delivery_url: Callable[[Mapping[str, Any]], str]
+    lookups: Callable[[Mapping[str, Any]], Iterable[Lookup]] = lambda _: ()
     long_script: LongScript | None = None
     terminal: frozenset[str]
     answered: frozenset[str]

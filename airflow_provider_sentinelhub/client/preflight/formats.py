@@ -1,8 +1,9 @@
 """
 Rules on output formats: COG and collections, and Zarr.
 
-Source: https://docs.planet.com/develop/apis/batch-processing/reference/ (raster output, Zarr output) and
-https://docs.planet.com/develop/apis/batch-processing/ (ingesting results into BYOC)
+Sources: https://docs.planet.com/develop/apis/batch-processing/reference/ (raster output, Zarr output),
+https://docs.planet.com/develop/apis/batch-processing/ (ingesting results into BYOC) and
+https://documentation.dataspace.copernicus.eu/APIs/SentinelHub/Byoc.html (constraints)
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_sentinelhub.client.errors import InvalidParameter
 from airflow_provider_sentinelhub.client.preflight.area import grid_of
-from airflow_provider_sentinelhub.client.preflight.outputs import EVALSCRIPT, ZARR, Asked
+from airflow_provider_sentinelhub.client.preflight.outputs import EVALSCRIPT, RESPONSES, TIFF, ZARR, Asked
 from airflow_provider_sentinelhub.client.requests.delivery import NO_NUMBERS
 from airflow_provider_sentinelhub.client.requests.findings import Advice, Finding, Json, is_number, mapping, part
 from airflow_provider_sentinelhub.client.requests.tiling_grids import TILING_GRIDS
@@ -21,9 +22,15 @@ from airflow_provider_sentinelhub.client.requests.tiling_grids import TILING_GRI
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from airflow_provider_sentinelhub.client.evalscript import Output
     from airflow_provider_sentinelhub.client.http.deployments import Deployment
 
 TIFF_BLOCK = 16
+_COLLECTION_BLOCKS = (256, 2048)
+_LAST_SUFFIX = 99
+COLLECTION_ID = "output.collectionId"
+_COLLECTION_BANDS = 100
+_BAND_NAME = re.compile(r"(?:[^\W\d]|\$)[\w$]*")
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 
@@ -35,15 +42,15 @@ def makes_collection(body: Json) -> str:
     """
     if part(body, "output", "createCollection") is True:
         return "output.createCollection"
-    return "output.collectionId" if part(body, "output", "collectionId") else ""
+    return COLLECTION_ID if part(body, *COLLECTION_ID.split(".")) else ""
 
 
-def check_raster(body: Json, deployment: Deployment | None) -> Iterator[Finding]:  # noqa: ARG001 - a Rule
+def check_raster(body: Json, deployment: Deployment | None) -> Iterator[Finding]:
     """
     Find what COGs and collections do not allow.
 
     :param body: The request.
-    :param deployment: Not used.
+    :param deployment: Where it will be sent; ``None`` if that is not known.
     """
     if part(body, "output", "type") != "raster":
         return
@@ -63,6 +70,7 @@ def check_raster(body: Json, deployment: Deployment | None) -> Iterator[Finding]
             yield InvalidParameter(f"output.cogParameters.{name}", size, rule, "Write e.g. 256, 512 or 1024.")
     if field := makes_collection(body):
         yield from _check_collection(asked, field)
+        yield from _advise_on_collection(asked, field, deployment)
 
 
 def _check_cog(asked: Asked) -> Iterator[Finding]:
@@ -77,14 +85,70 @@ def _check_collection(asked: Asked, field: str) -> Iterator[Finding]:
     if part(asked.body, "output", "cogOutput") is not True:
         rule = "needs cloud optimised GeoTIFFs"
         yield InvalidParameter(field, value, rule, "Set output.cogOutput to true.")
-    number = part(asked.body, "output", "collectionId")
+    number = part(asked.body, *COLLECTION_ID.split("."))
     if isinstance(number, str) and not _UUID.fullmatch(number):
         fix = "Write the id without the prefix byoc-."
-        yield InvalidParameter("output.collectionId", number, "is not the id (UUID) of a collection", fix)
+        yield InvalidParameter(COLLECTION_ID, number, "is not the id (UUID) of a collection", fix)
     if mapping(asked.body, "output", "delivery", "gs"):
         rule = "needs a bucket on S3, in the region of the deployment"
         yield InvalidParameter(field, value, rule, "Deliver to output.delivery.s3.")
-    yield from _check_band_names(asked, field)
+    if TIFF not in asked.formats.values():
+        rule = f"has no response of the format {TIFF}, of which {field} makes a collection"
+        yield InvalidParameter(RESPONSES, ", ".join(asked.formats), rule, "Add one for an output of the evalscript.")
+    least, most = _COLLECTION_BLOCKS
+    for name in ("blockxsize", "blockysize"):
+        size = part(asked.body, "output", "cogParameters", name)
+        if isinstance(size, int) and not least <= size <= most:
+            rule = f"must be {least} to {most} in a collection"
+            yield InvalidParameter(f"output.cogParameters.{name}", size, rule, "Write e.g. 256, 512 or 1024.")
+    too_many = list(_check_band_count(asked))
+    # Millions of bands have no names to compare.
+    yield from too_many or _check_band_names(asked, field)
+
+
+def _check_band_count(asked: Asked) -> Iterator[Finding]:
+    """Find more bands than a collection has names for: ``result``, ``result2`` to ``result99``."""
+    written = [each for each in asked.outputs if each.bands is not None]
+    for each in written:
+        if (each.bands or 0) > _LAST_SUFFIX:
+            rule = f"is too many for a collection: its bands are named {each.id}, {each.id}2 to {each.id}{_LAST_SUFFIX}"
+            fix = f"Write outputs of at most {_LAST_SUFFIX} bands."
+            yield InvalidParameter(EVALSCRIPT, f"bands: {each.bands}", rule, fix)
+    total = sum(each.bands or 0 for each in written)
+    if total > _COLLECTION_BANDS and all((each.bands or 0) <= _LAST_SUFFIX for each in written):
+        rule = f"are too many for a collection, which has at most {_COLLECTION_BANDS}"
+        yield InvalidParameter(EVALSCRIPT, f"bands: {total} in all outputs", rule, "Write fewer bands.")
+
+
+def _advise_on_collection(asked: Asked, field: str, deployment: Deployment | None) -> Iterator[Finding]:
+    for each in asked.outputs:
+        if each.id is not None and not _BAND_NAME.fullmatch(each.id):
+            fact = f"the output {each.id} becomes a band of the collection, and its name is not a JavaScript identifier"
+            yield Advice(EVALSCRIPT, fact, "Name it with letters, digits and _, so that evalscripts can read it.")
+    if part(asked.body, *COLLECTION_ID.split(".")):
+        bands = ", ".join(map(_told, asked.outputs)) or "those of the outputs"
+        fix = "The collection must have them; that is checked when a task is to be created."
+        yield Advice(COLLECTION_ID, f"the results are its bands {bands}", fix)
+    account = deployment.account if deployment else ""
+    who = f"the service (arn:aws:iam::{account}:root)" if account else "the service"
+    fact = f"{who} reads the files of a collection by the policy of the bucket, whatever credentials it has besides"
+    fix = "Let that policy allow it s3:GetBucketLocation, s3:ListBucket and s3:GetObject."
+    yield Advice(field, fact, fix)
+
+
+def bands_of(output: Output) -> Iterator[tuple[str, str | None]]:
+    """
+    Return the bands that an output becomes in a collection, each with its sample type: result, result2, result3.
+
+    :param output: An output of ``setup()``.
+    """
+    for band in range(1, min(output.bands or 0, _LAST_SUFFIX) + 1):
+        yield str(output.id) if band == 1 else f"{output.id}{band}", output.sample_type
+
+
+def _told(output: Output) -> str:
+    last = f" to {output.id}{output.bands}" if (output.bands or 1) > 1 else ""
+    return f"{output.id}{last} ({output.sample_type or 'of a sample type that cannot be read'})"
 
 
 def _check_band_names(asked: Asked, field: str) -> Iterator[Finding]:

@@ -13,7 +13,7 @@ import re
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
-from airflow_provider_sentinelhub.client.costs.factors import PU_PER_MB_TO_ANOTHER_REGION
+from airflow_provider_sentinelhub.client.costs.surcharge import PU_PER_MB_TO_ANOTHER_REGION
 from airflow_provider_sentinelhub.client.errors import InvalidParameter
 from airflow_provider_sentinelhub.client.http.deployments import DEPLOYMENTS, Service
 from airflow_provider_sentinelhub.client.preflight.formats import makes_collection
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
     from airflow_provider_sentinelhub.client.http.deployments import Deployment
 
-PU_PER_MB_TO_ANOTHER_CLOUD = 0.1
 _REGION = re.compile(r"[a-z]{2,4}(-[a-z]+)+-\d+")
 _CDSE = "cdse"
 _AWS = ("aws-eu-central-1", "aws-us-west-2")
@@ -114,20 +113,23 @@ def surcharge(field: str, fact: str, pu_per_mb: float, deployment: Deployment) -
 
 def check_sources(data: str, sources: list[Json], deployment: Deployment, why: str = "") -> Iterator[Finding]:
     """
-    Warn of data sources that only another deployment has.
+    Find data sources that only another deployment has.
+
+    A task cannot read them, so that is an error. For a request that is answered at once it is a warning.
 
     :param data: Path of the data sources in the request.
     :param sources: The data sources.
     :param deployment: Where the request will be sent.
-    :param why: The consequence.
+    :param why: The consequence for a task. Default: it is none.
     """
     for number, source in enumerate(sources):
         kind = str(source.get("type", ""))
         homes = next((homes for name, homes in _COLLECTIONS.items() if kind.lower().startswith(name)), None)
         if homes is not None and deployment.key in {_CDSE, *_AWS} and deployment.key not in homes:
             titles = " and ".join(DEPLOYMENTS[key].title for key in homes)
-            yield Advice(
-                f"{data}.{number}.type",
-                f"{kind} is documented for {titles}, not for {deployment.title}{why}",
-                "Send the request to the deployment that has the data.",
-            )
+            field, fact = f"{data}.{number}.type", f"is documented for {titles}, not for {deployment.title}{why}"
+            if why:
+                fix = f"Send the request with a connection to {' or '.join(DEPLOYMENTS[key].title for key in homes)}."
+                yield InvalidParameter(field, kind, fact, fix)
+            else:
+                yield Advice(field, f"{kind} {fact}", "Send the request to the deployment that has the data.")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_sentinelhub.client.errors import InvalidParameter
 
 if TYPE_CHECKING:
+    from airflow_provider_sentinelhub.client.http.call import Call
     from airflow_provider_sentinelhub.client.http.deployments import Deployment
 
 Json = Mapping[str, Any]
@@ -34,6 +35,23 @@ class Advice:
 
 Finding = InvalidParameter | Advice
 Rule = Callable[[Json, "Deployment | None"], Iterator[Finding]]
+
+
+@dataclass(frozen=True, slots=True)
+class Lookup:
+    """
+    Something at the service that a request refers to and that can be read at no cost.
+
+    :param field: Path of the reference in the request.
+    :param value: The reference.
+    :param call: Reads it.
+    :param compare: Finds where the request does not fit it.
+    """
+
+    field: str
+    value: str
+    call: Call[Any]
+    compare: Callable[[Any], Iterator[Finding]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from airflow_provider_sentinelhub.simulator.tasks.lifecycle import Task
     from airflow_provider_sentinelhub.simulator.tasks.service import Service
 
-FEATURES = "input->features->s3"
+FEATURES = "input->features"
 NO_DATA = "No data"
 DTYPES = frozenset({"|u1", "|i1", "<u2", ">u2", "<i2", ">i2", "<f4", ">f4", "<f8", ">f8"})
 
@@ -84,12 +84,16 @@ class BatchV2(TaskApi):
 
     def delivery(self, request: dict[str, Any]) -> tuple[str, dict[str, Any]]:
         """Return the delivery."""
-        return "output->delivery->s3", request["output"]["delivery"]["s3"]
+        kind, access = _located(request["output"]["delivery"])
+        return f"output->delivery->{kind}", access
 
     def sources(self, request: dict[str, Any]) -> dict[str, dict[str, Any]]:
         """Return where the GeoPackage is, if there is one."""
         given = request["input"]
-        return {FEATURES: given["features"]["s3"]} if given["type"] == "geopackage" else {}
+        if given["type"] != "geopackage":
+            return {}
+        kind, access = _located(given["features"])
+        return {f"{FEATURES}->{kind}": access}
 
     def files_at_create(self, task: Task, payload: Any) -> dict[str, bytes]:
         """Return the request, which the service keeps beside the results."""
@@ -136,8 +140,13 @@ class BatchV2(TaskApi):
         return _template(task).beside(f"execution-{task.id}.sqlite")
 
 
+def _located(part: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    kind = "gs" if "gs" in part else "s3"
+    return kind, part[kind]
+
+
 def _template(task: Task) -> Template:
-    return Template.of(task.request["output"]["delivery"]["s3"]["url"], task.id)
+    return Template.of(_located(task.request["output"]["delivery"])[1]["url"], task.id)
 
 
 def _images(task: Task) -> Images:
@@ -148,7 +157,8 @@ def _features(request: dict[str, Any], sources: dict[str, Bucket]) -> list[Featu
     given = request["input"]
     area = area_of(request["processRequest"]["input"].get("bounds"))
     if given["type"] == "geopackage":
-        with input_file(sources[FEATURES], given["features"]["s3"]["url"]) as path:
+        kind, access = _located(given["features"])
+        with input_file(sources[f"{FEATURES}->{kind}"], access["url"]) as path:
             return from_geopackage(path, given.get("defaults", {}), area)
     if area is None:
         raise AnalysisFailed("A tiling grid needs an area of interest.")
@@ -174,7 +184,7 @@ def _check_input(part: dict[str, Any], findings: Findings) -> None:
     if kind == "tiling-grid":
         check_grid(part, "input", findings)
     elif kind == "geopackage":
-        check_access(findings.part(part, "features", "input"), "input->features", findings)
+        check_access(findings.part(part, "features", "input"), FEATURES, findings, takes_gcs=True)
         _check_defaults(part.get("defaults", {}), findings)
     elif part:
         findings.add("input->type", "type must be one of tiling-grid, geopackage")
@@ -184,14 +194,15 @@ def _check_defaults(defaults: dict[str, Any], findings: Findings) -> None:
     for name in ("width", "height"):
         if name in defaults and not (isinstance(defaults[name], int) and 1 <= defaults[name] <= MAX_PIXELS):
             findings.add(f"input->defaults->{name}", f"{name} must be between 1 and {MAX_PIXELS}")
-    if "resolution" in defaults and not defaults["resolution"] > 0:
+    has_size = {"width", "height"} <= defaults.keys()
+    if "resolution" in defaults and not has_size and not defaults["resolution"] > 0:
         findings.add("input->defaults->resolution", "resolution must be greater than 0")
 
 
 def _check_output(part: dict[str, Any], request: dict[str, Any], findings: Findings) -> None:
     if not part:
         return
-    check_access(findings.part(part, "delivery", "output"), "output->delivery", findings)
+    check_access(findings.part(part, "delivery", "output"), "output->delivery", findings, takes_gcs=True)
     if part.get("type") not in {"raster", "zarr"}:
         findings.add("output->type", "type must be one of raster, zarr")
         return
@@ -199,16 +210,17 @@ def _check_output(part: dict[str, Any], request: dict[str, Any], findings: Findi
         return
     responses = request["processRequest"].get("output", {}).get("responses", [])
     if part["type"] == "raster":
-        _check_template(part["delivery"]["s3"]["url"], max(1, len(responses)), findings)
+        _check_template(part["delivery"], max(1, len(responses)), findings)
         check_cog(part, findings)
     else:
         _check_zarr(part, request["input"], findings)
 
 
-def _check_template(url: str, outputs: int, findings: Findings) -> None:
+def _check_template(delivery: dict[str, Any], outputs: int, findings: Findings) -> None:
+    kind, access = _located(delivery)
+    url, path = access["url"], f"output->delivery->{kind}->url"
     if "<" not in url:
         return
-    path = "output->delivery->s3->url"
     for name in re.findall(r"<([^<>]*)>", url):
         if name not in PLACEHOLDERS:
             findings.add(path, f"unknown placeholder <{name}>")
@@ -221,8 +233,9 @@ def _check_template(url: str, outputs: int, findings: Findings) -> None:
 def _check_zarr(part: dict[str, Any], source: dict[str, Any], findings: Findings) -> None:
     if findings.part(part, "group", "output").get("zarr_format") != 2:  # noqa: PLR2004 - the only version there is
         findings.add("output->group->zarr_format", "zarr_format must be 2")
-    if set(re.findall(r"<([^<>]*)>", part["delivery"]["s3"]["url"])) - {"requestId"}:
-        findings.add("output->delivery->s3->url", "the path of a Zarr may contain <requestId> only")
+    kind, access = _located(part["delivery"])
+    if set(re.findall(r"<([^<>]*)>", access["url"])) - {"requestId"}:
+        findings.add(f"output->delivery->{kind}->url", "the path of a Zarr may contain <requestId> only")
     grid = GRIDS.get(source.get("id", -1)) if source.get("type") == "tiling-grid" else None
     if grid is None or grid.crs is None:
         findings.add("input", "Zarr output is supported for WGS84 and LAEA tiling grids only")

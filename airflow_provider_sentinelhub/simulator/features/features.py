@@ -168,7 +168,7 @@ def input_file(source: Bucket, url: str) -> Iterator[Path]:
     :raises AnalysisFailed: It cannot be read.
     """
     try:
-        content = source.get(url.removeprefix("s3://").partition("/")[2])
+        content = source.get(url.partition("://")[2].partition("/")[2])
     except BucketFailed as error:
         raise AnalysisFailed(f"The input GeoPackage {url} cannot be read: {error}.") from error
     with tempfile.TemporaryDirectory() as folder:

@@ -9,7 +9,7 @@ from typing import Any
 
 from airflow_provider_sentinelhub.simulator.problems import Problem, bad_payload, violations
 
-HIDDEN = frozenset({"accessKey", "secretAccessKey"})
+HIDDEN = frozenset({"accessKey", "secretAccessKey", "credentials"})
 
 
 def parse_json(body: bytes) -> Any:

@@ -19,6 +19,9 @@ MINIMUM_PU = 100.0
 MINIMUM_BALANCE_PU = 1000.0
 CHEAP_FROM_PIXELS = 10_000
 DAYS_PER_SAMPLE = 3
+TO_ANOTHER_REGION_PU = 0.03
+TO_ANOTHER_CLOUD_PU = 0.1
+MEGABYTE = 1_000_000
 
 
 def feature_pu(width: int, height: int, setup: Setup, process_request: dict[str, Any]) -> float:
@@ -50,6 +53,20 @@ def statistics_pu(feature: Feature, setup: Setup, intervals: list[Interval], dat
         days = sum((each.end - each.start).total_seconds() for each in intervals) / 86_400
         samples = math.ceil(days / DAYS_PER_SAMPLE)
     return _sample_pu(feature.width, feature.height, setup, data) * samples
+
+
+def transfer_pu(access: dict[str, Any], written: int, region: str) -> float:
+    """
+    Return what delivery to another region or cloud costs.
+
+    :param access: Where results go: ``s3`` or ``gs`` of a request.
+    :param written: Bytes that were delivered.
+    :param region: Region of the deployment.
+    """
+    if access["url"].startswith("gs://"):
+        return TO_ANOTHER_CLOUD_PU * written / MEGABYTE
+    # The request's region is taken for that of the bucket: the S3 server has none.
+    return TO_ANOTHER_REGION_PU * written / MEGABYTE if access.get("region", region) != region else 0.0
 
 
 def _sample_pu(width: int, height: int, setup: Setup, data: list[dict[str, Any]]) -> float:

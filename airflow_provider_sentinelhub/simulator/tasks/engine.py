@@ -18,7 +18,7 @@ from airflow_provider_sentinelhub.simulator.evalscript import require_version_fi
 from airflow_provider_sentinelhub.simulator.problems import AnalysisFailed
 from airflow_provider_sentinelhub.simulator.tasks import execution_database
 from airflow_provider_sentinelhub.simulator.tasks.api import Analysis, Work
-from airflow_provider_sentinelhub.simulator.tasks.cost import MINIMUM_BALANCE_PU, MINIMUM_PU
+from airflow_provider_sentinelhub.simulator.tasks.cost import MINIMUM_BALANCE_PU, MINIMUM_PU, transfer_pu
 from airflow_provider_sentinelhub.simulator.tasks.script import Subject
 
 if TYPE_CHECKING:
@@ -245,14 +245,19 @@ class Engine:
             id=feature.id,
             place=feature.centre,
         )
-        row, pu = api.process(Work(task, number, feature, subject, self._service.script, self._bucket(task)))
+        bucket = self._bucket(task)
+        before = bucket.written
+        row, pu = api.process(Work(task, number, feature, subject, self._service.script, bucket))
+        access = api.delivery(task.request)[1]
+        extra = transfer_pu(access, bucket.written - before, self._service.keys.region) if pu else 0.0
         self._store.handle_feature(task.id, row)
         timing = self._service.script.timing
         with self._service.lock:
             task.handled += 1
             each = timing.feature_seconds / timing.parallel
             task.handled_at = min(now, task.processing_since + task.handled * each)
-            task.accrued_pu += pu
+            task.accrued_pu += pu + extra
+            task.transfer_pu += extra
             done = self._store.count_features(task.id)[1]
             task.completion = round(100 * done / total, 2)
             self._store.save(task)
@@ -283,7 +288,7 @@ class Engine:
         status, error = self._service.api_of(task).final_status(task, self._store)
         with self._service.lock:
             task.error = error
-            task.accrued_pu = max(task.accrued_pu, MINIMUM_PU)
+            task.accrued_pu = max(task.accrued_pu, MINIMUM_PU + task.transfer_pu)
             self._bill(task, moment)
             task.completion = 100
             task.enter(status, moment)

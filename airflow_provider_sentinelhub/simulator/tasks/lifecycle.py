@@ -43,6 +43,7 @@ class Task:
     :param stop_asked: Reason for which the service is about to stop it.
     :param service_stops: How often the script stopped it.
     :param accrued_pu: Cost of everything processed so far.
+    :param transfer_pu: The part of it that is for delivery to another region or cloud.
     :param cost_pu: What the service has billed so far.
     :param billed_at: When it was billed last.
     :param handled: Features processed since ``processing_since``.
@@ -73,6 +74,7 @@ class Task:
     stop_asked: str | None = None
     service_stops: int = 0
     accrued_pu: float = 0
+    transfer_pu: float = 0
     cost_pu: float = 0
     billed_at: float = 0
     handled: int = 0

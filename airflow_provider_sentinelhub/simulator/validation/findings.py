@@ -10,7 +10,9 @@ from airflow_provider_sentinelhub.simulator.problems import bad_payload, violati
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-S3_URL = re.compile(r"s3://[A-Za-z0-9][\w\-.:]{2,62}(/[<>A-Za-z0-9/\-_.(): ]*)?")
+_BUCKET_URL = r"[A-Za-z0-9][\w\-.:]{2,62}(/[<>A-Za-z0-9/\-_.(): ]*)?"
+S3_URL = re.compile(f"s3://{_BUCKET_URL}")
+GCS_URL = re.compile(f"gs://{_BUCKET_URL}")
 
 
 class Findings:
@@ -83,16 +85,22 @@ def _nulls(value: Any, path: str) -> list[str]:
     return []
 
 
-def check_access(part: dict[str, Any], path: str, findings: Findings) -> None:
+def check_access(part: dict[str, Any], path: str, findings: Findings, *, takes_gcs: bool = False) -> None:
     """
     Check a location in a bucket and its credentials.
 
-    :param part: The object that must have ``s3``.
+    :param part: The object that must have ``s3``, or ``gs`` instead.
     :param path: Path in the request.
     :param findings: Takes the violations.
+    :param takes_gcs: Whether the API supports Google Cloud Storage.
     """
     if "gs" in part:
-        findings.add(f"{path}->gs", "Google Cloud Storage is not supported by this deployment")
+        if not takes_gcs:
+            findings.add(f"{path}->gs", "Google Cloud Storage is not supported by this API")
+        elif "s3" in part:
+            findings.add(path, "either s3 or gs must be set")
+        else:
+            _check_gcs(part, path, findings)
         return
     access = findings.part(part, "s3", path)
     if not access:
@@ -102,6 +110,16 @@ def check_access(part: dict[str, Any], path: str, findings: Findings) -> None:
     keys = "accessKey" in access and "secretAccessKey" in access
     if keys == ("iamRoleARN" in access):
         findings.add(f"{path}->s3", "either iamRoleARN or both accessKey and secretAccessKey must be set")
+
+
+def _check_gcs(part: dict[str, Any], path: str, findings: Findings) -> None:
+    access = findings.part(part, "gs", path)
+    if access is not part["gs"]:
+        return
+    if not isinstance(access.get("url"), str) or not GCS_URL.fullmatch(access["url"]):
+        findings.add(f"{path}->gs->url", f"url must look like gs://bucket/path, not {access.get('url')!r}")
+    if not isinstance(access.get("credentials"), str):
+        findings.add(f"{path}->gs->credentials", "credentials must be set")
 
 
 def check_data(part: dict[str, Any], path: str, findings: Findings) -> None:

@@ -19,5 +19,4 @@ def price(body: Mapping[str, Any]) -> Price:
 
     :param body: The request, as JSON of any shape.
     """
-    may_skip = mapping(body, "output").get("skipExisting") is True
-    return of_images(mapping(body, "processRequest"), may_skip=may_skip)
+    return of_images(mapping(body, "processRequest"), mapping(body, "output"))

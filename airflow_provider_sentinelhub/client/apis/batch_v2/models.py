@@ -12,6 +12,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from airflow_provider_sentinelhub.client.models import Flag, Request, RequestModel, Text, broken
 from airflow_provider_sentinelhub.client.requests.delivery import CogParameters, ObjectStorage, ZarrArray, ZarrGroup
+from airflow_provider_sentinelhub.client.requests.findings import is_number
 from airflow_provider_sentinelhub.client.requests.process import ProcessRequest
 from airflow_provider_sentinelhub.client.requests.tiling_grids import TILING_GRIDS
 
@@ -64,18 +65,28 @@ class GeoPackageDefaults(RequestModel):
     """
     Size of features whose row has none: width and height, or resolution.
 
-    :param width: Pixels.
-    :param height: Pixels.
-    :param resolution: Units of the feature's CRS.
+    :param width: Pixels; ignored without a height.
+    :param height: Pixels; ignored without a width.
+    :param resolution: Units of the feature's CRS; ignored if width and height are given, whatever it is.
     """
 
     width: Annotated[int, Field(ge=1, le=MAX_FEATURE_PX)] | None = None
     height: Annotated[int, Field(ge=1, le=MAX_FEATURE_PX)] | None = None
     resolution: Annotated[float, Field(gt=0)] | None = None
 
+    @model_validator(mode="before")
+    @classmethod
+    def _ignored_resolution(cls, given: Any) -> Any:
+        if not isinstance(given, dict) or None in (given.get("width"), given.get("height")):
+            return given
+        resolution: Any = given.get("resolution")
+        if is_number(resolution) and resolution > 0:
+            return given
+        return {name: value for name, value in given.items() if name != "resolution"}
+
     @model_validator(mode="after")
     def _one_way(self) -> GeoPackageDefaults:
-        if (self.width is None) != (self.height is None):
+        if (self.width is None) != (self.height is None) and self.resolution is None:
             broken("width and height must be given together", "Give both, or a resolution instead.")
         return self
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from airflow_provider_sentinelhub.client.costs.surcharge import PU_PER_MB_TO_ANOTHER_CLOUD
 from airflow_provider_sentinelhub.client.errors import InvalidParameter
 from airflow_provider_sentinelhub.client.http.deployments import DEPLOYMENTS
 from airflow_provider_sentinelhub.client.preflight.area import Area, exchanged, grid_of, is_in_degrees
@@ -16,7 +17,6 @@ from airflow_provider_sentinelhub.client.preflight.formats import check_raster, 
 from airflow_provider_sentinelhub.client.preflight.outputs import DATA, check_outputs
 from airflow_provider_sentinelhub.client.preflight.regions import (
     OWN_DATA,
-    PU_PER_MB_TO_ANOTHER_CLOUD,
     check_sources,
     region_findings,
     surcharge,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from airflow_provider_sentinelhub.client.apis.batch_v2 import calls
+from airflow_provider_sentinelhub.client.apis.batch_v2.collections import lookups
 from airflow_provider_sentinelhub.client.apis.batch_v2.costs import price
 from airflow_provider_sentinelhub.client.apis.batch_v2.rules import RULES
 from airflow_provider_sentinelhub.client.http.deployments import Service
@@ -30,6 +31,7 @@ BATCH_V2: Final = TaskApiSpec(
     check_rerun=calls.check_rerun,
     features_url=calls.features_url,
     delivery_url=calls.delivery_url,
+    lookups=lookups,
     terminal=frozenset({"DONE", "FAILED", "STOPPED"}),
     answered=frozenset({"DONE"}),
     analysed=frozenset({"ANALYSIS_DONE", "PROCESSING", "DONE", "FAILED", "STOPPED"}),

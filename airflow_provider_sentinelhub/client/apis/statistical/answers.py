@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any
 
-from pydantic import AliasChoices, BeforeValidator, ConfigDict, Field
+from pydantic import AliasChoices, BeforeValidator, ConfigDict, Field, model_validator
 
 from airflow_provider_sentinelhub.client.models import AnswerModel
 
@@ -18,14 +18,27 @@ class _Part(AnswerModel):
     # As the service writes them: JSON has no NaN, and what is stored must be readable again.
     model_config = ConfigDict(ser_json_inf_nan="strings")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _null_is_missing(cls, given: Any) -> Any:
+        return _without_nulls(given)
+
+
+def _without_nulls(given: Any) -> Any:
+    if isinstance(given, dict):
+        return {name: each for name, each in given.items() if each is not None}
+    return [each for each in given if each is not None] if isinstance(given, list) else given
+
 
 def _error(given: Any) -> Any:
     return {"type": given} if isinstance(given, str) else given
 
 
-# Null means the same as a missing field.
-_NoDict = BeforeValidator(lambda given: {} if given is None else given)
-_NoList = BeforeValidator(lambda given: [] if given is None else given)
+def _whole_interval(given: Any) -> Any:
+    return None if isinstance(given, dict) and None in (given.get("from", 0), given.get("to", 0)) else given
+
+
+_NoNulls = BeforeValidator(_without_nulls)
 
 
 class StatisticsError(_Part):
@@ -73,21 +86,21 @@ class Stats(_Part):
     st_dev: float | None = None
     sample_count: int | None = None
     no_data_count: int | None = None
-    percentiles: Annotated[dict[str, float], _NoDict] = Field(default_factory=dict)
+    percentiles: dict[str, float | None] = Field(default_factory=dict)
 
 
 class Bin(_Part):
     """
     One bin of a histogram.
 
-    :param low_edge: Its lower edge, inclusive.
-    :param high_edge: Its upper edge, exclusive except in the last bin.
-    :param count: Number of values in it.
+    :param low_edge: Its lower edge, inclusive; ``None`` if the service does not say it.
+    :param high_edge: Its upper edge, exclusive except in the last bin; likewise.
+    :param count: Number of values in it; likewise.
     """
 
-    low_edge: float
-    high_edge: float
-    count: int
+    low_edge: float | None = None
+    high_edge: float | None = None
+    count: int | None = None
 
 
 class HistogramAnswer(_Part):
@@ -99,7 +112,7 @@ class HistogramAnswer(_Part):
     :param underflow_count: Number of values below.
     """
 
-    bins: Annotated[list[Bin], _NoList] = Field(default_factory=list)
+    bins: Annotated[list[Bin], _NoNulls] = Field(default_factory=list)
     # The documentation says overflow and underflow; the service writes overflowCount and underflowCount.
     overflow_count: Annotated[
         int | None, Field(validation_alias=AliasChoices("overflowCount", "overflow", "overflow_count"))
@@ -128,7 +141,7 @@ class OutputAnswer(_Part):
     :param bands: By name of the band.
     """
 
-    bands: Annotated[dict[str, BandAnswer], _NoDict] = Field(default_factory=dict)
+    bands: Annotated[dict[str, BandAnswer], _NoNulls] = Field(default_factory=dict)
 
 
 class IntervalAnswer(_Part):
@@ -140,8 +153,8 @@ class IntervalAnswer(_Part):
     :param error: Why it failed.
     """
 
-    interval: Interval | None = None
-    outputs: Annotated[dict[str, OutputAnswer], _NoDict] = Field(default_factory=dict)
+    interval: Annotated[Interval | None, BeforeValidator(_whole_interval)] = None
+    outputs: Annotated[dict[str, OutputAnswer], _NoNulls] = Field(default_factory=dict)
     error: Failure = None
 
 
@@ -156,7 +169,7 @@ class StatisticalAnswer(_Part):
         the service does not say it.
     """
 
-    data: list[IntervalAnswer] | None = None
+    data: Annotated[list[IntervalAnswer] | None, _NoNulls] = None
     status: str | None = None
     error: Failure = None
     geometry_pixel_count: int | None = None
