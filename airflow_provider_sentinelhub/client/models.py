@@ -85,6 +85,8 @@ def _flag(value: Any) -> bool:
 
 
 def _script(text: str) -> str:
+    # Editors on Windows write a byte order mark, with which the service cannot read a script.
+    text = text.removeprefix("\ufeff")
     if not text.strip():
         broken("is empty", "Give the script's text, or a path that ends in .js.")
     return text

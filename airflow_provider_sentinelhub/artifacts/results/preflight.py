@@ -16,6 +16,7 @@ from airflow_provider_sentinelhub.artifacts.storage.location import Location, wi
 from airflow_provider_sentinelhub.client.apis.registry import other_request_type
 from airflow_provider_sentinelhub.client.errors import InvalidParameter
 from airflow_provider_sentinelhub.client.models import from_text
+from airflow_provider_sentinelhub.client.plain import plain
 from airflow_provider_sentinelhub.client.preflight.examine import Examined
 from airflow_provider_sentinelhub.client.preflight.examine import examine as examine_with
 from airflow_provider_sentinelhub.client.requests.findings import (
@@ -23,6 +24,7 @@ from airflow_provider_sentinelhub.client.requests.findings import (
     Finding,
     Findings,
     Json,
+    each_of,
     mapping,
     part,
 )
@@ -43,11 +45,16 @@ def examine(
     Find everything that is wrong with a request, all at once, without asking anybody.
 
     :param api: The API it is for.
-    :param request: The service's own request as a dict, or as the JSON text of one; evalscripts as text.
+    :param request: The service's own request as a dict, or as the JSON text of one; evalscripts as text. Values of
+        other libraries are converted, see :func:`airflow_provider_sentinelhub.client.plain.plain`.
     :param deployment: Where it is going to be sent; ``None`` where that is not known.
     :param sent_at: When it is sent; ``None`` where it is only looked at: then templates may yet be rendered, and
         periods in the future may yet begin.
     """
+    try:
+        request = plain(from_text(request))
+    except InvalidParameter as e:
+        return Examined({}, Findings(each_of(e)))
     if (mistaken := mistaken_request(api, request)) is not None:
         return Examined({}, Findings((mistaken,)))
 
