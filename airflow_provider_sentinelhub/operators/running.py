@@ -8,11 +8,11 @@ rerun failed features, report. Both serve every asynchronous API.
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from airflow_provider_sentinelhub.client.errors import StorageUnavailable
-from airflow_provider_sentinelhub.hooks.checks import flags, one_of
+from airflow_provider_sentinelhub.hooks import checks
 from airflow_provider_sentinelhub.hooks.outcome import Advice, GivenUp
 from airflow_provider_sentinelhub.hooks.owed_stops import take_over
 from airflow_provider_sentinelhub.operators.base import RemoteTaskOperatorBase
@@ -48,6 +48,13 @@ class CreatingOperatorBase(RequestTemplateMixin, RemoteTaskOperatorBase):
     """
 
     template_fields: Sequence[str] = ("request", *RemoteTaskOperatorBase.template_fields)
+    rules: ClassVar[Mapping[str, checks.Rule]] = {
+        "request": checks.request,
+        "on_clear": partial(checks.one_of, choices=("resume", "new", "adopt")),
+        "check_bucket": checks.flag,
+        "check_features": checks.flag,
+    }
+    may_hold_braces = frozenset({"request"})
     template_fields_renderers = {"request": "json"}  # noqa: RUF012 - Airflow's own convention
     ui_color = "#d4e7c5"
 
@@ -61,13 +68,12 @@ class CreatingOperatorBase(RequestTemplateMixin, RemoteTaskOperatorBase):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        one_of("on_clear", on_clear, ("resume", "new", "adopt"))
-        flags(check_bucket=check_bucket, check_features=check_features)
         self.request = request
         self.on_clear = on_clear
         self.resumes_after_clear = on_clear != "new"
         self.check_bucket = check_bucket
         self.check_features = check_features
+        self.check_parameters(parsing=True)
 
     @cached_property
     def body(self) -> Mapping[str, Any]:
@@ -184,6 +190,10 @@ class RunningOperatorBase(CreatingOperatorBase, RerunningOperatorBase):
     """
 
     template_fields: Sequence[str] = ("request", *RerunningOperatorBase.template_fields)
+    rules: ClassVar[Mapping[str, checks.Rule]] = {
+        "analyse_first": checks.flag,
+        "on_out_of_pu": partial(checks.one_of, choices=("fail", "wait")),
+    }
 
     def __init__(
         self,
@@ -193,10 +203,9 @@ class RunningOperatorBase(CreatingOperatorBase, RerunningOperatorBase):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        flags(analyse_first=analyse_first)
         self.analyse_first = analyse_first
         self.on_out_of_pu = on_out_of_pu
-        one_of("on_out_of_pu", on_out_of_pu, ("fail", "wait"))
+        self.check_parameters(parsing=True)
 
     def execute(self, context: Context) -> dict[str, Any]:
         """
@@ -205,7 +214,7 @@ class RunningOperatorBase(CreatingOperatorBase, RerunningOperatorBase):
         :param context: The task's context.
         """
         with self.at_work(context):
-            self.check_parameters(parsing=False)
+            self.check_limit()
             if self.reruns():
                 self.hook.api.check_rerun(self.body)
             task, deadline = self.obtain(context, self.new_deadline())
