@@ -33,9 +33,9 @@ class CreatingOperatorBase(RequestTemplateMixin, RemoteTaskOperatorBase):
     """
     Base of the operators that create a remote task.
 
-    :param request: The service's own request, as a dict or as the path of a ``.json`` file. It holds no credentials:
-        those are taken from the connections when it is sent. An ``evalscript`` may be the path of a ``.js`` file.
-        Templated.
+    :param request: The service's own request, as a dict, its JSON text, or the path of a ``.json`` file. It holds no
+        credentials: those are taken from the connections when it is sent. An ``evalscript`` may be the path of a
+        ``.js`` file; its text is sent as it is. Templated.
     :param on_clear: What to do with the remote task of earlier attempts after a user has cleared the Airflow task.
         ``resume``: continue with it, unless the Airflow task succeeded or the request has changed. A running task is
         waited for; a stopped one is started again once the service's lock has expired; of one that is DONE, only

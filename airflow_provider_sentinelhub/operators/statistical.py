@@ -48,9 +48,9 @@ class SentinelHubStatisticalOperator(RequestTemplateMixin, checks.CheckedParamet
 
     .. seealso:: ``docs/howto/statistical.md``
 
-    :param request: The service's own request, as a dict or as the path of a ``.json`` file: ``input``, ``aggregation``
-        and, optionally, ``calculations``. Without ``input.bounds`` if ``geometries`` or ``source`` is given. An
-        ``evalscript`` may be the path of a ``.js`` file. Templated.
+    :param request: The service's own request, as a dict, its JSON text, or the path of a ``.json`` file: ``input``,
+        ``aggregation`` and, optionally, ``calculations``. Without ``input.bounds`` if ``geometries`` or ``source`` is
+        given. An ``evalscript`` may be the path of a ``.js`` file; its text is sent as it is. Templated.
     :param output_url: The folder for the responses and the table, like ``output.s3.url`` of Batch Statistical:
         ``s3://bucket/folder``, or a template with ``<REQUEST_ID>``, which is replaced by the id of the run, and
         ``<ID>`` or ``<IDENTIFIER>``. Templated.
