@@ -16,6 +16,9 @@ from uuid import UUID
 
 from airflow_provider_sentinelhub.client.errors import InvalidParameter
 
+# Nearly all of a request; a geometry may hold a million numbers.
+_ATOMS = frozenset({str, int, float, bool, type(None)})
+_COLLECTIONS = frozenset({dict, list})
 # The models read and write dates and the like.
 _READ_BY_MODELS = (str, int, float, bytes, date, time, timedelta, UUID)
 _AREA = "bounds"
@@ -55,7 +58,9 @@ def plain_number(value: Any) -> Any:
 
 
 def _plain(value: Any, path: tuple[str, ...], problems: list[InvalidParameter]) -> Any:
-    value = _unwrapped(value)
+    if type(value) in _ATOMS:
+        return value
+    value = value if type(value) in _COLLECTIONS else _unwrapped(value)
     if isinstance(value, Mapping):
         return {key: _plain_field(key, item, (*path, str(key)), problems) for key, item in value.items()}
     if isinstance(value, (list, tuple, range)):

@@ -223,6 +223,9 @@ def request(name: str, value: Any) -> Any:
     :param value: Its value.
     :raises InvalidParameter: It is no mapping, text or path, and has no payload.
     """
+    if isinstance(value, str) and not value.endswith(".json") and not value.lstrip("\ufeff \t\r\n").startswith("{"):
+        rule, fix = "is neither JSON nor the path of a .json file", "Give a dict, its JSON text, or such a path."
+        raise InvalidParameter(name, value, rule, fix)
     if isinstance(value, (Mapping, str, os.PathLike)) or isinstance(getattr(value, "payload", None), Mapping):
         return value
     rule = "must be a request: a dict, its JSON text, or the path of a .json file"

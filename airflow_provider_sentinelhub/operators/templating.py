@@ -147,9 +147,6 @@ def _read_literal(text: str) -> Any:
 
 
 def _unreadable(text: str) -> InvalidParameter:
-    if not text.lstrip().startswith("{"):
-        rule, fix = "is neither JSON nor the path of a .json file", "Give a dict, its JSON text, or such a path."
-        return InvalidParameter("request", text, rule, fix)
     try:
         json.loads(text)
     except (ValueError, RecursionError) as e:

@@ -42,7 +42,8 @@ def own_parameters(cls: Any) -> list[inspect.Parameter]:
 
 def needed(cls: Any, **others: Any) -> dict[str, Any]:
     """Something for every parameter a class must be given."""
-    return {each.name: "x" for each in own_parameters(cls) if each.default is inspect.Parameter.empty} | others
+    parameters = [each.name for each in own_parameters(cls) if each.default is inspect.Parameter.empty]
+    return {name: {} if name == "request" else "x" for name in parameters} | others
 
 
 def made(cls: Any, **parameters: Any) -> Any:
@@ -139,10 +140,10 @@ def test_the_flags_are_found() -> None:
 @pytest.mark.parametrize(("cls", "name"), FLAGS)
 def test_a_flag_is_true_or_false(cls: Any, name: str) -> None:
     for flag in (True, False):
-        assert getattr(cls(task_id="t", **needed(cls), **{name: flag}), name) is flag
+        assert getattr(made(cls, **{name: flag}), name) is flag
     for value in ("no", "False", "{{ params.x }}", 0, None):
         with pytest.raises(InvalidParameter, match="must be True or False") as refused:
-            cls(task_id="t", **needed(cls), **{name: value})
+            made(cls, **{name: value})
         assert (refused.value.field, refused.value.value) == (name, value)
         assert f"{name}=False, without quotes" in str(refused.value)
 
@@ -192,19 +193,20 @@ WAITING = (*RERUNING, SentinelHubAnalyseBatchProcessOperator)
         *((cls, "poll_interval", "soon", "must be a number") for cls in (*WAITING, SentinelHubBatchProcessSensor)),
         *((cls, "progress_interval", -1, "at least 0") for cls in (*WAITING, SentinelHubBatchProcessSensor)),
         (SentinelHubStatisticalOperator, "max_reruns", 1.5, "whole number"),
+        (SentinelHubStatisticalOperator, "request", "requests/one.yaml", "neither JSON nor the path of a .json file"),
         (SentinelHubStatisticalOperator, "concurrency", 2.5, "whole number"),
     ],
 )
 def test_what_cannot_be_meant_is_refused_at_parsing(cls: Any, name: str, value: Any, rule: str) -> None:
     with pytest.raises(InvalidParameter, match=rule) as refused:
-        cls(task_id="t", **needed(cls), **{name: value})
+        made(cls, **{name: value})
     assert refused.value.field == name
 
 
 @pytest.mark.parametrize("cls", WAITING)
 @pytest.mark.parametrize("timeout", [8, 0.5, timedelta(hours=1), None])
 def test_a_timeout_is_a_timedelta_or_seconds(cls: Any, timeout: Any) -> None:
-    assert cls(task_id="t", **needed(cls), timeout=timeout).timeout == timeout
+    assert made(cls, timeout=timeout).timeout == timeout
 
 
 @pytest.mark.parametrize("value", ["{{ params.many }}", 3, "3", None])

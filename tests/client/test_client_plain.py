@@ -175,6 +175,12 @@ def test_a_request_of_the_public_client_stands_for_its_payload() -> None:
     body = examine(BATCH_V2, request(processRequest=process)).accepted()
     assert body["processRequest"]["evalscript"] == script()
     assert body["processRequest"]["input"]["bounds"]["bbox"] == [8.5, 41.3, 9.6, 43.1]
+    (error,) = examine(BATCH_V2, process).findings.errors
+    assert str(error) == (
+        "request = ['input', 'evalscript', 'output']: has its evalscript at the top, like a request for a single "
+        "image; Batch Processing V2 has it elsewhere. Write it in processRequest, as in the examples of "
+        "SentinelHubBatchProcessOperator."
+    )
     aggregation = {**statistical_document()["aggregation"], "resx": 0.01, "resy": 0.01}
     data = [SentinelHubStatistical.input_data(source)]
     statistical = SentinelHubStatistical(aggregation=aggregation, input_data=data, bbox=box)

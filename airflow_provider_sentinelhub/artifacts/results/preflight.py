@@ -69,12 +69,16 @@ def examine(
 
 def mistaken_request(api: ApiSpec, request: Any) -> InvalidParameter | None:
     """
-    Return the error of a request that is for another API; ``None`` where it is not, or may not be.
+    Return the error of a request for another API or for a single image; ``None`` where it is not, or may not be.
 
     :param api: The API it was given to.
     :param request: A request of any shape, or its JSON text.
     """
     asked = from_text(request)
+    if isinstance(asked, Mapping) and "evalscript" in asked and api.script_holder not in asked:
+        rule = f"has its evalscript at the top, like a request for a single image; {api.title} has it elsewhere"
+        fix = f"Write it in {api.script_holder}, as in the examples of {api.operator}."
+        return InvalidParameter("request", list(asked), rule, fix)
     if (other := other_request_type(api, asked)) is None:
         return None
     rule = f"is a request of {other.title}, and this is {api.title}"
