@@ -79,7 +79,7 @@ def is_known(value: object) -> bool:
     :param value: Its value.
     """
     if isinstance(value, str):
-        return "{{" not in value and "{%" not in value
+        return not any(mark in value for mark in ("{{", "{%", "{#"))
     return not callable(value) and (isinstance(value, os.PathLike) or not hasattr(value, "resolve"))
 
 
