@@ -14,8 +14,8 @@ from datetime import timedelta
 from functools import partial
 from typing import Any, ClassVar
 
+from airflow_provider_sentinelhub.client.as_json import own_number
 from airflow_provider_sentinelhub.client.errors import InvalidParameter
-from airflow_provider_sentinelhub.client.plain import plain_number
 
 ON_PARTIAL = ("fail", "warn")
 ON_PARTIAL_WITH_RERUN = (*ON_PARTIAL, "rerun", "rerun_then_warn")
@@ -105,7 +105,7 @@ def flag(name: str, value: Any) -> bool:
     :param value: Its value.
     :raises InvalidParameter: It is neither.
     """
-    found = plain_number(value)
+    found = own_number(value)
     if not isinstance(found, bool):
         fix = f"Write {name}=True or {name}=False, without quotes; it is not templated."
         raise InvalidParameter(name, value, "must be True or False", fix)
@@ -141,7 +141,7 @@ def limit(name: str, value: Any) -> Any:
     """
     if value is None:
         return None
-    found = plain_number(value)
+    found = own_number(value)
     seconds = found.total_seconds() if isinstance(found, timedelta) else found
     if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds < math.inf:
         rule = "must be a timedelta, or a number of seconds, above 0"
@@ -194,7 +194,7 @@ def number(
     """
     if (optional and value is None) or (may_be_empty and isinstance(value, str) and not value):
         return None
-    found = _read(plain_number(value), whole=whole)
+    found = _read(own_number(value), whole=whole)
     if found is None or (finite and math.isinf(found)):
         fix = "Give seconds, e.g. 60." if name.endswith(_SECONDS) else _FIX
         raise InvalidParameter(name, value, f"must be a {'whole ' if whole else ''}number", fix)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk import BaseOperator
 
+from airflow_provider_sentinelhub.client.as_json import own_number
 from airflow_provider_sentinelhub.client.errors import InvalidParameter
-from airflow_provider_sentinelhub.client.plain import plain_number
 from airflow_provider_sentinelhub.hooks import checks
 from airflow_provider_sentinelhub.hooks.failures import airflow_failures
 
@@ -209,8 +209,8 @@ class SentinelHubInputFeaturesOperator(checks.CheckedParametersMixin, BaseOperat
             )
         # Databases take no numbers of numpy.
         if isinstance(given, Mapping):
-            return {name: plain_number(value) for name, value in given.items()}
-        return given if given is None else [plain_number(value) for value in given]
+            return {name: own_number(value) for name, value in given.items()}
+        return given if given is None else [own_number(value) for value in given]
 
     def _columns(self) -> Columns:
         from airflow_provider_sentinelhub.artifacts.features.features import Columns

@@ -80,10 +80,10 @@ class RequestTemplateMixin(BaseOperator):
 
         :param request: The request: a dict, its JSON text, the path of a file, or an object that holds a request.
         """
+        from airflow_provider_sentinelhub.client.as_json import as_json
         from airflow_provider_sentinelhub.client.models import from_text
-        from airflow_provider_sentinelhub.client.plain import plain
 
-        request = plain(from_text(request))
+        request = as_json(from_text(request))
         if _is_path(request, ".json"):
             request = _read_json(request, self.get_template_env())
         if isinstance(request, str):

@@ -14,9 +14,9 @@ from airflow_provider_sentinelhub.artifacts.storage.layout import (
 )
 from airflow_provider_sentinelhub.artifacts.storage.location import Location, without_secrets
 from airflow_provider_sentinelhub.client.apis.registry import other_request_type
+from airflow_provider_sentinelhub.client.as_json import as_json
 from airflow_provider_sentinelhub.client.errors import InvalidParameter
 from airflow_provider_sentinelhub.client.models import from_text
-from airflow_provider_sentinelhub.client.plain import plain
 from airflow_provider_sentinelhub.client.preflight.examine import Examined
 from airflow_provider_sentinelhub.client.preflight.examine import examine as examine_with
 from airflow_provider_sentinelhub.client.requests.findings import (
@@ -46,13 +46,13 @@ def examine(
 
     :param api: The API it is for.
     :param request: The service's own request as a dict, or as the JSON text of one; evalscripts as text. Values of
-        other libraries are converted, see :func:`airflow_provider_sentinelhub.client.plain.plain`.
+        other libraries are converted, see :func:`airflow_provider_sentinelhub.client.as_json.as_json`.
     :param deployment: Where it is going to be sent; ``None`` where that is not known.
     :param sent_at: When it is sent; ``None`` where it is only looked at: then templates may yet be rendered, and
         periods in the future may yet begin.
     """
     try:
-        request = plain(from_text(request))
+        request = as_json(from_text(request))
     except InvalidParameter as e:
         return Examined({}, Findings(each_of(e)))
     if (mistaken := mistaken_request(api, request)) is not None:

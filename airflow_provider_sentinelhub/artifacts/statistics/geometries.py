@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_sentinelhub.client.as_json import own_number
 from airflow_provider_sentinelhub.client.errors import InvalidParameter
-from airflow_provider_sentinelhub.client.plain import plain_number
 from airflow_provider_sentinelhub.client.preflight.area import Area
 from airflow_provider_sentinelhub.client.requests.crs import WGS84
 from airflow_provider_sentinelhub.client.requests.findings import is_number, part
@@ -141,7 +141,7 @@ def _box(value: Any) -> list[float] | None:
     is_list = isinstance(value, Sequence) and not isinstance(value, (str, bytes))
     if getattr(value, "shape", None) != (_SIDES,) and not (is_list and len(value) == _SIDES):
         return None
-    sides = [plain_number(each) for each in value]
+    sides = [own_number(each) for each in value]
     return sides if all(is_number(each) for each in sides) else None
 
 

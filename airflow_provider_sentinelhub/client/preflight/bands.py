@@ -2,8 +2,8 @@
 The bands and units of the public collections, and the rule that an evalscript names no others.
 
 Sources: "Available Bands and Data" and "Units" on the page of each collection, at
-https://documentation.dataspace.copernicus.eu/APIs/SentinelHub/Data.html and https://docs.planet.com/data/public-data/.
-Where the two differ, both are taken.
+https://documentation.dataspace.copernicus.eu/APIs/SentinelHub/Data.html and https://docs.planet.com/data/public-data/,
+and the collections of https://github.com/sentinel-hub/sentinelhub-py. Where they differ, all of them are taken.
 """
 
 from __future__ import annotations

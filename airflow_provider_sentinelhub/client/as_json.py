@@ -26,7 +26,7 @@ _EPSG = "http://www.opengis.net/def/crs/EPSG/0/"
 _WGS84 = 4326
 
 
-def plain(value: Any, name: str = "") -> Any:
+def as_json(value: Any, name: str = "") -> Any:
     """
     Return a value as JSON, with dates and times left as they are.
 
@@ -39,13 +39,13 @@ def plain(value: Any, name: str = "") -> Any:
     :raises InvalidParameter: Names everything that has no form in JSON, and its type.
     """
     problems: list[InvalidParameter] = []
-    found = _plain(value, (name,) if name else (), problems)
+    found = _as_json(value, (name,) if name else (), problems)
     if problems:
         raise problems[0].with_others(problems[1:])
     return found
 
 
-def plain_number(value: Any) -> Any:
+def own_number(value: Any) -> Any:
     """
     Return a number or a flag as Python's own; any other value unchanged.
 
@@ -57,14 +57,14 @@ def plain_number(value: Any) -> Any:
     return value.item() if hasattr(value, "dtype") and getattr(value, "shape", None) == () else value
 
 
-def _plain(value: Any, path: tuple[str, ...], problems: list[InvalidParameter]) -> Any:
+def _as_json(value: Any, path: tuple[str, ...], problems: list[InvalidParameter]) -> Any:
     if type(value) in _ATOMS:
         return value
     value = value if type(value) in _COLLECTIONS else _unwrapped(value)
     if isinstance(value, Mapping):
-        return {key: _plain_field(key, item, (*path, str(key)), problems) for key, item in value.items()}
+        return {key: _field(key, item, (*path, str(key)), problems) for key, item in value.items()}
     if isinstance(value, (list, tuple, range)):
-        return [_plain(item, (*path, str(number)), problems) for number, item in enumerate(value)]
+        return [_as_json(item, (*path, str(number)), problems) for number, item in enumerate(value)]
     if value is not None and not isinstance(value, _READ_BY_MODELS):
         kind = f"{type(value).__module__}.{type(value).__qualname__}"
         rule = f"is a {kind.removeprefix('builtins.')}, which JSON cannot hold"
@@ -87,15 +87,15 @@ def _unwrapped(value: Any) -> Any:
         # numpy makes whole numbers of nanoseconds.
         dated = value.astype("datetime64[us]") if str(value.dtype) == "datetime64[ns]" else value
         return dated.tolist()
-    return plain_number(value)
+    return own_number(value)
 
 
-def _plain_field(key: Any, value: Any, path: tuple[str, ...], problems: list[InvalidParameter]) -> Any:
+def _field(key: Any, value: Any, path: tuple[str, ...], problems: list[InvalidParameter]) -> Any:
     if key != _AREA:
-        return _plain(value, path, problems)
+        return _as_json(value, path, problems)
     bounds = {"geometry": value} if hasattr(value, "__geo_interface__") else value
     srid = _srid_of(bounds.get("geometry")) if isinstance(bounds, Mapping) else 0
-    found = _plain(bounds, path, problems)
+    found = _as_json(bounds, path, problems)
     if not srid:
         return found
     # GeoJSON has no place for it.

@@ -22,8 +22,8 @@ from hypothesis import strategies as st
 from airflow_provider_sentinelhub.artifacts.results.preflight import examine
 from airflow_provider_sentinelhub.client.apis.batch_v2.spec import BATCH_V2
 from airflow_provider_sentinelhub.client.apis.statistical.spec import STATISTICAL
+from airflow_provider_sentinelhub.client.as_json import as_json
 from airflow_provider_sentinelhub.client.errors import InvalidParameter
-from airflow_provider_sentinelhub.client.plain import plain
 from tests.bad_inputs.requests import request, script
 from tests.client.client_harness import statistical_document
 
@@ -72,8 +72,8 @@ def same(found: Any, expected: Any) -> bool:
     ids=repr,
 )
 def test_what_it_becomes(value: Any, expected: Any) -> None:
-    assert same(plain(value), expected)
-    assert same(plain({"a": [value]}), {"a": [expected]})
+    assert same(as_json(value), expected)
+    assert same(as_json({"a": [value]}), {"a": [expected]})
 
 
 JSON = st.recursive(
@@ -86,12 +86,12 @@ JSON = st.recursive(
 @settings(max_examples=50)
 @given(JSON)
 def test_json_stays_as_it_is(value: Any) -> None:
-    assert same(plain(value), value)
+    assert same(as_json(value), value)
 
 
 def test_everything_that_has_no_form_is_named() -> None:
     with pytest.raises(InvalidParameter) as refused:
-        plain({"a": Fraction(1, 3), "b": [1, {"c": {1, 2}}], "d": 1j})
+        as_json({"a": Fraction(1, 3), "b": [1, {"c": {1, 2}}], "d": 1j})
     assert [each.field for each in (refused.value, *refused.value.others)] == ["a", "b.1.c", "d"]
     assert str(refused.value).startswith("a = Fraction(1, 3): is a fractions.Fraction, which JSON cannot hold. Convert")
     assert "b.1.c = {1, 2}: is a set, which" in str(refused.value)
@@ -115,7 +115,7 @@ def test_everything_that_has_no_form_is_named() -> None:
 def test_a_request_with_it_is_the_same_as_one_without(changes: dict[str, Any]) -> None:
     body = examine(BATCH_V2, request(**changes)).accepted()
     assert same(json.loads(json.dumps(body)), body)
-    usual = {key: json.loads(shapely.to_geojson(v)) if v is BOX else plain(v) for key, v in changes.items()}
+    usual = {key: json.loads(shapely.to_geojson(v)) if v is BOX else as_json(v) for key, v in changes.items()}
     if usual.get("processRequest__input__bounds", {}).get("type"):
         usual = {"processRequest__input__bounds": {"geometry": usual["processRequest__input__bounds"]}}
     assert body == examine(BATCH_V2, request(**usual)).accepted()
