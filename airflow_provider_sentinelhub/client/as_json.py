@@ -6,7 +6,9 @@ None of these libraries is imported to recognise its values.
 
 from __future__ import annotations
 
+import math
 import os
+import re
 from collections.abc import Mapping
 from datetime import date, time, timedelta
 from decimal import Decimal
@@ -21,12 +23,13 @@ _ATOMS = frozenset({str, int, float, bool, type(None)})
 _COLLECTIONS = frozenset({dict, list})
 # The models read and write dates and the like.
 _READ_BY_MODELS = (str, int, float, bytes, date, time, timedelta, UUID)
+_NANOSECONDS = re.compile(r"(datetime64|timedelta64)\[ns\]")
 _AREA = "bounds"
 _EPSG = "http://www.opengis.net/def/crs/EPSG/0/"
 _WGS84 = 4326
 
 
-def as_json(value: Any, name: str = "") -> Any:
+def as_json(value: Any) -> Any:
     """
     Return a value as JSON, with dates and times left as they are.
 
@@ -34,12 +37,11 @@ def as_json(value: Any, name: str = "") -> Any:
     Python's own. A geometry (anything with ``__geo_interface__``) becomes GeoJSON, and in ``bounds`` the SRID of a
     shapely geometry becomes the CRS. A request of sentinelhub-py becomes its payload.
 
-    :param value: Any value.
-    :param name: Its path, for messages.
+    :param value: Any value, usually a whole request.
     :raises InvalidParameter: Names everything that has no form in JSON, and its type.
     """
     problems: list[InvalidParameter] = []
-    found = _as_json(value, (name,) if name else (), problems)
+    found = _as_json(value, (), problems)
     if problems:
         raise problems[0].with_others(problems[1:])
     return found
@@ -52,9 +54,17 @@ def own_number(value: Any) -> Any:
     :param value: Any value.
     """
     if isinstance(value, Decimal):
-        return int(value) if value.is_finite() and value == value.to_integral_value() else float(value)
+        if not value.is_finite():
+            return math.nan if value.is_nan() else math.copysign(math.inf, value)
+        return int(value) if value == value.to_integral_value() else float(value)
     # A scalar of numpy, or an array without dimensions.
-    return value.item() if hasattr(value, "dtype") and getattr(value, "shape", None) == () else value
+    return _listed(value) if hasattr(value, "dtype") and getattr(value, "shape", None) == () else value
+
+
+def _listed(value: Any) -> Any:
+    unit = _NANOSECONDS.fullmatch(str(value.dtype))
+    # They would become whole numbers.
+    return (value.astype(f"{unit[1]}[us]") if unit else value).tolist()
 
 
 def _as_json(value: Any, path: tuple[str, ...], problems: list[InvalidParameter]) -> Any:
@@ -84,9 +94,7 @@ def _unwrapped(value: Any) -> Any:
     if isinstance(payload := getattr(value, "payload", None), Mapping):
         return payload
     if hasattr(value, "dtype") and hasattr(value, "tolist"):
-        # numpy makes whole numbers of nanoseconds.
-        dated = value.astype("datetime64[us]") if str(value.dtype) == "datetime64[ns]" else value
-        return dated.tolist()
+        return _listed(value)
     return own_number(value)
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import OrderedDict
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from enum import Enum, IntEnum
 from fractions import Fraction
@@ -57,6 +58,9 @@ def same(found: Any, expected: Any) -> bool:
         (np.array([1, None, "a"], dtype=object), [1, None, "a"]),
         (np.datetime64("2026-11-30T12:00", "ns"), datetime(2026, 11, 30, 12)),  # noqa: DTZ001 - numpy's have no time zone
         (np.datetime64("2026-11-30"), date(2026, 11, 30)),
+        (np.timedelta64(3600 * 10**9, "ns"), timedelta(hours=1)),
+        (Decimal("sNaN"), math.nan),
+        (Decimal("-Infinity"), -math.inf),
         (pd.Series([1.5, 2.5]), [1.5, 2.5]),
         (Decimal(10), 10),
         (Decimal("1E+2"), 100),
