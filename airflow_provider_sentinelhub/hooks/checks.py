@@ -210,9 +210,11 @@ def _read(value: Any, *, whole: bool) -> int | float | None:
         return None
     try:
         found = value if isinstance(value, int) else float(value)
-        return int(found) if whole and found == int(found) else None if whole else found
+        if whole:
+            return int(found) if found == int(found) else None
     except (ValueError, OverflowError):
         return None
+    return found
 
 
 def request(name: str, value: Any) -> Any:
