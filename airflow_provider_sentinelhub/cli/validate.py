@@ -106,7 +106,7 @@ def _read(path: Path) -> tuple[Any, InvalidParameter | None]:
     :raises InvalidParameter: The file cannot be read, or is not JSON.
     """
     try:
-        request = json.loads(path.read_text(encoding="utf-8"))
+        request = json.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeError) as e:
         raise InvalidParameter("request", str(path), f"cannot be read ({e})", "Give the path of a file.") from None
     except (ValueError, RecursionError) as e:

@@ -28,11 +28,14 @@ class Input:
     :param datasource: The ``id`` of its data source; ``None`` if the order decides.
     :param bands: Names of its bands, including ``dataMask``; ``None`` if they cannot be read.
     :param mosaicking: SIMPLE, ORBIT or TILE, or an unknown value; ``None`` if it cannot be read.
+    :param units: The units of its bands, one for each, or one for all; empty if it names none, ``None`` if they cannot
+        be read.
     """
 
     datasource: str | None
     bands: tuple[str, ...] | None
     mosaicking: str | None
+    units: tuple[str, ...] | None = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +154,13 @@ def _inputs(given: Any, mosaicking: Any) -> tuple[Input, ...] | None:
 def _input(given: dict[str, Any], common: Any) -> Input:
     bands, own = _get(given, "bands"), _get(given, "mosaicking")
     names = tuple(bands) if isinstance(bands, list) and all(isinstance(each, str) for each in bands) else None
-    return Input(_word(_get(given, "datasource"), None), names, _word(common if own is None else own, "SIMPLE"))
+    mosaicking = _word(common if own is None else own, "SIMPLE")
+    return Input(_word(_get(given, "datasource"), None), names, mosaicking, _units(_get(given, "units")))
+
+
+def _units(given: Any) -> tuple[str, ...] | None:
+    listed = given if isinstance(given, list) else [] if given is None else [given]
+    return tuple(listed) if all(isinstance(each, str) for each in listed) else None
 
 
 def _outputs(given: Any) -> tuple[Output, ...] | None:

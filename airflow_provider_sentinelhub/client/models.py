@@ -55,11 +55,15 @@ def from_text(value: Any) -> Any:
 
     :param value: Any value; only a string that starts like a list or dict is converted.
     """
-    if not isinstance(value, str) or not value.lstrip().startswith(("[", "{", "(")):
+    if not isinstance(value, str):
+        return value
+    # Files written on Windows begin with a byte order mark.
+    text = value.strip().removeprefix("\ufeff")
+    if not text.startswith(("[", "{", "(")):
         return value
     for read in (json.loads, ast.literal_eval):
         try:
-            return read(value.strip())
+            return read(text)
         except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
             continue
     return value
@@ -85,6 +89,8 @@ def _flag(value: Any) -> bool:
 
 
 def _script(text: str) -> str:
+    # Editors on Windows write a byte order mark, with which the service cannot read a script.
+    text = text.removeprefix("\ufeff")
     if not text.strip():
         broken("is empty", "Give the script's text, or a path that ends in .js.")
     return text

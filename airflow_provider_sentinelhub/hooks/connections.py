@@ -192,8 +192,7 @@ def max_pu(facts: ConnectionFacts) -> float | None:
     if given is None or given == "":
         return None
     try:
-        checks.number("max_pu", given, at_least=1)
-        return float(str(given))
+        return float(checks.number("max_pu", given, at_least=1, finite=False))
     except InvalidParameter as e:
         raise InvalidConfiguration(
             f"Connection {facts.conn_id!r}: max_pu = {given!r}: {e.rule}. Leave it empty for the default limit."

@@ -32,7 +32,7 @@ from airflow_provider_sentinelhub.hooks.sentinel_hub import SentinelHubHook
 from airflow_provider_sentinelhub.operators.record import DISOWNED, TaskRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from airflow.sdk import Context
     from airflow.sdk.types import RuntimeTaskInstanceProtocol
@@ -53,7 +53,7 @@ class Killed(BaseException):
     """
 
 
-class RemoteTaskOperatorBase(BaseOperator):
+class RemoteTaskOperatorBase(checks.CheckedParametersMixin, BaseOperator):
     """
     Base of the operators on a remote task.
 
@@ -63,6 +63,11 @@ class RemoteTaskOperatorBase(BaseOperator):
     """
 
     template_fields: Sequence[str] = ("sentinelhub_conn_id", "aws_conn_id", "gcp_conn_id")
+    rules: ClassVar[Mapping[str, checks.Rule]] = {
+        "sentinelhub_conn_id": checks.CONNECTION,
+        "aws_conn_id": checks.OPTIONAL_CONNECTION,
+        "gcp_conn_id": checks.OPTIONAL_CONNECTION,
+    }
     api: ClassVar[str]
     # Whether it starts the remote task, which costs processing units from then on.
     starts: ClassVar[bool] = False
@@ -90,6 +95,7 @@ class RemoteTaskOperatorBase(BaseOperator):
         self._is_guest = False
         self._ti: RuntimeTaskInstanceProtocol | None = None
         self._owed: tuple[OwedStop, ...] = ()
+        self.check_parameters(parsing=True)
 
     @cached_property
     def hook(self) -> SentinelHubBatchHook:
@@ -130,7 +136,7 @@ class RemoteTaskOperatorBase(BaseOperator):
                 self._read_record(context)
                 self._owed = pay(self.hook, context)
                 try:
-                    checks.rendered(**{name: getattr(self, name) for name in self.template_fields if name != "request"})
+                    self.check_parameters(parsing=False)
                     yield
                 except AirflowTaskTimeout:
                     self.on_execution_timeout(context)
@@ -291,6 +297,7 @@ class IdentifierColumnMixin(RemoteTaskOperatorBase):
     """
 
     template_fields: Sequence[str] = ("identifier_column", *RemoteTaskOperatorBase.template_fields)
+    rules: ClassVar[Mapping[str, checks.Rule]] = {"identifier_column": checks.IDENTIFIER_COLUMN}
 
     def __init__(self, *, identifier_column: str | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)

@@ -41,9 +41,9 @@ class SentinelHubBatchProcessOperator(RunningOperatorBase):
 
     .. seealso:: ``docs/howto/batch_process.md``
 
-    :param request: The service's own request, as a dict or as the path of a ``.json`` file. It holds no credentials:
-        those are taken from the connections when it is sent. An ``evalscript`` may be the path of a ``.js`` file.
-        Templated.
+    :param request: The service's own request, as a dict, its JSON text, or the path of a ``.json`` file. It holds no
+        credentials: those are taken from the connections when it is sent. An ``evalscript`` may be the path of a
+        ``.js`` file; its text is sent as it is. Templated.
     :param analyse_first: Have the remote task analysed first, and start it only then.
     :param on_out_of_pu: What to do when the service stops the remote task because the account has run out of
         processing units: ``fail``, or ``wait`` and start it again once the service's lock of 60 minutes has expired
@@ -134,9 +134,9 @@ class SentinelHubCreateBatchProcessOperator(CreateOperatorBase):
 
     .. seealso:: ``docs/howto/batch_steps.md``
 
-    :param request: The service's own request, as a dict or as the path of a ``.json`` file. It holds no credentials:
-        those are taken from the connections when it is sent. An ``evalscript`` may be the path of a ``.js`` file.
-        Templated.
+    :param request: The service's own request, as a dict, its JSON text, or the path of a ``.json`` file. It holds no
+        credentials: those are taken from the connections when it is sent. An ``evalscript`` may be the path of a
+        ``.js`` file; its text is sent as it is. Templated.
     :param on_clear: What to do with the remote task after a user has cleared the Airflow task. ``adopt``: return it
         again, unless it is FAILED or the request has changed, so that clearing a whole DAG run pays for nothing twice.
         ``resume``: the same, unless it was analysed or started. ``new``: stop it and create a new one.

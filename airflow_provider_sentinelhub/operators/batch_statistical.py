@@ -42,9 +42,9 @@ class SentinelHubBatchStatisticalOperator(RunningStatisticsOperatorBase):
 
     .. seealso:: ``docs/howto/batch_statistical.md``
 
-    :param request: The service's own request, as a dict or as the path of a ``.json`` file. It holds no credentials:
-        those are taken from the connections when it is sent. An ``evalscript`` may be the path of a ``.js`` file.
-        Templated.
+    :param request: The service's own request, as a dict, its JSON text, or the path of a ``.json`` file. It holds no
+        credentials: those are taken from the connections when it is sent. An ``evalscript`` may be the path of a
+        ``.js`` file; its text is sent as it is. Templated.
     :param identifier_column: The column of the GeoPackage with the names of the features, if that is not
         ``identifier``, which is the only one that the service reads. Tables and messages then have these names, also
         in later reports. Templated.
@@ -140,9 +140,9 @@ class SentinelHubCreateBatchStatisticalOperator(CreateOperatorBase):
 
     .. seealso:: ``docs/howto/batch_statistical.md``
 
-    :param request: The service's own request, as a dict or as the path of a ``.json`` file. It holds no credentials:
-        those are taken from the connections when it is sent. An ``evalscript`` may be the path of a ``.js`` file.
-        Templated.
+    :param request: The service's own request, as a dict, its JSON text, or the path of a ``.json`` file. It holds no
+        credentials: those are taken from the connections when it is sent. An ``evalscript`` may be the path of a
+        ``.js`` file; its text is sent as it is. Templated.
     :param on_clear: What to do with the remote task after a user has cleared the Airflow task. ``adopt``: return it
         again, unless it is FAILED or the request has changed, so that clearing a whole DAG run pays for nothing twice.
         ``resume``: the same, unless it was analysed or started. ``new``: stop it and create a new one.

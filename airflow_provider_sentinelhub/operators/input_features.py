@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk import BaseOperator
 
+from airflow_provider_sentinelhub.client.as_json import own_number
 from airflow_provider_sentinelhub.client.errors import InvalidParameter
-from airflow_provider_sentinelhub.hooks.checks import flags, rendered, url
+from airflow_provider_sentinelhub.hooks import checks
 from airflow_provider_sentinelhub.hooks.failures import airflow_failures
 
 if TYPE_CHECKING:
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 _COLUMNS = ("identifier", "geometry", "width", "height", "resolution", "epsg")
 
 
-class SentinelHubInputFeaturesOperator(BaseOperator):
+class SentinelHubInputFeaturesOperator(checks.CheckedParametersMixin, BaseOperator):
     """
     Convert features to GeoPackages that the service accepts as input, check them, and upload them to a bucket.
 
@@ -73,6 +75,26 @@ class SentinelHubInputFeaturesOperator(BaseOperator):
     )
     template_ext: Sequence[str] = (".sql",)
     template_fields_renderers = {"sql": "sql", "columns": "json"}  # noqa: RUF012 - Airflow's own convention
+    rules: ClassVar[Mapping[str, checks.Rule]] = {
+        "url": checks.URL,
+        "source": checks.files,
+        "sql": partial(checks.text, what="a query", optional=True),
+        "sql_conn_id": checks.OPTIONAL_CONNECTION,
+        "parameters": checks.query_parameters,
+        "geometries": checks.geometries,
+        "columns": checks.columns,
+        "epsg": checks.OPTIONAL_COUNT,
+        "layer": checks.LAYER,
+        "width": checks.OPTIONAL_COUNT,
+        "height": checks.OPTIONAL_COUNT,
+        "resolution": partial(checks.number, above=0, optional=True, may_be_empty=True),
+        "in_pixels": checks.flag,
+        "repair": checks.flag,
+        "aws_conn_id": checks.OPTIONAL_CONNECTION,
+        "gcp_conn_id": checks.OPTIONAL_CONNECTION,
+    }
+    # Braces in a query are SQL, not a template.
+    may_hold_braces = frozenset({"sql", "parameters"})
     ui_color = "#e3edd8"
 
     def __init__(
@@ -97,7 +119,6 @@ class SentinelHubInputFeaturesOperator(BaseOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        flags(in_pixels=in_pixels, repair=repair)
         self.url = url
         self.source = source
         self.sql = sql
@@ -114,6 +135,7 @@ class SentinelHubInputFeaturesOperator(BaseOperator):
         self.repair = repair
         self.aws_conn_id = aws_conn_id
         self.gcp_conn_id = gcp_conn_id
+        self.check_parameters(parsing=True)
 
     def execute(self, context: Context) -> dict[str, Any]:  # noqa: ARG002 - Airflow's signature
         """
@@ -125,11 +147,7 @@ class SentinelHubInputFeaturesOperator(BaseOperator):
         from airflow_provider_sentinelhub.hooks.input_features import make_input
 
         with airflow_failures():
-            # Braces in a query are SQL, not a template.
-            rendered(
-                **{name: getattr(self, name) for name in self.template_fields if name not in {"sql", "parameters"}}
-            )
-            url("url", self.url)
+            self.check_parameters(parsing=False)
             storage, given = open_buckets(self.aws_conn_id, self.gcp_conn_id), self._given()
             batches = self._batches(given, storage)
             files = make_input(batches, self.url, storage=storage, size=self._size(), repair=self.repair, given=given)
@@ -157,7 +175,7 @@ class SentinelHubInputFeaturesOperator(BaseOperator):
         from airflow_provider_sentinelhub.hooks.input_features import from_urls
         from airflow_provider_sentinelhub.hooks.input_query import from_sql
 
-        how: dict[str, Any] = {"epsg": _number("epsg", self.epsg, int), "close_rings": self.repair}
+        how: dict[str, Any] = {"epsg": self.epsg, "close_rings": self.repair}
         if given == "sql":
             if self.sql_conn_id is None:
                 raise InvalidParameter("sql_conn_id", None, "is needed with sql", "Name the database's connection.")
@@ -183,7 +201,10 @@ class SentinelHubInputFeaturesOperator(BaseOperator):
             raise InvalidParameter(
                 "parameters", given, "must be a list or a dict, as the query needs", "Write e.g. parameters=[2026]."
             )
-        return given
+        # Databases take no numbers of numpy.
+        if isinstance(given, Mapping):
+            return {name: own_number(value) for name, value in given.items()}
+        return given if given is None else [own_number(value) for value in given]
 
     def _columns(self) -> Columns:
         from airflow_provider_sentinelhub.artifacts.features.features import Columns
@@ -200,12 +221,7 @@ class SentinelHubInputFeaturesOperator(BaseOperator):
     def _size(self) -> Size:
         from airflow_provider_sentinelhub.artifacts.features.writer import Size
 
-        return Size(
-            _number("width", self.width, int),
-            _number("height", self.height, int),
-            _number("resolution", self.resolution, float),
-            in_pixels=self.in_pixels,
-        )
+        return Size(**{name: getattr(self, name) for name in ("width", "height", "resolution", "in_pixels")})
 
 
 def _rendered(value: Any) -> Any:
@@ -213,18 +229,3 @@ def _rendered(value: Any) -> Any:
     from airflow_provider_sentinelhub.client.models import from_text
 
     return from_text(value)
-
-
-def _number(name: str, value: Any, kind: Any) -> Any:
-    """Return a number that a template may have rendered to text."""
-    if value is None or value == "":
-        return None
-    try:
-        number = kind(value)
-    except (TypeError, ValueError, OverflowError):
-        number = None
-    # Rounding would drop a part of a pixel silently.
-    if number is None or isinstance(value, bool) or (isinstance(value, float) and number != value):
-        whole = "a whole number" if kind is int else "a number"
-        raise InvalidParameter(name, value, f"must be {whole}", "Correct the operator's parameter.")
-    return number

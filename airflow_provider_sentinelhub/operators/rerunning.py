@@ -13,7 +13,7 @@ which are written only once, then show which tasks came before.
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from airflow_provider_sentinelhub.client.costs.amounts import pu_text
@@ -65,8 +65,11 @@ class RerunningOperatorBase(WaitingOperatorBase):
     resumes_after_clear = True
     more_time = "Raise the limit and clear this Airflow task to continue with the same task"
     owns_original = True
-    choices: ClassVar[tuple[str, ...]] = checks.ON_PARTIAL_WITH_RERUN
-    fewest_reruns: ClassVar[int] = 0
+    rules: ClassVar[Mapping[str, checks.Rule]] = {
+        "on_partial": partial(checks.one_of, choices=checks.ON_PARTIAL_WITH_RERUN),
+        "max_reruns": partial(checks.number, at_least=0, whole=True),
+        "max_pu": checks.LIMIT_IN_PU,
+    }
 
     # Delivered features are not paid for twice, unless an operator that creates tasks says otherwise.
     on_clear: Literal["resume", "new", "adopt"] = "adopt"
@@ -91,15 +94,13 @@ class RerunningOperatorBase(WaitingOperatorBase):
         self._current: TaskRecord | None = None
         self.check_parameters(parsing=True)
 
-    def check_parameters(self, *, parsing: bool) -> None:
-        """Check the operator's own parameters; see the base class."""
-        super().check_parameters(parsing=parsing)
-        checks.one_of("on_partial", self.on_partial, self.choices, parsing=parsing)
-        checks.number("max_reruns", self.max_reruns, at_least=self.fewest_reruns, whole=True, parsing=parsing)
-        checks.number("max_pu", self.max_pu, at_least=1, parsing=parsing)
-        if not parsing:
-            # Read now, so that an invalid limit in the connection fails before anything is created.
-            limit_of(self.hook, self.max_pu)
+    def check_limit(self) -> None:
+        """
+        Read the limit now, so that an invalid one in the connection fails before anything is created.
+
+        :raises InvalidConfiguration: The connection's is invalid.
+        """
+        limit_of(self.hook, self.max_pu)
 
     @property
     def body(self) -> Mapping[str, Any]:
@@ -408,12 +409,16 @@ class RerunFailedOperatorBase(RerunningOperatorBase):
     template_fields: Sequence[str] = ("batch_task_id", *RerunningOperatorBase.template_fields)
     ui_color = "#e3edd8"
     owns_original = False
-    choices = checks.ON_PARTIAL
-    fewest_reruns = 1
+    rules: ClassVar[Mapping[str, checks.Rule]] = {
+        "batch_task_id": checks.BATCH_TASK,
+        "on_partial": partial(checks.one_of, choices=checks.ON_PARTIAL),
+        "max_reruns": partial(checks.number, at_least=1, whole=True),
+    }
 
     def __init__(self, *, batch_task_id: str | XComArg, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.batch_task_id: str = batch_task_id  # type: ignore[assignment]  # a string once it is rendered
+        self.check_parameters(parsing=True)
 
     def execute(self, context: Context) -> dict[str, Any]:
         """
@@ -424,7 +429,7 @@ class RerunFailedOperatorBase(RerunningOperatorBase):
         from airflow_provider_sentinelhub.client.errors import InvalidParameter
 
         with self.at_work(context):
-            self.check_parameters(parsing=False)
+            self.check_limit()
             record = self._own_record(context)
             task = self.hook.get(record.id)
             # A rerun that is still running is waited for, whoever has begun it.

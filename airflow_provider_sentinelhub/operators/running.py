@@ -8,13 +8,13 @@ rerun failed features, report. Both serve every asynchronous API.
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from airflow_provider_sentinelhub.client.costs.amounts import pu_text
 from airflow_provider_sentinelhub.client.errors import StorageUnavailable
+from airflow_provider_sentinelhub.hooks import checks
 from airflow_provider_sentinelhub.hooks.budget import check_request
-from airflow_provider_sentinelhub.hooks.checks import flags, one_of
 from airflow_provider_sentinelhub.hooks.outcome import Advice, GivenUp
 from airflow_provider_sentinelhub.hooks.owed_stops import take_over
 from airflow_provider_sentinelhub.operators.base import IdentifierColumnMixin, RemoteTaskOperatorBase
@@ -35,9 +35,9 @@ class CreatingOperatorBase(RequestTemplateMixin, RemoteTaskOperatorBase):
     """
     Base of the operators that create a remote task.
 
-    :param request: The service's own request, as a dict or as the path of a ``.json`` file. It holds no credentials:
-        those are taken from the connections when it is sent. An ``evalscript`` may be the path of a ``.js`` file.
-        Templated.
+    :param request: The service's own request, as a dict, its JSON text, or the path of a ``.json`` file. It holds no
+        credentials: those are taken from the connections when it is sent. An ``evalscript`` may be the path of a
+        ``.js`` file; its text is sent as it is. Templated.
     :param on_clear: What to do with the remote task of earlier attempts after a user has cleared the Airflow task.
         ``resume``: continue with it, unless the Airflow task succeeded or the request has changed. A running task is
         waited for; a stopped one is started again once the service's lock has expired; of one that is DONE, only
@@ -50,6 +50,13 @@ class CreatingOperatorBase(RequestTemplateMixin, RemoteTaskOperatorBase):
     """
 
     template_fields: Sequence[str] = ("request", *RemoteTaskOperatorBase.template_fields)
+    rules: ClassVar[Mapping[str, checks.Rule]] = {
+        "request": checks.request,
+        "on_clear": partial(checks.one_of, choices=("resume", "new", "adopt")),
+        "check_bucket": checks.flag,
+        "check_features": checks.flag,
+    }
+    may_hold_braces = frozenset({"request"})
     template_fields_renderers = {"request": "json"}  # noqa: RUF012 - Airflow's own convention
     ui_color = "#d4e7c5"
 
@@ -63,13 +70,12 @@ class CreatingOperatorBase(RequestTemplateMixin, RemoteTaskOperatorBase):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        one_of("on_clear", on_clear, ("resume", "new", "adopt"))
-        flags(check_bucket=check_bucket, check_features=check_features)
         self.request = request
         self.on_clear = on_clear
         self.resumes_after_clear = on_clear != "new"
         self.check_bucket = check_bucket
         self.check_features = check_features
+        self.check_parameters(parsing=True)
 
     @cached_property
     def body(self) -> Mapping[str, Any]:
@@ -199,6 +205,10 @@ class RunningOperatorBase(CreatingOperatorBase, RerunningOperatorBase):
     """
 
     template_fields: Sequence[str] = ("request", *RerunningOperatorBase.template_fields)
+    rules: ClassVar[Mapping[str, checks.Rule]] = {
+        "analyse_first": checks.flag,
+        "on_out_of_pu": partial(checks.one_of, choices=("fail", "wait")),
+    }
 
     def __init__(
         self,
@@ -208,10 +218,9 @@ class RunningOperatorBase(CreatingOperatorBase, RerunningOperatorBase):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        flags(analyse_first=analyse_first)
         self.analyse_first = analyse_first
         self.on_out_of_pu = on_out_of_pu
-        one_of("on_out_of_pu", on_out_of_pu, ("fail", "wait"))
+        self.check_parameters(parsing=True)
 
     def execute(self, context: Context) -> dict[str, Any]:
         """
@@ -220,7 +229,7 @@ class RunningOperatorBase(CreatingOperatorBase, RerunningOperatorBase):
         :param context: The task's context.
         """
         with self.at_work(context):
-            self.check_parameters(parsing=False)
+            self.check_limit()
             if self.reruns():
                 self.hook.api.check_rerun(self.body)
             task, deadline = self.obtain(context, self.new_deadline())

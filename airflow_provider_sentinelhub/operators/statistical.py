@@ -10,11 +10,11 @@ import threading
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from airflow_provider_sentinelhub.client.errors import FeaturesFailed, InvalidParameter
-from airflow_provider_sentinelhub.hooks.checks import ON_PARTIAL, number, one_of, rendered, url
+from airflow_provider_sentinelhub.hooks import checks
 from airflow_provider_sentinelhub.hooks.failures import airflow_failures, published
 from airflow_provider_sentinelhub.hooks.sentinel_hub import SentinelHubHook
 from airflow_provider_sentinelhub.operators.record import intent_of
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 _COLUMNS = ("identifier", "geometry", "epsg")
 
 
-class SentinelHubStatisticalOperator(RequestTemplateMixin):
+class SentinelHubStatisticalOperator(RequestTemplateMixin, checks.CheckedParametersMixin):
     """
     Request the statistics of one or more geometries, repeat failed intervals, and write one table.
 
@@ -48,9 +48,9 @@ class SentinelHubStatisticalOperator(RequestTemplateMixin):
 
     .. seealso:: ``docs/howto/statistical.md``
 
-    :param request: The service's own request, as a dict or as the path of a ``.json`` file: ``input``, ``aggregation``
-        and, optionally, ``calculations``. Without ``input.bounds`` if ``geometries`` or ``source`` is given. An
-        ``evalscript`` may be the path of a ``.js`` file. Templated.
+    :param request: The service's own request, as a dict, its JSON text, or the path of a ``.json`` file: ``input``,
+        ``aggregation`` and, optionally, ``calculations``. Without ``input.bounds`` if ``geometries`` or ``source`` is
+        given. An ``evalscript`` may be the path of a ``.js`` file; its text is sent as it is. Templated.
     :param output_url: The folder for the responses and the table, like ``output.s3.url`` of Batch Statistical:
         ``s3://bucket/folder``, or a template with ``<REQUEST_ID>``, which is replaced by the id of the run, and
         ``<ID>`` or ``<IDENTIFIER>``. Templated.
@@ -92,6 +92,25 @@ class SentinelHubStatisticalOperator(RequestTemplateMixin):
         "gcp_conn_id",
     )
     template_fields_renderers = {"request": "json", "columns": "json"}  # noqa: RUF012 - Airflow's own convention
+    rules: ClassVar[Mapping[str, checks.Rule]] = {
+        "request": checks.request,
+        "output_url": checks.URL,
+        "geometries": checks.geometries,
+        "source": partial(checks.text, what="the URL of a file", optional=True),
+        "columns": checks.columns,
+        "epsg": checks.OPTIONAL_COUNT,
+        "layer": checks.LAYER,
+        "max_pu": partial(checks.number, at_least=0, finite=False, optional=True),
+        "on_clear": partial(checks.one_of, choices=("resume", "new", "adopt")),
+        "on_partial": partial(checks.one_of, choices=checks.ON_PARTIAL),
+        "max_reruns": partial(checks.number, at_least=0, whole=True),
+        "rerun_delay": checks.SECONDS,
+        "concurrency": partial(checks.number, at_least=1, whole=True),
+        "sentinelhub_conn_id": checks.CONNECTION,
+        "aws_conn_id": checks.OPTIONAL_CONNECTION,
+        "gcp_conn_id": checks.OPTIONAL_CONNECTION,
+    }
+    may_hold_braces = frozenset({"request"})
     ui_color = "#d4e7c5"
 
     def __init__(
@@ -116,11 +135,6 @@ class SentinelHubStatisticalOperator(RequestTemplateMixin):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        one_of("on_clear", on_clear, ("resume", "new", "adopt"))
-        one_of("on_partial", on_partial, ON_PARTIAL)
-        number("max_reruns", max_reruns, at_least=0, whole=True)
-        number("rerun_delay", rerun_delay, at_least=0)
-        number("concurrency", concurrency, at_least=1, whole=True)
         self.request = request
         self.output_url = output_url
         self.geometries = geometries
@@ -137,6 +151,7 @@ class SentinelHubStatisticalOperator(RequestTemplateMixin):
         self.sentinelhub_conn_id = sentinelhub_conn_id
         self.aws_conn_id = aws_conn_id
         self.gcp_conn_id = gcp_conn_id
+        self.check_parameters(parsing=True)
 
     @cached_property
     def hook(self) -> SentinelHubStatisticalHook:
@@ -160,9 +175,7 @@ class SentinelHubStatisticalOperator(RequestTemplateMixin):
         from airflow_provider_sentinelhub.hooks.preflight import check_writable
 
         with airflow_failures(), published(context):
-            rendered(**{name: getattr(self, name) for name in self.template_fields if name != "request"})
-            number("max_pu", self.max_pu, at_least=0)
-            url("output_url", self.output_url)
+            self.check_parameters(parsing=False)
             check_output_url(self.output_url)
             places, body = self._question()
             run = self._run(context, places, body)
@@ -187,12 +200,11 @@ class SentinelHubStatisticalOperator(RequestTemplateMixin):
         from airflow_provider_sentinelhub.artifacts.results.preflight import mistaken_request
         from airflow_provider_sentinelhub.artifacts.statistics.geometries import BOUNDS, Place, places_of
         from airflow_provider_sentinelhub.client.apis.statistical.spec import STATISTICAL
-        from airflow_provider_sentinelhub.client.models import from_text
         from airflow_provider_sentinelhub.client.requests.findings import part
         from airflow_provider_sentinelhub.hooks.bucket_connections import open_buckets
         from airflow_provider_sentinelhub.hooks.statistical import check_places
 
-        request = from_text(self.with_files(self.request))
+        request = self.with_files(self.request)
         if (mistaken := mistaken_request(STATISTICAL, request)) is not None:
             raise mistaken
         has_bounds = part(request, *BOUNDS) is not None
@@ -221,8 +233,7 @@ class SentinelHubStatisticalOperator(RequestTemplateMixin):
         from airflow_provider_sentinelhub.client.models import from_text
         from airflow_provider_sentinelhub.hooks.input_features import from_urls
 
-        number("epsg", self.epsg or None, at_least=1)
-        epsg = int(self.epsg) if self.epsg else None
+        epsg: Any = self.epsg
         columns = from_text(self.columns) or {}
         if not isinstance(columns, Mapping) or set(columns) - set(_COLUMNS):
             rule = f"must be a dict with some of the keys {', '.join(_COLUMNS)}"
@@ -230,9 +241,9 @@ class SentinelHubStatisticalOperator(RequestTemplateMixin):
         if self.source is None:
             geometries = boxes_as_polygons(from_text(self.geometries))
             return from_geometries(geometries, columns=Columns(**columns), epsg=epsg)
-        if not isinstance(self.source, str) or not self.source.strip():
+        if not str(self.source).strip():
             raise InvalidParameter("source", self.source, "must be the URL of a file", "Write e.g. s3://bucket/a.gpkg.")
-        return from_urls([self.source], storage=storage, columns=Columns(**columns), epsg=epsg, layer=self.layer)
+        return from_urls([str(self.source)], storage=storage, columns=Columns(**columns), epsg=epsg, layer=self.layer)
 
     def _run(self, context: Context, places: Sequence[Place], body: Mapping[str, Any]) -> StatisticalRun:
         from airflow_provider_sentinelhub.artifacts.results.statistical import StatisticalRun

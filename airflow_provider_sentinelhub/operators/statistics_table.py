@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk import BaseOperator
 
-from airflow_provider_sentinelhub.hooks.checks import flags, rendered
+from airflow_provider_sentinelhub.hooks import checks
 from airflow_provider_sentinelhub.hooks.failures import airflow_failures
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from airflow.sdk import Context
     from airflow.sdk.definitions.xcom_arg import XComArg
 
 
-class SentinelHubStatisticsTableOperator(BaseOperator):
+class SentinelHubStatisticsTableOperator(checks.CheckedParametersMixin, BaseOperator):
     """
     Convert a table of statistics to wide form, to GeoParquet, or both.
 
@@ -45,6 +45,15 @@ class SentinelHubStatisticsTableOperator(BaseOperator):
         "aws_conn_id",
         "gcp_conn_id",
     )
+    rules: ClassVar[Mapping[str, checks.Rule]] = {
+        "statistics_url": checks.URL,
+        "url": checks.URL,
+        "wide": checks.flag,
+        "features_url": checks.OPTIONAL_URL,
+        "identifier_column": checks.IDENTIFIER_COLUMN,
+        "aws_conn_id": checks.OPTIONAL_CONNECTION,
+        "gcp_conn_id": checks.OPTIONAL_CONNECTION,
+    }
     ui_color = "#e3edd8"
 
     def __init__(
@@ -60,7 +69,6 @@ class SentinelHubStatisticsTableOperator(BaseOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        flags(wide=wide)
         self.statistics_url: str = statistics_url  # type: ignore[assignment]  # a string once it is rendered
         self.url = url
         self.wide = wide
@@ -68,6 +76,7 @@ class SentinelHubStatisticsTableOperator(BaseOperator):
         self.identifier_column = identifier_column
         self.aws_conn_id = aws_conn_id
         self.gcp_conn_id = gcp_conn_id
+        self.check_parameters(parsing=True)
 
     def execute(self, context: Context) -> dict[str, Any]:  # noqa: ARG002 - Airflow's signature
         """
@@ -79,7 +88,7 @@ class SentinelHubStatisticsTableOperator(BaseOperator):
         from airflow_provider_sentinelhub.hooks.statistics_table import reshape_statistics
 
         with airflow_failures():
-            rendered(**{name: getattr(self, name) for name in self.template_fields})
+            self.check_parameters(parsing=False)
             storage = open_buckets(self.aws_conn_id, self.gcp_conn_id)
             rows = reshape_statistics(
                 storage,

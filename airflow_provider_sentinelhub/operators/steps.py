@@ -6,17 +6,18 @@ Each is idempotent, and serves every asynchronous API.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from airflow_provider_sentinelhub.hooks import checks
 from airflow_provider_sentinelhub.hooks.budget import check_start, estimate_of_task
-from airflow_provider_sentinelhub.hooks.checks import ON_PARTIAL, number, one_of
 from airflow_provider_sentinelhub.hooks.outcome import check_not_failed, conclude, with_reruns
 from airflow_provider_sentinelhub.operators.base import IdentifierColumnMixin, RemoteTaskOperatorBase
 from airflow_provider_sentinelhub.operators.running import CreatingOperatorBase
 from airflow_provider_sentinelhub.operators.waiting import WaitingOperatorBase
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from airflow.sdk import Context
     from airflow.sdk.definitions.xcom_arg import XComArg
@@ -56,11 +57,13 @@ class ExistingTaskOperatorBase(RemoteTaskOperatorBase):
     """
 
     template_fields: Sequence[str] = ("batch_task_id", *RemoteTaskOperatorBase.template_fields)
+    rules: ClassVar[Mapping[str, checks.Rule]] = {"batch_task_id": checks.BATCH_TASK}
     ui_color = "#e3edd8"
 
     def __init__(self, *, batch_task_id: str | XComArg, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.batch_task_id: str = batch_task_id  # type: ignore[assignment]  # a string once it is rendered
+        self.check_parameters(parsing=True)
 
 
 class AnalyseOperatorBase(ExistingTaskOperatorBase, WaitingOperatorBase):
@@ -76,7 +79,6 @@ class AnalyseOperatorBase(ExistingTaskOperatorBase, WaitingOperatorBase):
         :param context: The task's context.
         """
         with self.at_work(context):
-            self.check_parameters(parsing=False)
             task_id: str = self.carry_on(context, self.hook.get(self.batch_task_id), self.new_deadline())
             return task_id
 
@@ -125,6 +127,7 @@ class StartOperatorBase(ExistingTaskOperatorBase):
     """
 
     template_fields: Sequence[str] = (*ExistingTaskOperatorBase.template_fields, "max_pu")
+    rules: ClassVar[Mapping[str, checks.Rule]] = {"max_pu": checks.LIMIT_IN_PU}
     starts = True
     waits = False
     stop_on_kill = True
@@ -132,7 +135,7 @@ class StartOperatorBase(ExistingTaskOperatorBase):
     def __init__(self, *, max_pu: float | str | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.max_pu = max_pu
-        number("max_pu", max_pu, at_least=1, parsing=True)
+        self.check_parameters(parsing=True)
 
     def execute(self, context: Context) -> str:
         """
@@ -143,7 +146,6 @@ class StartOperatorBase(ExistingTaskOperatorBase):
         from airflow_provider_sentinelhub.client.lifecycle.spec import Goal
 
         with self.at_work(context):
-            number("max_pu", self.max_pu, at_least=1)
             task = self.hook.get(self.batch_task_id)
             # Before it is remembered: a task that was not started here must not be stopped here.
             check_start(self.hook, task, self.max_pu)
@@ -184,11 +186,12 @@ class ReportOperatorBase(ExistingTaskOperatorBase):
     """
 
     template_fields: Sequence[str] = (*ExistingTaskOperatorBase.template_fields, "on_partial")
+    rules: ClassVar[Mapping[str, checks.Rule]] = {"on_partial": partial(checks.one_of, choices=checks.ON_PARTIAL)}
 
     def __init__(self, *, on_partial: str = "fail", **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.on_partial = on_partial
-        one_of("on_partial", on_partial, ON_PARTIAL, parsing=True)
+        self.check_parameters(parsing=True)
 
     def look(self) -> BatchTask:
         """Return the remote task as it is now."""
@@ -201,7 +204,6 @@ class ReportOperatorBase(ExistingTaskOperatorBase):
         :param context: The task's context.
         """
         with self.at_work(context):
-            one_of("on_partial", self.on_partial, ON_PARTIAL)
             tasks = with_reruns(self.hook, self.look())
             return conclude(self.hook, tasks, on_partial=self.on_partial)
 
@@ -222,6 +224,10 @@ class ReportOnDeletedOperatorBase(IdentifierColumnMixin, ReportOperatorBase):
         "features_url",
         "identifier_column",
     )
+    rules: ClassVar[Mapping[str, checks.Rule]] = {
+        "delivery_url": checks.OPTIONAL_URL,
+        "features_url": checks.OPTIONAL_URL,
+    }
 
     def __init__(
         self,
@@ -234,6 +240,7 @@ class ReportOnDeletedOperatorBase(IdentifierColumnMixin, ReportOperatorBase):
         # Strings once they are rendered.
         self.delivery_url: str | None = delivery_url  # type: ignore[assignment]
         self.features_url: str | None = features_url  # type: ignore[assignment]
+        self.check_parameters(parsing=True)
 
     def look(self) -> BatchTask:
         """Return the remote task as it is now, or a stand-in if the service has deleted it."""

@@ -56,6 +56,14 @@ class WaitingOperatorBase(RemoteTaskOperatorBase):
     """
 
     template_fields: Sequence[str] = (*RemoteTaskOperatorBase.template_fields, "poll_interval", "progress_interval")
+    rules: ClassVar[Mapping[str, checks.Rule]] = {
+        "deferrable": checks.flag,
+        "poll_interval": checks.SECONDS,
+        "timeout": checks.limit,
+        "stop_on_kill": checks.flag,
+        "progress_interval": checks.SECONDS,
+        "execution_timeout": checks.limit,
+    }
     goal: ClassVar[str] = "run"
     more_time: ClassVar[str] = "Raise the limit"
 
@@ -70,26 +78,12 @@ class WaitingOperatorBase(RemoteTaskOperatorBase):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        checks.flags(deferrable=deferrable, stop_on_kill=stop_on_kill)
         self.deferrable = deferrable
         self.poll_interval = poll_interval
         self.timeout = timeout
         self.stop_on_kill = stop_on_kill
         self.progress_interval = progress_interval
-        # Not self.check_parameters: the attributes that subclasses check are not set yet.
-        WaitingOperatorBase.check_parameters(self, parsing=True)
-
-    def check_parameters(self, *, parsing: bool) -> None:
-        """
-        Check the operator's own parameters.
-
-        :param parsing: Whether the DAG is being parsed: templates are not rendered yet, and are skipped.
-        :raises InvalidParameter: A parameter is invalid.
-        """
-        for name in ("poll_interval", "progress_interval"):
-            checks.number(name, getattr(self, name), at_least=0, parsing=parsing)
-        for name in ("timeout", "execution_timeout"):
-            checks.limit(name, getattr(self, name))
+        self.check_parameters(parsing=True)
 
     def finish(self, context: Context, task: BatchTask) -> Any:
         """

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import time
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk import BaseSensorOperator, PokeReturnValue
 from airflow.sdk.configuration import conf
 
-from airflow_provider_sentinelhub.hooks.checks import ON_PARTIAL, flags, number, one_of, rendered
+from airflow_provider_sentinelhub.hooks import checks
 from airflow_provider_sentinelhub.hooks.failures import airflow_failures, published
 from airflow_provider_sentinelhub.hooks.outcome import conclude, with_reruns
 from airflow_provider_sentinelhub.hooks.sentinel_hub import SentinelHubHook
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from airflow.sdk import Context
     from airflow.sdk.definitions.xcom_arg import XComArg
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _TRIGGER_MARGIN_S = 120.0
 
 
-class RemoteTaskSensorBase(BaseSensorOperator):
+class RemoteTaskSensorBase(checks.CheckedParametersMixin, BaseSensorOperator):
     """
     Base of the sensors.
 
@@ -52,6 +52,16 @@ class RemoteTaskSensorBase(BaseSensorOperator):
         "poll_interval",
         "progress_interval",
     )
+    rules: ClassVar[Mapping[str, checks.Rule]] = {
+        "batch_task_id": checks.BATCH_TASK,
+        "sentinelhub_conn_id": checks.CONNECTION,
+        "aws_conn_id": checks.OPTIONAL_CONNECTION,
+        "gcp_conn_id": checks.OPTIONAL_CONNECTION,
+        "deferrable": checks.flag,
+        "on_partial": partial(checks.one_of, choices=checks.ON_PARTIAL),
+        "poll_interval": partial(checks.number, at_least=0, optional=True),
+        "progress_interval": checks.SECONDS,
+    }
     ui_color = "#f0f4d7"
     api: ClassVar[str]
 
@@ -69,7 +79,6 @@ class RemoteTaskSensorBase(BaseSensorOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        flags(deferrable=deferrable)
         self.batch_task_id: str = batch_task_id  # type: ignore[assignment]  # a string once it is rendered
         self.sentinelhub_conn_id = sentinelhub_conn_id
         self.aws_conn_id = aws_conn_id
@@ -78,7 +87,7 @@ class RemoteTaskSensorBase(BaseSensorOperator):
         self.on_partial = on_partial
         self.poll_interval = poll_interval
         self.progress_interval = progress_interval
-        self._check_parameters(parsing=True)
+        self.check_parameters(parsing=True)
 
     @cached_property
     def hook(self) -> SentinelHubBatchHook:
@@ -113,7 +122,7 @@ class RemoteTaskSensorBase(BaseSensorOperator):
         from airflow_provider_sentinelhub.client.errors import ApiError
 
         with airflow_failures(), published(context):
-            self._check_parameters(parsing=False)
+            self.check_parameters(parsing=False)
             try:
                 task = self.look()
             except ApiError as e:
@@ -151,13 +160,6 @@ class RemoteTaskSensorBase(BaseSensorOperator):
             raise AirflowSkipException(message) if self.soft_fail else AirflowSensorTimeout(message)
         return self._wait_in_triggerer(happened.deadline if happened else time.time() + self.timeout)
 
-    def _check_parameters(self, *, parsing: bool) -> None:
-        if not parsing:
-            rendered(**{name: getattr(self, name) for name in self.template_fields})
-        one_of("on_partial", self.on_partial, ON_PARTIAL, parsing=parsing)
-        for name in ("poll_interval", "progress_interval"):
-            number(name, getattr(self, name), at_least=0, parsing=parsing)
-
     def _wait_in_triggerer(self, deadline: float | None) -> None:
         from airflow_provider_sentinelhub.client.lifecycle.spec import Goal
         from airflow_provider_sentinelhub.triggers.batch import SentinelHubBatchTrigger
@@ -189,6 +191,10 @@ class DeletedTaskSensorBase(RemoteTaskSensorBase):
     """
 
     template_fields: Sequence[str] = (*RemoteTaskSensorBase.template_fields, "delivery_url", "features_url")
+    rules: ClassVar[Mapping[str, checks.Rule]] = {
+        "delivery_url": checks.OPTIONAL_URL,
+        "features_url": checks.OPTIONAL_URL,
+    }
 
     def __init__(
         self,
@@ -201,6 +207,7 @@ class DeletedTaskSensorBase(RemoteTaskSensorBase):
         # Strings once they are rendered.
         self.delivery_url: str | None = delivery_url  # type: ignore[assignment]
         self.features_url: str | None = features_url  # type: ignore[assignment]
+        self.check_parameters(parsing=True)
 
     def look(self) -> BatchTask:
         """Return the remote task as it is now, or a stand-in if the service has deleted it."""

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import inspect
+import math
+from collections.abc import Iterator
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
+import numpy as np
 import pytest
 from airflow.sdk import DAG
+from airflow.sdk.definitions._internal.mixins import ResolveMixin
 
 from airflow_provider_sentinelhub.client.errors import InvalidParameter
 from airflow_provider_sentinelhub.hooks.checks import limit, number
@@ -35,9 +40,79 @@ def own_parameters(cls: Any) -> list[inspect.Parameter]:
     return [each for each in found if each.kind is inspect.Parameter.KEYWORD_ONLY]
 
 
-def needed(cls: Any) -> dict[str, Any]:
+def needed(cls: Any, **others: Any) -> dict[str, Any]:
     """Something for every parameter a class must be given."""
-    return {each.name: "x" for each in own_parameters(cls) if each.default is inspect.Parameter.empty}
+    parameters = [each.name for each in own_parameters(cls) if each.default is inspect.Parameter.empty]
+    return {name: {} if name == "request" else "x" for name in parameters} | others
+
+
+def made(cls: Any, **parameters: Any) -> Any:
+    return cls(task_id="t", **needed(cls, **parameters))
+
+
+def is_number(parameter: inspect.Parameter) -> bool:
+    return bool({"int", "float"} & set(str(parameter.annotation).split(" | ")))
+
+
+def wrong_values(parameter: inspect.Parameter) -> Iterator[Any]:
+    """Values that are none of those a parameter is documented to take."""
+    kinds = {kind.partition("[")[0] for kind in str(parameter.annotation).split(" | ")}
+    yield from (object(), 1j)
+    if "None" not in kinds and kinds != {"Any"}:
+        yield None
+    if is_number(parameter):
+        yield from ("soon", True, math.nan, -math.inf, -1, [1])
+    elif kinds <= {"str", "XComArg", "None"}:
+        yield from (5, True, ["x"], b"x")
+    else:
+        yield from (5, True, 0.5)
+
+
+class XComLike(ResolveMixin):
+    """What ``task.output`` is: unknown when the DAG is parsed, and any value when the task runs."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def iter_references(self) -> list[Any]:
+        return []
+
+    def resolve(self, context: Any) -> Any:
+        return self.value
+
+
+@pytest.mark.parametrize("cls", public_classes())
+def test_what_a_parameter_cannot_be_is_refused_when_the_dag_is_parsed(cls: Any) -> None:
+    for parameter in own_parameters(cls):
+        if parameter.annotation == "bool":
+            continue
+        for value in wrong_values(parameter):
+            with pytest.raises(InvalidParameter) as refused:
+                made(cls, **{parameter.name: value})
+            assert (refused.value.field, refused.value.value, refused.value.others) == (parameter.name, value, ())
+
+
+@pytest.mark.parametrize("cls", public_classes())
+def test_what_another_task_returned_is_checked_before_anything_is_sent(
+    cls: Any, sim: Simulator, run_task: RunTask
+) -> None:
+    templated = {name: XComLike(object()) for name in cls.template_fields}
+    run = run_task(made(cls, **templated, retries=3))
+    assert run.state == "failed"
+    assert type(run.error).__name__ == "AirflowFailException"
+    assert sorted(line.partition(" = ")[0] for line in str(run.error).splitlines()) == sorted(templated)
+    assert sim.requests()["total"] == 0
+
+
+@pytest.mark.parametrize("cls", public_classes())
+def test_numbers_of_other_libraries_become_pythons_own(cls: Any) -> None:
+    for parameter in own_parameters(cls):
+        if parameter.annotation == "bool":
+            assert getattr(made(cls, **{parameter.name: np.True_}), parameter.name) is True
+        elif is_number(parameter):
+            for value in (np.int64(3), np.float32(3), Decimal(3), np.array(3)):
+                found = getattr(made(cls, **{parameter.name: value}), parameter.name)
+                assert (found, type(found) in {int, float}) == (3, True)
 
 
 FLAGS = [
@@ -65,10 +140,10 @@ def test_the_flags_are_found() -> None:
 @pytest.mark.parametrize(("cls", "name"), FLAGS)
 def test_a_flag_is_true_or_false(cls: Any, name: str) -> None:
     for flag in (True, False):
-        assert getattr(cls(task_id="t", **needed(cls), **{name: flag}), name) is flag
+        assert getattr(made(cls, **{name: flag}), name) is flag
     for value in ("no", "False", "{{ params.x }}", 0, None):
         with pytest.raises(InvalidParameter, match="must be True or False") as refused:
-            cls(task_id="t", **needed(cls), **{name: value})
+            made(cls, **{name: value})
         assert (refused.value.field, refused.value.value) == (name, value)
         assert f"{name}=False, without quotes" in str(refused.value)
 
@@ -110,6 +185,7 @@ WAITING = (*RERUNING, SentinelHubAnalyseBatchProcessOperator)
         *((cls, "max_reruns", value, "whole number") for cls in RERUNING for value in (1.5, "1.5", True, "many")),
         *((cls, "max_reruns", -1, "must be at least") for cls in RERUNING),
         *((cls, "max_pu", 0, "must be at least 1") for cls in RERUNING),
+        *((cls, "poll_interval", float("inf"), "must be a number") for cls in RERUNING),
         *((cls, "on_partial", "ignore", "must be one of fail, warn") for cls in RERUNING),
         (SentinelHubRerunFailedOperator, "on_partial", "rerun", "must be one of fail, warn"),
         *((cls, "timeout", value, "above 0") for cls in WAITING for value in (timedelta(-1), -5, 0, "8", float("nan"))),
@@ -117,24 +193,26 @@ WAITING = (*RERUNING, SentinelHubAnalyseBatchProcessOperator)
         *((cls, "poll_interval", "soon", "must be a number") for cls in (*WAITING, SentinelHubBatchProcessSensor)),
         *((cls, "progress_interval", -1, "at least 0") for cls in (*WAITING, SentinelHubBatchProcessSensor)),
         (SentinelHubStatisticalOperator, "max_reruns", 1.5, "whole number"),
+        (SentinelHubStatisticalOperator, "request", "requests/one.yaml", "neither JSON nor the path of a .json file"),
         (SentinelHubStatisticalOperator, "concurrency", 2.5, "whole number"),
     ],
 )
 def test_what_cannot_be_meant_is_refused_at_parsing(cls: Any, name: str, value: Any, rule: str) -> None:
     with pytest.raises(InvalidParameter, match=rule) as refused:
-        cls(task_id="t", **needed(cls), **{name: value})
+        made(cls, **{name: value})
     assert refused.value.field == name
 
 
 @pytest.mark.parametrize("cls", WAITING)
 @pytest.mark.parametrize("timeout", [8, 0.5, timedelta(hours=1), None])
 def test_a_timeout_is_a_timedelta_or_seconds(cls: Any, timeout: Any) -> None:
-    assert cls(task_id="t", **needed(cls), timeout=timeout).timeout == timeout
+    assert made(cls, timeout=timeout).timeout == timeout
 
 
 @pytest.mark.parametrize("value", ["{{ params.many }}", 3, "3", None])
 def test_what_may_be_meant_is_taken(value: Any) -> None:
-    number("max_reruns", value, at_least=0, whole=True, parsing=True)
+    made(SentinelHubBatchProcessOperator, max_pu=value)
+    number("max_reruns", "3", at_least=0, whole=True)
     limit("timeout", None)
 
 
@@ -160,7 +238,7 @@ def test_a_template_is_checked_before_anything_is_sent(sim: Simulator, run_task:
     ],
 )
 def test_no_id_at_all_is_said_to_come_from_elsewhere(cls: Any, sim: Simulator, run_task: RunTask) -> None:
-    run = run_task(cls(task_id="t", batch_task_id=None, retries=3))
+    run = run_task(cls(task_id="t", batch_task_id=XComLike(None), retries=3))
     assert run.state == "failed"
     assert "batch_task_id = None: must be the id of a batch task" in str(run.error)
     assert "look at what that task returned: it was nothing" in str(run.error)
@@ -169,6 +247,6 @@ def test_no_id_at_all_is_said_to_come_from_elsewhere(cls: Any, sim: Simulator, r
 
 @pytest.mark.parametrize("cls", [SentinelHubBatchReportOperator, SentinelHubBatchProcessSensor])
 def test_no_connection_is_said(cls: Any, sim: Simulator, run_task: RunTask) -> None:
-    run = run_task(cls(task_id="t", batch_task_id="2e0d4c5f", sentinelhub_conn_id=None, retries=3))
+    run = run_task(cls(task_id="t", batch_task_id="2e0d4c5f", sentinelhub_conn_id=XComLike(None), retries=3))
     assert run.state == "failed"
     assert "sentinelhub_conn_id = None: must be the id of a connection" in str(run.error)

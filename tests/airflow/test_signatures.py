@@ -102,7 +102,8 @@ def test_no_value_is_lost_on_the_way_to_the_bases(cls: Any) -> None:
 
 @pytest.mark.parametrize("cls", CLASSES)
 def test_defaults_reach_the_bases(cls: Any) -> None:
-    needed = {name: "x" for name, each in own(cls).items() if each.default is inspect.Parameter.empty}
+    required = [name for name, each in own(cls).items() if each.default is inspect.Parameter.empty]
+    needed: dict[str, Any] = {name: {} if name == "request" else "x" for name in required}
     operator = cls(task_id="t", **needed)
     expected = {name: each.default for name, each in own(cls).items() if name not in needed}
     assert {name: getattr(operator, name) for name in expected} == expected

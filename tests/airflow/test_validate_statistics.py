@@ -45,7 +45,7 @@ def test_a_misspelt_aggregation_does_not_make_another_request_of_it(document: An
 
 
 def test_the_deployment_makes_a_difference(tmp_path: Path) -> None:
-    document = batch_statistical_document(input__data=[{"type": "hls"}])
+    document = batch_statistical_document(input__data=[{"type": "landsat-ot-l1"}])
     assert [each.level for each in problems(tmp_path, document)] == []
     assert [each.field for each in problems(tmp_path, document, "aws-us-west-2")] == ["deployment"]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 import shapely
 
@@ -58,6 +59,9 @@ def test_boxes_become_polygons_and_nothing_else_does() -> None:
     assert boxes_as_polygons(box) == shapely.box(*box)
     assert boxes_as_polygons([box, "x"]) == [shapely.box(*box), "x"]
     assert boxes_as_polygons({"a": tuple(box), "b": None}) == {"a": shapely.box(*box), "b": None}
+    # What geopandas calls total_bounds.
+    assert boxes_as_polygons(np.array(box)) == shapely.box(*box)
+    assert boxes_as_polygons([np.array(box), [np.int64(side) for side in (1, 2, 3, 4)]])[1] == shapely.box(1, 2, 3, 4)
     for other in ("POINT (1 2)", ["POINT (1 2)"], [1, 2, 3], {"type": "Polygon", "coordinates": []}, None):
         assert boxes_as_polygons(other) == other
 

@@ -354,6 +354,21 @@ REQUESTS = (
         },
     ),
     _bad(
+        "A band that the collection does not have",
+        "processRequest.evalscript = 'bands: B4': is not a band of sentinel-2-l2a. Write B04.",
+        {"processRequest__evalscript": script().replace('"B04"', '"B4"')},
+    ),
+    _bad(
+        "A unit that the band does not have",
+        "processRequest.evalscript = 'units: REFLECTANCE': is not a unit of SCL of sentinel-2-l2a; there is DN. Write "
+        "DN, in a list with one unit for each band.",
+        {
+            "processRequest__evalscript": script().replace(
+                '["B04", "B08"]', '[{bands: ["B04", "SCL"], units: "REFLECTANCE"}]'
+            )
+        },
+    ),
+    _bad(
         "A datasource that is not a data source",
         "processRequest.evalscript = 'datasource: L2A': is not the id of a data source; processRequest.input.data "
         "has l1c, l2a. Use the same id in both.",

@@ -162,7 +162,7 @@ STATISTICS = (
         "Batch Statistical on a deployment without it",
         "deployment = 'AWS US (Oregon)': has no Batch Statistical API. Use a connection to AWS EU (Frankfurt)"
         " or Copernicus Data Space Ecosystem.",
-        {"input__data": [{"type": "hls"}]},
+        {"input__data": [{"type": "landsat-ot-l1"}]},
         place="aws-us-west-2",
     ),
     _bad(

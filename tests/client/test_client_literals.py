@@ -106,7 +106,7 @@ def test_the_enumerations_and_all_forms_of_keys_are_read() -> None:
         "sampleType: SampleType.FLOAT32, nodataValue: -1.5e3}, {id: \"b\", bands: ['x', 'y', 'z'], "
         "sampleType: 'uint8'}], mosaicking: Mosaicking.ORBIT}"
     )
-    assert setup.inputs == (Input(None, ("B04", "B08"), "ORBIT"),)
+    assert setup.inputs == (Input(None, ("B04", "B08"), "ORBIT", ("DN",)),)
     assert setup.outputs == (Output("a", 2, "FLOAT32"), Output("b", 3, "UINT8", ("x", "y", "z")))
     assert setup.notes == ()
 

@@ -45,6 +45,10 @@ def script(output: str = "{bands: 1}", source: str = '["B04"]') -> str:
     return SCRIPT.format(input=source, output=output)
 
 
+# The one band that every collection has.
+ANY_DATA = script(source='["dataMask"]')
+
+
 def look(deployment: Any = None, **changes: Any) -> Findings:
     document = build_document(**{"processRequest__evalscript": script(), **changes})
     return examine(document, BATCH_V2.check, BATCH_V2.rules, deployment).findings
@@ -367,7 +371,7 @@ UUID = "5c1d7f36-1a2b-4c3d-8e9f-0a1b2c3d4e5f"
 
 @pytest.mark.parametrize("kind", ["sentinel-2-l2a", "dem", "S2L2A", f"byoc-{UUID}", f"batch-{UUID}"])
 def test_data_the_service_documents_pass(kind: str) -> None:
-    assert warnings(processRequest__input__data=[{"type": kind}]) == []
+    assert warnings(processRequest__input__data=[{"type": kind}], processRequest__evalscript=ANY_DATA) == []
 
 
 @pytest.mark.parametrize(
@@ -570,7 +574,8 @@ def test_delivery_to_another_cloud_has_a_price() -> None:
     ],
 )
 def test_data_of_another_deployment_is_refused(kind: str, deployment: Deployment, is_there: bool) -> None:
-    found = errors(deployment, processRequest__input__data=[{"type": kind}])
+    of = {"processRequest__input__data": [{"type": kind}], "processRequest__evalscript": ANY_DATA}
+    found = errors(deployment, **of)
     assert found == ["processRequest.input.data.0.type"] * (not is_there)
 
 
@@ -595,13 +600,14 @@ def test_a_large_request_is_pointed_out() -> None:
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), [None], [1, {"a": [None]}]])
 def test_what_json_cannot_say_is_not_dropped_silently(value: Any) -> None:
-    (field,) = errors(processRequest__input__data=[{"type": "dem", "dataFilter": {"own": value}}])
+    (field,) = errors(processRequest__input__data=[{"type": "sentinel-2-l2a", "dataFilter": {"own": value}}])
     assert field.startswith("processRequest.input.data.0.dataFilter.own")
-    assert errors(processRequest__input__data=[{"type": "dem", "dataFilter": {"own": None}}]) == []
+    assert errors(processRequest__input__data=[{"type": "sentinel-2-l2a", "dataFilter": {"own": None}}]) == []
 
 
 def test_of_many_nulls_a_few_are_named() -> None:
-    assert len(errors(processRequest__input__data=[{"type": "dem", "dataFilter": {"own": [None] * 1000}}])) == 5
+    source = {"type": "sentinel-2-l2a", "dataFilter": {"own": [None] * 1000}}
+    assert len(errors(processRequest__input__data=[source])) == 5
 
 
 def test_all_is_said_at_once_whatever_its_kind() -> None:

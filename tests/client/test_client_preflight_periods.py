@@ -20,9 +20,10 @@ from tests.client.client_harness import batch_statistical_document, build_docume
 NOW = datetime(2024, 6, 15, 12, tzinfo=UTC)
 OWN = "byoc-3fa85f64-5717-4562-b3fc-2c963f66afa6"
 RASTER = "processRequest.input.data.0.dataFilter.timeRange"
+# Of the one band that every collection has.
 SCRIPT = """//VERSION=3
-function setup() { return {input: ["B04"], output: {bands: 1}}; }
-function evaluatePixel(s) { return [s.B04]; }"""
+function setup() { return {input: ["dataMask"], output: {bands: 1}}; }
+function evaluatePixel(s) { return [s.dataMask]; }"""
 DOCUMENTS = {"batch": batch_statistical_document, "direct": statistical_document}
 
 

@@ -271,12 +271,12 @@ def test_the_largest_geometry_is_allowed() -> None:
 
 
 def test_the_api_is_not_everywhere() -> None:
-    (error,) = look(batch_statistical_document(input__data=[{"type": "modis"}]), US).errors
+    (error,) = look(batch_statistical_document(input__data=[{"type": "landsat-ot-l1"}]), US).errors
     assert str(error) == (
         "deployment = 'AWS US (Oregon)': has no Batch Statistical API. Use a connection to AWS EU (Frankfurt) or "
         "Copernicus Data Space Ecosystem."
     )
-    assert look(statistical_document(input__data=[{"type": "modis"}]), US).errors == ()
+    assert look(statistical_document(input__data=[{"type": "landsat-ot-l1"}]), US).errors == ()
 
 
 def test_where_results_cost_more() -> None:

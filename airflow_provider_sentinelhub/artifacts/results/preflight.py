@@ -14,6 +14,7 @@ from airflow_provider_sentinelhub.artifacts.storage.layout import (
 )
 from airflow_provider_sentinelhub.artifacts.storage.location import Location, without_secrets
 from airflow_provider_sentinelhub.client.apis.registry import other_request_type
+from airflow_provider_sentinelhub.client.as_json import as_json
 from airflow_provider_sentinelhub.client.errors import InvalidParameter
 from airflow_provider_sentinelhub.client.models import from_text
 from airflow_provider_sentinelhub.client.preflight.examine import Examined
@@ -23,6 +24,7 @@ from airflow_provider_sentinelhub.client.requests.findings import (
     Finding,
     Findings,
     Json,
+    each_of,
     mapping,
     part,
 )
@@ -43,11 +45,16 @@ def examine(
     Find everything that is wrong with a request, all at once, without asking anybody.
 
     :param api: The API it is for.
-    :param request: The service's own request as a dict, or as the JSON text of one; evalscripts as text.
+    :param request: The service's own request as a dict, or as the JSON text of one; evalscripts as text. Values of
+        other libraries are converted, see :func:`airflow_provider_sentinelhub.client.as_json.as_json`.
     :param deployment: Where it is going to be sent; ``None`` where that is not known.
     :param sent_at: When it is sent; ``None`` where it is only looked at: then templates may yet be rendered, and
         periods in the future may yet begin.
     """
+    try:
+        request = as_json(from_text(request))
+    except InvalidParameter as e:
+        return Examined({}, Findings(each_of(e)))
     if (mistaken := mistaken_request(api, request)) is not None:
         return Examined({}, Findings((mistaken,)))
 
@@ -62,12 +69,16 @@ def examine(
 
 def mistaken_request(api: ApiSpec, request: Any) -> InvalidParameter | None:
     """
-    Return the error of a request that is for another API; ``None`` where it is not, or may not be.
+    Return the error of a request for another API or for a single image; ``None`` where it is not, or may not be.
 
     :param api: The API it was given to.
     :param request: A request of any shape, or its JSON text.
     """
     asked = from_text(request)
+    if isinstance(asked, Mapping) and "evalscript" in asked and api.script_holder not in asked:
+        rule = f"has its evalscript at the top, like a request for a single image; {api.title} has it elsewhere"
+        fix = f"Write it in {api.script_holder}, as in the examples of {api.operator}."
+        return InvalidParameter("request", list(asked), rule, fix)
     if (other := other_request_type(api, asked)) is None:
         return None
     rule = f"is a request of {other.title}, and this is {api.title}"

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_sentinelhub.client.as_json import own_number
 from airflow_provider_sentinelhub.client.errors import InvalidParameter
 from airflow_provider_sentinelhub.client.preflight.area import Area
 from airflow_provider_sentinelhub.client.requests.crs import WGS84
@@ -85,12 +86,12 @@ def boxes_as_polygons(geometries: Any) -> Any:
 
     :param geometries: One, a list, or a dict of them by name.
     """
-    if _is_box(geometries):
-        return _polygon(geometries)
+    if (box := _box(geometries)) is not None:
+        return _polygon(box)
     if isinstance(geometries, Mapping):
-        return {name: _polygon(each) if _is_box(each) else each for name, each in geometries.items()}
+        return {name: _or_polygon(each) for name, each in geometries.items()}
     if isinstance(geometries, Sequence) and not isinstance(geometries, (str, bytes)):
-        return [_polygon(each) if _is_box(each) else each for each in geometries]
+        return [_or_polygon(each) for each in geometries]
     return geometries
 
 
@@ -130,9 +131,18 @@ def _pixels(body: Mapping[str, Any], resolution: str, side: str, extent: float) 
     return int(pixels) if isinstance(pixels, int) else _DEFAULT_PX
 
 
-def _is_box(value: Any) -> bool:
+def _or_polygon(value: Any) -> Any:
+    box = _box(value)
+    return value if box is None else _polygon(box)
+
+
+def _box(value: Any) -> list[float] | None:
+    """Return the sides of a box; ``None`` where it is none. ``total_bounds`` of a GeoDataFrame is an array."""
     is_list = isinstance(value, Sequence) and not isinstance(value, (str, bytes))
-    return is_list and len(value) == _SIDES and all(is_number(each) for each in value)
+    if getattr(value, "shape", None) != (_SIDES,) and not (is_list and len(value) == _SIDES):
+        return None
+    sides = [own_number(each) for each in value]
+    return sides if all(is_number(each) for each in sides) else None
 
 
 def _polygon(box: Sequence[float]) -> Any:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from airflow_provider_sentinelhub.client.errors import InvalidParameter
 from airflow_provider_sentinelhub.client.evalscript import Output, Setup, read_setup, read_version
+from airflow_provider_sentinelhub.client.preflight.bands import check_bands
 from airflow_provider_sentinelhub.client.requests.findings import Advice, Finding, Json, objects, part
 
 if TYPE_CHECKING:
@@ -107,13 +108,14 @@ def check_setup(field: str, setup: Setup) -> Iterator[Finding]:
 
 def check_sources(field: str, setup: Setup, data: str, sources: Sequence[Json]) -> Iterator[Finding]:
     """
-    Compare the script's inputs with the data sources, if there are several.
+    Compare the script's inputs with the data sources: their bands and units and, if there are several, their names.
 
     :param field: Path of the script in the request.
     :param setup: What the script's ``setup()`` returns.
     :param data: Path of the data sources in the request.
     :param sources: The data sources.
     """
+    yield from check_bands(field, setup, sources)
     inputs = setup.inputs
     if inputs is None or len(sources) < 2:  # noqa: PLR2004 - one source needs no name
         return

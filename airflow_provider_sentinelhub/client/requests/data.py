@@ -7,7 +7,7 @@ Source: https://docs.planet.com/develop/apis/processing/ (input.data)
 from __future__ import annotations
 
 import math
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, model_validator
@@ -25,7 +25,12 @@ def _moment(value: Any) -> str | None:
     if value is None:
         return None
     if isinstance(value, datetime):
+        if value != value:  # noqa: PLR0124 - as NaN, pandas' NaT is not equal to itself
+            broken("is not a date and time", _FIX)
         moment = value
+    elif isinstance(value, date):
+        fix = f"Write datetime.combine(day, time(), UTC) for its beginning, which is {value.isoformat()}T00:00:00Z."
+        broken("is a date without a time", fix)
     else:
         text = str(value).strip()
         try:
