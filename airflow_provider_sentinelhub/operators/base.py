@@ -302,6 +302,7 @@ class IdentifierColumnMixin(RemoteTaskOperatorBase):
     def __init__(self, *, identifier_column: str | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.identifier_column = identifier_column
+        self.check_parameters(parsing=True)
 
     @cached_property
     def hook(self) -> SentinelHubBatchHook:

@@ -100,7 +100,7 @@ def test_a_collection_needs_a_bucket_policy(deployment: Deployment | None, who: 
 
 def test_what_an_existing_collection_must_have_is_told() -> None:
     number = "017aa0ae-33a6-45d3-8548-0f7d1041b40c"
-    outputs = '[{id: "result", bands: 3, sampleType: "UINT8"}, {id: "mask", bands: 1, sampleType: TYPE}]'
+    outputs = '[{id: "result", bands: 3, sampleType: "UINT8"}, {id: "mask", bands: 1, sampleType: 7}]'
     responses = [("result", "image/tiff"), ("mask", "image/tiff")]
     found = collected(outputs, responses, output__createCollection=False, output__collectionId=number)
     assert found.errors == ()

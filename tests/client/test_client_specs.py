@@ -116,6 +116,8 @@ def test_the_rules_find_nothing_wrong_with_it_and_stand_any_json(api: ApiSpec) -
         if deployment is DEPLOYMENTS["aws-us-west-2"]:
             # The one that has no Sentinel-2 data.
             part(good, *api.input)["data"] = [{"type": "hls"}]
+            holder = part(good, api.script_holder)
+            holder["evalscript"] = holder["evalscript"].replace("B04", "Red").replace("B08", "NIR_Narrow")
         assert examine(good, api.check, api.rules, deployment).findings.errors == ()
         requests: tuple[Any, ...] = (*ODD, [], None)
         for odd in requests:
@@ -129,7 +131,7 @@ def test_the_rules_look_at_area_data_and_script_where_the_spec_says_they_are(api
     request_input["data"][0]["dataFilter"] = {
         "timeRange": {"from": "1900-01-01T00:00:00Z", "to": "1900-01-02T00:00:00Z"}
     }
-    holder["evalscript"] = NDVI.replace("//VERSION=3", "")
+    holder["evalscript"] = ""
     found = examine(request, api.check, api.rules).findings
     path = ".".join(api.input)
     assert f"{api.script_holder}.evalscript" in {each.field for each in found.errors}

@@ -339,7 +339,9 @@ def test_what_is_no_number_is_kept_wherever_it_stands() -> None:
     (entry,) = StatisticalAnswer.model_validate_json(kept).data or []
     histogram = entry.outputs["ndvi"].bands["B0"].histogram
     assert histogram is not None
-    assert (math.isnan(histogram.bins[0].low_edge), histogram.bins[0].high_edge) == (True, math.inf)
+    low, high = histogram.bins[0].low_edge, histogram.bins[0].high_edge
+    assert low is not None
+    assert (math.isnan(low), high) == (True, math.inf)
     assert json.loads(kept)["data"][0]["outputs"]["ndvi"]["bands"]["B0"]["histogram"]["later"] == "NaN"
 
 
@@ -440,7 +442,7 @@ def test_an_answer_is_read() -> None:
 
 
 # As the service writes it where there is no image in the whole period.
-EMPTY = {"data": [], "status": "OK", "geometryPixelCount": None}
+EMPTY: dict[str, Any] = {"data": [], "status": "OK", "geometryPixelCount": None}
 
 
 @pytest.mark.parametrize("body", [{"data": None, "status": "FAILED"}, {"error": "COMMON_BAD_PAYLOAD"}, EMPTY])
