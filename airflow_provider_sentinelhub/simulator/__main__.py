@@ -18,7 +18,7 @@ from pydantic import ValidationError
 
 from airflow_provider_sentinelhub.client.errors import SentinelHubError
 from airflow_provider_sentinelhub.simulator.apis.registry import APIS, TASK_APIS
-from airflow_provider_sentinelhub.simulator.bucket.delivery import Keys
+from airflow_provider_sentinelhub.simulator.bucket.delivery import REGION, Keys
 from airflow_provider_sentinelhub.simulator.bucket.s3server import S3Server
 from airflow_provider_sentinelhub.simulator.http.app import TOKEN_PATHS, build
 from airflow_provider_sentinelhub.simulator.http.faults import Faults
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger(__name__)
 MINIMUM_KEY_CHARACTERS = 16
-REGION = "eu-central-1"
 ROLE_ARN = "arn:aws:iam::123456789012:role/sentinelhub-simulator"
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import re
+import zlib
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -13,7 +16,10 @@ from obstore.store import S3Store
 
 from airflow_provider_sentinelhub.simulator.problems import Problem, violations
 
-PLACEHOLDERS = ("requestId", "tileName", "outputId", "format")
+REGION = "eu-central-1"
+"""Region of the simulated deployment."""
+
+PLACEHOLDERS = ("requestId", "tileName", "tileId", "outputId", "format")
 DEFAULT_TEMPLATE = "/<requestId>/<tileName>/<outputId>.<format>"
 RETRY_TIMEOUT = timedelta(seconds=10)
 EXTENSIONS = {"image/tiff": "tif", "application/json": "json"}
@@ -27,24 +33,27 @@ class Template:
     :param bucket: Name of the bucket.
     :param key: Key with placeholders.
     :param root: Folder of the request, manifest and execution files, without a slash at its end; may be empty.
+    :param scheme: ``s3`` or ``gs``.
     """
 
     bucket: str
     key: str
     root: str
+    scheme: str = "s3"
 
     @classmethod
     def of(cls, url: str, task_id: str) -> Template:
         """
         Read a delivery URL.
 
-        :param url: ``s3://bucket/path``, with or without placeholders.
+        :param url: ``s3://bucket/path`` or ``gs://bucket/path``, with or without placeholders.
         :param task_id: Takes the place of ``<requestId>``.
         """
-        bucket, _, path = url.rstrip("/").removeprefix("s3://").partition("/")
+        scheme, _, place = url.rstrip("/").partition("://")
+        bucket, _, path = place.partition("/")
         full = path if "<" in path else path + DEFAULT_TEMPLATE
         full = full.replace("<requestId>", task_id).lstrip("/")
-        return cls(bucket, full, re.sub(r"(^|/)[^/]*<.*$", "", full))
+        return cls(bucket, full, re.sub(r"(^|/)[^/]*<.*$", "", full), scheme)
 
     def output(self, feature: str, output: str, media_type: str) -> str:
         """
@@ -54,7 +63,9 @@ class Template:
         :param output: Identifier of the output.
         :param media_type: As in the request.
         """
-        key = self.key.replace("<tileName>", feature).replace("<outputId>", output)
+        # The service's numbers of tiles are not published: a number that the name decides.
+        number = str(zlib.crc32(feature.encode()))
+        key = self.key.replace("<tileName>", feature).replace("<tileId>", number).replace("<outputId>", output)
         return key.replace("<format>", EXTENSIONS[media_type])
 
     def beside(self, name: str) -> str:
@@ -71,7 +82,7 @@ class Template:
 
         :param key: Key in the bucket.
         """
-        return f"s3://{self.bucket}/{key}"
+        return f"{self.scheme}://{self.bucket}/{key}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,17 +117,24 @@ class Bucket:
 
     def __init__(self, store: S3Store) -> None:
         self._store = store
+        self.written = 0
+        """Bytes that were uploaded."""
 
     @classmethod
     def open(cls, access: dict[str, Any], keys: Keys) -> Bucket:
         """
         Connect with the credentials of a request. Wrong ones fail at the first use.
 
-        :param access: ``s3`` of a request: ``url`` and credentials.
+        A bucket on Google Cloud Storage is a bucket of the same name on the simulator's S3 server.
+
+        :param access: ``s3`` or ``gs`` of a request: ``url`` and credentials.
         :param keys: The simulator's own keys and S3 server.
-        :raises BucketFailed: The role is not the configured one.
+        :raises BucketFailed: The role is not the configured one, or the credentials are no key of a service account.
         """
-        if "iamRoleARN" in access:
+        if access["url"].startswith("gs://"):
+            _check_service_account(access.get("credentials"))
+            access_key, secret = keys.access_key_id, keys.secret_access_key
+        elif "iamRoleARN" in access:
             if access["iamRoleARN"] != keys.role_arn:
                 raise BucketFailed(f"role {access['iamRoleARN']} cannot be assumed")
             access_key, secret = keys.access_key_id, keys.secret_access_key
@@ -146,6 +164,7 @@ class Bucket:
             obstore.put(self._store, key, content)
         except (BaseError, OSError) as error:
             raise BucketFailed(_reason(error)) from error
+        self.written += len(content)
 
     def get(self, key: str) -> bytes:
         """
@@ -172,6 +191,15 @@ class Bucket:
             raise BucketFailed(_reason(error)) from error
 
 
+def _check_service_account(credentials: Any) -> None:
+    try:
+        key = json.loads(base64.b64decode(credentials, validate=True))
+    except (TypeError, ValueError) as error:
+        raise BucketFailed("credentials are not the Base64 of a service account's JSON key") from error
+    if not isinstance(key, dict) or not {"client_email", "private_key"} <= set(key):
+        raise BucketFailed("credentials are not the JSON key of a service account")
+
+
 def _reason(error: Exception) -> str:
     known = re.search(r"<Code>(\w+)</Code>", str(error))
     return known.group(1) if known else type(error).__name__
@@ -184,5 +212,5 @@ def cannot_access(parameter: str, reason: str) -> Problem:
     :param parameter: Path in the request.
     :param reason: The reason of the failure.
     """
-    text = f"Unable to access the S3 bucket: {reason}."
+    text = f"Unable to access the {'GCS' if parameter.endswith('gs') else 'S3'} bucket: {reason}."
     return violations([{"parameter": parameter, "violation": text}])

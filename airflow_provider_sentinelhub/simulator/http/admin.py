@@ -4,10 +4,10 @@
 
 import time
 from dataclasses import asdict
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from airflow_provider_sentinelhub.simulator.problems import bad_payload, not_found
 from airflow_provider_sentinelhub.simulator.tasks.clock import iso
@@ -27,9 +27,10 @@ class ClockCommand(BaseModel):
     :param speed: Simulated seconds per real second.
     """
 
-    advance_seconds: float = 0
+    # Further, and the calendar would end.
+    advance_seconds: Annotated[float, Field(ge=0, le=1e10)] = 0
     running: bool | None = None
-    speed: float | None = None
+    speed: Annotated[float, Field(gt=0, le=1e7)] | None = None
 
 
 class Account(BaseModel):
