@@ -11,8 +11,8 @@ NEXT_INSTALLED := $(NEXT_VENV)/.installed
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-3.4 demo demo-statistics demo-ui chaos chaos-3.4 clicks test lint unit unit-3.4 integration \
-  lock clean
+.PHONY: help install install-3.4 demo demo-statistics demo-ui chaos chaos-3.4 clicks fuzz test lint unit unit-3.4 \
+  integration lock clean
 
 help: ## what can be done here
 	@grep -hE '^[a-z0-9.-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-12s %s\n", $$1, $$2}'
@@ -56,6 +56,9 @@ chaos-3.4: $(NEXT_INSTALLED) ## what a clear does on Airflow 3.4, which forgets 
 
 clicks: $(INSTALLED) ## what a user's clicks create, start and cost, on a real Airflow
 	@$(BIN)/python -m devtools.clicks $(ARGS)
+
+fuzz: $(INSTALLED) ## odd requests: the simulator answers none with 500, and preflight agrees about each
+	@$(BIN)/python -m devtools.fuzz $(ARGS)
 
 test: lint unit integration ## lint, type-check and run every test
 

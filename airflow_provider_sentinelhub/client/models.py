@@ -7,7 +7,7 @@ import json
 import re
 from typing import Annotated, Any, NoReturn, TypeVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError
 
@@ -88,6 +88,19 @@ def _flag(value: Any) -> bool:
     return read
 
 
+def _no_flag(value: Any) -> Any:
+    # To Python, True is 1.
+    if isinstance(value, bool):
+        broken("is not a number", "Write a number.")
+    return value
+
+
+def _filled(text: str) -> str:
+    if not text.strip():
+        broken("is empty", "Write a name, or leave it out if it is optional.")
+    return text
+
+
 def _script(text: str) -> str:
     # Editors on Windows write a byte order mark, with which the service cannot read a script.
     text = text.removeprefix("\ufeff")
@@ -97,8 +110,11 @@ def _script(text: str) -> str:
 
 
 Text = BeforeValidator(from_text)
+Name = Annotated[str, AfterValidator(_filled)]
 Flag = Annotated[bool, BeforeValidator(_flag)]
-Numbers = Annotated[list[float], Text]
+Real = Annotated[float, BeforeValidator(_no_flag)]
+Whole = Annotated[int, BeforeValidator(_no_flag), Field(ge=-(2**31), lt=2**31)]
+Numbers = Annotated[list[Real], Text]
 JsonObject = Annotated[dict[str, Any], Text]
 Evalscript = Annotated[str, AfterValidator(_script)]
 

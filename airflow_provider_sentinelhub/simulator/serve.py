@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import uvicorn
 
 from airflow_provider_sentinelhub.simulator.apis.registry import APIS, TASK_APIS
-from airflow_provider_sentinelhub.simulator.bucket.delivery import Keys
+from airflow_provider_sentinelhub.simulator.bucket.delivery import REGION, Keys
 from airflow_provider_sentinelhub.simulator.bucket.s3server import S3Server
 from airflow_provider_sentinelhub.simulator.http.app import TOKEN_PATHS, build
 from airflow_provider_sentinelhub.simulator.http.faults import Faults
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from airflow_provider_sentinelhub.simulator.tasks.script import Script
-
-REGION = "eu-central-1"
 
 
 def run(options: argparse.Namespace, home: Path, script: Script | None) -> None:

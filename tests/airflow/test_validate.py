@@ -163,7 +163,8 @@ def test_what_airflow_will_render_is_not_judged(tmp_path: Path, capsys: pytest.C
                     {
                         "type": "sentinel-2-l2a",
                         "dataFilter": {
-                            "timeRange": {"from": "2020-01-01T00:00:00Z", "to": "2019-01-01T00:00:00Z", "x": "{{ x }}"}
+                            "timeRange": {"from": "2020-01-01T00:00:00Z", "to": "2019-01-01T00:00:00Z"},
+                            "x": "{{ x }}",
                         },
                     }
                 ]

@@ -108,6 +108,33 @@ def test_a_default_width_alone_is_allowed_beside_a_resolution() -> None:
             {"input__bufferx": 5},
             "input.bufferx = 5: is not a field of this part of the request. Check the spelling.",
         ),
+        ({"input__bufferX": True}, "input.bufferX = True: is not a number. Write a number."),
+        ({"input__resolution": True}, "input.resolution = True: is not a number. Write a number."),
+        ({f"{BOUNDS}__bbox": [True, 41.3, 9.6, 43.1]}, "processRequest.input.bounds.bbox.0 = True: is not a number."),
+        (
+            {f"{BOUNDS}__properties": {"CRS": "EPSG:4326"}},
+            "processRequest.input.bounds.properties.CRS = 'EPSG:4326': is not a field of this part of the request.",
+        ),
+        (
+            {"output__delivery__s3__region": ""},
+            "output.delivery.s3.region = '': is not the name of a region. Write it as the provider of the bucket does",
+        ),
+        (
+            {"processRequest__input__data__0__processing": {"speckleFilter": "LEE"}},
+            "processRequest.input.data.0.processing.speckleFilter = 'LEE': must be a JSON object.",
+        ),
+        (
+            {"processRequest__input__data__0__processing": {"upsampling": "cubic"}},
+            "processRequest.input.data.0.processing.upsampling = 'cubic': input should be 'NEAREST', 'BILINEAR' or",
+        ),
+        (
+            {"processRequest__input__data__0__dataFilter": {"timeRange": {"fron": "2024-04-01T00:00:00Z"}}},
+            "processRequest.input.data.0.dataFilter.timeRange.fron = '2024-04-01T00:00:00Z': is not a field of this",
+        ),
+        (
+            {"processRequest__input__data__0__dataFilter": {"timeRange": {"from": "0001-01-01T00:00:00+14:00"}}},
+            "processRequest.input.data.0.dataFilter.timeRange.from = '0001-01-01T00:00:00+14:00': is outside of the",
+        ),
         ({"input__bufferX": -1}, "input.bufferX = -1: input should be greater than or equal to 0. Correct the value."),
         ({"input__type": "grid"}, "input.type = 'grid': must be one of 'tiling-grid', 'geopackage'. Choose one."),
         ({"input__type": ...}, "input.type = None: is required. Add it."),
@@ -313,6 +340,7 @@ def test_a_script_is_never_touched(script: str) -> None:
 # --- what goes in comes out ----------------------------------------------------------------------------------------
 
 words = st.text("abcdefghijk-_ éß{}[]", min_size=1, max_size=12)
+names = words.filter(str.strip)
 free = st.dictionaries(
     words,
     st.recursive(
@@ -333,7 +361,7 @@ s3 = fields(
     iamRoleARN=words,
     accessKey=words,
     secretAccessKey=words,
-    region=words,
+    region=st.text("abcdefghij-_019", min_size=1, max_size=12),
 )
 gs = fields({"url": words.map(lambda word: f"gs://bucket/{word}")}, credentials=words)
 storage = fields({"s3": s3}) | fields({"gs": gs})
@@ -347,11 +375,11 @@ geometry = fields({"type": st.just("Polygon"), "coordinates": polygon}, crs=free
 )
 properties = fields(crs=st.sampled_from(["http://www.opengis.net/def/crs/EPSG/0/3035", "urn:ogc:def:crs:OGC::CRS84"]))
 area = fields({"bbox": bbox}, properties=properties) | fields({"geometry": geometry}, properties=properties, bbox=bbox)
-source = fields({"type": words}, dataFilter=free, processing=free, id=words)
+source = fields({"type": names}, dataFilter=free, processing=free, id=words)
 responses = st.lists(
     fields(
         {"format": fields({"type": st.sampled_from(["image/tiff", "application/json", "zarr/array"])})},
-        identifier=words,
+        identifier=names,
         logo=st.booleans(),
     ),
     max_size=3,
@@ -413,7 +441,7 @@ zarr_output = fields(
 
 def documents(source_input: Any, bounds: dict[str, Any], output: Any) -> Any:
     read = fields({"data": st.lists(source, min_size=1, max_size=2), **bounds})
-    process = fields({"input": read, "evalscript": words.filter(str.strip)}, output=fields(responses=responses))
+    process = fields({"input": read, "evalscript": names}, output=fields(responses=responses))
     return fields(
         {"processRequest": process, "input": source_input, "output": output},
         description=words,
@@ -514,3 +542,34 @@ def test_an_answer_may_be_short() -> None:
     assert (task.user_action, batch_v2.tag_of(task.request), batch_v2.delivery_url(task.request)) == ("NONE", "", "")
     assert TaskPage.model_validate({"data": []}).links.next_token is None
     assert TaskPage.model_validate({"data": [], "links": {"nextToken": "n", "@id": "x"}}).links.next_token == "n"
+
+
+V1: dict[str, Any] = {
+    "processRequest": build_document()["processRequest"],
+    "tilingGrid": {"id": 0, "resolution": 60.0},
+    "output": {"defaultTilePath": "s3://bucket/<tileName>.tif"},
+}
+
+
+@pytest.mark.parametrize(
+    ("request_", "field"),
+    [
+        (V1, "tilingGrid"),
+        (V1, "output.defaultTilePath"),
+        ({**V1, "output": {}}, "tilingGrid"),
+        (json.dumps({"processRequest": {}, "tilingGridId": 0, "bucketName": "bucket"}), "bucketName"),
+        ({"processRequest": {}, "zarrOutput": {"path": "s3://bucket/a"}}, "zarrOutput"),
+    ],
+)
+def test_a_request_of_batch_v1_is_called_one(request_: Any, field: str) -> None:
+    with pytest.raises(InvalidParameter) as caught:
+        batch_v2.check(request_)
+    assert caught.value.field == "request"
+    assert "is a request of Batch Processing V1" in str(caught.value)
+    assert f"{field} is now " in str(caught.value)
+    assert caught.value.others == ()
+
+
+def test_one_field_of_batch_v1_makes_no_request_of_it() -> None:
+    with pytest.raises(InvalidParameter, match=r"tilingGrid = .*: is not a field"):
+        batch_v2.check(build_document(tilingGrid={"id": 0}))

@@ -68,6 +68,31 @@ def test_nothing_is_said_of_a_good_request() -> None:
     assert look(EU) == look() == look(**ZARR) == Findings()
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {RESPONSES: {"responses": [{"format": {"type": ["image/tiff"]}}]}},
+        {f"{BOUNDS}": {"geometry": {"type": "Polygon", "coordinates": [[[10**400, 1], [2, 3], [4, 5], [10**400, 1]]]}}},
+        {f"{BOUNDS}": {"geometry": {"type": [None], "coordinates": []}}},
+        {"input__id": [0]},
+        {"output": {"type": {}, "delivery": 5}},
+        {"processRequest__input__data": [{"type": "dem", "dataFilter": {"maxCloudCoverage": 10**400}}]},
+    ],
+)
+def test_no_value_stops_the_search_for_others(changes: dict[str, Any]) -> None:
+    found = errors(**changes, description=5)
+    assert "description" in found
+    assert len(found) > 1
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"), [("datafilter", "dataFilter"), ("processing ", "processing"), ("Type", "type")]
+)
+def test_a_misspelt_field_of_a_data_source(name: str, meant: str) -> None:
+    (error,) = look(processRequest__input__data=[{"type": "sentinel-2-l2a", name: "x"}]).errors
+    assert f"processRequest.input.data.0.{name} = 'x': is not a field, and nearly {meant}. Write {meant}." in str(error)
+
+
 # --- the area ------------------------------------------------------------------------------------------------------
 
 

@@ -181,6 +181,20 @@ def test_pages_without_tasks_are_turned() -> None:
     assert found(lambda token: {"data": rows[token], "links": following[token]}) == ["t5"]
 
 
+def test_a_page_that_only_links_to_the_next_one_is_not_the_last() -> None:
+    rows: dict[str | None, list[Any]] = {None: [row(9)], "a+b/=": [row(5, request=TAG)]}
+    following: dict[str | None, Any] = {None: {"next": "https://example.com/process?count=1&viewtoken=a%2Bb%2F%3D"}}
+    assert found(lambda token: {"data": rows[token], "links": following.get(token, {"next": ""})}) == ["t5"]
+    assert found(lambda token: {"data": rows[token], "links": {**following.get(token, {}), "nextToken": None}}) == [
+        "t5"
+    ]
+
+
+def test_a_next_page_that_cannot_be_asked_for_is_an_error() -> None:
+    with pytest.raises(ValueError, match="next has no viewtoken"):
+        found(lambda _token: {"data": [row(9)], "links": {"next": "https://example.com/process?page=2"}})
+
+
 @pytest.mark.parametrize("data", [[], [row(9)]], ids=["empty", "full"])
 def test_pages_in_a_circle_are_an_error(data: list[Any]) -> None:
     circle = {None: "a", "a": "b", "b": "a"}

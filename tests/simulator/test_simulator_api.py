@@ -5,6 +5,7 @@ import json
 import time
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 
@@ -167,6 +168,30 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"output__createCollection": True}, "output->createCollection"),
     ({"output__cogParameters": {"resamplingAlgorithm": "best"}}, "output->cogParameters->resamplingAlgorithm"),
     ({"input": "everything"}, "input"),
+    ({"input": {}}, "input->type"),
+    ({"output": {}}, "output->type"),
+    ({"output__type": [1]}, "output->type"),
+    ({f"{S3}accessKey": 5}, "output->delivery->s3->accessKey"),
+    ({f"{S3}region": ""}, "output->delivery->s3->region"),
+    ({f"{S3}url": "s3://sentinelhub/a/../b"}, "output->delivery->s3->url"),
+    ({f"{S3}url": "s3://sentinelhub//b"}, "output->delivery->s3->url"),
+    ({f"{S3}url": "s3://sentinelhub/<tileName"}, "output->delivery->s3->url"),
+    ({"processRequest__input__bounds": {"bbox": [9.21, 42.07, 1e400, 42.11]}}, ""),
+    ({"processRequest__input__bounds": {"bbox": [9.27, 42.07, 9.21, 42.11]}}, "processRequest->input->bounds"),
+    ({"instanceType": "huge"}, "instanceType"),
+    ({"status": "DONE"}, "status"),
+    ({"output__overwrite": "yes"}, "output->overwrite"),
+    ({"output__overWrite": True}, "output->overWrite"),
+    ({"output__cogParameters": {"blockxsize": 100}}, "output->cogParameters->blockxsize"),
+    ({"output__cogParameters": {"overviewLevels": "2"}}, "output->cogParameters->overviewLevels"),
+    ({"output__cogParameters": {"usePredictor": 2}}, "output->cogParameters->usePredictor"),
+    ({"output__collectionId": "mine"}, "output->collectionId"),
+    (
+        {"output__cogOutput": True, "output__createCollection": True, "output__cogParameters": {"blockxsize": 128}},
+        "output->cogParameters->blockxsize",
+    ),
+    ({"input__type": "geopackage"}, "input->features"),
+    ({"output__cogOutput": True, "output__createCollection": True, f"{S3}region": "us-west-2"}, "output->delivery"),
 ]
 
 
@@ -178,8 +203,29 @@ def test_a_wrong_request_is_refused_with_the_parameter_named(
     error = answer.body["error"]
     assert (answer.status, error["status"], error["code"]) == (400, 400, "COMMON_BAD_PAYLOAD")
     assert error["reason"] == "Bad Request"
-    assert parameter in [each["parameter"] for each in error["errors"]]
-    assert error["errors"][0]["violation"] in error["message"]
+    if parameter:
+        assert parameter in [each["parameter"] for each in error["errors"]]
+        assert error["errors"][0]["violation"] in error["message"]
+
+
+def test_a_request_of_batch_v1_is_called_one(sim: Simulator, request_for: Request) -> None:
+    request = {**request_for(input=...), "tilingGrid": {"id": 0, "resolution": 60}}
+    answer = sim.call("POST", "/batch/v2/process", request)
+    assert answer.status == 400
+    assert "tilingGrid: this is a request of Batch Processing V1" in answer.body["error"]["message"]
+
+
+def test_the_number_of_a_tile_may_name_its_files(sim: Simulator, request_for: Request) -> None:
+    request = request_for()
+    request["output"]["delivery"]["s3"]["url"] += "/<tileId>/<outputId>.tif"
+    assert sim.call("POST", "/batch/v2/process", request).status == 201
+
+
+def test_an_update_takes_the_description_only(sim: Simulator, request_for: Request) -> None:
+    url = f"/batch/v2/process/{sim.call('POST', '/batch/v2/process', request_for()).body['id']}"
+    for body in ({"status": "DONE"}, {"description": 5}, [1], b'{"description": "\\ud800"}', b"[" * 100_000):
+        assert sim.call("PUT", url, body).status == 400
+    assert sim.call("PUT", url, {"description": "new"}).status == 200
 
 
 def test_an_empty_or_broken_body_is_refused(sim: Simulator) -> None:
@@ -187,6 +233,25 @@ def test_an_empty_or_broken_body_is_refused(sim: Simulator) -> None:
     assert (empty.status, empty.body["error"]["message"]) == (400, "Request body should be non-empty.")
     assert sim.call("POST", "/batch/v2/process", b"{").status == 400
     assert sim.call("POST", "/batch/v2/process", [1]).status == 400
+
+
+def test_no_body_breaks_what_stands_beside_the_apis(sim: Simulator) -> None:
+    form = b"grant_type=client_credentials"
+    basic = {"Authorization": "Basic \u00e9", "Content-Type": "application/x-www-form-urlencoded"}
+    assert call("POST", sim.ready.token_url, form, basic).status == 401
+    for command in (
+        {"speed": 1e20},
+        {"speed": -1},
+        {"advance_seconds": 1e300},
+        {"advance_seconds": -5},
+        {"running": 5},
+    ):
+        assert call("POST", f"{sim.ready.admin_url}/clock", command).status == 400
+    parts = {"request": b'{"processRequest": {}}', "evalscript": b"\xff\xfe"}
+    head = b'--x\r\nContent-Disposition: form-data; name="%s"\r\n\r\n%s\r\n'
+    body = b"".join(head % (name.encode(), content) for name, content in parts.items()) + b"--x--\r\n"
+    token = {"Authorization": f"Bearer {sim.fetch_token()}", "Content-Type": "multipart/form-data; boundary=x"}
+    assert call("POST", f"{sim.ready.base_url}/batch/v2/process", body, token).status == 400
 
 
 def test_the_known_role_may_replace_the_keys(sim: Simulator, request_for: Request) -> None:
@@ -238,6 +303,19 @@ def test_lists_come_in_pages(sim: Simulator, request_for: Request) -> None:
     assert sim.call("GET", "/batch/v2/process?sort=size").status == 400
     assert sim.call("GET", "/batch/v2/process?count=x").status == 400
     assert sim.call("GET", "/batch/v2/process?viewtoken=%21").status == 400
+    assert sim.call("GET", f"/batch/v2/process?viewtoken={base64.urlsafe_b64encode(b'-1').decode()}").status == 400
+
+
+def test_links_of_a_list_repeat_what_was_asked(sim: Simulator, request_for: Request) -> None:
+    word = f"links & more{time.time_ns()}"
+    created = [sim.call("POST", "/batch/v2/process", request_for(description=word)).body["id"] for _ in range(3)]
+    links = {"next": f"/batch/v2/process?{urlencode({'count': 1, 'search': word, 'sort': 'created:desc'})}"}
+    seen = []
+    while "next" in links:
+        page = sim.call("GET", links["next"].removeprefix(sim.ready.base_url)).body
+        seen += [task["id"] for task in page["data"]]
+        links = page["links"]
+    assert seen == created[::-1]
 
 
 def test_the_admin_sees_every_call_but_its_own(sim: Simulator, request_for: Request) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import time
+import uuid
 from collections.abc import Callable
 from typing import Any
 
@@ -47,6 +48,7 @@ def test_a_new_task_looks_as_documented(sim: Simulator, statistics_for: Request)
     assert task["request"]["aggregation"]["aggregationInterval"]["lastIntervalBehavior"] == "SKIP"
     status = sim.call("GET", f"{BASE}/{task['id']}/status").body
     assert set(status) == {"id", "status", "completionPercentage", "costPU", "created"}
+    assert str(uuid.UUID(task["userId"])) == task["userId"]
 
 
 def test_tasks_of_one_api_are_unknown_to_the_other(

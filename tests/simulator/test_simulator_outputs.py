@@ -292,16 +292,22 @@ def test_a_geopackage_that_is_not_there_fails_the_analysis(sim: Simulator, reque
 def test_a_zarr_request_is_checked_and_then_refused_honestly(sim: Simulator, request_for: Request, run: Run) -> None:
     request = request_for(input={"type": "tiling-grid", "id": 6, "resolution": 100})
     output = request["output"]
-    output.update(
-        {"type": "zarr", "group": {"zarr_format": 2}, "arrayParameters": {"dtype": "<u2", "chunks": [1, 500, 500]}}
-    )
+    array: Json = {"dtype": "<u2", "order": "C", "chunks": [1, 500, 500], "fill_value": 0}
+    output.update({"type": "zarr", "group": {"zarr_format": 2}, "arrayParameters": array})
     request["processRequest"]["output"]["responses"][0]["format"]["type"] = "zarr/array"
-    task = run(request)
-    assert "does not write Zarr" in task["error"]
-    output["arrayParameters"]["chunks"] = [1, 333, 500]
-    refused = sim.call("POST", "/batch/v2/process", request)
-    assert refused.status == 400
-    assert refused.body["error"]["errors"][0]["parameter"] == "output->arrayParameters->chunks"
+    # One array holds one band.
+    assert "one band for each output" in run(request)["error"]
+    request["processRequest"]["evalscript"] = EVALSCRIPT.replace("bands: 2", "bands: 1")
+    assert "does not write Zarr" in run(request)["error"]
+    for name, value in (("chunks", [1, 333, 500]), ("chunks", [2, 500, 500]), ("fill_value", 65_536), ("dtype", "u2")):
+        refused = sim.call(
+            "POST", "/batch/v2/process", {**request, "output": {**output, "arrayParameters": {**array, name: value}}}
+        )
+        assert refused.status == 400
+        assert refused.body["error"]["errors"][0]["parameter"] == f"output->arrayParameters->{name}"
+    del array["order"]
+    missing = sim.call("POST", "/batch/v2/process", request)
+    assert "order must be set for output default" in missing.body["error"]["message"]
 
 
 @pytest.mark.parametrize(

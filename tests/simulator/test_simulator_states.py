@@ -135,6 +135,18 @@ def test_stop_and_start_again_resumes_what_is_left(sim: Simulator, request_for: 
     assert [feature["status"] for feature in features] == ["DONE"] * 4
 
 
+def test_a_stop_charges_what_is_being_processed(sim: Simulator, request_for: Request, wait: Wait) -> None:
+    sim.set_script({"timing": {"feature_seconds": 1e6, "parallel": 2}})
+    task_id = create(sim, request_for())
+    sim.call("POST", f"/batch/v2/process/{task_id}/start")
+    wait(task_id, "PROCESSING")
+    sim.call("POST", f"/batch/v2/process/{task_id}/stop")
+    stopped = wait(task_id, "STOPPED")
+    # Two tiles of 334 x 334 pixels and two bands, at a third of the price.
+    assert stopped["costPU"] == pytest.approx(2 * 334**2 / 512**2 * 2 / 3 / 3)
+    assert stopped["completionPercentage"] == 0
+
+
 def test_a_stop_during_the_analysis_waits_for_its_end(sim: Simulator, request_for: Request, wait: Wait) -> None:
     sim.set_script({"timing": {"analysis_seconds": 300}})
     task_id = create(sim, request_for())

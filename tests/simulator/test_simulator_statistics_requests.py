@@ -43,11 +43,11 @@ WRONG: list[tuple[Json, str]] = [
     ({"aggregation__resx": ..., "aggregation__resy": ..., "aggregation__width": 2501}, "aggregation->width"),
     ({"aggregation__evalscript": ...}, "aggregation->evalscript"),
     ({"aggregation__evalscript": " "}, "aggregation->evalscript"),
-    ({"aggregation__evalscriptReference": {"s3": {}}}, "aggregation->evalscript"),
+    ({"aggregation__evalscriptReference": {"s3": {}}}, "aggregation->evalscriptReference->s3->url"),
     ({"calculations": []}, "calculations"),
     (
         {"calculations__default__statistics__default__percentiles__k": [50, 101]},
-        "calculations->default->statistics->default->percentiles->k",
+        "calculations->default->statistics->default->percentiles->k[1]",
     ),
     ({"output": ...}, "output"),
     ({f"{S3}url": "s3://sentinelhub/<REQUEST_ID>/x.json"}, "output->s3->url"),

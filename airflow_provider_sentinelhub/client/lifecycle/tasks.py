@@ -13,8 +13,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import parse_qs, urlsplit
 
-from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field
+from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, model_validator
 
 from airflow_provider_sentinelhub.client.errors import InvalidParameter
 from airflow_provider_sentinelhub.client.http.call import MIB, Call, Repeat, nothing
@@ -125,10 +126,22 @@ class Links(AnswerModel):
     """
     Links to the pages of a list.
 
-    :param next_token: ``viewtoken`` of the next page; absent on the last page.
+    :param next_token: ``viewtoken`` of the next page, also where only its URL is given; absent on the last page.
     """
 
     next_token: Annotated[str | None, Field(coerce_numbers_to_str=True)] = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _token_of_next(cls, given: Any) -> Any:
+        url = given.get("next") if isinstance(given, Mapping) and not given.get("nextToken") else None
+        if not isinstance(url, str) or not url:
+            return given
+        # Only the token is taken: the token of our account is sent to no other address.
+        tokens = parse_qs(urlsplit(url).query).get("viewtoken")
+        if tokens is None:
+            raise ValueError("next has no viewtoken, so the rest of the list cannot be read")
+        return {**given, "nextToken": tokens[0]}
 
 
 def _rows(given: Any) -> Any:

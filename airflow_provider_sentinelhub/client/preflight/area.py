@@ -238,13 +238,15 @@ def _read_geometry(field: str, given: Any) -> BaseGeometry | InvalidParameter | 
     from shapely.errors import ShapelyError
     from shapely.geometry import shape
 
-    if part(given, "type") not in {"Polygon", "MultiPolygon"}:
+    if part(given, "type") not in ("Polygon", "MultiPolygon"):
         return None  # anything that is not a polygon is an error of the model
     try:
         found = shape(given)
         reason = "" if found.is_valid or _only_touches(found) else shapely.is_valid_reason(found)
         is_empty = found.is_empty
-    except (ShapelyError, ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError) as e:
+    except (
+        ShapelyError, ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, RecursionError,
+    ) as e:  # fmt: skip
         text = str(e).partition("\n")[0] or type(e).__name__
         return InvalidParameter(field, given, f"cannot be read as a polygon ({text})", "Correct its coordinates.")
     if is_empty:

@@ -8,14 +8,23 @@ https://documentation.dataspace.copernicus.eu/APIs/SentinelHub/Data.html
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Final
 
 from airflow_provider_sentinelhub.client.errors import InvalidParameter
 from airflow_provider_sentinelhub.client.requests.data import NO_INTERVAL
-from airflow_provider_sentinelhub.client.requests.findings import Advice, Finding, Json, Rule, mapping, objects, part
+from airflow_provider_sentinelhub.client.requests.findings import (
+    Advice,
+    Finding,
+    Json,
+    Rule,
+    mapping,
+    misspelt,
+    objects,
+    part,
+)
 from airflow_provider_sentinelhub.client.requests.intervals import read_moment
 
 if TYPE_CHECKING:
@@ -28,6 +37,7 @@ COLLECTIONS = (
 )  # fmt: skip
 """Types of data in the service's documentation; there are users' collections besides them."""
 
+_FIELDS = ("type", "id", "dataFilter", "processing")
 _FILTERS = ("timeRange", "maxCloudCoverage", "mosaickingOrder")
 _FORMER = frozenset({"landsat-8-l1c", "s2gm", "custom", "s1grd", "s2l1c", "s2l2a", "l8l1c"})
 _OWN = re.compile(r"(byoc|batch)-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
@@ -53,6 +63,7 @@ def _check_sources(data: str, sources: list[Json]) -> Iterator[Finding]:
             rule = "is also the id of another data source, and the evalscript distinguishes them by it"
             yield InvalidParameter(f"{data}.{number}.id", name, rule, "Give each its own id.")
     for number, source in enumerate(sources):
+        yield from misspelt(f"{data}.{number}", source, _FIELDS)
         yield from _check_filter(f"{data}.{number}.dataFilter", source.get("dataFilter"))
         kind = source.get("type")
         # A template is checked after it was rendered.
@@ -81,12 +92,7 @@ def _check_filter(field: str, given: Any) -> Iterator[Finding]:
             "is a single point in time, and contains only an image of exactly that time",
             NO_INTERVAL,
         )
-    # Collections have further filters: an unknown name that resembles none of the common ones may be right.
-    for name, value in given.items() if isinstance(given, Mapping) else ():
-        meant = get_close_matches(str(name), _FILTERS, n=1, cutoff=0.8)
-        if meant and name not in _FILTERS:
-            rule = f"is not a filter, and nearly {meant[0]}"
-            yield InvalidParameter(f"{field}.{name}", value, rule, f"Write {meant[0]}.")
+    yield from misspelt(field, mapping(given), _FILTERS, "filter")
 
 
 # The years of a collection differ between deployments: the earliest counts.

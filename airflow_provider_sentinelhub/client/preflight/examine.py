@@ -156,7 +156,7 @@ def examine(
         shape = each_of(e)
         body = written if isinstance(written, dict) else {}
     rules = (*rules, period_rule(sent_at))
-    found = Findings.of(itertools.chain(_apply(rules, body, deployment), check_payload(written)))
+    found = Findings.of(itertools.chain(_apply(rules, body, deployment, misshapen=bool(shape)), check_payload(written)))
     # Other errors about a template, or about what contains it, are consequences.
     raw = Findings.of(unrendered(written) if sent_at else iter(()))
     shape = tuple(error for error in shape if not any(_is_one_in_the_other(error, each) for each in raw.errors))
@@ -165,9 +165,14 @@ def examine(
     return Examined(body, Findings((*known, *others), (*raw.warnings, *found.warnings)))
 
 
-def _apply(rules: tuple[Rule, ...], body: Json, deployment: Deployment | None) -> Iterator[Finding]:
+def _apply(rules: tuple[Rule, ...], body: Json, deployment: Deployment | None, *, misshapen: bool) -> Iterator[Finding]:
     for rule in rules:
-        yield from rule(body, deployment)
+        try:
+            yield from rule(body, deployment)
+        except (TypeError, ValueError, AttributeError, LookupError, ArithmeticError):
+            # A value that the models refuse can be of any type; what is wrong with it is reported already.
+            if not misshapen:
+                raise
 
 
 def _is_one_in_the_other(error: InvalidParameter, other: InvalidParameter) -> bool:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from airflow_provider_sentinelhub.client.errors import InvalidParameter
 from airflow_provider_sentinelhub.client.evalscript import Output, Setup, read_setup, read_version
 from airflow_provider_sentinelhub.client.preflight.bands import check_bands
-from airflow_provider_sentinelhub.client.requests.findings import Advice, Finding, Json, objects, part
+from airflow_provider_sentinelhub.client.requests.findings import Advice, Finding, Json, misspelt, objects, part
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -198,6 +198,7 @@ def _check_responses(asked: Asked) -> Iterator[Finding]:
     seen: set[str] = set()
     for number, response in enumerate(listed):
         field, kind = f"{RESPONSES}.{number}", part(response, "format", "type")
+        yield from misspelt(field, response, ("identifier", "format"))
         identifier = str(response.get("identifier", "default"))
         if identifier in seen:
             yield InvalidParameter(f"{field}.identifier", identifier, "is used twice", "Use each identifier once.")

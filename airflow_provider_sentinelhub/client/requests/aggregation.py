@@ -9,17 +9,17 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from airflow_provider_sentinelhub.client.models import Request, RequestModel, Text, broken
+from airflow_provider_sentinelhub.client.models import Real, Request, RequestModel, Text, Whole, broken
 from airflow_provider_sentinelhub.client.requests.calculations import Calculations
 from airflow_provider_sentinelhub.client.requests.data import TimeRange
 from airflow_provider_sentinelhub.client.requests.intervals import Period
 
 MAX_PX = 2500
 
-Pixels = Annotated[int, Field(ge=1, le=MAX_PX)]
-Resolution = Annotated[float, Field(gt=0)]
+Pixels = Annotated[Whole, Field(ge=1, le=MAX_PX)]
+Resolution = Annotated[Real, Field(gt=0)]
 
 
 class AggregationRange(TimeRange):
@@ -29,8 +29,6 @@ class AggregationRange(TimeRange):
     :param start: Its start, and that of the first interval; without a time zone it is in UTC.
     :param end: Its end.
     """
-
-    model_config = ConfigDict(extra="forbid")
 
     @model_validator(mode="after")
     def _both_ends(self) -> AggregationRange:

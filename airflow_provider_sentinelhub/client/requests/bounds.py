@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from pydantic import field_validator
 
-from airflow_provider_sentinelhub.client.models import JsonObject, Numbers, OpenRequestModel, RequestModel, Text, broken
+from airflow_provider_sentinelhub.client.models import JsonObject, Numbers, RequestModel, Text, broken
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,7 +22,7 @@ _DEGREES: Final = 360.0
 ORDER: Final = "west, south, east, north"
 
 
-class BoundsProperties(OpenRequestModel):
+class BoundsProperties(RequestModel):
     """
     The coordinate reference system.
 
@@ -73,7 +73,8 @@ class Bounds(RequestModel):
         if geometry is None:
             return None
         kind, coordinates = geometry.get("type"), geometry.get("coordinates")
-        if kind not in {"Polygon", "MultiPolygon"} or not isinstance(coordinates, (list, tuple)) or not coordinates:
+        # A tuple: the type may be anything, also a list.
+        if kind not in ("Polygon", "MultiPolygon") or not isinstance(coordinates, (list, tuple)) or not coordinates:
             broken("must be a GeoJSON Polygon or MultiPolygon with coordinates", "Convert or merge other geometries.")
         for number, polygon in enumerate(coordinates if kind == "MultiPolygon" else [coordinates]):
             for ring in polygon if isinstance(polygon, (list, tuple)) else [polygon]:

@@ -7,12 +7,12 @@ Source: https://docs.planet.com/develop/apis/statistical/reference/
 from __future__ import annotations
 
 import itertools
-import math
+import sys
 from typing import Annotated, Any
 
 from pydantic import Field, PlainValidator, field_validator, model_validator
 
-from airflow_provider_sentinelhub.client.models import Numbers, OpenRequestModel, RequestModel, Text, broken
+from airflow_provider_sentinelhub.client.models import Numbers, OpenRequestModel, RequestModel, Text, Whole, broken
 
 _MAX_PERCENTILE = 100
 _LEAST_EDGES = 2
@@ -25,7 +25,8 @@ def _number(given: Any) -> float:
             value = int(given) if given.strip().lstrip("+-").isdecimal() else float(given)
         except ValueError:
             value = None
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+    # An integer may be larger than any float.
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) <= sys.float_info.max:
         broken("must be a number", "Write e.g. 0.2, or a whole number where the band holds whole numbers.")
     return value
 
@@ -74,7 +75,7 @@ class Histogram(RequestModel):
 
     bins: Annotated[list[Number], Text] | None = None
     bin_width: Number | None = None
-    n_bins: Annotated[int, Field(ge=1)] | None = None
+    n_bins: Annotated[Whole, Field(ge=1)] | None = None
     low_edge: Number | None = None
     high_edge: Number | None = None
 

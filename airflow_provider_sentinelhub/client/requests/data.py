@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import math
 from datetime import UTC, date, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from airflow_provider_sentinelhub.client.models import JsonObject, OpenRequestModel, Text, broken
+from airflow_provider_sentinelhub.client.models import Flag, Name, OpenRequestModel, RequestModel, Text, Whole, broken
 
 _ORDERS = ("mostRecent", "leastRecent", "leastCC")
 _MAX_PERCENT = 100
+# The last two are in the service's specification, but not in its pages on collections.
+Interpolation = Literal["NEAREST", "BILINEAR", "BICUBIC", "LANCZOS", "BOX"]
+Window = Annotated[Whole, Field(ge=1, le=7)]
 NO_INTERVAL = "If the schedule has no data interval, data_interval_start equals data_interval_end. Use another period."
 _FIX = "Write it like 2019-04-01T00:00:00Z."
 _NEXT_DAY = "Hours go from 00 to 23. For the end of a day, write T00:00:00Z of the next day."
@@ -39,7 +42,10 @@ def _moment(value: Any) -> str | None:
             broken("is not a date and time", _NEXT_DAY if "T24" in text else _FIX)
         if len(text) <= len("2019-04-01"):
             broken("is a date without a time", _FIX)
-    moment = (moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).astimezone(UTC)
+    try:
+        moment = (moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).astimezone(UTC)
+    except OverflowError:
+        broken("is outside of the calendar's years in UTC, 1 to 9999", _FIX)
     written = moment.isoformat(timespec="milliseconds" if moment.microsecond else "seconds")
     return written.replace("+00:00", "Z")
 
@@ -53,7 +59,9 @@ def _percent(value: Any) -> Any:
             number = None
     is_number = isinstance(number, (int, float)) and not isinstance(number, bool)
     # NaN and infinity have an error of their own, see preflight/payload.py.
-    if not is_number or (math.isfinite(number) and not 0 <= number <= _MAX_PERCENT):
+    # An integer may be larger than any float.
+    is_finite = isinstance(number, int) or (is_number and math.isfinite(number))
+    if not is_number or (is_finite and not 0 <= number <= _MAX_PERCENT):
         broken(f"must be a number from 0 to {_MAX_PERCENT}, in percent", "Write e.g. 30, or leave it out.")
     return number
 
@@ -64,7 +72,7 @@ def _order(value: Any) -> Any:
     return value
 
 
-class TimeRange(OpenRequestModel):
+class TimeRange(RequestModel):
     """
     A period.
 
@@ -119,18 +127,52 @@ class DataFilter(OpenRequestModel):
         return {key: value for key, value in given.items() if value is not None} if isinstance(given, dict) else given
 
 
+class SpeckleFilter(RequestModel):
+    """
+    The speckle filter of Sentinel-1.
+
+    :param type: ``NONE`` or ``LEE``.
+    :param window_size_x: Pixels, 1 to 7.
+    :param window_size_y: Pixels, 1 to 7.
+    """
+
+    type: Literal["NONE", "LEE"]
+    window_size_x: Window | None = None
+    window_size_y: Window | None = None
+
+
+class Processing(OpenRequestModel):
+    """
+    How images are read; further fields of collections are passed on.
+
+    :param upsampling: ``NEAREST``, ``BILINEAR``, ``BICUBIC``, ``LANCZOS`` or ``BOX``.
+    :param downsampling: The same.
+    :param orthorectify: Of Sentinel-1: whether images are orthorectified.
+    :param back_coeff: Of Sentinel-1: the backscatter coefficient.
+    :param speckle_filter: Of Sentinel-1.
+    """
+
+    upsampling: Interpolation | None = None
+    downsampling: Interpolation | None = None
+    orthorectify: Flag | None = None
+    back_coeff: Literal["BETA0", "SIGMA0_ELLIPSOID", "GAMMA0_ELLIPSOID", "GAMMA0_TERRAIN"] | None = None
+    speckle_filter: Annotated[SpeckleFilter, Text] | None = None
+
+
 class InputData(OpenRequestModel):
     """
     One data source; further fields of collections are passed on.
 
     :param type: The collection, e.g. ``sentinel-2-l2a``.
+    :param id: Name of the source in the evalscript.
     :param data_filter: Time range, cloud cover and the like.
     :param processing: Resampling, orthorectification and the like.
     """
 
-    type: Annotated[str, Field(min_length=1)]
+    type: Name
+    id: str | None = None
     data_filter: Annotated[DataFilter, Text] | None = None
-    processing: JsonObject | None = None
+    processing: Annotated[Processing, Text] | None = None
 
 
 DataSources = Annotated[list[Annotated[InputData, Text]], Text, Field(min_length=1)]

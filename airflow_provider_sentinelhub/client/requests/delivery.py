@@ -7,11 +7,18 @@ Source: https://docs.planet.com/develop/apis/batch-processing/reference/
 from __future__ import annotations
 
 import math
+import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
-from airflow_provider_sentinelhub.client.models import Flag, JsonObject, OpenRequestModel, RequestModel, Text, broken
+from airflow_provider_sentinelhub.client.models import Flag, JsonObject, RequestModel, Text, Whole, broken
+
+
+def _region(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
+        broken("is not the name of a region", "Write it as the provider of the bucket does, e.g. eu-central-1.")
+    return name
 
 
 class S3Bucket(RequestModel):
@@ -29,7 +36,7 @@ class S3Bucket(RequestModel):
     iam_role_arn: Annotated[str | None, Field(alias="iamRoleARN")] = None
     access_key: Annotated[str | None, Field(repr=False)] = None
     secret_access_key: Annotated[str | None, Field(repr=False)] = None
-    region: str | None = None
+    region: Annotated[str, AfterValidator(_region)] | None = None
 
 
 class GcsBucket(RequestModel):
@@ -74,13 +81,13 @@ class CogParameters(RequestModel):
     :param use_predictor: Predictor 2 for integers and 3 for floats. Default: on.
     """
 
-    overview_levels: Annotated[list[Annotated[int, Field(ge=1)]], Text] | None = None
-    overview_min_size: Annotated[int, Field(ge=1)] | None = None
+    overview_levels: Annotated[list[Annotated[Whole, Field(ge=1)]], Text] | None = None
+    overview_min_size: Annotated[Whole, Field(ge=1)] | None = None
     resampling_algorithm: (
         Literal["nearest", "average", "gauss", "cubic", "cubicspline", "lanczos", "average_magphase", "mode"] | None
     ) = None
-    blockxsize: int | None = None
-    blockysize: int | None = None
+    blockxsize: Whole | None = None
+    blockysize: Whole | None = None
     use_predictor: Flag | None = None
 
 
@@ -119,12 +126,12 @@ def _fill_value(value: Any) -> Any:
         number = float(value)
     except (TypeError, ValueError, OverflowError):
         number = math.nan
-    if not math.isfinite(number):
+    if isinstance(value, bool) or not math.isfinite(number):
         broken(f"must be a number, or one of the texts {', '.join(NO_NUMBERS)}", 'Write e.g. 0 or "NaN".')
     return number
 
 
-class ZarrArray(OpenRequestModel):
+class ZarrArray(RequestModel):
     """
     Parameters of a Zarr array; the names are those of the Zarr V2 specification.
 
@@ -138,7 +145,7 @@ class ZarrArray(OpenRequestModel):
 
     dtype: str | None = None
     order: Literal["C"] | None = None
-    chunks: Annotated[list[int], Text] | None = None
+    chunks: Annotated[list[Whole], Text] | None = None
     fill_value: Annotated[float | str | None, BeforeValidator(_fill_value), Field(alias="fill_value")] = None
     compressor: JsonObject | None = None
     custom_attributes: JsonObject | None = None

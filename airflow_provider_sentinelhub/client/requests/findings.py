@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_sentinelhub.client.errors import InvalidParameter
@@ -134,6 +135,23 @@ def objects(value: Any, *path: str | int) -> list[Json]:
     """
     found = part(value, *path)
     return [each if isinstance(each, Mapping) else {} for each in found] if isinstance(found, (list, tuple)) else []
+
+
+def misspelt(field: str, given: Json, known: Sequence[str], kind: str = "field") -> Iterator[InvalidParameter]:
+    """
+    Find misspelt fields in a part that may have fields of other names: one that resembles no known name may be right.
+
+    :param field: Path of the part.
+    :param given: The part.
+    :param known: Names of its usual fields.
+    :param kind: What they are called.
+    """
+    by_lower = {each.lower(): each for each in known}
+    for name, value in given.items():
+        meant = get_close_matches(str(name).strip().lower(), by_lower, n=1, cutoff=0.8)
+        if meant and name not in known:
+            right = by_lower[meant[0]]
+            yield InvalidParameter(f"{field}.{name}", value, f"is not a {kind}, and nearly {right}", f"Write {right}.")
 
 
 def is_number(value: Any) -> bool:

@@ -16,7 +16,7 @@ from typing import Any
 _DATE = re.compile(r"P(?:(\d+)Y)?(?:(\d+)M)?(?:(\d+)W)?(?:(\d+)D)?")
 _TIME = re.compile(r"PT(?:(\d+)H)?(?:(\d+)M)?(?:(\d+)S)?")
 _MONTHS = 12
-_MAX_DIGITS = 9
+_MAX_DIGITS = 8
 DAY = timedelta(days=1)
 
 

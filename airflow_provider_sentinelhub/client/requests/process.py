@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 from pydantic import field_validator, model_validator
 
-from airflow_provider_sentinelhub.client.models import Evalscript, OpenRequestModel, RequestModel, Text, broken
+from airflow_provider_sentinelhub.client.models import Evalscript, Name, OpenRequestModel, RequestModel, Text, broken
 from airflow_provider_sentinelhub.client.requests.bounds import Bounds
 from airflow_provider_sentinelhub.client.requests.data import DataSources
 
@@ -52,7 +52,7 @@ class OutputResponse(OpenRequestModel):
     :param format: Its format.
     """
 
-    identifier: str = "default"
+    identifier: Name = "default"
     format: Annotated[ResponseFormat, Text]
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import json
 import re
+import uuid
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from fastapi import APIRouter
@@ -35,6 +36,14 @@ from airflow_provider_sentinelhub.simulator.validation.findings import (
     check_data,
     fill_data,
 )
+from airflow_provider_sentinelhub.simulator.validation.shapes import (
+    AggregationShape,
+    Calculations,
+    Data,
+    Filled,
+    Shape,
+    StorageShape,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -51,6 +60,7 @@ DEFAULT_TEMPLATE = "/<REQUEST_ID>/<ID>.json"
 FEATURES = "input->features->s3"
 REFERENCE = "aggregation->evalscriptReference->s3"
 FILELESS = frozenset({"undelivered", "pending", "missing_file"})
+USER = str(uuid.uuid5(uuid.NAMESPACE_URL, "sentinelhub-simulator/user"))
 ERRORS = frozenset({"EXECUTION_ERROR", "TIMEOUT", "BAD_REQUEST"})
 
 
@@ -81,7 +91,7 @@ class BatchStatistical(TaskApi):
 
     def check(self, payload: Any) -> dict[str, Any]:
         """Check a request."""
-        check_body(payload, _check_parts)
+        check_body(payload, _Request, _check_parts)
         filled: dict[str, Any] = copy.deepcopy(payload)
         fill_data(filled["input"]["data"])
         fill_aggregation(filled["aggregation"])
@@ -116,6 +126,15 @@ class BatchStatistical(TaskApi):
         if "<IDENTIFIER>" in task.request["output"]["s3"]["url"] and not all(each.named for each in found):
             raise AnalysisFailed("The output template has <IDENTIFIER>, but there are features without an identifier.")
         return Analysis(found, evalscript=script)
+
+    def view(self, task: Task, common: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002 - the same for all tasks
+        """Return a task with the user that created it."""
+        return {**common, "userId": USER}
+
+    def price(self, task: Task, feature: Feature) -> float:
+        """Return what the statistics of one feature cost if no interval fails."""
+        plan = _plan(task)
+        return statistics_pu(feature, plan.setup, plan.intervals, task.request["input"]["data"])
 
     def process(self, work: Work) -> tuple[FeatureRow, float]:
         """Write the statistics of one feature."""
@@ -155,30 +174,39 @@ class BatchStatistical(TaskApi):
         return row, price
 
 
+class _Aggregation(AggregationShape):
+    evalscript: Filled = ""
+    evalscript_reference: StorageShape | None = None
+
+
+class _Input(Shape):
+    features: StorageShape
+    data: Data
+
+
+class _Request(Shape):
+    input: _Input
+    aggregation: _Aggregation
+    calculations: Calculations | None = None
+    output: StorageShape
+
+
 def _check_parts(request: dict[str, Any], findings: Findings) -> None:
-    source = findings.part(request, "input", "")
-    if source:
-        check_access(findings.part(source, "features", "input"), "input->features", findings)
-        check_data(source, "input", findings)
-    aggregation = findings.part(request, "aggregation", "")
-    check_aggregation(aggregation, findings)
-    _check_evalscript(aggregation, findings)
+    check_access(request["input"]["features"], "input->features", findings)
+    check_data(request["input"]["data"], "input->data", findings)
+    check_aggregation(request["aggregation"], findings)
+    _check_evalscript(request["aggregation"], findings)
     check_calculations(request.get("calculations", {}), findings)
-    output = findings.part(request, "output", "")
-    check_access(output, "output", findings)
+    check_access(request["output"], "output", findings)
     if not findings.found:
-        _check_template(output["s3"]["url"], findings)
+        _check_template(request["output"]["s3"]["url"], findings)
 
 
 def _check_evalscript(part: dict[str, Any], findings: Findings) -> None:
     if ("evalscript" in part) == ("evalscriptReference" in part):
         findings.add("aggregation->evalscript", "either evalscript or evalscriptReference must be provided")
     elif "evalscriptReference" in part:
-        check_access(
-            findings.part(part, "evalscriptReference", "aggregation"), "aggregation->evalscriptReference", findings
-        )
-    elif not isinstance(part["evalscript"], str) or not part["evalscript"].strip():
-        findings.add("aggregation->evalscript", "evalscript must be provided")
+        check_access(part["evalscriptReference"], "aggregation->evalscriptReference", findings)
     elif len(part["evalscript"].encode()) >= MAX_EVALSCRIPT_BYTES:
         findings.add(
             "aggregation->evalscript",
@@ -203,9 +231,13 @@ def _referenced(task: Task, source: Bucket) -> str:
         raise AnalysisFailed(f"The evalscript {url} cannot be read: {error}.") from error
 
 
+def _plan(task: Task) -> Plan:
+    return Plan.of(task.request, task.evalscript or task.request["aggregation"]["evalscript"])
+
+
 def _response(work: Work, *, empty: bool) -> tuple[dict[str, Any], float]:
     task, feature = work.task, work.feature
-    plan = Plan.of(task.request, task.evalscript or task.request["aggregation"]["evalscript"])
+    plan = _plan(task)
     earlier = [work.subject.earlier] * len(plan.intervals)
     outcomes = plan.settled(feature, work.script.interval_outcomes(work.subject, plan.intervals, earlier), empty=empty)
     price = statistics_pu(feature, plan.setup, plan.answered(outcomes), task.request["input"]["data"])

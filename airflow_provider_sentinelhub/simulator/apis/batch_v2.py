@@ -9,9 +9,10 @@ from __future__ import annotations
 import copy
 import json
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from fastapi import APIRouter
+from pydantic import AfterValidator, Field
 from rasterio.errors import RasterioError
 
 from airflow_provider_sentinelhub.simulator.bucket.delivery import EXTENSIONS, PLACEHOLDERS, BucketFailed, Template
@@ -27,20 +28,28 @@ from airflow_provider_sentinelhub.simulator.http.bodies import masked
 from airflow_provider_sentinelhub.simulator.http.routes import Paths, add_grids, add_tasks, add_update
 from airflow_provider_sentinelhub.simulator.http.tasks import Tasks
 from airflow_provider_sentinelhub.simulator.imagery.images import Images
-from airflow_provider_sentinelhub.simulator.problems import AnalysisFailed
+from airflow_provider_sentinelhub.simulator.problems import AnalysisFailed, bad_payload
 from airflow_provider_sentinelhub.simulator.tasks.api import Analysis, TaskApi
 from airflow_provider_sentinelhub.simulator.tasks.cost import feature_pu
 from airflow_provider_sentinelhub.simulator.tasks.store import FeatureRow
-from airflow_provider_sentinelhub.simulator.validation.findings import Findings, check_access, check_body
+from airflow_provider_sentinelhub.simulator.validation.findings import Findings, check_access, check_body, check_variant
 from airflow_provider_sentinelhub.simulator.validation.images import (
-    check_cog,
+    check_collection,
     check_grid,
     check_process_request,
     fill_process_request,
 )
+from airflow_provider_sentinelhub.simulator.validation.shapes import (
+    CogShape,
+    Json,
+    ProcessRequestShape,
+    Shape,
+    StorageShape,
+    Uuid,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from airflow_provider_sentinelhub.simulator.bucket.delivery import Bucket
     from airflow_provider_sentinelhub.simulator.features.features import Feature
@@ -50,7 +59,7 @@ if TYPE_CHECKING:
 
 FEATURES = "input->features"
 NO_DATA = "No data"
-DTYPES = frozenset({"|u1", "|i1", "<u2", ">u2", "<i2", ">i2", "<f4", ">f4", "<f8", ">f8"})
+OF_V1 = frozenset({"tilingGrid", "tilingGridId", "bucketName", "zarrOutput"})
 
 
 class BatchV2(TaskApi):
@@ -71,7 +80,9 @@ class BatchV2(TaskApi):
 
     def check(self, payload: Any) -> dict[str, Any]:
         """Check a request."""
-        check_body(payload, _check_parts)
+        if isinstance(payload, dict) and (named := sorted(OF_V1 & payload.keys())):
+            raise bad_payload(f"{', '.join(named)}: this is a request of Batch Processing V1.")
+        check_body(payload, _Request, _check_parts)
         return _with_defaults(payload)
 
     def user_text(self, request: dict[str, Any]) -> str:
@@ -133,7 +144,12 @@ class BatchV2(TaskApi):
         if outcome not in {"delivered", "missing_file", "undelivered"}:
             # Only what was processed is billed.
             return row, 0.0
-        return row, feature_pu(feature.width, feature.height, images.setup, images.process_request)
+        return row, self.price(work.task, feature)
+
+    def price(self, task: Task, feature: Feature) -> float:
+        """Return what the images of one feature cost."""
+        images = _images(task)
+        return feature_pu(feature.width, feature.height, images.setup, images.process_request)
 
     def execution_key(self, task: Task) -> str:
         """Return where the execution database goes."""
@@ -155,7 +171,7 @@ def _images(task: Task) -> Images:
 
 def _features(request: dict[str, Any], sources: dict[str, Bucket]) -> list[Feature]:
     given = request["input"]
-    area = area_of(request["processRequest"]["input"].get("bounds"))
+    area = area_of(request["processRequest"]["input"].get("bounds", {}))
     if given["type"] == "geopackage":
         kind, access = _located(given["features"])
         with input_file(sources[f"{FEATURES}->{kind}"], access["url"]) as path:
@@ -165,88 +181,173 @@ def _features(request: dict[str, Any], sources: dict[str, Bucket]) -> list[Featu
     return from_grid(given, area)
 
 
+class _Request(Shape):
+    process_request: ProcessRequestShape
+    input: Json
+    output: Json
+    description: str = ""
+    instance_type: Literal["normal", "large"] = "normal"
+
+
+Buffer = Annotated[int, Field(ge=0, lt=1 << 15)]
+Side = Annotated[int, Field(ge=1, le=MAX_PIXELS)]
+
+
+class _Grid(Shape):
+    type: str
+    id: int
+    resolution: float
+    buffer_x: Buffer = 0
+    buffer_y: Buffer = 0
+
+
+class _Defaults(Shape):
+    width: Side = 1
+    height: Side = 1
+    resolution: float = 1
+
+
+class _GeoPackage(Shape):
+    type: str
+    features: StorageShape
+    defaults: _Defaults | None = None
+
+
+class _Raster(Shape):
+    type: str
+    delivery: StorageShape
+    overwrite: bool = False
+    skip_existing: bool = False
+    cog_output: bool = False
+    cog_parameters: CogShape | None = None
+    create_collection: bool = False
+    collection_id: Uuid = ""
+
+
+class _Coordinates(Shape):
+    origin: Literal["topLeft", "bottomLeft"] = "topLeft"
+
+
+class _Group(Shape):
+    zarr_format: Annotated[Literal[2], Field(alias="zarr_format")]
+    coordinates: _Coordinates | None = None
+    custom_attributes: Json | None = None
+
+
+def _fill_value(value: Any) -> Any:
+    if isinstance(value, bool) or not (isinstance(value, int | float) or value in NO_NUMBERS):
+        raise ValueError(f"must be a number or one of {', '.join(NO_NUMBERS)}")
+    return value
+
+
+class _Array(Shape):
+    dtype: Literal["|u1", "|i1", "<u2", ">u2", "<i2", ">i2", "<f4", ">f4", "<f8", ">f8"] = "<f4"
+    order: Literal["C"] = "C"
+    chunks: Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=3, max_length=3)] | None = None
+    fill_value: Annotated[Any, AfterValidator(_fill_value), Field(alias="fill_value")] = 0
+    compressor: Json | None = None
+
+
+class _OneArray(_Array):
+    custom_attributes: Json | None = None
+
+
+class _Zarr(Shape):
+    type: str
+    delivery: StorageShape
+    group: _Group
+    array_parameters: _Array | None = None
+    array_overrides: dict[str, _OneArray] | None = None
+
+
+INPUTS: Mapping[str, type[Shape]] = {"tiling-grid": _Grid, "geopackage": _GeoPackage}
+OUTPUTS: Mapping[str, type[Shape]] = {"raster": _Raster, "zarr": _Zarr}
+INTEGERS = {
+    "|u1": (0, 255), "|i1": (-128, 127), "<u2": (0, 65_535), ">u2": (0, 65_535), "<i2": (-32_768, 32_767),
+    ">i2": (-32_768, 32_767),
+}  # fmt: skip
+REQUIRED_OF_ARRAYS = frozenset({"dtype", "order", "chunks", "fill_value"})
+NO_NUMBERS = ("NaN", "Infinity", "-Infinity")
+
+
 def _check_parts(request: dict[str, Any], findings: Findings) -> None:
-    kinds = {
-        part: request[part].get("type") if isinstance(request.get(part), dict) else None for part in ("input", "output")
-    }
-    check_process_request(
-        findings.part(request, "processRequest", ""),
-        findings,
-        formats={"zarr/array"} if kinds["output"] == "zarr" else set(EXTENSIONS),
-        on_grid=kinds["input"] == "tiling-grid",
-    )
-    _check_input(findings.part(request, "input", ""), findings)
-    _check_output(findings.part(request, "output", ""), request, findings)
-
-
-def _check_input(part: dict[str, Any], findings: Findings) -> None:
-    kind = part.get("type")
-    if kind == "tiling-grid":
-        check_grid(part, "input", findings)
-    elif kind == "geopackage":
-        check_access(findings.part(part, "features", "input"), FEATURES, findings, takes_gcs=True)
-        _check_defaults(part.get("defaults", {}), findings)
-    elif part:
-        findings.add("input->type", "type must be one of tiling-grid, geopackage")
-
-
-def _check_defaults(defaults: dict[str, Any], findings: Findings) -> None:
-    for name in ("width", "height"):
-        if name in defaults and not (isinstance(defaults[name], int) and 1 <= defaults[name] <= MAX_PIXELS):
-            findings.add(f"input->defaults->{name}", f"{name} must be between 1 and {MAX_PIXELS}")
-    has_size = {"width", "height"} <= defaults.keys()
-    if "resolution" in defaults and not has_size and not defaults["resolution"] > 0:
-        findings.add("input->defaults->resolution", "resolution must be greater than 0")
-
-
-def _check_output(part: dict[str, Any], request: dict[str, Any], findings: Findings) -> None:
-    if not part:
+    check_variant(request, "input", INPUTS, findings)
+    check_variant(request, "output", OUTPUTS, findings)
+    if findings.found:
         return
-    check_access(findings.part(part, "delivery", "output"), "output->delivery", findings, takes_gcs=True)
-    if part.get("type") not in {"raster", "zarr"}:
-        findings.add("output->type", "type must be one of raster, zarr")
-        return
+    source, output = request["input"], request["output"]
+    zarr, on_grid = output["type"] == "zarr", source["type"] == "tiling-grid"
+    formats = {"zarr/array"} if zarr else set(EXTENSIONS)
+    check_process_request(request["processRequest"], findings, formats=formats, on_grid=on_grid)
+    if on_grid:
+        check_grid(source, "input", findings)
+    else:
+        check_access(source["features"], FEATURES, findings, takes_gcs=True)
+        _check_defaults(source.get("defaults", {}), findings)
+    check_access(output["delivery"], "output->delivery", findings, takes_gcs=True)
     if findings.found:
         return
     responses = request["processRequest"].get("output", {}).get("responses", [])
-    if part["type"] == "raster":
-        _check_template(part["delivery"], max(1, len(responses)), findings)
-        check_cog(part, findings)
+    if zarr:
+        names = [each.get("identifier", "default") for each in responses] or ["default"]
+        _check_zarr(output, source, names, findings)
     else:
-        _check_zarr(part, request["input"], findings)
+        _check_template(output["delivery"], max(1, len(responses)), findings)
+        check_collection(output, {each["format"]["type"] for each in responses} or {"image/tiff"}, findings)
+
+
+def _check_defaults(defaults: dict[str, Any], findings: Findings) -> None:
+    # A resolution is ignored beside a size, and half a size beside a resolution.
+    size = {"width", "height"} & defaults.keys()
+    if len(size) == 1 and "resolution" not in defaults:
+        findings.add("input->defaults", "width and height must be set together")
+    if len(size) < 2 and defaults.get("resolution", 1) <= 0:  # noqa: PLR2004 - both of them
+        findings.add("input->defaults->resolution", "resolution must be greater than 0")
 
 
 def _check_template(delivery: dict[str, Any], outputs: int, findings: Findings) -> None:
     kind, access = _located(delivery)
     url, path = access["url"], f"output->delivery->{kind}->url"
-    if "<" not in url:
+    if "<" not in url and ">" not in url:
         return
-    for name in re.findall(r"<([^<>]*)>", url):
+    names = re.findall(r"<([^<>]*)>", url)
+    for name in names:
         if name not in PLACEHOLDERS:
             findings.add(path, f"unknown placeholder <{name}>")
-    if "<tileName>" not in url:
-        findings.add(path, "the template must contain <tileName>")
-    if outputs > 1 and "<outputId>" not in url:
+    if 2 * len(names) != len(re.findall("[<>]", url)):
+        findings.add(path, "the template has a < or > that is not of a placeholder")
+    if not {"tileName", "tileId"} & set(names):
+        findings.add(path, "the template must contain <tileName> or <tileId>")
+    if outputs > 1 and "outputId" not in names:
         findings.add(path, "the template must contain <outputId> when there are several outputs")
 
 
-def _check_zarr(part: dict[str, Any], source: dict[str, Any], findings: Findings) -> None:
-    if findings.part(part, "group", "output").get("zarr_format") != 2:  # noqa: PLR2004 - the only version there is
-        findings.add("output->group->zarr_format", "zarr_format must be 2")
+def _check_zarr(part: dict[str, Any], source: dict[str, Any], outputs: list[str], findings: Findings) -> None:
     kind, access = _located(part["delivery"])
-    if set(re.findall(r"<([^<>]*)>", access["url"])) - {"requestId"}:
+    url = access["url"]
+    if set(re.findall(r"<([^<>]*)>", url)) - {"requestId"} or set("<>") & set(url.replace("<requestId>", "")):
         findings.add(f"output->delivery->{kind}->url", "the path of a Zarr may contain <requestId> only")
-    grid = GRIDS.get(source.get("id", -1)) if source.get("type") == "tiling-grid" else None
+    grid = GRIDS[source["id"]] if source["type"] == "tiling-grid" else None
     if grid is None or grid.crs is None:
         findings.add("input", "Zarr output is supported for WGS84 and LAEA tiling grids only")
-    arrays = {"arrayParameters": part.get("arrayParameters", {}), **part.get("arrayOverrides", {})}
-    for name, array in arrays.items():
-        if "dtype" in array and array["dtype"] not in DTYPES:
-            findings.add(f"output->{name}->dtype", f"unknown dtype {array['dtype']}")
-        chunks = array.get("chunks")
-        if chunks is not None and (len(chunks) != 3 or chunks[0] != 1):  # noqa: PLR2004 - time, y, x
+    usual, own = part.get("arrayParameters", {}), part.get("arrayOverrides", {})
+    for name in own.keys() - set(outputs):
+        findings.add(f"output->arrayOverrides->{name}", f"there is no output {name}")
+    for output in outputs:
+        if missing := REQUIRED_OF_ARRAYS - usual.keys() - own.get(output, {}).keys():
+            findings.add("output->arrayParameters", f"{', '.join(sorted(missing))} must be set for output {output}")
+    for name, array in (("arrayParameters", usual), *((f"arrayOverrides->{each}", own[each]) for each in own)):
+        chunks = array.get("chunks", [1, 1, 1])
+        # Nothing is documented about a tile that is wider by a buffer.
+        buffered = source.get("bufferX") or source.get("bufferY")
+        pixels = 0 if grid is None or buffered else round(grid.size / source["resolution"])
+        stored = INTEGERS.get(array.get("dtype", usual.get("dtype", "")))
+        fill = array.get("fill_value", 0)
+        if stored is not None and (fill in NO_NUMBERS or fill != int(fill) or not stored[0] <= fill <= stored[1]):
+            findings.add(f"output->{name}->fill_value", f"fill_value {fill} is not a value of the dtype")
+        if chunks[0] != 1:
             findings.add(f"output->{name}->chunks", "chunks must be three numbers, the first of them 1")
-        elif chunks and grid and any(round(grid.size / source["resolution"]) % each for each in chunks[1:]):
+        elif any(pixels % each for each in chunks[1:]):
             findings.add(f"output->{name}->chunks", "chunks must divide the tile evenly")
 
 

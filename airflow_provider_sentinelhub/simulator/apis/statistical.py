@@ -28,6 +28,15 @@ from airflow_provider_sentinelhub.simulator.validation.aggregation import (
     fill_aggregation,
 )
 from airflow_provider_sentinelhub.simulator.validation.findings import Findings, check_body, check_data
+from airflow_provider_sentinelhub.simulator.validation.images import check_bounds
+from airflow_provider_sentinelhub.simulator.validation.shapes import (
+    AggregationShape,
+    BoundsShape,
+    Calculations,
+    Filled,
+    ImageInputShape,
+    Shape,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,7 +63,7 @@ class Statistical:
 
 
 def _answer(service: Service, payload: Any) -> tuple[dict[str, Any], float]:
-    check_body(payload, _check_parts)
+    check_body(payload, _Request, _check_parts)
     request: dict[str, Any] = copy.deepcopy(payload)
     fill_aggregation(request["aggregation"])
     feature = _feature(request)
@@ -88,20 +97,24 @@ def _outcomes(service: Service, feature: Feature, plan: Plan, evalscript: str) -
     return plan.settled(feature, outcomes, empty=rule is not None and rule.outcome == EMPTY)
 
 
+class _Aggregation(AggregationShape):
+    evalscript: Filled
+
+
+class _Input(ImageInputShape):
+    bounds: BoundsShape
+
+
+class _Request(Shape):
+    input: _Input
+    aggregation: _Aggregation
+    calculations: Calculations | None = None
+
+
 def _check_parts(request: dict[str, Any], findings: Findings) -> None:
-    source = findings.part(request, "input", "")
-    if source:
-        check_data(source, "input", findings)
-        try:
-            outline, _ = outline_in_crs(findings.part(source, "bounds", "input"))
-            if not outline.area:
-                findings.add("input->bounds", "the geometry must have an area")
-        except (ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
-            findings.add("input->bounds", f"Invalid bounds: {error}")
-    aggregation = findings.part(request, "aggregation", "")
-    check_aggregation(aggregation, findings)
-    if not isinstance(aggregation.get("evalscript"), str) or not aggregation["evalscript"].strip():
-        findings.add("aggregation->evalscript", "evalscript must be provided")
+    check_data(request["input"]["data"], "input->data", findings)
+    check_bounds(request["input"]["bounds"], "input->bounds", findings, required=True)
+    check_aggregation(request["aggregation"], findings)
     check_calculations(request.get("calculations", {}), findings)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+import zlib
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -15,7 +16,10 @@ from obstore.store import S3Store
 
 from airflow_provider_sentinelhub.simulator.problems import Problem, violations
 
-PLACEHOLDERS = ("requestId", "tileName", "outputId", "format")
+REGION = "eu-central-1"
+"""Region of the simulated deployment."""
+
+PLACEHOLDERS = ("requestId", "tileName", "tileId", "outputId", "format")
 DEFAULT_TEMPLATE = "/<requestId>/<tileName>/<outputId>.<format>"
 RETRY_TIMEOUT = timedelta(seconds=10)
 EXTENSIONS = {"image/tiff": "tif", "application/json": "json"}
@@ -59,7 +63,9 @@ class Template:
         :param output: Identifier of the output.
         :param media_type: As in the request.
         """
-        key = self.key.replace("<tileName>", feature).replace("<outputId>", output)
+        # The service's numbers of tiles are not published: a number that the name decides.
+        number = str(zlib.crc32(feature.encode()))
+        key = self.key.replace("<tileName>", feature).replace("<tileId>", number).replace("<outputId>", output)
         return key.replace("<format>", EXTENSIONS[media_type])
 
     def beside(self, name: str) -> str:

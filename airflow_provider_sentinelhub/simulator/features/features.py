@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import tempfile
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,10 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import shapely
-from pyproj import CRS
-from pyproj.exceptions import CRSError
 from shapely.geometry import box, shape
 
+from airflow_provider_sentinelhub.client.requests.crs import SUPPORTED_EPSG
 from airflow_provider_sentinelhub.simulator.bucket import geopackage
 from airflow_provider_sentinelhub.simulator.bucket.delivery import BucketFailed
 from airflow_provider_sentinelhub.simulator.features.grids import GRIDS, WGS84, project, tiles
@@ -26,6 +26,13 @@ if TYPE_CHECKING:
 
     from airflow_provider_sentinelhub.simulator.bucket.delivery import Bucket
 
+UNREADABLE = (ValueError, TypeError, KeyError, AttributeError, IndexError, OverflowError, shapely.errors.ShapelyError)
+"""What shapely raises where coordinates are not numbers, not in pairs, or not in rings."""
+
+_CRS = re.compile(
+    r"https?://www\.opengis\.net/def/crs/(?:EPSG/0/(?P<code>\d{4,5})|OGC/1\.3/CRS84)"
+    r"|urn:ogc:def:crs:(?:EPSG:[\d.]*:(?P<urn>\d{4,5})|OGC:[\d.]*:CRS84)"
+)
 MAX_FEATURES = 700_000
 MAX_PIXELS = 3500
 
@@ -78,20 +85,24 @@ class Feature:
         return box(self.west, self.north - self.height * self.step_y, east, self.north)
 
 
-def area_of(bounds: dict[str, Any] | None) -> BaseGeometry | None:
+def area_of(bounds: dict[str, Any]) -> BaseGeometry | None:
     """
     Return the area of interest in longitude and latitude; ``None`` when the request has none.
 
-    :param bounds: ``processRequest.input.bounds``.
-    :raises ValueError: It cannot be read.
+    :param bounds: ``processRequest.input.bounds``, whose shape is right.
+    :raises ValueError: It cannot be read; see :data:`UNREADABLE`.
     """
-    if not bounds or not ("bbox" in bounds or "geometry" in bounds):
+    if not ("bbox" in bounds or "geometry" in bounds):
+        epsg_of(bounds)
         return None
     outline, source = outline_in_crs(bounds)
     if source == WGS84:
         return outline
     longest = max(outline.bounds[2] - outline.bounds[0], outline.bounds[3] - outline.bounds[1])
-    return project(shapely.segmentize(outline, longest / 50), source, WGS84)
+    area = project(shapely.segmentize(outline, longest / 50), source, WGS84)
+    if not all(map(math.isfinite, area.bounds)):
+        raise ValueError("the coordinates are not in the area of the CRS")
+    return area
 
 
 def outline_in_crs(bounds: dict[str, Any]) -> tuple[BaseGeometry, int]:
@@ -99,19 +110,41 @@ def outline_in_crs(bounds: dict[str, Any]) -> tuple[BaseGeometry, int]:
     Return the area of interest in its own CRS, and the EPSG code of that.
 
     :param bounds: Has ``bbox``, ``geometry`` or both.
-    :raises ValueError: It cannot be read.
+    :raises ValueError: It cannot be read; see :data:`UNREADABLE`.
     """
     crs = epsg_of(bounds)
-    outline = box(*(float(each) for each in bounds["bbox"])) if "bbox" in bounds else None
+    outlines = []
+    if "bbox" in bounds:
+        west, south, east, north = (float(each) for each in bounds["bbox"])
+        if west >= east or south >= north:
+            raise ValueError("bbox must be west, south, east and north")
+        outlines.append(box(west, south, east, north))
     if "geometry" in bounds:
-        geometry = shape(bounds["geometry"])
-        if not geometry.is_valid:
-            raise ValueError("the geometry is invalid")
-        # With both, the area is their intersection.
-        outline = geometry if outline is None else outline.intersection(geometry)
-    if outline is None or outline.is_empty:
+        outlines.append(_polygon(bounds["geometry"]))
+    for each in outlines:
+        west, south, east, north = each.bounds
+        if crs == WGS84 and (west < -180 or east > 180 or south < -90 or north > 90):  # noqa: PLR2004 - degrees
+            raise ValueError("longitudes must be from -180 to 180, and latitudes from -90 to 90")
+    # With both, the area is their intersection.
+    outline = outlines[0] if len(outlines) == 1 else outlines[0].intersection(outlines[1])
+    if outline.is_empty or not outline.area:
         raise ValueError("the geometry is empty")
     return outline, crs
+
+
+def _polygon(given: dict[str, Any]) -> BaseGeometry:
+    polygons = given["coordinates"] if given["type"] == "MultiPolygon" else [given["coordinates"]]
+    if any(len(ring) < 4 or ring[0] != ring[-1] for polygon in polygons for ring in polygon):  # noqa: PLR2004 - a triangle
+        raise ValueError("each ring must have four points or more, of which the last is the first")
+    geometry = shape(given)
+    if geometry.is_valid:
+        return geometry
+    # Parts that share an edge are not valid either, but no part is in doubt.
+    parts = shapely.get_parts(geometry)
+    merged = shapely.union_all(parts) if shapely.is_valid(parts).all() else None
+    if merged is None or not math.isclose(merged.area, geometry.area):
+        raise ValueError(f"the geometry is invalid: {shapely.is_valid_reason(geometry)}")
+    return merged
 
 
 def epsg_of(bounds: dict[str, Any]) -> int:
@@ -119,17 +152,16 @@ def epsg_of(bounds: dict[str, Any]) -> int:
     Return the EPSG code of the bounds; CRS84 is the default and counts as 4326, x before y.
 
     :param bounds: ``processRequest.input.bounds``.
-    :raises ValueError: The CRS is unknown.
+    :raises ValueError: The CRS is not one that the service documents.
     """
-    text = str(bounds.get("properties", {}).get("crs", "http://www.opengis.net/def/crs/OGC/1.3/CRS84"))
-    if text.endswith("CRS84"):
-        return WGS84
-    number = text.rstrip("/").rpartition("/")[2].rpartition(":")[2]
-    try:
-        CRS.from_epsg(int(number))
-    except (ValueError, CRSError):
-        raise ValueError(f"unknown CRS '{text}'") from None
-    return int(number)
+    text = bounds.get("properties", {}).get("crs")
+    found = _CRS.fullmatch(text) if text is not None else None
+    if text is not None and found is None:
+        raise ValueError(f"unknown CRS '{text}'")
+    code = int(found["code"] or found["urn"] or WGS84) if found else WGS84
+    if code not in SUPPORTED_EPSG:
+        raise ValueError(f"unknown CRS '{text}'")
+    return code
 
 
 def from_grid(source: dict[str, Any], area: BaseGeometry) -> list[Feature]:

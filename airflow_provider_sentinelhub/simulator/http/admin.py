@@ -4,11 +4,11 @@
 
 import time
 from dataclasses import asdict
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Request
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from airflow_provider_sentinelhub.client.http.deployments import LOOPBACK
 from airflow_provider_sentinelhub.simulator.problems import bad_payload, forbidden, not_found
@@ -29,9 +29,10 @@ class ClockCommand(BaseModel):
     :param speed: Simulated seconds per real second.
     """
 
-    advance_seconds: float = 0
+    # Further, and the calendar would end.
+    advance_seconds: Annotated[float, Field(ge=0, le=1e10)] = 0
     running: bool | None = None
-    speed: float | None = None
+    speed: Annotated[float, Field(gt=0, le=1e7)] | None = None
 
 
 class Account(BaseModel):

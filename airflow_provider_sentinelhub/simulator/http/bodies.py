@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from email.parser import BytesParser
 from email.policy import HTTP
 from typing import Any
@@ -22,9 +23,19 @@ def parse_json(body: bytes) -> Any:
     if not body.strip():
         return {}
     try:
-        return json.loads(body)
-    except ValueError as error:
+        value = json.loads(body, parse_float=_finite, parse_constant=_finite)
+        # Half of a pair of surrogates is JSON, but not text.
+        json.dumps(value, ensure_ascii=False).encode()
+    except (ValueError, RecursionError) as error:
         raise bad_payload(f"Failed to parse the request body: {error}") from error
+    return value
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text} is not a number")
+    return number
 
 
 def parse_body(body: bytes, content_type: str, evalscript_in: str) -> Any:
@@ -55,8 +66,15 @@ def _parse_multipart(body: bytes, content_type: str, evalscript_in: str) -> Any:
         raise violations([{"parameter": "request", "violation": "part request must be present"}])
     payload = parse_json(parts["request"])
     if "evalscript" in parts and isinstance(payload, dict) and isinstance(payload.get(evalscript_in), dict):
-        payload[evalscript_in]["evalscript"] = parts["evalscript"].decode()
+        payload[evalscript_in]["evalscript"] = _text(parts["evalscript"])
     return payload
+
+
+def _text(content: bytes) -> str:
+    try:
+        return content.decode()
+    except UnicodeDecodeError as error:
+        raise bad_payload(f"Failed to parse the evalscript: {error}") from error
 
 
 def masked(request: dict[str, Any]) -> dict[str, Any]:

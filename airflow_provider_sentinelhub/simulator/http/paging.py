@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from typing import TypeVar
+from urllib.parse import urlencode
 
 from airflow_provider_sentinelhub.simulator.problems import violations
 
@@ -23,7 +24,9 @@ def matches(text: str, search: str | None) -> bool:
     return any(all(word.strip() in text for word in each.split("&")) for each in alternatives)
 
 
-def page(items: list[Item], count: int | None, viewtoken: str | None, url: str) -> tuple[list[Item], dict[str, str]]:
+def page(
+    items: list[Item], count: int | None, viewtoken: str | None, url: str, **query: str | None
+) -> tuple[list[Item], dict[str, str]]:
     """
     Return one page of a list.
 
@@ -31,6 +34,7 @@ def page(items: list[Item], count: int | None, viewtoken: str | None, url: str) 
     :param count: Size of the page; at most 100, which is the default.
     :param viewtoken: Which page; the first when ``None``.
     :param url: The caller's URL without the query.
+    :param query: The caller's other parameters, which the links repeat.
     :returns: The page and its ``links``; ``nextToken`` is absent on the last one.
     :raises Problem: 400.
     """
@@ -40,14 +44,21 @@ def page(items: list[Item], count: int | None, viewtoken: str | None, url: str) 
     try:
         start = int(base64.urlsafe_b64decode(viewtoken or _token(0)))
     except ValueError:
-        raise violations([{"parameter": "viewtoken", "violation": "viewtoken is invalid"}]) from None
-    links = {"currentToken": _token(start), "@id": f"{url}?count={size}&viewtoken={_token(start)}"}
+        start = -1
+    if start < 0:
+        raise violations([{"parameter": "viewtoken", "violation": "viewtoken is invalid"}])
+    others = {name: value for name, value in query.items() if value is not None}
+
+    def link(token: str) -> str:
+        return f"{url}?{urlencode({'count': size, **others, 'viewtoken': token})}"
+
+    links = {"currentToken": _token(start), "@id": link(_token(start))}
     if start + size < len(items):
         links["nextToken"] = _token(start + size)
-        links["next"] = f"{url}?count={size}&viewtoken={links['nextToken']}"
+        links["next"] = link(links["nextToken"])
     if start > 0:
         links["previousToken"] = _token(max(0, start - size))
-        links["previous"] = f"{url}?count={size}&viewtoken={links['previousToken']}"
+        links["previous"] = link(links["previousToken"])
     return items[start : start + size], links
 
 

@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_sentinelhub.simulator.bucket.delivery import Bucket, BucketFailed, cannot_access
 from airflow_provider_sentinelhub.simulator.http.bodies import masked
 from airflow_provider_sentinelhub.simulator.http.paging import matches, page
-from airflow_provider_sentinelhub.simulator.problems import conflict, no_processing_units, not_found, violations
+from airflow_provider_sentinelhub.simulator.problems import (
+    bad_payload,
+    conflict,
+    no_processing_units,
+    not_found,
+    violations,
+)
 from airflow_provider_sentinelhub.simulator.tasks.clock import iso
 from airflow_provider_sentinelhub.simulator.tasks.cost import MINIMUM_BALANCE_PU
 from airflow_provider_sentinelhub.simulator.tasks.lifecycle import Task
@@ -117,8 +123,17 @@ class Tasks:
         """
         with self._service.lock:
             task = self.find(task_id)
-            if not isinstance(payload, dict) or not isinstance(payload.get("description", ""), str):
-                raise violations([{"parameter": "description", "violation": "description must be a string"}])
+            if not isinstance(payload, dict):
+                raise bad_payload("Request body should be a JSON object.")
+            found = [
+                {"parameter": name, "violation": f"{name} is not a known field"}
+                for name in payload
+                if name != "description"
+            ]
+            if not isinstance(payload.get("description", ""), str):
+                found.append({"parameter": "description", "violation": "description must be a string"})
+            if found:
+                raise violations(found)
             if not self._api.lifecycle.updatable(task):
                 raise conflict(f"Request {task.id} cannot be updated with status {task.status}.")
             if "description" in payload:
@@ -152,7 +167,7 @@ class Tasks:
             ]
             # Equal ones in the order of their creation: pages do not shift while tasks are added.
             tasks.sort(key=lambda task: (getattr(task, field), task.created), reverse=direction == "desc")
-            chosen, links = page(tasks, count, viewtoken, url)
+            chosen, links = page(tasks, count, viewtoken, url, sort=sort, search=search)
             return {"data": [self._view(task) for task in chosen], "links": links}
 
     def find(self, task_id: str) -> Task:

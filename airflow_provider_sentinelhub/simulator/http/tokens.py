@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import hmac
 import json
@@ -111,6 +110,6 @@ def _basic(authorization: str | None) -> tuple[str, str] | None:
         return None
     try:
         name, _, secret = base64.b64decode(encoded).decode().partition(":")
-    except (binascii.Error, UnicodeDecodeError):
+    except ValueError:
         return None
     return unquote(name), unquote(secret)

@@ -49,15 +49,17 @@ class Images:
         """
         setup = self.setup
         for identifier, media_type in self.responses:
-            if media_type == "zarr/array":
-                raise AnalysisFailed("The simulator does not write Zarr. The request itself is valid.")
-            if media_type != "image/tiff":
+            if media_type == "application/json":
                 continue
             if identifier not in setup.outputs:
                 raise AnalysisFailed(f"Output {identifier} requested but missing from function setup().")
+            if media_type == "zarr/array":
+                if setup.outputs[identifier].bands != 1:
+                    raise AnalysisFailed(f"Output {identifier}: Zarr output supports one band for each output.")
+                raise AnalysisFailed("The simulator does not write Zarr. The request itself is valid.")
             if self.output["cogOutput"] and setup.outputs[identifier].sample_type == "INT8":
                 raise AnalysisFailed(f"Output {identifier}: COG output cannot use sampleType INT8.")
-        if self.output["createCollection"]:
+        if self.output.get("createCollection") or self.output.get("collectionId"):
             _check_band_names(setup)
 
     def remaining(self, features: list[Feature], bucket: Bucket) -> list[Feature]:

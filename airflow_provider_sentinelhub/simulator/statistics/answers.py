@@ -108,11 +108,10 @@ def _check_outputs(setup: Setup, calculations: dict[str, Any]) -> None:
     if len(setup.outputs) == 1:
         raise AnalysisFailed("Evalscript error: setup() must return an output besides dataMask.")
     for name, wanted in calculations.items():
-        if name == DEFAULT:
-            continue
-        if name not in setup.outputs or name == MASK:
+        if name != DEFAULT and (name not in setup.outputs or name == MASK):
             raise AnalysisFailed(f"Output {name} requested in calculations but missing from function setup().")
-        bands = {DEFAULT, *setup.outputs[name].names}
+        outputs = [each for each in setup.outputs.values() if name in {DEFAULT, each.id} and each.id != MASK]
+        bands = {DEFAULT, *(band for each in outputs for band in each.names)}
         for part in ("histograms", "statistics"):
             for band in wanted.get(part, {}):
                 if band not in bands:

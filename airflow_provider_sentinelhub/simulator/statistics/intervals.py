@@ -12,8 +12,9 @@ import itertools
 import re
 from dataclasses import dataclass
 
-BEHAVIOURS = frozenset({"SKIP", "SHORTEN", "EXTEND"})
 DAY = dt.timedelta(days=1)
+# More than timedelta holds as weeks.
+_TOO_LARGE = 100_000_000
 _PERIOD = re.compile(r"P(?=\d)(?:(\d+)Y)?(?:(\d+)M)?(?:(\d+)W)?(?:(\d+)D)?")
 _TIME = re.compile(r"PT(?=\d)(?:(\d+)H)?(?:(\d+)M)?(?:(\d+)S)?")
 
@@ -65,14 +66,16 @@ class Step:
         :raises ValueError: It is not a duration, has both kinds of designators or is shorter than a day.
         """
         text = str(text)
-        if period := _PERIOD.fullmatch(text):
-            years, months, weeks, days = (int(each or 0) for each in period.groups())
-            step = cls(12 * years + months, dt.timedelta(weeks=weeks, days=days))
-        elif time := _TIME.fullmatch(text):
-            hours, minutes, seconds = (int(each or 0) for each in time.groups())
+        numbers = _PERIOD.fullmatch(text) or _TIME.fullmatch(text)
+        given = [int(each or 0) for each in numbers.groups()] if numbers else []
+        if not numbers or max(given) >= _TOO_LARGE:
+            raise ValueError(f"{text!r} is not an ISO 8601 duration of date or of time designators")
+        if "T" in text:
+            hours, minutes, seconds = given
             step = cls(0, dt.timedelta(hours=hours, minutes=minutes, seconds=seconds))
         else:
-            raise ValueError(f"{text!r} is not an ISO 8601 duration of date or of time designators")
+            years, months, weeks, days = given
+            step = cls(12 * years + months, dt.timedelta(weeks=weeks, days=days))
         if not step.months and step.time < DAY:
             raise ValueError(f"{text} is shorter than one day")
         return step
@@ -114,7 +117,11 @@ def split(start: dt.datetime, end: dt.datetime, step: Step, behaviour: str) -> l
     """
     found: list[Interval] = []
     for number in itertools.count():
-        each = Interval(step.after(start, number), step.after(start, number + 1))
+        try:
+            each = Interval(step.after(start, number), step.after(start, number + 1))
+        except (OverflowError, ValueError):
+            # The calendar ends.
+            break
         if each.start >= end:
             break
         if each.end <= end or behaviour == "EXTEND":

@@ -11,6 +11,8 @@ from airflow_provider_sentinelhub.simulator.problems import AnalysisFailed
 
 MAX_PIXELS = 2500
 DEFAULT_PIXELS = 256
+# A resolution next to nothing would make infinitely many.
+TOO_MANY_PIXELS = 1_000_000_000
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -85,5 +87,6 @@ def parcel(
 def _raster(aggregation: dict[str, Any], across: float, down: float) -> tuple[int, int]:
     if "resx" in aggregation:
         # As in the published examples, in which 544 m at 10 m are 54 pixels.
-        return max(1, round(across / aggregation["resx"])), max(1, round(down / aggregation["resy"]))
+        sides = (across / aggregation["resx"], down / aggregation["resy"])
+        return max(1, round(min(sides[0], TOO_MANY_PIXELS))), max(1, round(min(sides[1], TOO_MANY_PIXELS)))
     return int(aggregation.get("width", DEFAULT_PIXELS)), int(aggregation.get("height", DEFAULT_PIXELS))

@@ -139,6 +139,15 @@ class TaskApi(ABC):
         :returns: What became of it, and its cost in processing units.
         """
 
+    def price(self, task: Task, feature: Feature) -> float:  # noqa: ARG002 - for those who override it
+        """
+        Return what a feature costs that is being processed when its task is stopped, in processing units.
+
+        :param task: Its task.
+        :param feature: The feature.
+        """
+        return 0.0
+
     def execution_key(self, task: Task) -> str | None:  # noqa: ARG002 - for those who override it
         """
         Return the key of the execution database; ``None`` when the API has none.

@@ -8,6 +8,7 @@ long, such as the analysis of a continent, holds up no other task.
 from __future__ import annotations
 
 import logging
+import math
 import queue
 import threading
 import time
@@ -198,8 +199,18 @@ class Engine:
         moment = asked + self._service.script.timing.stop_seconds
         if now < moment:
             return False
+        if task.status == "PROCESSING":
+            self._charge_begun(task, moment)
         self._stop(task, "USER_ACTION", moment)
         return True
+
+    def _charge_begun(self, task: Task, moment: float) -> None:
+        """Charge the features that are being processed when the user stops the task; nothing is left of them."""
+        timing = self._service.script.timing
+        if timing.feature_seconds and moment > task.processing_since:
+            api = self._service.api_of(task)
+            begun = self._store.next_features(task.id, math.ceil(timing.parallel))
+            task.accrued_pu += sum(api.price(task, feature) for _, feature in begun)
 
     def _stop(self, task: Task, reason: str, moment: float) -> None:
         if task.status == "PROCESSING":
@@ -232,10 +243,10 @@ class Engine:
         return False
 
     def _process_next(self, task: Task, now: float, total: int) -> None:
-        upcoming = self._store.next_feature(task.id)
-        if upcoming is None:
+        upcoming = self._store.next_features(task.id, 1)
+        if not upcoming:
             return
-        number, feature = upcoming
+        number, feature = upcoming[0]
         api = self._service.api_of(task)
         subject = Subject(
             name=feature.name,

@@ -131,16 +131,18 @@ class Store:
             self._database.executemany("INSERT INTO features VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
             self._database.execute("COMMIT")
 
-    def next_feature(self, task_id: str) -> tuple[int, Feature] | None:
+    def next_features(self, task_id: str, count: int) -> list[tuple[int, Feature]]:
         """
-        Return the first unprocessed feature of a task, and its number; ``None`` when there is none.
+        Return the first unprocessed features of a task, and their numbers.
 
         :param task_id: The task.
+        :param count: How many.
         """
         rows = self._all(
-            "SELECT number, place FROM features WHERE task = ? AND handled = 0 ORDER BY number LIMIT 1", (task_id,)
+            "SELECT number, place FROM features WHERE task = ? AND handled = 0 ORDER BY number LIMIT ?",
+            (task_id, count),
         )
-        return (rows[0][0], _feature(json.loads(rows[0][1]))) if rows else None
+        return [(number, _feature(json.loads(place))) for number, place in rows]
 
     def handle_feature(self, task_id: str, row: FeatureRow) -> None:
         """

@@ -5,14 +5,18 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+from pydantic import ValidationError
+
+from airflow_provider_sentinelhub.simulator.bucket.delivery import REGION
 from airflow_provider_sentinelhub.simulator.problems import bad_payload, violations
+from airflow_provider_sentinelhub.simulator.statistics.intervals import moment
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
-_BUCKET_URL = r"[A-Za-z0-9][\w\-.:]{2,62}(/[<>A-Za-z0-9/\-_.(): ]*)?"
-S3_URL = re.compile(f"s3://{_BUCKET_URL}")
-GCS_URL = re.compile(f"gs://{_BUCKET_URL}")
+    from airflow_provider_sentinelhub.simulator.validation.shapes import Shape
+
+BUCKET_AND_KEY = re.compile(r"[A-Za-z0-9][\w\-.:]{2,62}(/[<>A-Za-z0-9/\-_.(): ]*)?", re.ASCII)
 
 
 class Findings:
@@ -34,31 +38,17 @@ class Findings:
         """
         self.found.append({"parameter": parameter, "violation": violation})
 
-    def part(self, parent: dict[str, Any], name: str, path: str) -> dict[str, Any]:
-        """
-        Return a part that must be an object; where it is not, add a violation and return an empty one.
 
-        :param parent: The object that contains it.
-        :param name: Its name.
-        :param path: Path of the parent in the request.
-        """
-        value = parent.get(name)
-        if isinstance(value, dict):
-            return value
-        where = f"{path}->{name}" if path else name
-        self.add(where, "must not be null" if value is None else "must be an object")
-        return {}
-
-
-def check_body(request: Any, check_parts: Callable[[dict[str, Any], Findings], None]) -> None:
+def check_body(request: Any, shape: type[Shape], check_parts: Callable[[dict[str, Any], Findings], None]) -> None:
     """
-    Check a body.
+    Check a body: its fields and types first, then everything else.
 
     :param request: Parsed JSON.
-    :param check_parts: The checks of one API.
+    :param shape: Its fields and their types.
+    :param check_parts: The further checks of one API; they may rely on the shape.
     :raises Problem: 400 with all violations found.
     """
-    if not request:
+    if request in ({}, [], None, ""):
         raise bad_payload("Request body should be non-empty.")
     if not isinstance(request, dict):
         raise bad_payload("Request body should be a JSON object.")
@@ -66,13 +56,69 @@ def check_body(request: Any, check_parts: Callable[[dict[str, Any], Findings], N
     if nulls:
         raise violations([{"parameter": path, "violation": f"{path} must not be null"} for path in nulls])
     findings = Findings()
-    try:
+    check_shape(shape, request, "", findings)
+    if not findings.found:
         check_parts(request, findings)
-    except (AttributeError, KeyError, TypeError) as error:
-        # A value of an unexpected type ended the checks; the violations found before it are reported as well.
-        findings.add("", f"Request body is malformed: {error}")
     if findings.found:
         raise violations(findings.found)
+
+
+def check_shape(shape: type[Shape], part: Any, path: str, findings: Findings) -> None:
+    """
+    Compare a part of a request with its shape.
+
+    :param shape: The shape.
+    :param part: The part.
+    :param path: Its path in the request; empty for all of it.
+    :param findings: Takes the violations.
+    """
+    try:
+        shape.model_validate(part)
+    except ValidationError as error:
+        for each in error.errors(include_url=False, include_context=False, include_input=False):
+            where = _written(path, each["loc"])
+            findings.add(where, _said(each["type"], each["msg"], where))
+
+
+def check_variant(request: dict[str, Any], name: str, shapes: Mapping[str, type[Shape]], findings: Findings) -> None:
+    """
+    Compare a part whose ``type`` decides on its shape.
+
+    :param request: What contains it.
+    :param name: Its name.
+    :param shapes: Shapes by type.
+    :param findings: Takes the violations.
+    """
+    kind = request[name].get("type")
+    if isinstance(kind, str) and kind in shapes:
+        check_shape(shapes[kind], request[name], name, findings)
+    else:
+        findings.add(f"{name}->type", f"type must be one of {', '.join(shapes)}")
+
+
+def _written(path: str, steps: tuple[int | str, ...]) -> str:
+    # No field is a union of several types: their names would be steps of the path.
+    for step in steps:
+        path = f"{path}[{step}]" if isinstance(step, int) else f"{path}->{step}" if path else step
+    return path
+
+
+def _said(kind: str, message: str, where: str) -> str:
+    own = re.sub(r"^(Value error, |(Input|List|String) should )", "", message).replace(" after validation", "")
+    return f"{where} {_RULES.get(kind, own if kind == 'value_error' else f'must {own}')}"
+
+
+_RULES = {
+    "missing": "must not be null",
+    "extra_forbidden": "is not a known field",
+    "string_type": "must be a text",
+    "bool_type": "must be true or false",
+    "int_type": "must be a whole number",
+    "float_type": "must be a number",
+    "finite_number": "must be a number",
+    "list_type": "must be a list",
+    **dict.fromkeys(("model_type", "dict_type"), "must be an object"),
+}
 
 
 def _nulls(value: Any, path: str) -> list[str]:
@@ -94,45 +140,54 @@ def check_access(part: dict[str, Any], path: str, findings: Findings, *, takes_g
     :param findings: Takes the violations.
     :param takes_gcs: Whether the API supports Google Cloud Storage.
     """
-    if "gs" in part:
-        if not takes_gcs:
-            findings.add(f"{path}->gs", "Google Cloud Storage is not supported by this API")
-        elif "s3" in part:
-            findings.add(path, "either s3 or gs must be set")
-        else:
-            _check_gcs(part, path, findings)
-        return
-    access = findings.part(part, "s3", path)
-    if not access:
-        return
-    if not isinstance(access.get("url"), str) or not S3_URL.fullmatch(access["url"]):
-        findings.add(f"{path}->s3->url", f"url must look like s3://bucket/path, not {access.get('url')!r}")
-    keys = "accessKey" in access and "secretAccessKey" in access
-    if keys == ("iamRoleARN" in access):
-        findings.add(f"{path}->s3", "either iamRoleARN or both accessKey and secretAccessKey must be set")
+    if "gs" in part and not takes_gcs:
+        findings.add(f"{path}->gs", "Google Cloud Storage is not supported by this API")
+    elif ("s3" in part) == ("gs" in part):
+        kinds = "either s3 or gs" if takes_gcs else "s3"
+        findings.add(path if takes_gcs else f"{path}->s3", f"{kinds} must be set")
+    elif "gs" in part:
+        _check_url(part["gs"]["url"], "gs", f"{path}->gs", findings)
+        if "credentials" not in part["gs"]:
+            findings.add(f"{path}->gs->credentials", "credentials must be set")
+    else:
+        access = part["s3"]
+        _check_url(access["url"], "s3", f"{path}->s3", findings)
+        keys = "accessKey" in access and "secretAccessKey" in access
+        if keys == ("iamRoleARN" in access):
+            findings.add(f"{path}->s3", "either iamRoleARN or both accessKey and secretAccessKey must be set")
 
 
-def _check_gcs(part: dict[str, Any], path: str, findings: Findings) -> None:
-    access = findings.part(part, "gs", path)
-    if access is not part["gs"]:
-        return
-    if not isinstance(access.get("url"), str) or not GCS_URL.fullmatch(access["url"]):
-        findings.add(f"{path}->gs->url", f"url must look like gs://bucket/path, not {access.get('url')!r}")
-    if not isinstance(access.get("credentials"), str):
-        findings.add(f"{path}->gs->credentials", "credentials must be set")
+def _check_url(url: str, scheme: str, path: str, findings: Findings) -> None:
+    start, _, place = url.partition("://")
+    _, _, key = place.rstrip("/").partition("/")
+    if start != scheme or not BUCKET_AND_KEY.fullmatch(place) or {"", ".", ".."} & set(key.split("/") if key else ()):
+        findings.add(f"{path}->url", f"url must look like {scheme}://bucket/path, not {url!r}")
 
 
-def check_data(part: dict[str, Any], path: str, findings: Findings) -> None:
+def is_elsewhere(storage: dict[str, Any]) -> bool:
+    """
+    Say whether a bucket is in another region than the deployment, or on another cloud.
+
+    :param storage: The object that has ``s3`` or ``gs``, of a checked request.
+    """
+    return "s3" not in storage or storage["s3"].get("region", REGION) != REGION
+
+
+def check_data(data: list[dict[str, Any]], path: str, findings: Findings) -> None:
     """
     Check the data sources.
 
-    :param part: ``input``.
-    :param path: Path of it in the request.
+    :param data: The data sources.
+    :param path: Path of them in the request.
     :param findings: Takes the violations.
     """
-    data = part.get("data")
-    if not isinstance(data, list) or not data or not all(isinstance(each, dict) and "type" in each for each in data):
-        findings.add(f"{path}->data", "data must list at least one data source with a type")
+    names = [source["id"] for source in data if "id" in source]
+    if len(set(names)) < len(names):
+        findings.add(path, "each data source must have an id of its own")
+    for number, source in enumerate(data):
+        period = source.get("dataFilter", {}).get("timeRange", {})
+        if {"from", "to"} <= period.keys() and moment(period["from"]) > moment(period["to"]):
+            findings.add(f"{path}[{number}]->dataFilter->timeRange", "from must not be after to")
 
 
 def fill_data(data: list[dict[str, Any]]) -> None:

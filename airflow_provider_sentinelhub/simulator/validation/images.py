@@ -4,56 +4,59 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_sentinelhub.simulator.features.features import area_of
+from airflow_provider_sentinelhub.simulator.features.features import UNREADABLE, area_of
 from airflow_provider_sentinelhub.simulator.features.grids import GRIDS
-from airflow_provider_sentinelhub.simulator.validation.findings import check_data, fill_data
+from airflow_provider_sentinelhub.simulator.validation.findings import check_data, fill_data, is_elsewhere
 
 if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
 
     from airflow_provider_sentinelhub.simulator.validation.findings import Findings
 
+COLLECTION_BLOCKS = (256, 2048)
 CRS84 = "urn:ogc:def:crs:OGC::CRS84"
-RESAMPLING = frozenset({"nearest", "average", "gauss", "cubic", "cubicspline", "lanczos", "average_magphase", "mode"})
 
 
 def check_process_request(
     part: dict[str, Any], findings: Findings, *, formats: AbstractSet[str], on_grid: bool
 ) -> None:
     """
-    Check the evalscript's presence, the input and the output of ``processRequest``.
+    Check the input and the output of ``processRequest``.
 
-    :param part: ``processRequest``.
+    :param part: ``processRequest``, whose shape is right.
     :param findings: Takes the violations.
     :param formats: Supported media types.
     :param on_grid: Whether the features are tiles of a grid, which need an area of interest.
     """
-    if not isinstance(part.get("evalscript"), str) or not part["evalscript"].strip():
-        findings.add("processRequest->evalscript", "evalscript must be provided")
-    source = findings.part(part, "input", "processRequest")
-    check_data(source, "processRequest->input", findings)
-    try:
-        area = area_of(source.get("bounds"))
-    except (ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
-        findings.add("processRequest->input->bounds", f"Invalid bounds: {error}")
-    else:
-        if area is None and on_grid:
-            findings.add("processRequest->input->bounds", "bounds must be set for a tiling grid")
+    source = part["input"]
+    check_data(source["data"], "processRequest->input->data", findings)
+    check_bounds(source.get("bounds", {}), "processRequest->input->bounds", findings, required=on_grid)
     _check_responses(part.get("output", {}), findings, formats)
 
 
-def _check_responses(output: Any, findings: Findings, formats: AbstractSet[str]) -> None:
-    path = "processRequest->output"
-    if not isinstance(output, dict):
-        findings.add(path, "must be an object")
-        return
-    for name in ("width", "height", "resx", "resy"):
-        if name in output:
-            findings.add(f"{path}->{name}", f"{name} cannot be set in a batch request")
+def check_bounds(bounds: dict[str, Any], path: str, findings: Findings, *, required: bool) -> None:
+    """
+    Check an area of interest.
+
+    :param bounds: The bounds, whose shape is right.
+    :param path: Path of them in the request.
+    :param findings: Takes the violations.
+    :param required: Whether there must be an area.
+    """
+    try:
+        area = area_of(bounds)
+    except UNREADABLE as error:
+        findings.add(path, f"Invalid bounds: {error}")
+    else:
+        if area is None and required:
+            findings.add(path, "bounds must be set")
+
+
+def _check_responses(output: dict[str, Any], findings: Findings, formats: AbstractSet[str]) -> None:
     identifiers: set[str] = set()
     for number, response in enumerate(output.get("responses", [])):
-        where = f"{path}->responses[{number}]"
-        media_type = response.get("format", {}).get("type")
+        where = f"processRequest->output->responses[{number}]"
+        media_type = response["format"]["type"]
         identifier = response.get("identifier", "default")
         if media_type not in formats:
             findings.add(
@@ -70,36 +73,39 @@ def check_grid(part: dict[str, Any], path: str, findings: Findings) -> None:
     """
     Check a tiling grid.
 
-    :param part: Has ``id``, ``resolution``, ``bufferX`` and ``bufferY``.
+    :param part: Has ``id`` and ``resolution``.
     :param path: Path of it in the request.
     :param findings: Takes the violations.
     """
-    grid = GRIDS.get(part.get("id", -1)) if isinstance(part.get("id"), int) else None
+    grid = GRIDS.get(part["id"])
     if grid is None:
-        findings.add(f"{path}->id", f"Tiling grid with id {part.get('id')} does not exist.")
-    elif part.get("resolution") not in grid.resolutions:
+        findings.add(f"{path}->id", f"Tiling grid with id {part['id']} does not exist.")
+    elif part["resolution"] not in grid.resolutions:
         findings.add(
             f"{path}->resolution",
-            f"resolution {part.get('resolution')} is not supported by tiling grid {grid.id}, "
+            f"resolution {part['resolution']} is not supported by tiling grid {grid.id}, "
             f"use one of {list(grid.resolutions)}",
         )
-    for name in ("bufferX", "bufferY"):
-        if not isinstance(part.get(name, 0), int) or not 0 <= part.get(name, 0) < 1 << 15:
-            findings.add(f"{path}->{name}", f"{name} must be a non-negative 16-bit integer")
 
 
-def check_cog(output: dict[str, Any], findings: Findings) -> None:
+def check_collection(output: dict[str, Any], formats: AbstractSet[str], findings: Findings) -> None:
     """
-    Check the parameters of Cloud Optimized GeoTIFFs and of a collection.
+    Check what the results must be like that are added to a collection.
 
     :param output: ``output`` of the request.
+    :param formats: Media types of its files.
     :param findings: Takes the violations.
     """
-    if output.get("createCollection") and not output.get("cogOutput"):
-        findings.add("output->createCollection", "cogOutput must be true to create a collection")
-    algorithm = output.get("cogParameters", {}).get("resamplingAlgorithm", "average")
-    if algorithm not in RESAMPLING:
-        findings.add("output->cogParameters->resamplingAlgorithm", f"unknown algorithm {algorithm}")
+    for name in ("createCollection", "collectionId"):
+        if not output.get(name):
+            continue
+        if not output.get("cogOutput") or "image/tiff" not in formats:
+            findings.add(f"output->{name}", "cogOutput must be true, and a format image/tiff, for a collection")
+        for side in ("blockxsize", "blockysize"):
+            if not COLLECTION_BLOCKS[0] <= output.get("cogParameters", {}).get(side, 256) <= COLLECTION_BLOCKS[1]:
+                findings.add(f"output->cogParameters->{side}", f"{side} must be from 256 to 2048 for a collection")
+        if is_elsewhere(output["delivery"]):
+            findings.add("output->delivery", "the bucket of a collection must be on S3, in the same region")
 
 
 def fill_process_request(part: dict[str, Any], media_type: str) -> None:

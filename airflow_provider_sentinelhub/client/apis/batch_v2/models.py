@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from airflow_provider_sentinelhub.client.models import Flag, Request, RequestModel, Text, broken
+from airflow_provider_sentinelhub.client.models import Flag, Real, Request, RequestModel, Text, Whole, broken
 from airflow_provider_sentinelhub.client.requests.delivery import CogParameters, ObjectStorage, ZarrArray, ZarrGroup
 from airflow_provider_sentinelhub.client.requests.findings import is_number
 from airflow_provider_sentinelhub.client.requests.process import ProcessRequest
@@ -18,13 +18,7 @@ from airflow_provider_sentinelhub.client.requests.tiling_grids import TILING_GRI
 
 MAX_FEATURE_PX = 3500
 _INT16_MAX = 32767
-Buffer = Annotated[int, Field(ge=0, le=_INT16_MAX)]
-
-
-def _not_a_flag(value: Any) -> Any:
-    if isinstance(value, bool):
-        broken("is not a number", "Write the id of a tiling grid.")
-    return value
+Buffer = Annotated[Whole, Field(ge=0, le=_INT16_MAX)]
 
 
 class TilingGridInput(RequestModel):
@@ -38,8 +32,8 @@ class TilingGridInput(RequestModel):
     """
 
     type: Literal["tiling-grid"]
-    id: Annotated[int, BeforeValidator(_not_a_flag)]
-    resolution: float
+    id: Whole
+    resolution: Real
     buffer_x: Buffer | None = None
     buffer_y: Buffer | None = None
 
@@ -70,9 +64,9 @@ class GeoPackageDefaults(RequestModel):
     :param resolution: Units of the feature's CRS; ignored if width and height are given, whatever it is.
     """
 
-    width: Annotated[int, Field(ge=1, le=MAX_FEATURE_PX)] | None = None
-    height: Annotated[int, Field(ge=1, le=MAX_FEATURE_PX)] | None = None
-    resolution: Annotated[float, Field(gt=0)] | None = None
+    width: Annotated[Whole, Field(ge=1, le=MAX_FEATURE_PX)] | None = None
+    height: Annotated[Whole, Field(ge=1, le=MAX_FEATURE_PX)] | None = None
+    resolution: Annotated[Real, Field(gt=0)] | None = None
 
     @model_validator(mode="before")
     @classmethod
