@@ -157,7 +157,10 @@ REQUESTS = (
         "Data that the deployment does not have",
         "processRequest.input.data.0.type = 'modis': is documented for AWS US (Oregon), not for AWS EU (Frankfurt); "
         "a batch can only read data of its own deployment. Send the request with a connection to AWS US (Oregon).",
-        {"processRequest__input__data": [{"type": "modis"}]},
+        {
+            "processRequest__input__data": [{"type": "modis"}],
+            "processRequest__evalscript": script().replace("B08", "B02"),
+        },
         "aws-eu-central-1",
     ),
     _bad(

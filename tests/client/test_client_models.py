@@ -125,7 +125,7 @@ def test_a_default_width_alone_is_allowed_beside_a_resolution() -> None:
         ),
         (
             {"processRequest__input__data__0__processing": {"upsampling": "cubic"}},
-            "processRequest.input.data.0.processing.upsampling = 'cubic': input should be 'NEAREST', 'BILINEAR' or",
+            "processRequest.input.data.0.processing.upsampling = 'cubic': input should be 'NEAREST', 'BILINEAR', 'BI",
         ),
         (
             {"processRequest__input__data__0__dataFilter": {"timeRange": {"fron": "2024-04-01T00:00:00Z"}}},

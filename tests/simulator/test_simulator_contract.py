@@ -159,6 +159,11 @@ def test_statistical_tasks_at_every_stage(
     validate(document, answer_schema(document, STATISTICS, "get", "200"), listed)
 
 
+def older(answer: Json) -> Json:
+    """What the document knows of an answer: real ones have had the number of pixels since."""
+    return {key: value for key, value in answer.items() if key != "geometryPixelCount"}
+
+
 def test_statistics(document: Json, sim: Simulator, statistics_for: Request, run_statistics: Run) -> None:
     rules = [{"outcome": "TIMEOUT", "intervals": [1]}, {"outcome": "no_data", "intervals": [2]}]
     sim.set_script({"intervals": rules})
@@ -168,9 +173,9 @@ def test_statistics(document: Json, sim: Simulator, statistics_for: Request, run
     schema = answer_schema(document, "/api/v1/statistics", "post", "200")
     answer = sim.call("POST", "/api/v1/statistics", request).body
     assert answer["status"] == "PARTIAL"
-    validate(document, schema, answer)
+    validate(document, schema, older(answer))
     for content in results(sim, run_statistics(statistics_for(calculations=wanted))).values():
-        validate(document, schema, content["response"])
+        validate(document, schema, older(content["response"]))
 
 
 def fixture(name: str) -> Any:
@@ -207,7 +212,7 @@ def test_an_answer_has_the_keys_of_a_real_one(sim: Simulator) -> None:
     answer = sim.call("POST", "/statistics/v1", sample_statistical(calculations=wanted)).body
     answer["data"] = [entry for entry in answer["data"] if "NaN" not in json.dumps(entry)]
     real = fixture("sentinelhubpy_normal_stat_result.json")[0]
-    assert shape(answer) == shape(real)
+    assert shape(older(answer)) == shape(real)
     edges = [
         [(bin_["lowEdge"], bin_["highEdge"]) for bin_ in band["histogram"]["bins"]]
         for band in (each["data"][0]["outputs"]["ndvi"]["bands"]["B0"] for each in (answer, real))

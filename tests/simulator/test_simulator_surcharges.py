@@ -66,7 +66,7 @@ def test_statistics(sim: Simulator, statistics_for: Request) -> None:
     ("change", "parameter", "says"),
     [
         ({"credentials": ...}, "output->delivery->gs->credentials", "credentials must be set"),
-        ({"url": ..., "credentials": ...}, "output->delivery->gs->url", "not None"),
+        ({"url": ..., "credentials": ...}, "output->delivery->gs->url", "must not be null"),
         ({"credentials": "no Base64"}, "output->delivery->gs", "not the Base64"),
         ({"credentials": credentials(["list"])}, "output->delivery->gs", "not the JSON key"),
         ({"url": "s3://bucket/folder"}, "output->delivery->gs->url", "must look like gs://bucket/path"),
