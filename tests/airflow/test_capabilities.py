@@ -119,7 +119,7 @@ def test_failed_features_are_rerun_without_an_analysis(
     sim: Simulator, run_task: RunTask, comms: Comms, offers: Offers
 ) -> None:
     offers(NO_ANALYSIS)
-    sim.set_script({"features": [{"outcome": "fatal", "first_tasks": 1}]})
+    sim.set_script({"features": [{"outcome": "fatal", "task": r"~\d+$"}]})
     run = run_task(render(sim, max_pu=250, on_partial="rerun", deferrable=False))
     assert run.state == "success", run.error
     assert calls(sim) == {CREATE: 2, ANALYSE: 0, START: 2, STOP: 0}
