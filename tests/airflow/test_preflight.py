@@ -65,7 +65,7 @@ def test_the_region_is_asked_for_where_the_deployment_has_one(deployment: str, a
         hook = SentinelHubBatchHook()
         hook.check_buckets(hook.prepare(plain_request(**DELIVERY)))
     assert len([each for each in seen if each.startswith("HEAD")]) == asked
-    assert len(seen) == 2 + asked
+    assert len(seen) == 4 + asked
 
 
 def test_a_bucket_that_cannot_be_asked_may_be_asked_again_later() -> None:
@@ -95,7 +95,7 @@ def test_google_cloud_storage(monkeypatch: pytest.MonkeyPatch, status: int, code
         else:
             hook.check_buckets(body)
     methods = [each.split()[0] for each in seen]
-    assert methods == (["PUT"] if said else ["PUT", "DELETE"])
+    assert methods == (["PUT"] if said else ["PUT", "GET", "GET", "DELETE"])
 
 
 def role(sts: str, **config: object) -> str:

@@ -60,7 +60,8 @@ def tiny_s3(answers: Answers) -> Iterator[tuple[str, list[str]]]:
             usual = b"<DeleteResult>%b</DeleteResult>" % deleted if self.command == "POST" else b""
             method = "LIST" if "list-type=" in self.path else self.command
             usual = b"<ListBucketResult></ListBucketResult>" if method == "LIST" else usual
-            status, headers, body = answers.get(method, (200, {"ETag": '"1"'}, usual))
+            about = {"ETag": '"1"', "Last-Modified": "Thu, 01 Jan 2026 00:00:00 GMT"}
+            status, headers, body = answers.get(method, (200, about, usual))
             self.send_response(status)
             for name, value in {"Content-Length": str(len(body)), **headers}.items():
                 self.send_header(name, value)

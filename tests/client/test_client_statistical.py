@@ -339,9 +339,8 @@ def test_what_is_no_number_is_kept_wherever_it_stands() -> None:
     (entry,) = StatisticalAnswer.model_validate_json(kept).data or []
     histogram = entry.outputs["ndvi"].bands["B0"].histogram
     assert histogram is not None
-    low, high = histogram.bins[0].low_edge, histogram.bins[0].high_edge
-    assert low is not None
-    assert (math.isnan(low), high) == (True, math.inf)
+    assert histogram.bins[0].low_edge is not None
+    assert (math.isnan(histogram.bins[0].low_edge), histogram.bins[0].high_edge) == (True, math.inf)
     assert json.loads(kept)["data"][0]["outputs"]["ndvi"]["bands"]["B0"]["histogram"]["later"] == "NaN"
 
 
