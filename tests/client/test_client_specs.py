@@ -124,7 +124,7 @@ def test_the_rules_look_at_area_data_and_script_where_the_spec_says_they_are(api
     request_input["data"][0]["dataFilter"] = {
         "timeRange": {"from": "1900-01-01T00:00:00Z", "to": "1900-01-02T00:00:00Z"}
     }
-    holder["evalscript"] = NDVI.replace("//VERSION=3", "")
+    holder["evalscript"] = NDVI.replace("//VERSION=3", "//VERSION=2")
     found = examine(request, api.check, api.rules).findings
     path = ".".join(api.input)
     assert f"{api.script_holder}.evalscript" in {each.field for each in found.errors}
