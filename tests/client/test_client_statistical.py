@@ -440,7 +440,7 @@ def test_an_answer_is_read() -> None:
 
 
 # As the service writes it where there is no image in the whole period.
-EMPTY = {"data": [], "status": "OK", "geometryPixelCount": None}
+EMPTY: dict[str, Any] = {"data": [], "status": "OK", "geometryPixelCount": None}
 
 
 @pytest.mark.parametrize("body", [{"data": None, "status": "FAILED"}, {"error": "COMMON_BAD_PAYLOAD"}, EMPTY])
