@@ -55,12 +55,13 @@ def document() -> Json:
     stats["percentiles"]["additionalProperties"] = {"anyOf": [{"type": "number"}, {"const": "NaN"}]}
     # Percentiles go to 100 in all the examples.
     schemas["StatisticsDefinition"]["properties"]["percentiles"]["properties"]["k"]["items"]["maximum"] = 100
-    # It lacks the key that says whether an answer is complete, and misspells another.
+    # It lacks the key that says whether an answer is complete and one of newer documents, and misspells another.
     schemas["StatisticalResponse"].update(
         {
             "properties": {
                 **schemas["StatisticalResponse"]["properties"],
                 "status": {"enum": ["OK", "PARTIAL", "FAILED"]},
+                "geometryPixelCount": {"type": ["integer", "null"]},
             },
             "required": ["data", "status"],
             "additionalProperties": False,
