@@ -299,6 +299,10 @@ def test_a_zarr_request_is_checked_and_then_refused_honestly(sim: Simulator, req
     assert "one band for each output" in run(request)["error"]
     request["processRequest"]["evalscript"] = EVALSCRIPT.replace("bands: 2", "bands: 1")
     assert "does not write Zarr" in run(request)["error"]
+    assert (
+        "dtype |i1 does not fit sampleType UINT16"
+        in run({**request, "output": {**output, "arrayOverrides": {"default": {"dtype": "|i1"}}}})["error"]
+    )
     for name, value in (("chunks", [1, 333, 500]), ("chunks", [2, 500, 500]), ("fill_value", 65_536), ("dtype", "u2")):
         refused = sim.call(
             "POST", "/batch/v2/process", {**request, "output": {**output, "arrayParameters": {**array, name: value}}}

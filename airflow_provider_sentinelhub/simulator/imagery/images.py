@@ -12,8 +12,16 @@ from airflow_provider_sentinelhub.simulator.problems import AnalysisFailed
 
 if TYPE_CHECKING:
     from airflow_provider_sentinelhub.simulator.bucket.delivery import Bucket, Template
-    from airflow_provider_sentinelhub.simulator.evalscript import Setup
+    from airflow_provider_sentinelhub.simulator.evalscript import Output, Setup
     from airflow_provider_sentinelhub.simulator.features.features import Feature
+
+
+SAMPLE_TYPES_OF_ARRAYS = {
+    "u1": {"UINT8", "AUTO"},
+    "i1": {"INT8"},
+    "u2": {"UINT16", "UINT8", "AUTO"},
+    "i2": {"INT16", "UINT8", "INT8", "AUTO"},
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +64,19 @@ class Images:
             if media_type == "zarr/array":
                 if setup.outputs[identifier].bands != 1:
                     raise AnalysisFailed(f"Output {identifier}: Zarr output supports one band for each output.")
+                self._check_array(setup.outputs[identifier])
                 raise AnalysisFailed("The simulator does not write Zarr. The request itself is valid.")
             if self.output["cogOutput"] and setup.outputs[identifier].sample_type == "INT8":
                 raise AnalysisFailed(f"Output {identifier}: COG output cannot use sampleType INT8.")
         if self.output.get("createCollection") or self.output.get("collectionId"):
             _check_band_names(setup)
+
+    def _check_array(self, output: Output) -> None:
+        own = self.output.get("arrayOverrides", {}).get(output.id, {})
+        dtype = own.get("dtype") or self.output["arrayParameters"]["dtype"]
+        # Floats hold every sample type.
+        if output.sample_type not in SAMPLE_TYPES_OF_ARRAYS.get(dtype[1:], {output.sample_type}):
+            raise AnalysisFailed(f"Output {output.id}: dtype {dtype} does not fit sampleType {output.sample_type}.")
 
     def remaining(self, features: list[Feature], bucket: Bucket) -> list[Feature]:
         """
