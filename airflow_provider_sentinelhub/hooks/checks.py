@@ -45,8 +45,7 @@ class CheckedParametersMixin:
         :raises InvalidParameter: Names each parameter that is invalid, its value, the rule and the fix.
         """
         if not parsing:
-            braced = [name for name in self.template_fields if name not in self.may_hold_braces]
-            rendered(**{name: getattr(self, name) for name in braced})
+            self.check_rendered()
         problems = []
         for name, rule in _rules_of(type(self)).items():
             if name not in vars(self):
@@ -63,6 +62,15 @@ class CheckedParametersMixin:
                     setattr(self, name, checked)
         if problems:
             raise problems[0].with_others(problems[1:])
+
+    def check_rendered(self) -> None:
+        """
+        Check that no parameter is still a template.
+
+        :raises InvalidParameter: Names each one that is.
+        """
+        braced = [name for name in self.template_fields if name not in self.may_hold_braces]
+        rendered(**{name: getattr(self, name) for name in braced})
 
 
 def _rules_of(cls: type) -> dict[str, Rule]:
