@@ -26,6 +26,7 @@ Rule = Callable[[str, Any], Any]
 _FIX = "Correct the operator's parameter."
 _ELSEWHERE = "Give it as text; where another task's result or a template gives it, look there."
 _SECONDS = ("_interval", "_delay")
+_LONGEST_S = timedelta.max.total_seconds()
 
 
 class CheckedParametersMixin:
@@ -151,7 +152,7 @@ def limit(name: str, value: Any) -> Any:
         return None
     found = own_number(value)
     seconds = found.total_seconds() if isinstance(found, timedelta) else found
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds < math.inf:
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds <= _LONGEST_S:
         rule = "must be a timedelta, or a number of seconds, above 0"
         raise InvalidParameter(name, value, rule, "Leave it out for as long as it takes.")
     return found
@@ -217,7 +218,8 @@ def _read(value: Any, *, whole: bool) -> int | float | None:
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         return None
     try:
-        found = value if isinstance(value, int) else float(value)
+        # An int may be larger than any float.
+        found = value if isinstance(value, int) and float(value) else float(value)
         if whole:
             return int(found) if found == int(found) else None
     except (ValueError, OverflowError):
