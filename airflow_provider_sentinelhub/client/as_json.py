@@ -27,6 +27,7 @@ _NANOSECONDS = re.compile(r"(datetime64|timedelta64)\[ns\]")
 _AREA = "bounds"
 _EPSG = "http://www.opengis.net/def/crs/EPSG/0/"
 _WGS84 = 4326
+_DIGITS = 18
 
 
 def as_json(value: Any) -> Any:
@@ -56,7 +57,9 @@ def own_number(value: Any) -> Any:
     if isinstance(value, Decimal):
         if not value.is_finite():
             return math.nan if value.is_nan() else math.copysign(math.inf, value)
-        return int(value) if value == value.to_integral_value() else float(value)
+        # 1E+1000000000 is a Decimal, too.
+        is_whole = value.adjusted() < _DIGITS and value == value.to_integral_value()
+        return int(value) if is_whole else float(value)
     # A scalar of numpy, or an array without dimensions.
     return _listed(value) if hasattr(value, "dtype") and getattr(value, "shape", None) == () else value
 

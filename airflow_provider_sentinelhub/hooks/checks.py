@@ -26,6 +26,7 @@ Rule = Callable[[str, Any], Any]
 _FIX = "Correct the operator's parameter."
 _ELSEWHERE = "Give it as text; where another task's result or a template gives it, look there."
 _SECONDS = ("_interval", "_delay")
+_LONGEST_S = timedelta.max.total_seconds()
 
 
 class CheckedParametersMixin:
@@ -45,8 +46,7 @@ class CheckedParametersMixin:
         :raises InvalidParameter: Names each parameter that is invalid, its value, the rule and the fix.
         """
         if not parsing:
-            braced = [name for name in self.template_fields if name not in self.may_hold_braces]
-            rendered(**{name: getattr(self, name) for name in braced})
+            self.check_rendered()
         problems = []
         for name, rule in _rules_of(type(self)).items():
             if name not in vars(self):
@@ -63,6 +63,15 @@ class CheckedParametersMixin:
                     setattr(self, name, checked)
         if problems:
             raise problems[0].with_others(problems[1:])
+
+    def check_rendered(self) -> None:
+        """
+        Check that no parameter is still a template.
+
+        :raises InvalidParameter: Names each one that is.
+        """
+        braced = [name for name in self.template_fields if name not in self.may_hold_braces]
+        rendered(**{name: getattr(self, name) for name in braced})
 
 
 def _rules_of(cls: type) -> dict[str, Rule]:
@@ -143,7 +152,7 @@ def limit(name: str, value: Any) -> Any:
         return None
     found = own_number(value)
     seconds = found.total_seconds() if isinstance(found, timedelta) else found
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds < math.inf:
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds <= _LONGEST_S:
         rule = "must be a timedelta, or a number of seconds, above 0"
         raise InvalidParameter(name, value, rule, "Leave it out for as long as it takes.")
     return found
@@ -209,7 +218,8 @@ def _read(value: Any, *, whole: bool) -> int | float | None:
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         return None
     try:
-        found = value if isinstance(value, int) else float(value)
+        # An int may be larger than any float.
+        found = value if isinstance(value, int) and float(value) else float(value)
         if whole:
             return int(found) if found == int(found) else None
     except (ValueError, OverflowError):

@@ -116,11 +116,13 @@ class RemoteTaskOperatorBase(checks.CheckedParametersMixin, BaseOperator):
         forget(self._owed, task_id)
 
     @contextmanager
-    def at_work(self, context: Context) -> Iterator[None]:
+    def at_work(self, context: Context, *, resumed: bool = False) -> Iterator[None]:
         """
         Surround all work, and stop the remote task or leave it to the next attempt, however the work ends.
 
         :param context: The task's context.
+        :param resumed: Whether the attempt continues after a deferral. Its parameters are not checked again: what has
+            become wrong meanwhile must not hide what became of the remote task.
         :raises AirflowFailException: Replaces an error that a retry cannot resolve.
         :raises AirflowException: The Airflow task was killed. Also replaces an error that says nothing about the
             state of the remote task, so that a retry checks it.
@@ -136,7 +138,10 @@ class RemoteTaskOperatorBase(checks.CheckedParametersMixin, BaseOperator):
                 self._read_record(context)
                 self._owed = pay(self.hook, context)
                 try:
-                    self.check_parameters(parsing=False)
+                    if resumed:
+                        self.check_rendered()
+                    else:
+                        self.check_parameters(parsing=False)
                     yield
                 except AirflowTaskTimeout:
                     self.on_execution_timeout(context)

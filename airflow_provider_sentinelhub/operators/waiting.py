@@ -230,7 +230,7 @@ class WaitingOperatorBase(RemoteTaskOperatorBase):
         """
         from airflow_provider_sentinelhub.triggers.events import BatchEvent
 
-        with self.at_work(context):
+        with self.at_work(context, resumed=True):
             return self.continue_after(context, BatchEvent.from_payload(event))
 
     def continue_after(self, context: Context, happened: BatchEvent | None) -> Any:
@@ -304,7 +304,7 @@ class WaitingOperatorBase(RemoteTaskOperatorBase):
             self.log.warning("Its trigger has crashed %d times: waiting in the worker instead", crashes)
             self.deferrable = False
         self._remote_id = task_id
-        with self.at_work(context):
+        with self.at_work(context, resumed=True):
             return self.carry_on(context, self.hook.get(task_id), self.deadline_of(context))
 
     def _published_id(self, context: Context) -> str | None:

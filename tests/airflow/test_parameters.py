@@ -61,7 +61,7 @@ def wrong_values(parameter: inspect.Parameter) -> Iterator[Any]:
     if "None" not in kinds and kinds != {"Any"}:
         yield None
     if is_number(parameter):
-        yield from ("soon", True, math.nan, -math.inf, -1, [1])
+        yield from ("soon", True, math.nan, -math.inf, -1, 10**400, [1])
     elif kinds <= {"str", "XComArg", "None"}:
         yield from (5, True, ["x"], b"x")
     else:

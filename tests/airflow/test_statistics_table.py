@@ -70,7 +70,6 @@ def test_wide_with_outlines(sim: Simulator, run_task: RunTask, comms: Comms, don
         ),
         ({"statistics_url": "s3://{bucket}/no.parquet"}, "no.parquet"),
         ({"statistics_url": "{report_url}"}, "must be the tidy table of statistics, and is another one"),
-        ({"statistics_url": None}, "statistics_url = None: must be the URL of a table of statistics"),
     ],
 )
 def test_what_cannot_be_done_is_said(

@@ -65,6 +65,7 @@ def same(found: Any, expected: Any) -> bool:
         (Decimal(10), 10),
         (Decimal("1E+2"), 100),
         (Decimal("0.1"), 0.1),
+        (Decimal("1E+1000000000"), math.inf),
         (Number.ONE, 1),
         (Word.ONE, "one"),
         (Path("a.js"), "a.js"),
