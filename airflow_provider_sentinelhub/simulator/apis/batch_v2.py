@@ -113,11 +113,11 @@ class BatchV2(TaskApi):
 
     def analyse(self, task: Task, bucket: Bucket, sources: dict[str, Bucket]) -> Analysis:
         """Find tiles or polygons, and every reason not to process them."""
-        images = _images(task)
-        images.check()
         found = _features(task.request, sources)
         if not found:
             raise AnalysisFailed("There are no features to process: none intersects the area of interest.")
+        images = _images(task)
+        images.check()
         manifest = {images.template.beside(f"featureManifest-{task.id}.gpkg"): images.manifest(found)}
         return Analysis(images.remaining(found, bucket), manifest)
 
