@@ -22,7 +22,7 @@ const text = `${{a: 1}.a}`; const one = {"evalscript": "{{ ds }}"};
 """
 SCRIPT = script() + BRACES
 CONTEXT: Any = {"ds": "2026-11-30", "params": {"box": [8.5, 41.3, 9.6, 43.1], "name": "a.js"}}
-URL = "s3://my-bucket/{{ ds }}/<requestId>"
+URL = "s3://my-bucket/{{ ds }}/<requestId>/<tileName>.<format>"
 
 
 def body(**changes: Any) -> dict[str, Any]:
@@ -72,7 +72,7 @@ def _connection(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_script_arrives_as_it_stands_and_the_rest_is_rendered(form: str, native: bool) -> None:
     found = sent(operator(FORMS[form], native=native))
     assert found["processRequest"]["evalscript"] == SCRIPT
-    assert found["output"]["delivery"]["s3"]["url"] == "s3://my-bucket/2026-11-30/<requestId>"
+    assert found["output"]["delivery"]["s3"]["url"] == "s3://my-bucket/2026-11-30/<requestId>/<tileName>.<format>"
     assert found["processRequest"]["input"]["bounds"]["bbox"] == [8.5, 41.3, 9.6, 43.1]
 
 
@@ -98,7 +98,7 @@ def test_a_script_in_a_file_is_read_whatever_the_form_of_the_request(form: Any, 
     given = form(body(processRequest__evalscript=name))
     if name == "{{ params.name }}":
         # Not the path of a .js file as it stands, so it is the text of a script.
-        with pytest.raises(InvalidParameter, match="does not begin with //VERSION=3"):
+        with pytest.raises(InvalidParameter, match="has no function setup"):
             sent(operator(given, tmp_path))
         return
     assert sent(operator(given, tmp_path))["processRequest"]["evalscript"] == SCRIPT
@@ -109,7 +109,7 @@ def test_a_request_in_a_file_is_rendered_wherever_its_path_comes_from(tmp_path: 
     path.write_text(json.dumps(body()), encoding="utf-8-sig")
     for given in (path, str(path), "r.json", f"{{{{ '{path}' }}}}"):
         found = sent(operator(given, tmp_path))
-        assert found["output"]["delivery"]["s3"]["url"] == "s3://my-bucket/2026-11-30/<requestId>"
+        assert found["output"]["delivery"]["s3"]["url"] == "s3://my-bucket/2026-11-30/<requestId>/<tileName>.<format>"
         assert found["processRequest"]["evalscript"] == SCRIPT
 
 
