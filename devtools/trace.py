@@ -34,10 +34,12 @@ import inspect
 import json
 import logging
 import os
+import re
 import subprocess
 import sys
 import tempfile
 import threading
+import tomllib
 import uuid
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -50,7 +52,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 PACKAGE: Final = "airflow_provider_sentinelhub"
-# Highest first.
+# Highest first. What is inside follows from the checkout's own contracts.
 _ROOMS: Final = (
     ("operators", "sensors"),
     ("triggers",),
@@ -58,21 +60,6 @@ _ROOMS: Final = (
     ("artifacts",),
     ("client",),
 )
-_ROOMS_INSIDE: Final = {
-    "artifacts": (("results",), ("rerun",), ("statistics",), ("report",), ("features",), ("geopackage",), ("storage",)),
-    "client": (
-        ("apis",),
-        ("preflight", "lifecycle"),
-        ("costs",),
-        ("requests", "evalscript"),
-        ("http",),
-        ("models",),
-        ("errors",),
-        ("text",),
-    ),
-}
-# An older checkout has flat rooms: there are only the layers then.
-_NEW_LAYOUT: Final = "client/apis"
 _SUSPENDS: Final = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
 
 _GRID_REQUEST: Final[dict[str, Any]] = {
@@ -147,7 +134,13 @@ class Layers:
     """
 
     def __init__(self, package: Path) -> None:
-        self._has_rooms = (package / _NEW_LAYOUT).is_dir()
+        # An older checkout has no contracts inside of a layer.
+        contracts = tomllib.loads((package.parent / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+        self._inside = {
+            layer: tuple(tuple(re.split(" [|:] ", rooms)) for rooms in contract["layers"])
+            for contract in contracts
+            for _, _, layer in (name.partition(".") for name in contract.get("containers", ()))
+        }
 
     def of(self, file: str) -> tuple[int, int] | None:
         """
@@ -157,9 +150,11 @@ class Layers:
         """
         parts = file.removesuffix(".py").split("/")
         layer = _index(_ROOMS, parts[0])
-        if layer is None or not self._has_rooms:
-            return None if layer is None else (layer, 0)
-        return layer, _index(_ROOMS_INSIDE.get(parts[0], ()), parts[1]) or 0
+        if layer is None:
+            return None
+        inside = self._inside.get(parts[0])
+        # Without a default: a room that no contract knows must not count as the highest one.
+        return layer, 0 if inside is None else next(at for at, rooms in enumerate(inside) if parts[1] in rooms)
 
     def is_upward(self, caller: str, callee: str) -> bool:
         """
