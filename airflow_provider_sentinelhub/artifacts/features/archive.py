@@ -127,7 +127,9 @@ def _belonging(beside: list[zipfile.ZipInfo], entry: str) -> list[zipfile.ZipInf
 
 def _not_unpacked(path: Path, error: Exception) -> InvalidParameter:
     rule = f"cannot be unpacked ({one_line(error)})"
-    return InvalidParameter("source", path.name, rule, "Pack it again, without a password and with short names.")
+    has_long_name = isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG
+    fix = "Pack it again, with shorter names." if has_long_name else "Pack it again, without a password."
+    return InvalidParameter("source", path.name, rule, fix)
 
 
 def _check_room(path: Path, size: int, folder: Path) -> None:
