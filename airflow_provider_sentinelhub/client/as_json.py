@@ -17,6 +17,7 @@ from typing import Any
 from uuid import UUID
 
 from airflow_provider_sentinelhub.client.errors import InvalidParameter
+from airflow_provider_sentinelhub.client.text import one_line
 
 # Nearly all of a request; a geometry may hold a million numbers.
 _ATOMS = frozenset({str, int, float, bool, type(None)})
@@ -27,7 +28,11 @@ _NANOSECONDS = re.compile(r"(datetime64|timedelta64)\[ns\]")
 _AREA = "bounds"
 _EPSG = "http://www.opengis.net/def/crs/EPSG/0/"
 _WGS84 = 4326
+_CONVERT = "Convert it to a number, a text, a list or a dict."
 _DIGITS = 18
+# GeoJSON has ten levels. What follows walks through a request by recursion.
+_MOST_LEVELS = 100
+_SHOWN_LEVELS = 5
 
 
 def as_json(value: Any) -> Any:
@@ -73,7 +78,18 @@ def _listed(value: Any) -> Any:
 def _as_json(value: Any, path: tuple[str, ...], problems: list[InvalidParameter]) -> Any:
     if type(value) in _ATOMS:
         return value
-    value = value if type(value) in _COLLECTIONS else _unwrapped(value)
+    if len(path) > _MOST_LEVELS:
+        rule = f"has more than {_MOST_LEVELS} levels, or holds itself"
+        # At once: what holds itself twice has more ways through it than can be walked.
+        raise InvalidParameter(
+            ".".join(path[:_SHOWN_LEVELS]), type(value).__name__, rule, "Take out what is not needed."
+        )
+    try:
+        value = value if type(value) in _COLLECTIONS else _unwrapped(value)
+    except Exception as error:  # noqa: BLE001 - whatever another library raises when it is asked for its value
+        rule = f"is a {type(value).__qualname__} that cannot give its value ({one_line(error)})"
+        problems.append(InvalidParameter(".".join(path) or "request", value, rule, _CONVERT))
+        return None
     if isinstance(value, Mapping):
         return {key: _field(key, item, (*path, str(key)), problems) for key, item in value.items()}
     if isinstance(value, (list, tuple, range)):
@@ -81,8 +97,7 @@ def _as_json(value: Any, path: tuple[str, ...], problems: list[InvalidParameter]
     if value is not None and not isinstance(value, _READ_BY_MODELS):
         kind = f"{type(value).__module__}.{type(value).__qualname__}"
         rule = f"is a {kind.removeprefix('builtins.')}, which JSON cannot hold"
-        fix = "Convert it to a number, a text, a list or a dict."
-        problems.append(InvalidParameter(".".join(path) or "request", value, rule, fix))
+        problems.append(InvalidParameter(".".join(path) or "request", value, rule, _CONVERT))
     return value
 
 
@@ -104,7 +119,7 @@ def _unwrapped(value: Any) -> Any:
 def _field(key: Any, value: Any, path: tuple[str, ...], problems: list[InvalidParameter]) -> Any:
     if key != _AREA:
         return _as_json(value, path, problems)
-    bounds = {"geometry": value} if hasattr(value, "__geo_interface__") else value
+    bounds = {"geometry": value} if _is_geometry(value) else value
     srid = _srid_of(bounds.get("geometry")) if isinstance(bounds, Mapping) else 0
     found = _as_json(bounds, path, problems)
     if not srid:
@@ -118,6 +133,13 @@ def _field(key: Any, value: Any, path: tuple[str, ...], problems: list[InvalidPa
         rule = f"is not the system of the geometry, whose SRID is {srid}"
         problems.append(InvalidParameter(".".join((*path, "properties", "crs")), crs, rule, "Correct one of the two."))
     return found
+
+
+def _is_geometry(value: Any) -> bool:
+    try:
+        return hasattr(value, "__geo_interface__")
+    except Exception:  # noqa: BLE001 - it is asked for its value later, where the error is reported
+        return False
 
 
 def _srid_of(geometry: Any) -> int:

@@ -47,6 +47,15 @@ class CheckedParametersMixin:
         """
         if not parsing:
             self.check_rendered()
+        if problems := self.make_own(parsing=parsing):
+            raise problems[0].with_others(problems[1:])
+
+    def make_own(self, *, parsing: bool = False) -> list[InvalidParameter]:
+        """
+        Make the values of the parameters Python's own; return the errors of those that are invalid and stay unchanged.
+
+        :param parsing: As for :meth:`check_parameters`. Default ``False``.
+        """
         problems = []
         for name, rule in _rules_of(type(self)).items():
             if name not in vars(self):
@@ -61,8 +70,7 @@ class CheckedParametersMixin:
             else:
                 if checked is not value:
                     setattr(self, name, checked)
-        if problems:
-            raise problems[0].with_others(problems[1:])
+        return problems
 
     def check_rendered(self) -> None:
         """

@@ -103,7 +103,14 @@ class ConnectionFacts:
 
         :param connection: The connection.
         :param extra: Its decoded extra.
+        :raises InvalidConfiguration: It is no JSON object.
         """
+        # Airflow takes any JSON.
+        if not isinstance(extra, dict):
+            raise InvalidConfiguration(
+                f"Connection {connection.conn_id!r}: its extra is not a JSON object. Write it as "
+                '{"name": "value"}, or leave it empty.'
+            )
         host = (connection.host or "").rstrip("/")
         port = f":{connection.port}" if connection.port else ""
         if host and "://" not in host:

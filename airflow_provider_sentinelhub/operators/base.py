@@ -121,8 +121,8 @@ class RemoteTaskOperatorBase(checks.CheckedParametersMixin, BaseOperator):
         Surround all work, and stop the remote task or leave it to the next attempt, however the work ends.
 
         :param context: The task's context.
-        :param resumed: Whether the attempt continues after a deferral. Its parameters are not checked again: what has
-            become wrong meanwhile must not hide what became of the remote task.
+        :param resumed: Whether the attempt continues after a deferral. Then parameters may be invalid: what has become
+            wrong meanwhile must not hide what became of the remote task.
         :raises AirflowFailException: Replaces an error that a retry cannot resolve.
         :raises AirflowException: The Airflow task was killed. Also replaces an error that says nothing about the
             state of the remote task, so that a retry checks it.
@@ -140,6 +140,7 @@ class RemoteTaskOperatorBase(checks.CheckedParametersMixin, BaseOperator):
                 try:
                     if resumed:
                         self.check_rendered()
+                        self.make_own()
                     else:
                         self.check_parameters(parsing=False)
                     yield

@@ -201,6 +201,13 @@ def test_an_extra_that_nothing_reads_is_named_once(
     assert said == [f"Connection 'tried': extra 'owner' is unknown and ignored. Known extras: {known}."]
 
 
+@pytest.mark.parametrize("extra", ["[1]", "5", '"cdse"'])
+def test_an_extra_that_is_no_object_is_refused(monkeypatch: pytest.MonkeyPatch, extra: str) -> None:
+    ok, message = hook(monkeypatch, {"login": "id", "password": "secret", "extra": extra}).test_connection()
+    assert not ok
+    assert "Connection 'tried': its extra is not a JSON object" in message
+
+
 def test_an_address_in_front_of_a_deployment_is_told(caplog: pytest.LogCaptureFixture) -> None:
     facts = ConnectionFacts("proxied", "id", "secret", "https://proxy.example.com", {"deployment": "cdse"})
     address = service_address(facts)

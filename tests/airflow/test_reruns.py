@@ -577,3 +577,15 @@ def test_a_choice_of_an_earlier_version_does_not_hide_failed_features(
     run = run_task(op, next_method="execute_complete", next_kwargs={"event": event})
     assert run.state == "failed"
     assert "2 of 4 features were not delivered" in str(run.error)
+
+
+def test_a_resumed_attempt_reads_numbers_as_the_first_one(
+    sim: Simulator, run_task: RunTask, comms: Comms, names: list[str]
+) -> None:
+    sim.set_script({"features": [fatal(names[:2], 9)]})
+    comms.variables["most"] = "2.0"
+    op = operator(sim, max_reruns="{{ var.value.most }}", deferrable=True)
+    event = asyncio.run(first_event(run_task(op).trigger, comms))
+    run = run_task(op, next_method="execute_complete", next_kwargs={"event": event})
+    assert run.state == "deferred", run.error
+    assert calls(sim) == 2

@@ -92,6 +92,17 @@ def test_a_file_that_was_closed_is_read_and_not_given_to_the_service(changed: Pa
     assert rules(path) == []
 
 
+def test_changes_that_cannot_be_read_here_are_no_fault_of_the_machine(changed: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "mounted"
+    folder.mkdir()
+    # SQLite cannot create this file, as in a folder that is read-only.
+    (folder / "fields.gpkg-shm").symlink_to(tmp_path / "nowhere" / "shm")
+    for ending in ("", "-wal"):
+        shutil.copy(f"{changed}{ending}", f"{folder / changed.name}{ending}")
+    with pytest.raises(InvalidParameter, match=r"^source = 'fields\.gpkg': .* has a -wal beside it.*; close the"):
+        list(from_file(folder / changed.name))
+
+
 def test_a_change_that_was_not_finished_is_not_read(tmp_path: Path) -> None:
     path, crashed = written(tmp_path / "fields.gpkg"), tmp_path / "crashed.gpkg"
     with closing(sqlite3.connect(path)) as program:

@@ -208,6 +208,23 @@ def test_a_crs_of_geojson_has_many_names(tmp_path: Path, member: dict[str, Any])
         assert batch.epsg == 32632
 
 
+def test_a_crs_of_a_file_that_is_a_text_is_read_and_a_property_is_none(tmp_path: Path) -> None:
+    path, geometry = tmp_path / "a.geojson", json.loads(shapely.to_geojson(BOX))
+    features = {"features": [{"type": "Feature", "properties": {"crs": "EPSG:32633"}, "geometry": geometry}]}
+    first, last = {"type": "FeatureCollection"}, {"crs": "EPSG:32632"}
+    for document in ({**first, **last, **features}, {**first, **features, **last, "name": "a"}, {**geometry, **last}):
+        for text in (json.dumps(document), json.dumps(document, indent=1)):
+            path.write_text(text, encoding="utf-8")
+            assert [batch.epsg for batch in from_file(path)] == [32632]
+    for document in ({**first, **features}, {**first, "crs": "of the cadastre", **features}):
+        path.write_text(json.dumps(document), encoding="utf-8")
+        assert [batch.epsg for batch in from_file(path)] == [4326]
+    features["features"][0]["geometry"] = {**geometry, "crs": named("EPSG:32633")}
+    path.write_text(json.dumps({**first, **last, **features}), encoding="utf-8")
+    with pytest.raises(InvalidParameter, match="several coordinate reference systems: EPSG:32632, EPSG:32633"):
+        list(from_file(path))
+
+
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("epsg", [None, 32632])
 def test_a_link_is_not_followed_and_not_passed_over(

@@ -417,6 +417,40 @@ def test_a_zip_of_a_password_or_of_too_much_is_refused(tmp_path: Path, monkeypat
         list(from_file(path))
 
 
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_damaged_zip_is_refused(tmp_path: Path, method: int) -> None:
+    path = tmp_path / "fields.zip"
+    with zipfile.ZipFile(path, "w", method) as packer:
+        packer.writestr("é.geojson", bytes(range(256)) * 20)
+    intact = path.read_bytes()
+    content, directory = intact.index(b".geojson") + 8, intact.index(b"PK\x01\x02")
+    for damaged in (
+        intact[:content] + b"\x5a" * 40 + intact[content + 40 :],
+        intact.replace("é".encode(), b"\xff\xfe"),
+        # The content would begin before the file.
+        intact[:-6] + b"\xff\xff\xff\x7f" + intact[-2:],
+        intact[:directory],
+    ):
+        path.write_bytes(damaged)
+        with pytest.raises(InvalidParameter, match=r"cannot be unpacked \("):
+            list(from_file(path))
+
+
+def test_a_zip_with_a_long_name_is_refused_and_one_with_many_files_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "fields.zip"
+    with zipfile.ZipFile(path, "w") as packer:
+        packer.writestr(f"{'a' * 300}.geojson", "{}")
+    with pytest.raises(InvalidParameter, match=r"cannot be unpacked \(.*File name too long.*with shorter names"):
+        list(from_file(path))
+    with zipfile.ZipFile(path, "w") as packer:
+        for number in range(5000):
+            packer.writestr(f"{number}.txt", "")
+        for number in range(500):
+            packer.writestr(f"{number}.kml", "")
+    with archive.unpacked(path, None) as files:
+        assert len(files) == 500
+
+
 def test_without_gdal_the_user_is_told_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyogrio", None)
     with pytest.raises(InvalidConfiguration, match=r"needs pyogrio.*: pip install .*\[geo\]'\."):

@@ -102,6 +102,36 @@ def test_everything_that_has_no_form_is_named() -> None:
     assert "b.1.c = {1, 2}: is a set, which" in str(refused.value)
 
 
+class Broken:
+    """An object of a library whose source is gone."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise RuntimeError(f"no {name}")
+
+
+def test_what_fails_to_give_its_value_or_holds_itself_is_named() -> None:
+    deep: dict[str, Any] = {}
+    for _ in range(5000):
+        deep = {"a": deep}
+    itself = request()
+    itself["processRequest"]["input"] |= {"again": itself, "twice": itself}
+    array = np.empty(1, dtype=object)
+    array[0] = array
+    levels = "has more than 100 levels, or holds itself"
+    for value, field, rule in (
+        (deep, "a.a.a.a.a", levels),
+        (itself["processRequest"], "input.again.processRequest.input.again", levels),
+        ({"a": array}, "a.0.0.0.0", levels),
+        ({"a": Broken()}, "a", "is a Broken that cannot give its value (no __geo_interface__)"),
+        ({"bounds": Broken()}, "bounds", "is a Broken that cannot give its value (no __geo_interface__)"),
+    ):
+        (error,) = examine(BATCH_V2, value).findings.errors
+        assert (error.field, error.rule) == (field, rule)
+    nested = json.loads('{"a":' * 95 + "1" + "}" * 95)
+    usual = request(processRequest__input__data=[{"type": "sentinel-2-l2a", "processing": nested}])
+    assert examine(BATCH_V2, usual).accepted()
+
+
 @pytest.mark.parametrize(
     "changes",
     [

@@ -145,6 +145,12 @@ def test_a_message_is_one_printable_line() -> None:
     assert len(trouble.fact) < 500
 
 
+@pytest.mark.parametrize("word", ["() => 'function '", "() => 'a b c d'", "() => 5", "null"])
+def test_a_script_may_replace_what_the_engine_has(word: str) -> None:
+    found = ran(f"//VERSION=3\nArray.prototype.join = String.prototype.concat = {word};\n{SETUP}{PIXEL}")
+    assert (found.value, found.trouble) == ({"input": ["B04"], "output": {"bands": 1}}, None)
+
+
 def test_a_script_reaches_nothing_outside() -> None:
     names = "require process std os print console fetch XMLHttpRequest setTimeout Deno module WebAssembly importScripts"
     typed = " + ".join(f"typeof {name}" for name in names.split())

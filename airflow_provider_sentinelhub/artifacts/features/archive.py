@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import re
+import errno
+import lzma
 import shutil
 import tempfile
 import zipfile
@@ -35,6 +36,8 @@ _FEATURES = (
 )
 # Beside one of those they describe it.
 _MAYBE_FEATURES = (".json", ".csv")
+# A name that no file may have here, and a place before the start of the zip.
+_OF_THE_ZIP = (errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ)
 _SHOWN = 5
 _MOST = 1_000
 
@@ -54,15 +57,23 @@ def unpacked(path: Path, layer: str | None) -> Iterator[list[tuple[Path, str | N
     with tempfile.TemporaryDirectory(prefix="sentinelhub-zip-") as folder:
         try:
             with zipfile.ZipFile(path) as archive:
-                found = [(_belonging(archive, entry), chosen) for entry, chosen in _features(archive, path, layer)]
+                belonging = _by_name(archive)
+                found = [
+                    (_belonging(belonging[_stem(entry)], entry), chosen)
+                    for entry, chosen in _features(archive, path, layer)
+                ]
                 _check_room(path, sum(each.file_size for entries, _ in found for each in entries), Path(folder))
                 files = [
                     (_unpack(archive, entries, Path(folder) / str(number)), chosen)
                     for number, (entries, chosen) in enumerate(found)
                 ]
-        except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError) as error:
-            rule = f"cannot be unpacked ({one_line(error)})"
-            raise InvalidParameter("source", path.name, rule, "Pack it again, without a password.") from error
+        except OSError as error:
+            # The machine's errors have a number. Without one it is bz2 that cannot read its data.
+            if error.errno not in {None, *_OF_THE_ZIP}:
+                raise
+            raise _not_unpacked(path, error) from error
+        except (lzma.LZMAError, zipfile.BadZipFile, zlib.error, RuntimeError, EOFError, UnicodeDecodeError) as error:
+            raise _not_unpacked(path, error) from error
         for file, _ in files:
             if is_in_wal_mode(file) and not companions(file):
                 raise missing_changes(path.name, file.name, "the zip")
@@ -96,12 +107,29 @@ def _suffix(entry: str) -> str:
     return PurePosixPath(entry).suffix.lower()
 
 
-def _belonging(archive: zipfile.ZipFile, entry: str) -> list[zipfile.ZipInfo]:
+def _stem(entry: str) -> str:
+    return entry.removesuffix(PurePosixPath(entry).suffix)
+
+
+def _by_name(archive: zipfile.ZipFile) -> dict[str, list[zipfile.ZipInfo]]:
+    """Return all files, by their names without what follows the last dot."""
+    found: dict[str, list[zipfile.ZipInfo]] = {}
+    for each in archive.infolist():
+        if not each.filename.endswith("/") and _suffix(each.filename):
+            found.setdefault(_stem(each.filename), []).append(each)
+    return found
+
+
+def _belonging(beside: list[zipfile.ZipInfo], entry: str) -> list[zipfile.ZipInfo]:
     """Return a file, and then those beside it that are called the same."""
-    start = entry.removesuffix(PurePosixPath(entry).suffix)
-    # No other dot and no folder after the name they share.
-    beside = [each for each in archive.infolist() if re.fullmatch(re.escape(start) + r"\.[^./]+", each.filename)]
-    return sorted((each for each in beside if not each.is_dir()), key=lambda each: each.filename != entry)
+    return sorted(beside, key=lambda each: each.filename != entry)
+
+
+def _not_unpacked(path: Path, error: Exception) -> InvalidParameter:
+    rule = f"cannot be unpacked ({one_line(error)})"
+    has_long_name = isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG
+    fix = "Pack it again, with shorter names." if has_long_name else "Pack it again, without a password."
+    return InvalidParameter("source", path.name, rule, fix)
 
 
 def _check_room(path: Path, size: int, folder: Path) -> None:

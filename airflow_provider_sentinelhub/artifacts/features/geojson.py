@@ -28,6 +28,12 @@ LINK_FIX = 'Write it as {"type": "name", "properties": {"name": "EPSG:32633"}}, 
 
 # A property may be named crs as well. No part may be long, so that a file of nothing else is read in linear time.
 _MEMBER = re.compile(rb'"crs"\s{0,99}:\s{0,99}(\{[^{}]{0,999}\{[^{}]{0,9999}\}[^{}]{0,999}\})')
+# Not in the specification, and written nevertheless: a text, which GDAL passes over. Deeper inside it may be a
+# property, so only the members before the first and after the last list or object are looked at.
+_TEXT = rb'[^{}\[\]]{0,999}?"crs"\s{0,99}:\s{0,99}"([^"\\]{0,99})"'
+_AT_START = re.compile(rb"(?:\xef\xbb\xbf)?\s{0,99}\{" + _TEXT)
+_AT_END = re.compile(rb"[\]}]" + _TEXT + rb"[^{}\[\]]{0,999}\}\s*\Z")
+_END_BYTES = 2_000
 _STARTS = (b"{", b"[", b"\x1e")
 _HEAD_BYTES = 256
 _REMEMBERED = 1_000
@@ -96,6 +102,9 @@ def declared_in(path: Path) -> Declared:
     found: dict[int | None, None] = {}
     seen: set[bytes] = set()
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as text:
+        for named in (_AT_START.match(text), _AT_END.search(text[-_END_BYTES:])):
+            if named is not None and (code := code_of(named[1].decode(errors="replace"))):
+                found[code] = None
         for member in _MEMBER.finditer(text):
             if member[1] in seen:
                 continue

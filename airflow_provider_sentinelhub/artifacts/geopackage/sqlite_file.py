@@ -62,6 +62,10 @@ _WRITTEN_NOW = (
     "a program that writes it, or that was ended while it did, has left its -journal beside it; close the program, or "
     "open it with one and close it again"
 )
+_IN_A_READ_ONLY_FOLDER = (
+    "it has a -wal beside it, with changes that can only be read where a -shm can be written beside both; close the "
+    "program that has it open, or copy both files into a folder that may be written to"
+)
 _OF_THIS_MACHINE = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_CANTOPEN}
 _TOO_BIG = (
     f"it holds, or computes, a value of more than {MAX_VALUE_BYTES // MIB} MiB, or a definition of more than "
@@ -162,7 +166,10 @@ def reading(path: Path, what: str) -> Iterator[None]:
         raise corrupt(path, what, str(error)) from error
     except sqlite3.DatabaseError as error:
         # Sorting spills to disk, and a full disk is no fault of the file.
-        if getattr(error, "sqlite_errorcode", 0) & 0xFF in _OF_THIS_MACHINE:
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        if code == sqlite3.SQLITE_CANTOPEN and companions(path):
+            raise corrupt(path, what, _IN_A_READ_ONLY_FOLDER) from error
+        if code in _OF_THIS_MACHINE:
             raise StorageUnavailable(
                 f"Could not read {path.name}: SQLite says: {one_line(error)}. Free memory or space in the temporary "
                 "folder of this worker, then try again."

@@ -78,7 +78,8 @@ def main(folder: str) -> None:
     except Exception as error:  # noqa: BLE001 - the engine's errors, and those of the conversion to Python
         thrown = str(error) or type(error).__name__
     try:
-        types = context.eval("[typeof setup, typeof evaluatePixel, typeof updateOutput].join(' ')")
+        # Nothing here is a function, which the script may have replaced.
+        types = context.eval("typeof setup + ' ' + typeof evaluatePixel + ' ' + typeof updateOutput")
         if types.startswith("function "):
             value = describe(context.eval("setup"))
     except Exception as error:  # noqa: BLE001 - as above
