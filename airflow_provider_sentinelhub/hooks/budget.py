@@ -277,7 +277,8 @@ def _judge(
         _tell(found, extent)
         return
     left = limit - spent_pu
-    if found.pu > left:
+    # In this form, a limit that a template has rendered to nan is none that anything is below.
+    if not found.pu <= left:
         less = "a smaller area, a coarser resolution, fewer bands"
         less += ", a bucket in the deployment's own region" if found.surcharge.pu else ""
         advice = f"Raise max_pu and clear the Airflow task, or request less: {less}."

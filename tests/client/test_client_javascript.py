@@ -138,6 +138,14 @@ def test_a_name_that_only_the_service_may_know_is_a_warning_and_setup_is_read() 
     assert "SomeVisualizer is not defined" in found.trouble.fact
 
 
+@pytest.mark.parametrize("call", ["new Intl.NumberFormat()", "structuredClone([1])", "console.log(1)"])
+def test_what_another_engine_may_have_is_a_warning_in_setup_as_well(call: str) -> None:
+    trouble = ran(f"//VERSION=3\nfunction setup() {{ {call}; return {OBJECT} }}{PIXEL}").trouble
+    assert trouble is not None
+    assert not trouble.certain
+    assert "is not defined" in trouble.fact
+
+
 def test_a_message_is_one_printable_line() -> None:
     trouble = ran(f"function setup() {{ throw new Error('a\\nb\\x1b[31m\\u202e' + 'c'.repeat(1e6)) }}{PIXEL}").trouble
     assert trouble is not None
