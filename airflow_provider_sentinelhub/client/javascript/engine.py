@@ -37,6 +37,8 @@ _LIMIT = re.compile(r"InternalError|RangeError: Maximum call stack|null\s*$|\w*M
 _NOT_READ = "SyntaxError: "
 # Outside of setup() it may be one of the service's own functions that is not known here.
 _UNKNOWN_NAME = re.compile(r"ReferenceError: \S+ is not defined")
+# Other engines have these, so the service's may.
+_OF_OTHERS = re.compile(r"ReferenceError: (?:console|Intl|WebAssembly) is not defined")
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +189,7 @@ def _trouble(script: str, place: str, thrown: str) -> Trouble:
     found = (_SYNTAX if syntax else _FRAME).search(thrown)
     line, column = (int(found[1]), int(found[2])) if found else (None, None)
     where = f"{place} (line {line}, column {column})" if found else place
-    known = bool(place) or not _UNKNOWN_NAME.match(thrown)
+    known = not (_OF_OTHERS if place else _UNKNOWN_NAME).match(thrown)
     certain, fact, fix = known, f"fails{where}: {message}", "Correct the script."
     if syntax:
         fact = f"is not JavaScript{where}: {message.removeprefix(_NOT_READ)}"
