@@ -108,8 +108,8 @@ class ConnectionFacts:
         # Airflow takes an extra that is not JSON for an empty one: another deployment, another region, no limit.
         if not _is_object(connection.extra):
             raise InvalidConfiguration(
-                f"Connection {connection.conn_id!r}: extra: is not a JSON object, so Airflow reads nothing of it. "
-                "Correct it, or leave it empty."
+                f"Connection {connection.conn_id!r}: its extra is not a JSON object. Write it as "
+                '{"name": "value"}, or leave it empty.'
             )
         host = (connection.host or "").rstrip("/")
         port = f":{connection.port}" if connection.port else ""

@@ -175,11 +175,11 @@ BAD: dict[str, tuple[dict[str, object], str]] = {
     ),
     "an extra that is no JSON": (
         {"login": "x", "password": "x", "extra": "{'deployment': 'cdse', 'secret': 'very-secret'}"},
-        "Connection 'tried': extra: is not a JSON object, so Airflow reads nothing of it. Correct it, or",
+        'Connection \'tried\': its extra is not a JSON object. Write it as {"name": "value"}, or leave it empty.',
     ),
     "an extra that is a list": (
         {"login": "x", "password": "x", "extra": '["cdse"]'},
-        "Connection 'tried': extra: is not a JSON object",
+        "Connection 'tried': its extra is not a JSON object",
     ),
     "a field among the extras": (
         {"login": "x", "extra": {"client_secret": "very-secret"}},
