@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from airflow_provider_sentinelhub.client.lifecycle.spec import ApiSpec
 
 _JINJA = ("{{", "{%")
+_NOT_UTF_8 = "this file is not text in UTF-8"
+_SAVE = "Save it as UTF-8."
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +109,10 @@ def _read(path: Path) -> tuple[Any, InvalidParameter | None]:
     """
     try:
         request = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, UnicodeError) as e:
+    except OSError as e:
         raise InvalidParameter("request", str(path), f"cannot be read ({e})", "Give the path of a file.") from None
+    except UnicodeError as e:
+        raise InvalidParameter("request", str(path), f"{_NOT_UTF_8} ({e})", _SAVE) from None
     except (ValueError, RecursionError) as e:
         raise InvalidParameter("request", str(path), f"is not JSON ({e})", "Correct it.") from None
     holder = request_type(request).script_holder
@@ -117,9 +121,11 @@ def _read(path: Path) -> tuple[Any, InvalidParameter | None]:
         return request, None
     try:
         text = (path.parent / script).read_text(encoding="utf-8")
-    except (OSError, UnicodeError) as e:
+    except OSError as e:
         rule, fix = f"cannot be read ({e})", "Paths are relative to the request's file."
         return request, InvalidParameter(f"{holder}.evalscript", script, rule, fix)
+    except UnicodeError as e:
+        return request, InvalidParameter(f"{holder}.evalscript", script, f"{_NOT_UTF_8} ({e})", _SAVE)
     request[holder]["evalscript"] = text
     return request, None
 

@@ -212,7 +212,7 @@ def number(
     if (optional and value is None) or (may_be_empty and isinstance(value, str) and not value):
         return None
     found = _read(own_number(value), whole=whole)
-    if found is None or (finite and math.isinf(found)):
+    if found is None or math.isnan(found) or (finite and math.isinf(found)):
         fix = "Give seconds, e.g. 60." if name.endswith(_SECONDS) else _FIX
         raise InvalidParameter(name, value, f"must be a {'whole ' if whole else ''}number", fix)
     if not found >= at_least:

@@ -103,10 +103,10 @@ class ConnectionFacts:
 
         :param connection: The connection.
         :param extra: Its decoded extra.
-        :raises InvalidConfiguration: It is no JSON object.
+        :raises InvalidConfiguration: The extra is not a JSON object.
         """
-        # Airflow takes any JSON.
-        if not isinstance(extra, dict):
+        # Airflow takes an extra that is not JSON for an empty one: another deployment, another region, no limit.
+        if not _is_object(connection.extra):
             raise InvalidConfiguration(
                 f"Connection {connection.conn_id!r}: its extra is not a JSON object. Write it as "
                 '{"name": "value"}, or leave it empty.'
@@ -118,7 +118,15 @@ class ConnectionFacts:
             host = f"{connection.schema or 'https'}://{host}"
         if host and not host.endswith(port):
             host += port
-        return cls(connection.conn_id, connection.login or "", connection.password or "", host, extra)
+        return cls(connection.conn_id, connection.login or "", connection.password or "", host, extra or {})
+
+
+def _is_object(extra: str | None) -> bool:
+    """Say whether an extra is a JSON object, or none at all."""
+    try:
+        return isinstance(json.loads(extra), dict | None) if extra and extra.strip() else True
+    except ValueError:
+        return False
 
 
 def _unknown(conn_id: str) -> InvalidConfiguration:

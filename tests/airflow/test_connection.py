@@ -173,6 +173,14 @@ BAD: dict[str, tuple[dict[str, object], str]] = {
         {"login": "x", "password": "x", "extra": {"extra__sentinelhub__token_url": ""}},
         "extra 'extra__sentinelhub__token_url': unknown extra. Did you mean 'token_url'?",
     ),
+    "an extra that is no JSON": (
+        {"login": "x", "password": "x", "extra": "{'deployment': 'cdse', 'secret': 'very-secret'}"},
+        'Connection \'tried\': its extra is not a JSON object. Write it as {"name": "value"}, or leave it empty.',
+    ),
+    "an extra that is a list": (
+        {"login": "x", "password": "x", "extra": '["cdse"]'},
+        "Connection 'tried': its extra is not a JSON object",
+    ),
     "a field among the extras": (
         {"login": "x", "extra": {"client_secret": "very-secret"}},
         "extra 'client_secret': unknown extra. It is a field of the connection itself: password (Client secret).",
@@ -188,6 +196,12 @@ def test_bad_connection_is_told_before_any_request(monkeypatch: pytest.MonkeyPat
     assert said.startswith("Step 1 of 3, reading the connection, failed")
     assert message in said
     assert "very-secret" not in said
+
+
+@pytest.mark.parametrize("extra", ["", " ", "null", "{}", None, {}])
+def test_an_extra_may_be_empty(monkeypatch: pytest.MonkeyPatch, extra: object) -> None:
+    fields: dict[str, object] = {"login": "x", "password": "x", "extra": extra}
+    assert hook(monkeypatch, fields).address.deployment.key == "aws-eu-central-1"
 
 
 def test_an_extra_that_nothing_reads_is_named_once(

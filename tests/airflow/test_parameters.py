@@ -185,7 +185,11 @@ WAITING = (*RERUNING, SentinelHubAnalyseBatchProcessOperator)
         *((cls, "max_reruns", value, "whole number") for cls in RERUNING for value in (1.5, "1.5", True, "many")),
         *((cls, "max_reruns", -1, "must be at least") for cls in RERUNING),
         *((cls, "max_pu", 0, "must be at least 1") for cls in RERUNING),
-        *((cls, "poll_interval", float("inf"), "must be a number") for cls in RERUNING),
+        *(
+            (cls, "poll_interval", value, "must be a number")
+            for cls in RERUNING
+            for value in (math.inf, math.nan, "nan")
+        ),
         *((cls, "on_partial", "ignore", "must be one of fail, warn") for cls in RERUNING),
         (SentinelHubRerunFailedOperator, "on_partial", "rerun", "must be one of fail, warn"),
         *((cls, "timeout", value, "above 0") for cls in WAITING for value in (timedelta(-1), -5, 0, "8", float("nan"))),

@@ -108,6 +108,21 @@ def test_an_evalscript_is_looked_for_beside_the_request(tmp_path: Path, capsys: 
     assert run(capsys, path)[1] == 0
 
 
+@pytest.mark.parametrize("encoding", ["cp1250", "utf-16"])
+def test_text_that_is_not_utf_8(tmp_path: Path, capsys: pytest.CaptureFixture[str], encoding: str) -> None:
+    path = written(tmp_path, processRequest__evalscript="ndvi.js")
+    (tmp_path / "ndvi.js").write_text(f"{script()}// Příbram", encoding=encoding)
+    lines, status = run(capsys, path)
+    assert status == 1
+    assert "processRequest.evalscript = 'ndvi.js': this file is not text in UTF-8" in lines[0]
+    assert lines[0].endswith("Save it as UTF-8.")
+    path.write_text(path.read_text().replace("ndvi.js", "Příbram"), encoding=encoding)
+    lines, status = run(capsys, path)
+    assert status == 1
+    assert f"request = '{path}': this file is not text in UTF-8" in lines[0]
+    assert lines[0].endswith("Save it as UTF-8.")
+
+
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b"[" * 100_000, b'"text"', b"[]", b"null"])
 def test_a_file_that_is_no_request(tmp_path: Path, capsys: pytest.CaptureFixture[str], content: bytes) -> None:
     path = tmp_path / "request.json"

@@ -60,7 +60,7 @@ def code_of(crs: object) -> int | None:
     :raises ValueError: It is a link.
     """
     if is_link(crs):
-        message = f"it {LINK}. {LINK_FIX}"
+        message = f"it {LINK}. {LINK_FIX.removesuffix('.')}"
         raise ValueError(message)
     return epsg_of_geojson(crs)
 
