@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow.parquet as pq
 import pytest
 
-from airflow_provider_sentinelhub.artifacts.report.doubts import settled
+from airflow_provider_sentinelhub.artifacts.report.delivered_files import look_for_files
 from airflow_provider_sentinelhub.artifacts.report.execution_db import read_execution_db
 from airflow_provider_sentinelhub.artifacts.report.reader import ProgressReader, read_merged_report
 from airflow_provider_sentinelhub.artifacts.report.report import FeatureReport, Outcome, outcome_of
@@ -289,15 +289,15 @@ def test_what_is_lost_without_a_file_is_run_again(bucket: Bucket, tmp_path: Path
     paths = {name: f"{bucket.root}/{name}.tif" for name in "hi"}
     bucket.storage.upload(b"II*", paths["i"])
     manifest = write_manifest(tmp_path / "m.gpkg", [entry(name, path=path) for name, path in paths.items()])
-    asked = settled(bucket.storage, executed, manifest, bucket.root)
+    asked = look_for_files(bucket.storage, executed, manifest, bucket.root)
     assert asked != executed
     result = write_rerun_geopackage(asked, manifest, tmp_path / "r.gpkg", is_permanent=lambda _: False)
     assert (result.features, result.permanent, result.unknown) == (1, 0, 0)
     # Files in other buckets are not looked for.
-    assert settled(bucket.storage, executed, manifest, "s3://other/folder") != executed
-    assert read_execution_db(settled(bucket.storage, executed, manifest, "s3://other/folder")).delivered == 2
+    assert look_for_files(bucket.storage, executed, manifest, "s3://other/folder") != executed
+    assert read_execution_db(look_for_files(bucket.storage, executed, manifest, "s3://other/folder")).delivered == 2
 
 
 def test_without_doubts_there_is_nothing_to_ask(bucket: Bucket, tmp_path: Path) -> None:
     executed = write_execution_db(tmp_path / "e.sqlite", ROWS)
-    assert settled(bucket.storage, executed, tmp_path / "no.gpkg", bucket.root) == executed
+    assert look_for_files(bucket.storage, executed, tmp_path / "no.gpkg", bucket.root) == executed

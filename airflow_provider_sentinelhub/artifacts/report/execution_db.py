@@ -63,7 +63,7 @@ _BEGINS_SO = f"""(typeof({{error}}) = 'text' AND ({_WORDS} GLOB 'no data[^a-z ]*
 }))"""
 _HAS_TEXT = "(typeof({error}) = 'text' AND trim({error}, char(9, 10, 13) || ' ') <> '')"
 # Where the flag and the text say different things, {found} says whether a file is in the bucket: 1, 0, or NULL where
-# nobody has looked. See doubts.py.
+# nobody has looked. See delivered_files.py.
 _OUTCOME = f"""CASE {{status}} COLLATE BINARY
     WHEN 'DONE' THEN CASE WHEN {_NO_DATA} THEN 1
         WHEN {_BEGINS_SO} THEN CASE WHEN {_DELIVERED} AND {{found}} IS 1 THEN 0 ELSE 1 END
@@ -89,7 +89,7 @@ class FeaturesTable:
     :param table: Its quoted name, for SQL, as for the next four.
     :param names: Quoted columns by their documented names; ``id`` may stand for NULL. ``rerun`` is 0, or
         what a merged database says, see :mod:`~.reruns`; ``found`` is NULL, or what the bucket says, see
-        :mod:`~.doubts`.
+        :mod:`~.delivered_files`.
     :param unique: Whether the database itself keeps the names apart.
     """
 

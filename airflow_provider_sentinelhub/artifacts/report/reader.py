@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from airflow_provider_sentinelhub.artifacts.report.doubts import settled
+from airflow_provider_sentinelhub.artifacts.report.delivered_files import look_for_files
 from airflow_provider_sentinelhub.artifacts.report.execution_db import MAX_BYTES, read_execution_db, write_empty
 from airflow_provider_sentinelhub.artifacts.report.manifest import MAX_BYTES as MANIFEST_BYTES
 from airflow_provider_sentinelhub.artifacts.report.overwritten import notes_on_files
@@ -117,7 +117,8 @@ class _Reading:
         try:
             # Reruns deliver to the same places.
             found = {
-                number: settled(self.storage, path, manifest, self.tasks[0].root) for number, path in downloaded.items()
+                number: look_for_files(self.storage, path, manifest, self.tasks[0].root)
+                for number, path in downloaded.items()
             }
         except ArtifactCorrupt as error:
             # If it is the manifest, the table is written without it.

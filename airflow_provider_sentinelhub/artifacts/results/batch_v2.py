@@ -12,7 +12,7 @@ from airflow_provider_sentinelhub.artifacts.features.size import InputSize, inpu
 from airflow_provider_sentinelhub.artifacts.features.writer import Size
 from airflow_provider_sentinelhub.artifacts.geopackage.geopackage import MAX_BYTES as GEOPACKAGE_BYTES
 from airflow_provider_sentinelhub.artifacts.report.causes import is_permanent
-from airflow_provider_sentinelhub.artifacts.report.doubts import settled
+from airflow_provider_sentinelhub.artifacts.report.delivered_files import look_for_files
 from airflow_provider_sentinelhub.artifacts.report.execution_db import MAX_BYTES as EXECUTION_DB_BYTES
 from airflow_provider_sentinelhub.artifacts.report.execution_db import read_execution_db
 from airflow_provider_sentinelhub.artifacts.report.final_database import await_final_database
@@ -164,7 +164,7 @@ class BatchV2Results(BatchResults):
             try:
                 self.storage.download(execution_db_url(root, task.id), execution_db, max_bytes=EXECUTION_DB_BYTES)
                 self.storage.download(manifest_url(root, task.id), manifest, max_bytes=MANIFEST_BYTES)
-                execution_db = settled(self.storage, execution_db, manifest, root)
+                execution_db = look_for_files(self.storage, execution_db, manifest, root)
                 counts = read_execution_db(execution_db, counts_only=True)
                 if only_after_progress and not counts.delivered + counts.no_data:
                     log.warning("Task %s delivered nothing more: no further rerun", task.id)

@@ -46,7 +46,7 @@ CASE WHEN {{doubt}} THEN (SELECT found FROM temp.looks WHERE key = {_KEY}) END F
 _DOUBTFUL = f"SELECT DISTINCT {_KEY} FROM {{table}} NOT INDEXED WHERE NOT {{plain}} AND {{doubt}} ORDER BY 1 LIMIT ?"  # noqa: S608 - as above
 
 
-def settled(storage: Storage, execution_db: Path, manifest: Path | None, root: str) -> Path:
+def look_for_files(storage: Storage, execution_db: Path, manifest: Path | None, root: str) -> Path:
     """
     Return an execution database that says of doubtful features whether they have a file; mostly the same one.
 
@@ -69,7 +69,7 @@ def settled(storage: Storage, execution_db: Path, manifest: Path | None, root: s
             MAX_LOOKS,
         )
     found = _looked_for(storage, _paths(manifest, doubtful, "/".join(root.split("/")[:3])))
-    target = execution_db.with_name(f"{execution_db.stem}-settled.sqlite")
+    target = execution_db.with_name(f"{execution_db.stem}-looked-for.sqlite")
     target.unlink(missing_ok=True)
     with (
         reading(execution_db, WHAT),
