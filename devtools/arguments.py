@@ -16,7 +16,7 @@ def positive(text: str) -> float:
     Read a number greater than 0.
 
     :param text: The argument.
-    :raises ArgumentTypeError: It is none.
+    :raises ArgumentTypeError: It is something else.
     """
     try:
         number = float(text)

@@ -1,4 +1,4 @@
-"""Every connection shown in README.md, docs/connection.md and docs/roles.md can be used as it stands."""
+"""Every connection shown in README.md, docs/connection.md and docs/roles.md works when it is pasted."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ def is_number(parameter: inspect.Parameter) -> bool:
 
 
 def wrong_values(parameter: inspect.Parameter) -> Iterator[Any]:
-    """Values that are none of those a parameter is documented to take."""
+    """Values of types that a parameter does not take."""
     kinds = {kind.partition("[")[0] for kind in str(parameter.annotation).split(" | ")}
     yield from (object(), 1j)
     if "None" not in kinds and kinds != {"Any"}:

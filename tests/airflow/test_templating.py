@@ -97,7 +97,7 @@ def test_a_script_in_a_file_is_read_whatever_the_form_of_the_request(form: Any, 
     (tmp_path / "a.js").write_text(SCRIPT, encoding="utf-8")
     given = form(body(processRequest__evalscript=name))
     if name == "{{ params.name }}":
-        # Not the path of a .js file as it stands, so it is the text of a script.
+        # Before it is rendered, it is not the path of a .js file, so it is the text of a script.
         with pytest.raises(InvalidParameter, match="has no function setup"):
             sent(operator(given, tmp_path))
         return
