@@ -3,28 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import math
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
-
-
-def positive(text: str) -> float:
-    """
-    Read a number greater than 0.
-
-    :param text: The argument.
-    :raises ArgumentTypeError: It is something else.
-    """
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
-    if not (math.isfinite(number) and number > 0):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number greater than 0")
-    return number
 
 
 def count(at_least: int) -> Callable[[str], int]:

@@ -17,10 +17,11 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_sentinelhub.simulator.__main__ import positive
 from devtools.airflow_api import FINISHED_RUN
 from devtools.airflow_http import AirflowApiError
 from devtools.airflow_stack import AirflowStack, StackError
-from devtools.arguments import positive, some_of
+from devtools.arguments import some_of
 from devtools.demo_jobs import JOBS, Job, script
 from devtools.demo_screen import Screen, duration, progress_text
 from devtools.demo_service import Service, complaints, is_configured, real_service, simulated_service

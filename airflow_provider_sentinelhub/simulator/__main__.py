@@ -38,7 +38,7 @@ def arguments(given: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--home", type=Path, help="folder of the state; by default a temporary one, removed at exit")
     parser.add_argument("--port", type=_port, default=0, help="port of the API; 0 takes any free one")
     parser.add_argument("--s3-port", type=_port, default=0, help="port of the S3 server; 0 takes any free one")
-    parser.add_argument("--speed", type=_speed, default=60, help="simulated seconds per real second (default: 60)")
+    parser.add_argument("--speed", type=positive, default=60, help="simulated seconds per real second (default: 60)")
     parser.add_argument("--client-id", type=_text, default="simulator", help="OAuth client id (default: simulator)")
     parser.add_argument("--client-secret", type=_text, default="simulator-secret", help="OAuth client secret")
     parser.add_argument(
@@ -52,7 +52,13 @@ def arguments(given: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(given)
 
 
-def _speed(text: str) -> float:
+def positive(text: str) -> float:
+    """
+    Read a number greater than 0.
+
+    :param text: The argument.
+    :raises ArgumentTypeError: It is something else.
+    """
     try:
         number = float(text)
     except ValueError:

@@ -24,8 +24,9 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from airflow_provider_sentinelhub.simulator.__main__ import positive
 from devtools.airflow_names import Run
-from devtools.arguments import count, positive, some_of
+from devtools.arguments import count, some_of
 from devtools.chaos.records import evidence
 from devtools.chaos.report import print_runs, print_scenarios
 from devtools.chaos.runs import RunDriver, RunPlan, plans
