@@ -277,7 +277,7 @@ def _judge(
         _tell(found, extent)
         return
     left = limit - spent_pu
-    # In this form, a limit that a template has rendered to nan is none that anything is below.
+    # Written so that nothing passes if a template rendered the limit to nan.
     if not found.pu <= left:
         less = "a smaller area, a coarser resolution, fewer bands"
         less += ", a bucket in the deployment's own region" if found.surcharge.pu else ""

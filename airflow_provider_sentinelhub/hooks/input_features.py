@@ -241,7 +241,7 @@ def _download_changes(storage: Storage, meta: ObjectMeta, path: Path, given: str
 
     is_on_disk = meta.url.startswith("file:")
     if not is_in_wal_mode(path):
-        # In a bucket there is none: SQLite keeps it for the moments of a change.
+        # Not in a bucket: SQLite keeps a journal only while it writes.
         has_more = is_on_disk and _download_if_there(storage, f"{meta.url}{JOURNAL}", Path(f"{path}{JOURNAL}"))
     else:
         has_more = _download_if_there(storage, f"{meta.url}{WAL}", Path(f"{path}{WAL}"))

@@ -60,7 +60,7 @@ class Case:
 
 def cases(simulator: Simulator, count: int, seed: int) -> Iterator[Case]:
     """
-    Make calls: nine in ten are requests that preflight can be asked about.
+    Make calls; preflight can judge nine in ten of them.
 
     :param simulator: Takes the files that the requests name, and a task to update.
     :param count: How many.

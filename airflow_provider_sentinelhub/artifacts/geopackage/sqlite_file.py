@@ -113,7 +113,7 @@ def open_sqlite(path: Path, what: str, *, is_compared: bool = False) -> Iterator
     :raises StorageUnavailable: This machine has no memory or disk space left to read it.
     """
     is_alone = not companions(path)
-    # Where there are changes beside it, its size is none that its header promises, and SQLite checks their sums.
+    # With a -wal file beside it, the size may differ from the header, and SQLite verifies the checksums.
     if is_alone:
         check_header(path, what)
     uri = file_uri(path) if is_alone else f"{_uri(path)}?mode=ro"

@@ -137,7 +137,7 @@ def _or_polygon(value: Any) -> Any:
 
 
 def _box(value: Any) -> list[float] | None:
-    """Return the sides of a box; ``None`` where it is none. ``total_bounds`` of a GeoDataFrame is an array."""
+    """Return the sides of a box; ``None`` if it is not a box. ``total_bounds`` of a GeoDataFrame is an array."""
     is_list = isinstance(value, Sequence) and not isinstance(value, (str, bytes))
     if getattr(value, "shape", None) != (_SIDES,) and not (is_list and len(value) == _SIDES):
         return None

@@ -185,7 +185,7 @@ class ServiceAddress:
 
 def _owner(address: str, name: str, first: str = "") -> str:
     """
-    Return the key of the deployment that an address belongs to; empty if it is none of theirs.
+    Return the key of the deployment that an address belongs to; empty if it belongs to none of them.
 
     :param address: The address.
     :param name: ``base_url`` or ``token_url``.

@@ -1,5 +1,5 @@
 """
-The threads that carry tasks from one status to the next as time passes.
+The threads that move tasks from one status to the next as time passes.
 
 One looks for tasks that something may happen to, the others do it. A task is with one of them at a time, so what takes
 long, such as the analysis of a continent, holds up no other task.
@@ -39,7 +39,7 @@ HEARTBEAT_S = 0.5
 
 class Engine:
     """
-    The threads that carry tasks on.
+    The threads that process tasks.
 
     :param service: Has the tasks.
     """
