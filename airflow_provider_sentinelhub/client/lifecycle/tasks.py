@@ -171,10 +171,18 @@ class TaskCalls:
 
     :param service: The API.
     :param path: Path of its tasks, below its prefix.
+    :param task: The model of a task.
+    :param page_of_tasks: The model of a page of the list of tasks.
+    :param stop_path: Last part of the path of the action that stops a task.
+    :param restart_path: Last part of the path of the action that runs again what failed; empty if there is none.
     """
 
     service: Service
     path: str
+    task: type[BatchTask] = BatchTask
+    page_of_tasks: type[TaskPage] = TaskPage
+    stop_path: str = "stop"
+    restart_path: str = ""
 
     def create(self, body: Mapping[str, Any], secrets: tuple[str, ...] = ()) -> Call[BatchTask]:
         """
@@ -187,7 +195,7 @@ class TaskCalls:
             "POST",
             self.service,
             self.path,
-            BatchTask.model_validate,
+            self.task.model_validate,
             "create a batch task",
             body=body,
             repeat=Repeat.NEVER,
@@ -208,7 +216,7 @@ class TaskCalls:
             "GET",
             self.service,
             self.path,
-            TaskPage.model_validate,
+            self.page_of_tasks.model_validate,
             "list the batch tasks",
             query=query,
             max_bytes=64 * MIB,
@@ -221,7 +229,7 @@ class TaskCalls:
         :param task_id: Its id.
         :raises InvalidParameter: The id is not valid; nothing is sent.
         """
-        return Call("GET", self.service, self.path_of(task_id), BatchTask.model_validate, f"read batch task {task_id}")
+        return Call("GET", self.service, self.path_of(task_id), self.task.model_validate, f"read batch task {task_id}")
 
     def analyse(self, task_id: str) -> Call[None]:
         """
@@ -250,7 +258,16 @@ class TaskCalls:
         :param task_id: Its id.
         :raises InvalidParameter: The id is not valid; nothing is sent.
         """
-        return self.action(task_id, "stop")
+        return self.action(task_id, self.stop_path)
+
+    def restart(self, task_id: str) -> Call[None]:
+        """
+        Run again, in the same task, what failed in it.
+
+        :param task_id: Its id.
+        :raises InvalidParameter: The id is not valid; nothing is sent.
+        """
+        return self.action(task_id, self.restart_path)
 
     def action(self, task_id: str, action: str) -> Call[None]:
         """
