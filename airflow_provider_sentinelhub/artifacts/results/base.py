@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_sentinelhub.artifacts.storage.layout import success_url
+from airflow_provider_sentinelhub.client.errors import ArtifactMissing
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -16,8 +17,12 @@ if TYPE_CHECKING:
     from airflow_provider_sentinelhub.artifacts.report.report import FeatureReport
     from airflow_provider_sentinelhub.artifacts.storage.storage import Storage
     from airflow_provider_sentinelhub.client.costs.estimate import PixelCounts
+    from airflow_provider_sentinelhub.client.http.call import Call
     from airflow_provider_sentinelhub.client.lifecycle.spec import Rerun, TaskApiSpec
     from airflow_provider_sentinelhub.client.lifecycle.tasks import BatchTask
+
+Send = Callable[["Call[Any]"], Any]
+"""Sends a Call and returns its result."""
 
 Counter = Callable[[], "FeatureReport | None"]
 """Counts features while a task runs: without errors and names; ``None`` before there is anything to count."""
@@ -32,13 +37,15 @@ class BatchResults(ABC):
 
     :param api: The API.
     :param storage: Where the bucket is.
+    :param send: Sends a Call and returns its result, for what the service tells only when it is asked.
     :param identifier_column: Column of the input GeoPackage with the names of the features, for statistics. Default:
         ``identifier``, which is the only one that the service reads.
     """
 
-    def __init__(self, api: TaskApiSpec, storage: Storage, identifier_column: str | None = None) -> None:
+    def __init__(self, api: TaskApiSpec, storage: Storage, send: Send, identifier_column: str | None = None) -> None:
         self.api = api
         self.storage = storage
+        self.send = send
         self.identifier_column = identifier_column
 
     @abstractmethod
@@ -141,6 +148,19 @@ class BatchResults(ABC):
 
         :param task: The task.
         """
+
+    def counts(self, task: BatchTask) -> FeatureReport:
+        """
+        Count the features of a task that has ended, without names and errors.
+
+        :param task: The task.
+        :raises ArtifactMissing: There is nothing to count.
+        """
+        counter = self.counter(task)
+        found = counter() if counter is not None else None
+        if found is None:
+            raise ArtifactMissing(f"The features of task {task.id} cannot be counted.")
+        return found
 
     @abstractmethod
     def pixel_counts(self, task: BatchTask) -> PixelCounts:
