@@ -126,7 +126,7 @@ class CreatingOperatorBase(RequestTemplateMixin, RemoteTaskOperatorBase):
         if after_clear:
             new = self.record_after_clear(context, task, new)
             task, api = self.hook.get(new.id), self.hook.api
-            new = replace(new, found_stopped=api.is_stopped(task) or task.user_action == api.stop_action)
+            new = replace(new, found_stopped=api.is_stopped(task) or task.user_action == api.stop_asked)
             self.log.warning(
                 "Cleared: continuing with task %s, which is %s after %s. What it delivered is not paid for again. "
                 "For a new task, trigger a new DAG run, or set on_clear='new' and clear again",

@@ -134,7 +134,7 @@ def stop(api: TaskApiSpec, task_id: str, *, action_on_its_way: bool = False) -> 
     for look in range(_STOP_LOOKS):
         task = yield from read(api, task_id)
         may_run_again = task is not None and api.may_resume(task)
-        if task is not None and not may_run_again and (api.is_over(task) or task.user_action == api.stop_action):
+        if task is not None and not may_run_again and (api.is_over(task) or task.user_action == api.stop_asked):
             return task
         try:
             yield api.calls.stop(task_id)

@@ -180,7 +180,7 @@ class TaskApiSpec(ApiSpec):
     :param analysed: Statuses after the analysis.
     :param restartable: Statuses in which the service can run again, in the same task, what failed in it.
     :param stopped: Status of a task that was stopped.
-    :param stop_action: ``userAction`` of a task that a user has stopped.
+    :param stop_asked: ``userAction`` of a task that a user has stopped.
     """
 
     start_operator: str
@@ -203,7 +203,7 @@ class TaskApiSpec(ApiSpec):
     analysed: frozenset[str]
     restartable: frozenset[str] = frozenset()
     stopped: str = "STOPPED"
-    stop_action: str = "STOP"
+    stop_asked: str = "STOP"
 
     def is_over(self, task: BatchTask) -> bool:
         """

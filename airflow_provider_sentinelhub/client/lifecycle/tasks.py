@@ -172,17 +172,17 @@ class TaskCalls:
     :param service: The API.
     :param path: Path of its tasks, below its prefix.
     :param task: The model of a task.
-    :param page_of_tasks: The model of a page of the list of tasks.
-    :param stop_path: Last part of the path of the action that stops a task.
-    :param restart_path: Last part of the path of the action that runs again what failed; empty if there is none.
+    :param listed: The model of a page of the list of tasks.
+    :param stop_action: Last part of the path of the action that stops a task.
+    :param restart_action: Last part of the path of the action that runs again what failed; empty if there is none.
     """
 
     service: Service
     path: str
     task: type[BatchTask] = BatchTask
-    page_of_tasks: type[TaskPage] = TaskPage
-    stop_path: str = "stop"
-    restart_path: str = ""
+    listed: type[TaskPage] = TaskPage
+    stop_action: str = "stop"
+    restart_action: str = ""
 
     def create(self, body: Mapping[str, Any], secrets: tuple[str, ...] = ()) -> Call[BatchTask]:
         """
@@ -216,7 +216,7 @@ class TaskCalls:
             "GET",
             self.service,
             self.path,
-            self.page_of_tasks.model_validate,
+            self.listed.model_validate,
             "list the batch tasks",
             query=query,
             max_bytes=64 * MIB,
@@ -258,7 +258,7 @@ class TaskCalls:
         :param task_id: Its id.
         :raises InvalidParameter: The id is not valid; nothing is sent.
         """
-        return self.action(task_id, self.stop_path)
+        return self.action(task_id, self.stop_action)
 
     def restart(self, task_id: str) -> Call[None]:
         """
@@ -267,7 +267,7 @@ class TaskCalls:
         :param task_id: Its id.
         :raises InvalidParameter: The id is not valid; nothing is sent.
         """
-        return self.action(task_id, self.restart_path)
+        return self.action(task_id, self.restart_action)
 
     def action(self, task_id: str, action: str) -> Call[None]:
         """
