@@ -25,7 +25,7 @@ from airflow_provider_sentinelhub.client.apis.batch_v2.spec import BATCH_V2
 from airflow_provider_sentinelhub.client.http.deployments import DEPLOYMENTS
 from airflow_provider_sentinelhub.client.http.policy import Attempt, Done, RetryLimits, decide
 from airflow_provider_sentinelhub.client.http.problems import Reply
-from airflow_provider_sentinelhub.client.lifecycle import tasks
+from airflow_provider_sentinelhub.client.lifecycle import description, tasks
 from airflow_provider_sentinelhub.client.preflight.examine import examine
 from airflow_provider_sentinelhub.client.requests import bounds, delivery, process
 from airflow_provider_sentinelhub.client.requests.tiling_grids import TILING_GRIDS
@@ -250,7 +250,7 @@ def test_a_real_task() -> None:
     assert (task.id, task.status, task.user_action) == ("6aa8765a-e9eb-4dd0-a567-b86cfdb840e0", "DONE", "START")
     assert (task.completion_percentage, task.cost_pu) == (100.0, 9006.923884650554)
     assert task.error is task.stopped_status_reason is None
-    assert batch_v2.tag_of(task.request) == "card4l-test card4lId: 170fde91-7f25-43f3-a447-9631c65f59c6"
+    assert description.tag_of(task.request) == "card4l-test card4lId: 170fde91-7f25-43f3-a447-9631c65f59c6"
     assert batch_v2.delivery_url(task.request).startswith(
         "s3://deafrica-sentinel-1/card4l_grid2/s1_rtc/<tileName>/2021/08/14/"
     )
