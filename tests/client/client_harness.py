@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from airflow_provider_sentinelhub.client.apis.batch_v2.answers import GridDescription
 from airflow_provider_sentinelhub.client.apis.batch_v2.spec import BATCH_V2
 from airflow_provider_sentinelhub.client.http.call import Call
 from airflow_provider_sentinelhub.client.http.deployments import Service, ServiceAddress
 from airflow_provider_sentinelhub.client.lifecycle.tasks import BatchTask
+from airflow_provider_sentinelhub.client.lifecycle.tiling_grids import GridDescription
 
 MARKER = 'pa"ss/wo\\rd+MARKER=='
 

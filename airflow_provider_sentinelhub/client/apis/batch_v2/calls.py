@@ -9,10 +9,8 @@ from __future__ import annotations
 import copy
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_sentinelhub.client.apis.batch_v2.answers import GridPage
 from airflow_provider_sentinelhub.client.apis.batch_v2.models import BatchV2Request
 from airflow_provider_sentinelhub.client.errors import InvalidParameter
-from airflow_provider_sentinelhub.client.http.call import Call
 from airflow_provider_sentinelhub.client.http.deployments import Service
 from airflow_provider_sentinelhub.client.lifecycle.tasks import TaskCalls
 from airflow_provider_sentinelhub.client.models import from_text, validated
@@ -23,8 +21,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_sentinelhub.client.lifecycle.spec import Rerun
 
-_SERVICE = Service.BATCH_V2
-TASKS = TaskCalls(_SERVICE, "/process")
+TASKS = TaskCalls(Service.BATCH_V2, "/process")
 
 # Source: https://documentation.dataspace.copernicus.eu/APIs/SentinelHub/BatchV2/Migration.html
 _SINCE_V1 = {
@@ -122,13 +119,3 @@ def features_url(request: Mapping[str, Any]) -> str | None:
     """
     urls = [part(request, "input", "features", storage, "url") for storage in ("s3", "gs")]
     return next((str(url) for url in urls if url), None)
-
-
-def tiling_grids(count: int) -> Call[GridPage]:
-    """
-    List the first tiling grids.
-
-    :param count: How many.
-    """
-    query = {"count": str(count)}
-    return Call("GET", _SERVICE, "/tilinggrids", GridPage.model_validate, "list the tiling grids", query=query)

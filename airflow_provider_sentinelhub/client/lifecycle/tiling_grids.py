@@ -1,13 +1,19 @@
 """
-Batch Processing V2: tiling grids, as the service returns them.
+Tiling grids, as the service returns them, and the Calls that read them, for APIs that process tiles.
 
 Source: https://docs.planet.com/develop/apis/batch-processing/reference/
 """
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from airflow_provider_sentinelhub.client.http.call import Call
 from airflow_provider_sentinelhub.client.lifecycle.tasks import Links, Paging
 from airflow_provider_sentinelhub.client.models import AnswerModel
+
+if TYPE_CHECKING:
+    from airflow_provider_sentinelhub.client.http.deployments import Service
 
 
 class GridProperties(AnswerModel):
@@ -50,3 +56,22 @@ class GridPage(AnswerModel):
 
     data: list[GridDescription]
     links: Paging = Links()
+
+
+def tiling_grids(service: Service, count: int | None = None, token: str | None = None) -> Call[GridPage]:
+    """
+    List the tiling grids, one page at a time.
+
+    :param service: The API.
+    :param count: How many to a page. Default: as many as the service likes.
+    :param token: ``links.next_token`` of the page before; ``None`` for the first page.
+    """
+    query = {"count": count, "viewtoken": token}
+    return Call(
+        "GET",
+        service,
+        "/tilinggrids",
+        GridPage.model_validate,
+        "list the tiling grids",
+        query={name: str(value) for name, value in query.items() if value is not None},
+    )
