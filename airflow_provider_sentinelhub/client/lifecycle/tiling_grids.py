@@ -6,8 +6,10 @@ Source: https://docs.planet.com/develop/apis/batch-processing/reference/
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
+from airflow_provider_sentinelhub.client.errors import InvalidParameter
 from airflow_provider_sentinelhub.client.http.call import Call
 from airflow_provider_sentinelhub.client.lifecycle.tasks import Links, Paging
 from airflow_provider_sentinelhub.client.models import AnswerModel
@@ -75,3 +77,18 @@ def tiling_grids(service: Service, count: int | None = None, token: str | None =
         "list the tiling grids",
         query={name: str(value) for name, value in query.items() if value is not None},
     )
+
+
+def tiling_grid(service: Service, grid_id: int) -> Call[GridDescription]:
+    """
+    Read a tiling grid.
+
+    :param service: The API.
+    :param grid_id: Its id; 0 is one.
+    :raises InvalidParameter: The id is not valid; nothing is sent.
+    """
+    if isinstance(grid_id, bool) or not re.fullmatch(r"[0-9]{1,9}", str(grid_id)):
+        rule = "is not the id of a tiling grid, which is a whole number"
+        raise InvalidParameter("grid_id", grid_id, rule, "Give the id as in the list of tiling grids, e.g. 0.")
+    path = f"/tilinggrids/{grid_id}"
+    return Call("GET", service, path, GridDescription.model_validate, f"read tiling grid {grid_id}")
