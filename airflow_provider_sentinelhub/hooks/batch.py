@@ -316,7 +316,7 @@ class SentinelHubBatchHook(SentinelHubHook):
         """Results of the API's tasks in the bucket."""
         from airflow_provider_sentinelhub.artifacts.results.registry import results_of
 
-        return results_of(self.api, self.storage, self.send, self.identifier_column)
+        return results_of(self.api, self.storage, self.sender.run, self.identifier_column)
 
     def report(self, task: BatchTask, reruns: Sequence[BatchTask] = ()) -> FeatureReport:
         """

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from airflow_provider_sentinelhub.artifacts.results.base import Counter
-    from airflow_provider_sentinelhub.client.http.call import Call
+    from airflow_provider_sentinelhub.client.http.call import Procedure
     from airflow_provider_sentinelhub.client.lifecycle.spec import TaskApiSpec
     from airflow_provider_sentinelhub.client.lifecycle.tasks import BatchTask
 
@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 # A small pool of its own: hundreds of tasks may wait for a slow bucket, and must not occupy the event loop's threads.
 _POOL = ThreadPoolExecutor(max_workers=4, thread_name_prefix="sentinelhub-progress")
 
-_SEND_S = 120.0
+_ASK_S = 120.0
 
 PROGRESS_XCOM = "sentinelhub_progress"
 
@@ -128,17 +128,17 @@ class Progress:
         options = await _in_pool(partial(storage_options, scheme, facts))
         loop = asyncio.get_running_loop()
 
-        def send(call: Call[T]) -> T:
+        def ask(procedure: Procedure[T]) -> T:
             # The counter runs in a thread, and the connection's sender in the event loop.
-            return asyncio.run_coroutine_threadsafe(self._send(call), loop).result(_SEND_S)
+            return asyncio.run_coroutine_threadsafe(self._ask(procedure), loop).result(_ASK_S)
 
-        return results_of(self._api, Storage(options), send).counter(task)
+        return results_of(self._api, Storage(options), ask).counter(task)
 
-    async def _send(self, call: Call[T]) -> T:
+    async def _ask(self, procedure: Procedure[T]) -> T:
         from airflow_provider_sentinelhub.hooks.sentinel_hub import shared_async_sender
 
         async with shared_async_sender(self._conn_id) as sender:
-            return await sender.send(call)
+            return await sender.run(procedure)
 
     async def _show(self, told: dict[str, Any]) -> None:
         from airflow.sdk.execution_time.xcom import XCom

@@ -39,7 +39,7 @@ from tests.artifacts.statistics_files import (
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from airflow_provider_sentinelhub.client.http.call import Call
+    from airflow_provider_sentinelhub.client.http.call import Procedure
 
 
 def outcome_db(files: dict[int, Any], features: Path, folder: Path) -> Path:
@@ -91,8 +91,8 @@ def test_single_intervals_alone_can_be_asked_for_again(tmp_path: Path) -> None:
     assert (rerun.features, rerun.span) == (2, (at(DAYS[1]), at(DAYS[2], "to")))
 
 
-def asks_nothing(call: Call[Any]) -> Any:
-    raise AssertionError(f"results of statistics are in the bucket, not at {call.path}")
+def asks_nothing(procedure: Procedure[Any]) -> Any:
+    raise AssertionError(f"results of statistics are in the bucket, and not asked for: {procedure}")
 
 
 def test_no_rerun_follows_one_that_mended_nothing(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from airflow_provider_sentinelhub.artifacts.features.problems import Problem
-    from airflow_provider_sentinelhub.artifacts.results.base import BatchResults, Send
+    from airflow_provider_sentinelhub.artifacts.results.base import Ask, BatchResults
     from airflow_provider_sentinelhub.artifacts.storage.storage import Storage
     from airflow_provider_sentinelhub.client.lifecycle.spec import TaskApiSpec
 
@@ -23,17 +23,17 @@ RESULTS: Final[Mapping[str, type[BatchResults]]] = {
 """By the key of the API."""
 
 
-def results_of(api: TaskApiSpec, storage: Storage, send: Send, identifier_column: str | None = None) -> BatchResults:
+def results_of(api: TaskApiSpec, storage: Storage, ask: Ask, identifier_column: str | None = None) -> BatchResults:
     """
     Return what reads the results of an API.
 
     :param api: The API.
     :param storage: Where the bucket is.
-    :param send: Sends a Call and returns its result.
+    :param ask: Runs a procedure, and returns its result.
     :param identifier_column: Column of the input GeoPackage with the names of the features, for statistics. Default:
         ``identifier``.
     """
-    return RESULTS[api.key](api, storage, send, identifier_column)
+    return RESULTS[api.key](api, storage, ask, identifier_column)
 
 
 def check_input_features(api: TaskApiSpec, path: Path, body: Mapping[str, Any]) -> tuple[Problem, ...]:
