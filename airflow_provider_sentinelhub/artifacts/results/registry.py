@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from airflow_provider_sentinelhub.artifacts.results.batch_statistical import BatchStatisticalResults
+from airflow_provider_sentinelhub.artifacts.results.batch_v1 import BatchV1Results
 from airflow_provider_sentinelhub.artifacts.results.batch_v2 import BatchV2Results
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from airflow_provider_sentinelhub.client.lifecycle.spec import TaskApiSpec
 
 RESULTS: Final[Mapping[str, type[BatchResults]]] = {
+    "batch-v1": BatchV1Results,
     "batch-v2": BatchV2Results,
     "batch-statistical": BatchStatisticalResults,
 }

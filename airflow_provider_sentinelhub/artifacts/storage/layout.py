@@ -2,9 +2,9 @@
 Where a task's files lie: pure rules over strings.
 
 A delivery URL may hold the placeholders ``<requestId>``, ``<tileName>``, ``<outputId>`` and ``<format>``, and in one
-API ``<tileId>``. One without any stands for ``<url>/<requestId>/<tileName>/<outputId>.<format>``. The files about the task
-itself lie in the *root folder*: the delivery URL with ``<requestId>`` filled in, cut before the first path segment that still holds a
-placeholder.
+API ``<tileId>``. One without any stands for ``<url>/<requestId>/<tileName>/<outputId>.<format>``. The files about the
+task itself lie in the *root folder*: the delivery URL with ``<requestId>`` filled in, cut before the first path segment
+that still holds a placeholder.
 
 Source: https://docs.planet.com/develop/apis/batch-processing/ (delivery, feature manifest, execution database); the
 root-folder rule is that of the service's own CARD4L tool.
