@@ -266,8 +266,8 @@ def _collection_notes(output: Json) -> Iterator[str]:
         )
     if output.get("cogOutput") is True and not mapping(output, "cogParameters").keys() & set(_BLOCKS):
         yield (
-            "output.cogParameters names no size of blocks: V1 wrote blocks of 1024 pixels, and V2 writes 256 on AWS "
-            "by its reference. Set blockxsize and blockysize to 1024 to keep them."
+            "output.cogParameters has no size of blocks: by their references V1 writes blocks of 1024 pixels, and V2 on "
+            "AWS blocks of 256. Set blockxsize and blockysize to 1024 to keep them."
         )
 
 

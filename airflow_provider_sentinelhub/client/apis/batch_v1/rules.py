@@ -58,8 +58,8 @@ def check_end(body: Json, deployment: Deployment | None) -> Iterator[Finding]:  
     :param deployment: Not used.
     """
     fact = (
-        "is for Batch Processing V1, whose end the service has announced: the reference of the AWS deployments no "
-        "longer has it (2026), and Copernicus Data Space Ecosystem had it last, as deprecated, in March 2025"
+        "is for Batch Processing V1, and the service has announced its end: it is no longer in the reference of the "
+        "AWS deployments (2026), and was last seen on Copernicus Data Space Ecosystem in March 2025, as deprecated"
     )
     yield Advice("request", fact, "Convert it to Batch Processing V2 with: airflow sentinelhub convert.")
 
