@@ -10,9 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from airflow_provider_sentinelhub.client.apis.batch_v2.calls import check, untagged
+from airflow_provider_sentinelhub.client.apis.batch_v2.calls import check
 from airflow_provider_sentinelhub.client.as_json import as_json
 from airflow_provider_sentinelhub.client.errors import InvalidParameter
+from airflow_provider_sentinelhub.client.lifecycle.description import untagged
 from airflow_provider_sentinelhub.client.models import from_text, without_nulls
 from airflow_provider_sentinelhub.client.requests.findings import Json, each_of, mapping, part
 
@@ -266,8 +267,8 @@ def _collection_notes(output: Json) -> Iterator[str]:
         )
     if output.get("cogOutput") is True and not mapping(output, "cogParameters").keys() & set(_BLOCKS):
         yield (
-            "output.cogParameters has no size of blocks: by their references V1 writes blocks of 1024 pixels, and V2 on "
-            "AWS blocks of 256. Set blockxsize and blockysize to 1024 to keep them."
+            "output.cogParameters has no size of blocks: by their references V1 writes blocks of 1024 pixels, and V2 "
+            "on AWS blocks of 256. Set blockxsize and blockysize to 1024 to keep them."
         )
 
 
