@@ -223,3 +223,16 @@ def test_the_report_has_a_row_for_each_tile(sim: Simulator, run_task: RunTask, c
         assert shapely.from_wkb(row["geometry"]).intersects(shapely.box(*BBOX))
         (output,) = row["outputs"]
         assert op.hook.storage.exists(output["path"]) == (row["outcome"] == "DELIVERED")
+
+
+def test_tiles_are_counted_while_it_runs(sim: Simulator, run_task: RunTask, comms: Comms) -> None:
+    sim.set_script({"features": [FAILS_ONCE], "timing": SLOW})
+    run = run_task(operator(sim, deferrable=True, progress_interval=0.01))
+    assert run.state == "deferred", run.error
+    asyncio.run(first_event(run.trigger, comms))
+    progress = comms.xcoms["sentinelhub_progress"]
+    assert {name: progress["features"][name] for name in ("total", "delivered", "failed")} == {
+        "total": 4,
+        "delivered": 2,
+        "failed": 2,
+    }
