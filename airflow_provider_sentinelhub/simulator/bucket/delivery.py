@@ -31,7 +31,7 @@ class Template:
     Where the files of a task go.
 
     :param bucket: Name of the bucket.
-    :param key: Key with placeholders.
+    :param key: Key with placeholders; for a Zarr its folder.
     :param root: Folder of the request, manifest and execution files, without a slash at its end; may be empty.
     :param scheme: ``s3`` or ``gs``.
     """
@@ -42,22 +42,23 @@ class Template:
     scheme: str = "s3"
 
     @classmethod
-    def of(cls, url: str, task_id: str) -> Template:
+    def of(cls, url: str, task_id: str, *, zarr: bool = False) -> Template:
         """
         Read a delivery URL.
 
         :param url: ``s3://bucket/path`` or ``gs://bucket/path``, with or without placeholders.
         :param task_id: Takes the place of ``<requestId>``.
+        :param zarr: Whether a Zarr is delivered, which is written to the URL itself.
         """
         scheme, _, place = url.rstrip("/").partition("://")
         bucket, _, path = place.partition("/")
         full = path if "<" in path else path + DEFAULT_TEMPLATE
-        full = full.replace("<requestId>", task_id).lstrip("/")
-        return cls(bucket, full, re.sub(r"(^|/)[^/]*<.*$", "", full), scheme)
+        full, folder = (each.replace("<requestId>", task_id).lstrip("/") for each in (full, path))
+        return cls(bucket, folder if zarr else full, re.sub(r"(^|/)[^/]*<.*$", "", full), scheme)
 
     def output(self, feature: str, output: str, media_type: str) -> str:
         """
-        Return the key of one output of one feature.
+        Return the key of one output of one feature; for a Zarr that of the whole group.
 
         :param feature: Name of the feature.
         :param output: Identifier of the output.
@@ -66,7 +67,7 @@ class Template:
         # The service's numbers of tiles are not published: a number that the name decides.
         number = str(zlib.crc32(feature.encode()))
         key = self.key.replace("<tileName>", feature).replace("<tileId>", number).replace("<outputId>", output)
-        return key.replace("<format>", EXTENSIONS[media_type])
+        return key.replace("<format>", EXTENSIONS.get(media_type, ""))
 
     def beside(self, name: str) -> str:
         """
