@@ -107,7 +107,11 @@ def _check_bucket(api: ApiSpec, body: Json, path: tuple[str, ...], bucket: Json)
 def _shared_place(body: Json, path: tuple[str, ...], url: str) -> Iterator[Finding]:
     """Warn of a delivery to which another task may deliver as well; what is skipped is not replaced."""
     is_delivery = path[:-1] == ("output", "delivery")
-    if is_delivery and is_shared(url) and part(body, "output", "skipExisting") is not True:
+    if is_delivery and part(body, "output", "type") == "zarr":
+        if REQUEST_ID not in url:
+            fact = f"does not hold {REQUEST_ID}, but a Zarr needs an empty folder, so no second task can deliver there"
+            yield Advice(".".join((*path, "url")), fact, f"Write e.g. s3://bucket/folder/{REQUEST_ID}.")
+    elif is_delivery and is_shared(url) and part(body, "output", "skipExisting") is not True:
         fact = f"does not hold {REQUEST_ID}, so another run or DAG that delivers there replaces the files of this one"
         yield Advice(
             ".".join((*path, "url")), fact, f"Write e.g. s3://bucket/{REQUEST_ID}/{TILE_NAME}/{OUTPUT_ID}.tif."
