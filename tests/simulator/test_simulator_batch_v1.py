@@ -362,18 +362,18 @@ def test_skipped_tiles_are_processed_ones_that_cost_nothing(v1: V1Client) -> Non
 @pytest.mark.parametrize(
     ("output", "status"),
     [
-        ({"defaultTilePath": "s3://sentinelhub/many/<tileName>-<outputId>.tif"}, 400),
+        ({"defaultTilePath": "s3://sentinelhub/x/<tileName>-<outputId>.tif"}, 400),
         (
             {
-                "defaultTilePath": "s3://sentinelhub/many/<tileName>-<outputId>.tif",
+                "defaultTilePath": "s3://sentinelhub/x/<tileName>-<outputId>.tif",
                 "overwrite": True,
                 "skipExisting": True,
             },
             400,
         ),
-        ({"defaultTilePath": "s3://sentinelhub/many/<tileName>-<outputId>.tif", "overwrite": True}, 201),
-        ({"defaultTilePath": "s3://sentinelhub/many/<requestId>-<tileName>-<outputId>.tif"}, 201),
-        ({"defaultTilePath": "s3://sentinelhub/many"}, 201),
+        ({"defaultTilePath": "s3://sentinelhub/x/<tileName>-<outputId>.tif", "overwrite": True}, 201),
+        ({"defaultTilePath": "s3://sentinelhub/x/<requestId>-<tileName>-<outputId>.tif"}, 201),
+        ({"defaultTilePath": "s3://sentinelhub/x"}, 201),
     ],
 )
 def test_many_files_need_a_path_of_their_own(v1: V1Client, output: Json, status: int) -> None:
