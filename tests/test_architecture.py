@@ -126,6 +126,7 @@ MAY_NAME = {
     "hooks/batch.py": "SentinelHubBatchHook() is one of Batch V2: the default of a public parameter",
     "hooks/statistical.py": "the public hook of the Statistical API",
     "client/http/deployments.py": "Service: the path of each API, and which deployment lacks which",
+    "cli/convert.py": "converts requests of one API to those of another",
     "cli/definition.py": "a tuple, because every airflow command imports it; test_validate.py compares it",
     "get_provider_info.py": "lists the public modules, and may import nothing",
     "simulator/": "the service itself",
