@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import base64
+import itertools
 import json
 import re
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import obstore
 from obstore.exceptions import BaseError
 from obstore.store import S3Store
 
 from airflow_provider_sentinelhub.simulator.problems import Problem, violations
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 REGION = "eu-central-1"
 """Region of the simulated deployment."""
@@ -23,6 +27,16 @@ PLACEHOLDERS = ("requestId", "tileName", "tileId", "outputId", "format")
 DEFAULT_TEMPLATE = "/<requestId>/<tileName>/<outputId>.<format>"
 RETRY_TIMEOUT = timedelta(seconds=10)
 EXTENSIONS = {"image/tiff": "tif", "application/json": "json"}
+
+
+def tile_id(name: str) -> int:
+    """
+    Return the number of a tile.
+
+    :param name: Its name.
+    """
+    # The service's numbers of tiles are not published: a number that the name decides.
+    return zlib.crc32(name.encode())
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,26 +48,34 @@ class Template:
     :param key: Key with placeholders.
     :param root: Folder of the request, manifest and execution files, without a slash at its end; may be empty.
     :param scheme: ``s3`` or ``gs``.
+    :param own: Keys of outputs that have one of their own, by identifier.
     """
 
     bucket: str
     key: str
     root: str
     scheme: str = "s3"
+    own: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, url: str, task_id: str) -> Template:
+    def of(cls, url: str, task_id: str, own: Mapping[str, str] | None = None) -> Template:
         """
         Read a delivery URL.
 
         :param url: ``s3://bucket/path`` or ``gs://bucket/path``, with or without placeholders.
         :param task_id: Takes the place of ``<requestId>``.
+        :param own: URLs in the same bucket, for outputs that have one of their own, by identifier.
         """
         scheme, _, place = url.rstrip("/").partition("://")
         bucket, _, path = place.partition("/")
         full = path if "<" in path else path + DEFAULT_TEMPLATE
         full = full.replace("<requestId>", task_id).lstrip("/")
-        return cls(bucket, full, re.sub(r"(^|/)[^/]*<.*$", "", full), scheme)
+        root = re.sub(r"(^|/)[^/]*<.*$", "", full)
+        others = {name: cls.of(each, task_id) for name, each in (own or {}).items()}
+        for each in others.values():
+            common = zip(root.split("/"), each.root.split("/"), strict=False)
+            root = "/".join(ours for ours, _ in itertools.takewhile(lambda pair: pair[0] == pair[1], common))
+        return cls(bucket, full, root, scheme, {name: each.key for name, each in others.items()})
 
     def output(self, feature: str, output: str, media_type: str) -> str:
         """
@@ -63,9 +85,13 @@ class Template:
         :param output: Identifier of the output.
         :param media_type: As in the request.
         """
-        # The service's numbers of tiles are not published: a number that the name decides.
-        number = str(zlib.crc32(feature.encode()))
-        key = self.key.replace("<tileName>", feature).replace("<tileId>", number).replace("<outputId>", output)
+        number = tile_id(feature)
+        key = (
+            self.own.get(output, self.key)
+            .replace("<tileName>", feature)
+            .replace("<tileId>", str(number))
+            .replace("<outputId>", output)
+        )
         return key.replace("<format>", EXTENSIONS[media_type])
 
     def beside(self, name: str) -> str:
@@ -127,7 +153,8 @@ class Bucket:
 
         A bucket on Google Cloud Storage is a bucket of the same name on the simulator's S3 server.
 
-        :param access: ``s3`` or ``gs`` of a request: ``url`` and credentials.
+        :param access: ``s3`` or ``gs`` of a request: ``url`` and credentials; without any, the bucket has a policy
+            that lets the service in.
         :param keys: The simulator's own keys and S3 server.
         :raises BucketFailed: The role is not the configured one, or the credentials are no key of a service account.
         """
@@ -137,6 +164,8 @@ class Bucket:
         elif "iamRoleARN" in access:
             if access["iamRoleARN"] != keys.role_arn:
                 raise BucketFailed(f"role {access['iamRoleARN']} cannot be assumed")
+            access_key, secret = keys.access_key_id, keys.secret_access_key
+        elif by_policy(access):
             access_key, secret = keys.access_key_id, keys.secret_access_key
         else:
             access_key, secret = access["accessKey"], access["secretAccessKey"]
@@ -189,6 +218,15 @@ class Bucket:
             return {item["path"] for chunk in obstore.list(self._store, prefix or None) for item in chunk}
         except (BaseError, OSError) as error:
             raise BucketFailed(_reason(error)) from error
+
+
+def by_policy(access: dict[str, Any]) -> bool:
+    """
+    Say whether a request has no credentials for a bucket.
+
+    :param access: ``s3`` or ``gs`` of a request.
+    """
+    return not {"accessKey", "secretAccessKey", "iamRoleARN", "credentials"} & access.keys()
 
 
 def _check_service_account(credentials: Any) -> None:
