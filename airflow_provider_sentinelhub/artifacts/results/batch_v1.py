@@ -65,9 +65,11 @@ class BatchV1Results(BatchResults):
         :param field: Where in the request the URL stands.
         :param url: The URL.
         """
-        outputs = objects(body, "processRequest", "output", "responses")
-        zarr = field.startswith(_ZARR)
-        DeliveryUrl.parse(url, field=field, outputs=max(1, len(outputs)), zarr=zarr, knows_tile_id=True)
+        names = {str(each.get("identifier")) for each in objects(body, "processRequest", "output", "responses")}
+        # A path of one output is for that output alone, and the path of all is for the others.
+        own = {str(each.get("identifier")) for each in objects(body, "output", "responses")}
+        outputs = 1 if field.startswith("output.responses.") else max(1, len(names - own))
+        DeliveryUrl.parse(url, field=field, outputs=outputs, zarr=field.startswith(_ZARR), knows_tile_id=True)
 
     def root(self, task: BatchTask) -> str:
         """
