@@ -137,7 +137,7 @@ class BatchV1(TaskApi):
             _single_bands(images)
         remaining = images.remaining(found, bucket)
         names = {each.name for each in remaining}
-        return Analysis(remaining, skipped=[each for each in found if each.name not in names])
+        return Analysis(remaining, images.before(found), skipped=[each for each in found if each.name not in names])
 
     def process(self, work: Work) -> tuple[FeatureRow, float]:
         """Write the images of one tile."""
@@ -288,7 +288,8 @@ def _images(task: Task) -> Images:
         usual = {"overwrite": False, "skipExisting": False, "cogOutput": False}
         output = {"type": "raster", "delivery": delivery, **usual, **task.request.get("output", {})}
     own = {each.get("identifier", "default"): each["tilePath"] for each in output.get("responses", [])}
-    return Images(task.request["processRequest"], output, Template.of(url, task.id, own))
+    template = Template.of(url, task.id, own, zarr=output["type"] == "zarr")
+    return Images(task.request["processRequest"], output, template)
 
 
 def _estimate(task: Task, tiles: list[Feature]) -> float:
