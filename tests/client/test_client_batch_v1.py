@@ -462,11 +462,14 @@ def test_the_estimate_of_the_service() -> None:
 
 def test_the_estimate_of_small_tiles_and_of_many_samples() -> None:
     small = {**ANSWER, "tileWidthPx": 99, "tileHeightPx": 99}
-    simple = estimate_of(
-        answers.BatchV1Task.model_validate({**small, **batch_v1_document(processRequest__evalscript=NDVI)})
-    )
+    request = batch_v1_document(processRequest__evalscript=NDVI)
+    simple = estimate_of(answers.BatchV1Task.model_validate({**small, **request}))
     assert simple is not None
     assert simple.low_pu == simple.pu
+    unknown = estimate_of(answers.BatchV1Task.model_validate({**small, **request, "tileWidthPx": None}))
+    assert unknown is not None
+    assert unknown.low_pu == pytest.approx(simple.pu / 3)
+    assert unknown.pixels == 0
     assert not [each for each in simple.assumptions if "1/3" in each]
     script = NDVI.replace("return {", 'return {mosaicking: "ORBIT",', 1)
     orbit = batch_v1_document(processRequest__evalscript=script)

@@ -262,14 +262,9 @@ def delete(task_id: str) -> Call[None]:
     :param task_id: Its id.
     :raises InvalidParameter: The id is not valid; nothing is sent.
     """
-    return Call(
-        "DELETE",
-        SERVICE,
-        TASKS.path_of(task_id),
-        nothing,
-        f"delete batch task {task_id}",
-        conflict="Cancel the task first if it is running; one that has processed tiles cannot be deleted",
-    )
+    conflict = "Cancel the task first if it is running; one that has processed tiles cannot be deleted"
+    path, what = TASKS.path_of(task_id), f"delete batch task {task_id}"
+    return Call("DELETE", SERVICE, path, nothing, what, conflict=conflict)
 
 
 # ------------------------------------------------------------------------------------------------------------- tiles
