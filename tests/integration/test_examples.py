@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow.parquet as pq
 import pytest
+import zarr
 
 from airflow_provider_sentinelhub.simulator.process import Simulator
 from airflow_provider_sentinelhub.simulator.sample import sample_parcels, sample_request, upload
@@ -53,6 +54,17 @@ def test_corsica(airflow: AirflowStack, sim: Simulator) -> None:
     result = airflow.api.xcom(run.task("max_ndvi"))
     assert (result["outcome"], result["total"], result["delivered"]) == ("DONE", 66, 66)
     assert delivered(sim, folder) == 66
+
+
+def test_corsica_as_zarr(airflow: AirflowStack, sim: Simulator) -> None:
+    run, folder = trigger(airflow, sim, "corsica_max_ndvi_zarr")
+    assert airflow.api.wait_for_run(run) == "success"
+    result = airflow.api.xcom(run.task("max_ndvi"))
+    assert (result["outcome"], result["total"], result["delivered"]) == ("DONE", 6, 6)
+    group = zarr.open_group(sim.bucket_folder / folder.rpartition("/")[2] / result["task_id"], mode="r")
+    array = group["default"]
+    assert isinstance(array, zarr.Array)
+    assert (array.shape, array.attrs["long_name"]) == ((1, 3000, 2000), "Maximum NDVI")
 
 
 def test_steps(airflow: AirflowStack, sim: Simulator) -> None:

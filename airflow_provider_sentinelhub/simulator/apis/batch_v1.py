@@ -175,8 +175,7 @@ class BatchV1(TaskApi):
         """Return a task with its request at the top level."""
         grid = task.request["tilingGrid"]
         pixels = round(GRIDS[grid["id"]].size / grid["resolution"])
-        # Once it may have been analysed: everything but CREATED, and what was canceled before.
-        estimated = common["status"] != "CREATED" or common["userAction"] == "START"
+        estimated = common["status"] not in {"CREATED", "ANALYSING"} or common["userAction"] == "START"
         return {
             **common["request"],
             **{name: common[name] for name in ("id", "created", "userAction", "userActionUpdated", "status")},
@@ -185,7 +184,8 @@ class BatchV1(TaskApi):
             "tileCount": task.facts["tiles"],
             "tileWidthPx": pixels,
             "tileHeightPx": pixels,
-            "valueEstimate": task.facts["estimate"] if estimated else None,
+            # None where the evalscript cannot be read either.
+            "valueEstimate": (task.facts["estimate"] or None) if estimated else None,
             "error": task.error if common["status"] in {"FAILED", "PARTIAL"} else None,
         }
 
