@@ -39,6 +39,15 @@ def test_first_batch(airflow: AirflowStack, sim: Simulator) -> None:
     assert delivered(sim, folder) == 4
 
 
+@pytest.mark.parametrize("dag_id", ["migration_v1_before", "migration_v1_after"])
+def test_migration(airflow: AirflowStack, sim: Simulator, dag_id: str) -> None:
+    run, folder = trigger(airflow, sim, dag_id)
+    assert airflow.api.wait_for_run(run) == "success"
+    result = airflow.api.xcom(run.task("max_ndvi"))
+    assert (result["outcome"], result["total"], result["delivered"]) == ("DONE", 4, 4)
+    assert delivered(sim, folder) == 4
+
+
 def test_corsica(airflow: AirflowStack, sim: Simulator) -> None:
     run, folder = trigger(airflow, sim, "corsica_max_ndvi")
     assert airflow.api.wait_for_run(run) == "success"
