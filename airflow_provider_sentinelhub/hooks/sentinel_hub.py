@@ -117,7 +117,7 @@ class SentinelHubHook(BaseHook):
 
     def send(self, call: Call[T]) -> T:
         """
-        Send a Call and return its result, e.g. ``hook.send(calls.tiling_grids(10))``.
+        Send a Call and return its result, e.g. ``hook.send(tiling_grids(Service.BATCH_V2, 10))``.
 
         :param call: Made by a function in :mod:`airflow_provider_sentinelhub.client.apis`.
         :raises SentinelHubError: The connection is invalid, or the service refused the request.

@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from airflow_provider_sentinelhub.client.apis.batch_v2.answers import GridDescription
 from airflow_provider_sentinelhub.client.apis.batch_v2.spec import BATCH_V2
 from airflow_provider_sentinelhub.client.http.call import Call
 from airflow_provider_sentinelhub.client.http.deployments import Service, ServiceAddress
 from airflow_provider_sentinelhub.client.lifecycle.tasks import BatchTask
+from airflow_provider_sentinelhub.client.lifecycle.tiling_grids import GridDescription, tiling_grid
 
 MARKER = 'pa"ss/wo\\rd+MARKER=='
 
@@ -25,8 +25,7 @@ READ = BATCH_V2.calls.get("6aa8765a")
 
 def grid_call(grid_id: int) -> Call[GridDescription]:
     """A call that only reads, and no task."""
-    path = f"/tilinggrids/{grid_id}"
-    return Call("GET", Service.BATCH_V2, path, GridDescription.model_validate, f"read tiling grid {grid_id}")
+    return tiling_grid(Service.BATCH_V2, grid_id)
 
 
 def describe_call(task_id: str, description: str) -> Call[dict[str, Any]]:

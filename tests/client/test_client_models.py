@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from airflow_provider_sentinelhub.client.apis.batch_v2 import calls as batch_v2
 from airflow_provider_sentinelhub.client.errors import InvalidParameter
+from airflow_provider_sentinelhub.client.lifecycle import description
 from airflow_provider_sentinelhub.client.lifecycle.tasks import BatchTask, TaskPage
 from airflow_provider_sentinelhub.client.models import from_text
 from tests.client.client_harness import build_document, everything_said
@@ -529,7 +530,11 @@ def test_an_answer_may_grow() -> None:
         }
     )
     assert (task.status, task.user_action, task.stopped_status_reason) == ("HIBERNATING", "PAUSE", "LUNCH")
-    assert (task.cost_pu, batch_v2.tag_of(task.request), batch_v2.delivery_url(task.request)) == (1.5, "d", "gs://b/f")
+    assert (task.cost_pu, description.tag_of(task.request), batch_v2.delivery_url(task.request)) == (
+        1.5,
+        "d",
+        "gs://b/f",
+    )
     dumped = task.model_dump(by_alias=True, exclude_unset=True)
     assert dumped["workspaceId"] == "w"
     assert dumped["new"] == {"deep": [1]}
@@ -539,7 +544,7 @@ def test_an_answer_may_grow() -> None:
 
 def test_an_answer_may_be_short() -> None:
     task = BatchTask.model_validate({"id": "t", "status": "CREATED"})
-    assert (task.user_action, batch_v2.tag_of(task.request), batch_v2.delivery_url(task.request)) == ("NONE", "", "")
+    assert (task.user_action, description.tag_of(task.request), batch_v2.delivery_url(task.request)) == ("NONE", "", "")
     assert TaskPage.model_validate({"data": []}).links.next_token is None
     assert TaskPage.model_validate({"data": [], "links": {"nextToken": "n", "@id": "x"}}).links.next_token == "n"
 

@@ -18,14 +18,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_sentinelhub.client import errors
-from airflow_provider_sentinelhub.client.apis.batch_v2 import answers as batch_v2_answers
 from airflow_provider_sentinelhub.client.apis.batch_v2 import calls as batch_v2
 from airflow_provider_sentinelhub.client.apis.batch_v2 import models
 from airflow_provider_sentinelhub.client.apis.batch_v2.spec import BATCH_V2
 from airflow_provider_sentinelhub.client.http.deployments import DEPLOYMENTS
 from airflow_provider_sentinelhub.client.http.policy import Attempt, Done, RetryLimits, decide
 from airflow_provider_sentinelhub.client.http.problems import Reply
-from airflow_provider_sentinelhub.client.lifecycle import tasks
+from airflow_provider_sentinelhub.client.lifecycle import description, tasks, tiling_grids
 from airflow_provider_sentinelhub.client.preflight.examine import examine
 from airflow_provider_sentinelhub.client.requests import bounds, delivery, process
 from airflow_provider_sentinelhub.client.requests.tiling_grids import TILING_GRIDS
@@ -111,8 +110,8 @@ def test_a_request_has_the_fields_of_the_document(path: str, model: type[BaseMod
     [
         # The account is nothing we act upon; it is kept like every field we do not name.
         ("BatchV2ProcessTask", tasks.BatchTask, {"domainAccountId"}),
-        ("BatchV2TilingGridDescriptor", batch_v2_answers.GridDescription, set()),
-        ("BatchV2TilingGridDescriptorProperties", batch_v2_answers.GridProperties, set()),
+        ("BatchV2TilingGridDescriptor", tiling_grids.GridDescription, set()),
+        ("BatchV2TilingGridDescriptorProperties", tiling_grids.GridProperties, set()),
     ],
 )
 def test_an_answer_has_the_fields_of_the_document(
@@ -250,7 +249,7 @@ def test_a_real_task() -> None:
     assert (task.id, task.status, task.user_action) == ("6aa8765a-e9eb-4dd0-a567-b86cfdb840e0", "DONE", "START")
     assert (task.completion_percentage, task.cost_pu) == (100.0, 9006.923884650554)
     assert task.error is task.stopped_status_reason is None
-    assert batch_v2.tag_of(task.request) == "card4l-test card4lId: 170fde91-7f25-43f3-a447-9631c65f59c6"
+    assert description.tag_of(task.request) == "card4l-test card4lId: 170fde91-7f25-43f3-a447-9631c65f59c6"
     assert batch_v2.delivery_url(task.request).startswith(
         "s3://deafrica-sentinel-1/card4l_grid2/s1_rtc/<tileName>/2021/08/14/"
     )
@@ -272,7 +271,7 @@ def test_the_request_in_a_real_task_could_be_sent_again() -> None:
 @pytest.mark.parametrize("grid_id", [2, 3])
 def test_a_real_tiling_grid(grid_id: int) -> None:
     body = fixture(f"batchv2_tilinggrid_{grid_id}.json")
-    described = batch_v2_answers.GridDescription.model_validate_json(body)
+    described = tiling_grids.GridDescription.model_validate_json(body)
     known = TILING_GRIDS[grid_id]
     assert described.id == known.id
     assert described.properties.tile_width == described.properties.tile_height == known.tile_size

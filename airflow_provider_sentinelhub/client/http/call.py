@@ -49,7 +49,7 @@ class Call(Generic[T]):
     :param max_bytes: Maximum size of the answer in bytes, decompressed; a longer one is an error.
     """
 
-    method: Literal["GET", "POST", "PUT"]
+    method: Literal["GET", "POST", "PUT", "DELETE"]
     service: Service
     path: str
     parse: Callable[[Any], T]

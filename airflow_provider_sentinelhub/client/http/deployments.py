@@ -34,8 +34,9 @@ class PathLayout(StrEnum):
 
 
 class Service(StrEnum):
-    """One API of the service; both path layouts are derived from the value."""
+    """One API of the service; its path in each layout is derived from the value."""
 
+    BATCH_V1 = "batch/v1"
     BATCH_V2 = "batch/v2"
     BATCH_STATISTICAL = "statistics/batch/v1"
     STATISTICAL = "statistics/v1"
@@ -48,7 +49,9 @@ class Service(StrEnum):
         :param layout: ``legacy`` gives ``/api/v2/batch``, ``new`` gives ``/batch/v2``.
         """
         name, version = self.value.rsplit("/", 1)
-        return f"/api/{version}/{name}" if layout is PathLayout.LEGACY else f"/{name}/{version}"
+        # It was deprecated before there was a new layout.
+        is_legacy = layout is PathLayout.LEGACY or self is Service.BATCH_V1
+        return f"/api/{version}/{name}" if is_legacy else f"/{name}/{version}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -141,12 +141,16 @@ class Capabilities:
     :param analyse: It can analyse a task without starting it, so that its cost is known before.
     :param start: A created task waits until it is started; otherwise it runs as soon as it is created.
     :param stop: It can stop a task.
+    :param resume: A stopped task can be started again.
+    :param restarts_failed: It can restart what failed in the same task.
     """
 
     lists_tasks: bool = True
     analyse: bool = True
     start: bool = True
     stop: bool = True
+    resume: bool = True
+    restarts_failed: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,6 +176,10 @@ class TaskApiSpec(ApiSpec):
     :param terminal: Statuses that a task does not leave by itself.
     :param answered: Terminal statuses in which every feature has a result, or an error.
     :param analysed: Statuses after the analysis.
+    :param stopped: Status of a task that was stopped.
+    :param stop_asked: Last action of a task whose stop was requested.
+    :param by_policy: Returns fields of a request and the URLs in them, of buckets that a bucket policy opens to the
+        service: no credentials are sent for these. Default: none.
     """
 
     start_operator: str
@@ -189,6 +197,9 @@ class TaskApiSpec(ApiSpec):
     terminal: frozenset[str]
     answered: frozenset[str]
     analysed: frozenset[str]
+    stopped: str = "STOPPED"
+    stop_asked: str = "STOP"
+    by_policy: Callable[[Mapping[str, Any]], Iterable[tuple[str, str]]] = lambda _: ()
 
     def is_over(self, task: BatchTask) -> bool:
         """

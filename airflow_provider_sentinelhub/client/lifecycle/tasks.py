@@ -171,10 +171,18 @@ class TaskCalls:
 
     :param service: The API.
     :param path: Path of its tasks, below its prefix.
+    :param task: Model of a task, as the service returns it.
+    :param listed: Model of a page of the list of tasks.
+    :param stop_action: The action that stops a task, as in the path.
+    :param restart_action: The action that restarts what failed in a task, as in the path; empty if there is none.
     """
 
     service: Service
     path: str
+    task: type[BatchTask] = BatchTask
+    listed: type[TaskPage] = TaskPage
+    stop_action: str = "stop"
+    restart_action: str = ""
 
     def create(self, body: Mapping[str, Any], secrets: tuple[str, ...] = ()) -> Call[BatchTask]:
         """
@@ -187,7 +195,7 @@ class TaskCalls:
             "POST",
             self.service,
             self.path,
-            BatchTask.model_validate,
+            self.task.model_validate,
             "create a batch task",
             body=body,
             repeat=Repeat.NEVER,
@@ -208,7 +216,7 @@ class TaskCalls:
             "GET",
             self.service,
             self.path,
-            TaskPage.model_validate,
+            self.listed.model_validate,
             "list the batch tasks",
             query=query,
             max_bytes=64 * MIB,
@@ -221,7 +229,7 @@ class TaskCalls:
         :param task_id: Its id.
         :raises InvalidParameter: The id is not valid; nothing is sent.
         """
-        return Call("GET", self.service, self.path_of(task_id), BatchTask.model_validate, f"read batch task {task_id}")
+        return Call("GET", self.service, self.path_of(task_id), self.task.model_validate, f"read batch task {task_id}")
 
     def analyse(self, task_id: str) -> Call[None]:
         """
@@ -250,7 +258,19 @@ class TaskCalls:
         :param task_id: Its id.
         :raises InvalidParameter: The id is not valid; nothing is sent.
         """
-        return self.action(task_id, "stop")
+        return self.action(task_id, self.stop_action)
+
+    def restart(self, task_id: str) -> Call[None]:
+        """
+        Restart what failed in a task; it costs processing units again.
+
+        :param task_id: Its id.
+        :raises InvalidParameter: The id is not valid; nothing is sent.
+        :raises ValueError: The API has no such action.
+        """
+        if not self.restart_action:
+            raise ValueError(f"{self.service} cannot restart what failed in a task")
+        return self.action(task_id, self.restart_action)
 
     def action(self, task_id: str, action: str) -> Call[None]:
         """

@@ -8,6 +8,11 @@ https://documentation.dataspace.copernicus.eu/APIs/SentinelHub/BatchV2.html (til
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated, Any, Final
+
+from pydantic import Field, field_validator
+
+from airflow_provider_sentinelhub.client.models import Real, RequestModel, Whole, broken
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,3 +64,39 @@ TILING_GRIDS = {
         TilingGrid(7, "LAEA 20 km", 20000.0, (10.0, 20.0), "EPSG:3035", _EUROPE),
     )
 }
+
+_INT16_MAX: Final = 32767
+Buffer = Annotated[Whole, Field(ge=0, le=_INT16_MAX)]
+
+
+class TilingGridSettings(RequestModel):
+    """
+    Process the tiles of a tiling grid that intersect the area of interest.
+
+    :param id: Id of the tiling grid.
+    :param resolution: Output resolution in units of the grid (metres or degrees).
+    :param buffer_x: Pixels added left and right of each tile.
+    :param buffer_y: Pixels added above and below each tile.
+    """
+
+    id: Whole
+    resolution: Real
+    buffer_x: Buffer | None = None
+    buffer_y: Buffer | None = None
+
+    @field_validator("id")
+    @classmethod
+    def _known_grid(cls, grid_id: int) -> int:
+        if grid_id not in TILING_GRIDS:
+            known = "; ".join(f"{grid.id} ({grid.title})" for grid in TILING_GRIDS.values())
+            broken("is not the id of a tiling grid", f"Choose one of {known}.")
+        return grid_id
+
+    @field_validator("resolution")
+    @classmethod
+    def _known_resolution(cls, resolution: float, info: Any) -> float:
+        grid = TILING_GRIDS.get(info.data.get("id", -1))
+        if grid and resolution not in grid.resolutions:
+            known = ", ".join(f"{r:g}" for r in grid.resolutions)
+            broken(f"is not a resolution of tiling grid {grid.id} ({grid.title})", f"Choose one of {known}.")
+        return resolution

@@ -1,5 +1,5 @@
 """
-Batch Processing V2: its Calls, and its requests: check, tag, rerun. Nothing here does I/O.
+Batch Processing V2: its Calls, and its requests: check, rerun. Nothing here does I/O.
 
 Source: https://docs.planet.com/develop/apis/batch-processing/reference/
 """
@@ -7,15 +7,11 @@ Source: https://docs.planet.com/develop/apis/batch-processing/reference/
 from __future__ import annotations
 
 import copy
-import re
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_sentinelhub.client.apis.batch_v2.answers import GridPage
 from airflow_provider_sentinelhub.client.apis.batch_v2.models import BatchV2Request
 from airflow_provider_sentinelhub.client.errors import InvalidParameter
-from airflow_provider_sentinelhub.client.http.call import Call
 from airflow_provider_sentinelhub.client.http.deployments import Service
-from airflow_provider_sentinelhub.client.lifecycle.intent import TAG
 from airflow_provider_sentinelhub.client.lifecycle.tasks import TaskCalls
 from airflow_provider_sentinelhub.client.models import from_text, validated
 from airflow_provider_sentinelhub.client.requests.findings import part
@@ -25,10 +21,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_sentinelhub.client.lifecycle.spec import Rerun
 
-_SERVICE = Service.BATCH_V2
-TASKS = TaskCalls(_SERVICE, "/process")
-_BEFORE_TAG = " | "
-_TAGS = re.compile(rf"(?:{re.escape(_BEFORE_TAG)})?{TAG}")
+TASKS = TaskCalls(Service.BATCH_V2, "/process")
 
 # Source: https://documentation.dataspace.copernicus.eu/APIs/SentinelHub/BatchV2/Migration.html
 _SINCE_V1 = {
@@ -63,39 +56,6 @@ def _former_fields(request: Any) -> list[str]:
     found = [each for each in _SINCE_V1 if part(request, *each.split(".")) is not None]
     # A request of V2 may have a field too many.
     return [] if part(request, "input", "type") is not None else found
-
-
-def tagged(body: Mapping[str, Any], tag: str) -> dict[str, Any]:
-    """
-    Return a request with a tag in its description, after the user's text.
-
-    :param body: The request.
-    :param tag: The tag.
-    """
-    text = body.get("description")
-    return {**body, "description": f"{text}{_BEFORE_TAG}{tag}" if text else tag}
-
-
-def tag_of(request: Mapping[str, Any]) -> str:
-    """
-    Return the text that may contain the tag: the description.
-
-    :param request: The request as the service returns it.
-    """
-    return str(request.get("description") or "")
-
-
-def untagged(request: Mapping[str, Any]) -> dict[str, Any]:
-    """
-    Return a request without the tags in its description; what else its user wrote there stays.
-
-    :param request: The request as the service returns it.
-    """
-    body = dict(request)
-    if text := _TAGS.sub("", tag_of(body)).strip():
-        return {**body, "description": text}
-    body.pop("description", None)
-    return body
 
 
 def delivery_url(request: Mapping[str, Any]) -> str:
@@ -159,13 +119,3 @@ def features_url(request: Mapping[str, Any]) -> str | None:
     """
     urls = [part(request, "input", "features", storage, "url") for storage in ("s3", "gs")]
     return next((str(url) for url in urls if url), None)
-
-
-def tiling_grids(count: int) -> Call[GridPage]:
-    """
-    List the first tiling grids.
-
-    :param count: How many.
-    """
-    query = {"count": str(count)}
-    return Call("GET", _SERVICE, "/tilinggrids", GridPage.model_validate, "list the tiling grids", query=query)

@@ -8,51 +8,25 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from airflow_provider_sentinelhub.client.models import Flag, Real, Request, RequestModel, Text, Whole, broken
 from airflow_provider_sentinelhub.client.requests.delivery import CogParameters, ObjectStorage, ZarrArray, ZarrGroup
 from airflow_provider_sentinelhub.client.requests.findings import is_number
 from airflow_provider_sentinelhub.client.requests.process import ProcessRequest
-from airflow_provider_sentinelhub.client.requests.tiling_grids import TILING_GRIDS
+from airflow_provider_sentinelhub.client.requests.tiling_grids import TilingGridSettings
 
 MAX_FEATURE_PX = 3500
-_INT16_MAX = 32767
-Buffer = Annotated[Whole, Field(ge=0, le=_INT16_MAX)]
 
 
-class TilingGridInput(RequestModel):
+class TilingGridInput(TilingGridSettings):
     """
     Process the tiles of a tiling grid that intersect the area of interest.
 
-    :param id: Id of the tiling grid.
-    :param resolution: Output resolution in units of the grid (metres or degrees).
-    :param buffer_x: Pixels added left and right of each tile.
-    :param buffer_y: Pixels added above and below each tile.
+    :param type: ``tiling-grid``.
     """
 
     type: Literal["tiling-grid"]
-    id: Whole
-    resolution: Real
-    buffer_x: Buffer | None = None
-    buffer_y: Buffer | None = None
-
-    @field_validator("id")
-    @classmethod
-    def _known_grid(cls, grid_id: int) -> int:
-        if grid_id not in TILING_GRIDS:
-            known = "; ".join(f"{grid.id} ({grid.title})" for grid in TILING_GRIDS.values())
-            broken("is not the id of a tiling grid", f"Choose one of {known}.")
-        return grid_id
-
-    @field_validator("resolution")
-    @classmethod
-    def _known_resolution(cls, resolution: float, info: Any) -> float:
-        grid = TILING_GRIDS.get(info.data.get("id", -1))
-        if grid and resolution not in grid.resolutions:
-            known = ", ".join(f"{r:g}" for r in grid.resolutions)
-            broken(f"is not a resolution of tiling grid {grid.id} ({grid.title})", f"Choose one of {known}.")
-        return resolution
 
 
 class GeoPackageDefaults(RequestModel):

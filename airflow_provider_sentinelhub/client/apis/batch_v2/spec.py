@@ -9,6 +9,7 @@ from airflow_provider_sentinelhub.client.apis.batch_v2.collections import lookup
 from airflow_provider_sentinelhub.client.apis.batch_v2.costs import price
 from airflow_provider_sentinelhub.client.apis.batch_v2.rules import RULES
 from airflow_provider_sentinelhub.client.http.deployments import Service
+from airflow_provider_sentinelhub.client.lifecycle import description
 from airflow_provider_sentinelhub.client.lifecycle.spec import TaskApiSpec
 
 BATCH_V2: Final = TaskApiSpec(
@@ -24,9 +25,9 @@ BATCH_V2: Final = TaskApiSpec(
     script_holder="processRequest",
     storages=(("output", "delivery"), ("input", "features")),
     calls=calls.TASKS,
-    tagged=calls.tagged,
-    tag_of=calls.tag_of,
-    untagged=calls.untagged,
+    tagged=description.tagged,
+    tag_of=description.tag_of,
+    untagged=description.untagged,
     rerun=calls.rerun,
     check_rerun=calls.check_rerun,
     features_url=calls.features_url,
