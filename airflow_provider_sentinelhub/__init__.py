@@ -7,7 +7,12 @@ from typing import TYPE_CHECKING
 from airflow_provider_sentinelhub.exports import lazy
 
 if TYPE_CHECKING:
-    from airflow_provider_sentinelhub.hooks import SentinelHubBatchHook, SentinelHubHook, SentinelHubStatisticalHook
+    from airflow_provider_sentinelhub.hooks import (
+        SentinelHubBatchHook,
+        SentinelHubBatchV1Hook,
+        SentinelHubHook,
+        SentinelHubStatisticalHook,
+    )
     from airflow_provider_sentinelhub.operators import (
         SentinelHubAnalyseBatchProcessOperator,
         SentinelHubAnalyseBatchStatisticalOperator,
@@ -43,6 +48,7 @@ __all__ = [
     "SentinelHubBatchStatisticalReportOperator",
     "SentinelHubBatchStatisticalSensor",
     "SentinelHubBatchTrigger",
+    "SentinelHubBatchV1Hook",
     "SentinelHubCreateBatchProcessOperator",
     "SentinelHubCreateBatchStatisticalOperator",
     "SentinelHubEstimateBatchProcessOperator",

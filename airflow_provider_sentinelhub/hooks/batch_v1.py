@@ -1,35 +1,24 @@
-"""The hook for Batch Processing V1: what the service's Python client did with it, under the same names."""
+"""The hook for Batch Processing V1: what the service's Python client could do with it, under the same names."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any
 
-from airflow_provider_sentinelhub.client.errors import NotFound, UnexpectedAnswer
+from airflow_provider_sentinelhub.client.errors import NotFound
 from airflow_provider_sentinelhub.hooks.batch import SentinelHubBatchHook
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from airflow_provider_sentinelhub.client.apis.batch_v1.answers import BatchV1Task, Tile
-    from airflow_provider_sentinelhub.client.apis.batch_v1.collections import Collection
+    from airflow_provider_sentinelhub.client.apis.batch_v1.answers import (
+        BatchCollection,
+        BatchV1Task,
+        ListedBatchV1Task,
+        Tile,
+    )
     from airflow_provider_sentinelhub.client.http.call import Call
-    from airflow_provider_sentinelhub.client.lifecycle.tasks import Links
+    from airflow_provider_sentinelhub.client.lifecycle.tasks import BatchTask
     from airflow_provider_sentinelhub.client.lifecycle.tiling_grids import GridDescription
-
-    Request = str | BatchV1Task
-
-T_co = TypeVar("T_co", covariant=True)
-T = TypeVar("T")
-
-_PAGES = 1000
-
-
-class _Page(Protocol[T_co]):
-    @property
-    def data(self) -> Sequence[T_co]: ...
-
-    @property
-    def links(self) -> Links: ...
 
 
 class SentinelHubBatchV1Hook(SentinelHubBatchHook):
@@ -39,17 +28,17 @@ class SentinelHubBatchV1Hook(SentinelHubBatchHook):
     The service has announced the end of this API. It is gone from the reference of the AWS deployments (2026). On the
     Copernicus Data Space Ecosystem it was last seen, deprecated, in March 2025. Use Batch Processing V2 for new work.
 
-    Each method has a counterpart in the class ``SentinelHubBatch`` of sentinelhub-py 3.11.1, the last version with this
-    API: see ``docs/batch_v1_operations.md``. Each sends its request once and waits for nothing. The operators submit
-    a batch once for each intent, check its budget, and wait; prefer them where they do what you need.
+    Each method of ``SentinelHubBatch`` in sentinelhub-py 3.11.1, the last version with this API, has a counterpart
+    here; ``docs/batch_v1_operations.md`` has the table. A method sends its request and does not wait for what follows.
+    The operators submit a batch once, keep to a budget and wait.
 
-    A ``request`` below is a batch request of the service: its id, or what a method here returned.
+    Where a method takes a batch request of the service, give its id or what another method returned.
 
     .. seealso:: https://documentation.dataspace.copernicus.eu/APIs/SentinelHub/Batch.html
 
     :param sentinelhub_conn_id: The Sentinel Hub connection.
-    :param aws_conn_id: The AWS connection, to read and write the bucket here. Nothing of it is sent to the service,
-        which needs a bucket policy instead.
+    :param aws_conn_id: The AWS connection, for the bucket. Only used here: no credentials are sent to the service,
+        which has access by the bucket's policy.
     """
 
     def __init__(
@@ -59,8 +48,6 @@ class SentinelHubBatchV1Hook(SentinelHubBatchHook):
         **kwargs: Any,
     ) -> None:
         super().__init__("batch-v1", sentinelhub_conn_id, aws_conn_id, **kwargs)
-
-    # ------------------------------------------------------------------------------------------------- batch requests
 
     def create_request(
         self,
@@ -72,19 +59,19 @@ class SentinelHubBatchV1Hook(SentinelHubBatchHook):
         **fields: Any,
     ) -> BatchV1Task:
         """
-        Check a request and create it. Costs nothing until it is analysed or started.
+        Check a batch request and create it, a new one with each call.
 
-        Each call creates another one.
+        It costs nothing until it is analysed or started.
 
-        :param process_request: The request of the Process API, as a dict.
-        :param tiling_grid: See :meth:`tiling_grid`.
-        :param output: See :meth:`output`. Exactly one of it, ``bucket_name`` and ``zarrOutput`` is needed.
-        :param bucket_name: Name of the bucket, for the default paths.
-        :param description: Text to recognise it by.
-        :param fields: Further fields as the service spells them, e.g. ``zarrOutput``.
-        :raises InvalidParameter: Names each invalid field, its value, the rule and the fix; nothing was sent.
+        :param process_request: The Process API request.
+        :param tiling_grid: What :meth:`tiling_grid` returns.
+        :param output: What :meth:`output` returns. Give exactly one of ``output``, ``bucket_name`` and ``zarrOutput``.
+        :param bucket_name: Name of the bucket, if all else is as the service likes it.
+        :param description: Text to find it by.
+        :param fields: Other fields as the service spells them, e.g. ``zarrOutput``.
+        :raises InvalidParameter: Names each invalid field, its value, the rule and the fix; nothing is sent.
         """
-        given = {
+        request = {
             "processRequest": process_request,
             "tilingGrid": tiling_grid,
             "output": output,
@@ -92,22 +79,23 @@ class SentinelHubBatchV1Hook(SentinelHubBatchHook):
             "description": description,
             **fields,
         }
-        return self.send(self.api.calls.create(self.prepare(_defined(given))))
+        created: BatchV1Task = self.send(self.api.calls.create(self.prepare(_given(request))))  # type: ignore[assignment]  # what its spec says
+        return created
 
     @staticmethod
     def tiling_grid(
         grid_id: int, resolution: float, buffer: tuple[int, int] | None = None, **fields: Any
     ) -> dict[str, Any]:
         """
-        Return the ``tilingGrid`` of a request.
+        Return the part ``tilingGrid`` of a request. Nothing is sent.
 
-        :param grid_id: Id of the grid; 0 is one.
-        :param resolution: In units of the grid: metres or degrees.
-        :param buffer: Pixels added on each side of a tile, horizontally and vertically.
-        :param fields: Further fields as the service spells them.
+        :param grid_id: Id of the tiling grid; 0 is one.
+        :param resolution: In units of the grid, metres or degrees.
+        :param buffer: Pixels added to each tile: left and right, top and bottom.
+        :param fields: Other fields as the service spells them.
         """
-        around = {} if buffer is None else {"bufferX": buffer[0], "bufferY": buffer[1]}
-        return {"id": grid_id, "resolution": resolution, **fields, **around}
+        buffers = {} if buffer is None else dict(zip(("bufferX", "bufferY"), buffer, strict=True))
+        return {"id": grid_id, "resolution": resolution, **buffers, **fields}
 
     @staticmethod
     def output(
@@ -119,24 +107,24 @@ class SentinelHubBatchV1Hook(SentinelHubBatchHook):
         cog_parameters: Mapping[str, Any] | None = None,
         create_collection: bool | None = None,
         collection_id: str | None = None,
-        responses: Sequence[Any] | None = None,
+        responses: Sequence[Mapping[str, Any]] | None = None,
         **fields: Any,
     ) -> dict[str, Any]:
         """
-        Return the ``output`` of a request.
+        Return the part ``output`` of a request. Nothing is sent.
 
         :param default_tile_path: URL of a folder, or a template with ``<requestId>``, ``<tileName>``, ``<tileId>``,
             ``<outputId>`` and ``<format>``.
-        :param overwrite: Whether existing files are overwritten; otherwise the request fails. Default: no.
-        :param skip_existing: Whether tiles whose files all exist are skipped. Default: no.
-        :param cog_output: Whether to write cloud optimised GeoTIFFs. Default: no.
-        :param cog_parameters: How these are written.
-        :param create_collection: Whether to create a batch collection of the results. Default: no.
-        :param collection_id: Id of the batch collection to add the results to.
-        :param responses: Path templates of single outputs.
-        :param fields: Further fields as the service spells them.
+        :param overwrite: Overwrite existing files. Default: the batch request fails if there are any.
+        :param skip_existing: Skip tiles whose files all exist.
+        :param cog_output: Write cloud optimised GeoTIFFs.
+        :param cog_parameters: How to write them.
+        :param create_collection: Create a batch collection with the results.
+        :param collection_id: Id of the batch collection that the results are added to.
+        :param responses: Paths of single outputs.
+        :param fields: Other fields as the service spells them.
         """
-        return _defined(
+        return _given(
             {
                 "defaultTilePath": default_tile_path,
                 "overwrite": overwrite,
@@ -158,52 +146,259 @@ class SentinelHubBatchV1Hook(SentinelHubBatchHook):
         *,
         collection_id: str | None = None,
         count: int | None = None,
-    ) -> Iterator[BatchV1Task]:
+    ) -> Iterator[ListedBatchV1Task]:
         """
-        Yield the account's batch requests, reading a page when it is needed.
+        Iterate over the account's batch requests. Each page is read when its first row is needed.
 
-        :param user_id: Only those of this user. Not in the service's OpenAPI document.
-        :param search: Only those that match this text.
-        :param sort: ``created``, ``created:desc``, ``status`` or ``status:desc``.
-        :param collection_id: Only those of this batch collection.
-        :param count: Requests to a page. Default: as the service likes.
+        :param user_id: Only those of this user. The service's reference does not have this parameter.
+        :param search: Only those that match this text; the service does not document how.
+        :param sort: ``created``, ``created:desc``, ``status`` or ``status:desc``. Default: the service's.
+        :param collection_id: Only those that add their results to this batch collection.
+        :param count: How many to a page. Default: the service's limit.
+        :raises InvalidParameter: A value is not valid; nothing is sent.
+        :raises ServiceUnavailable: The list has no end.
         """
+        from airflow_provider_sentinelhub.client.apis.batch_v1 import calls
 
-    def get_latest_request(self) -> BatchV1Task:
+        return self._rows(
+            lambda token: calls.listed(
+                user_id=user_id, search=search, sort=sort, collection_id=collection_id, count=count, token=token
+            )
+        )
+
+    def get_latest_request(self) -> ListedBatchV1Task:
         """
         Return the batch request that was created last.
 
-        :raises NotFound: There is none.
+        :raises NotFound: The account has none.
         """
-        for latest in self.iter_requests(sort="created:desc", count=1):
-            return latest
-        raise NotFound("The account has no batch request.")
+        latest = next(self.iter_requests(sort="created:desc", count=1), None)
+        if latest is None:
+            raise NotFound("The account has no batch request.")
+        return latest
 
-    def get_request(self, request: Request) -> BatchV1Task:
+    def get_request(self, request: str | BatchTask) -> BatchV1Task:
         """
         Read a batch request.
 
-        :param request: The request.
+        :param request: The batch request.
         :raises NotFound: It does not exist.
         """
+        found: BatchV1Task = self.get(_id(request))  # type: ignore[assignment]  # what its spec says
+        return found
 
     def update_request(
-        self, request: Request, output: Mapping[str, Any] | None = None, description: str | None = None, **fields: Any
+        self,
+        request: str | BatchTask,
+        *,
+        description: str | None = None,
+        collection_id: str | None = None,
+        unlink: bool = False,
     ) -> BatchV1Task:
         """
-        Change the description of a batch request, or its collection.
+        Change the description of a batch request, or the batch collection that its results are added to.
 
-        :param request: The request; not while it is being processed or waits for it.
-        :param output: ``{"collectionId": ...}``; ``None`` there takes it out of its collection.
-        :param description: The new text. The operators find their batch by what they wrote there.
-        :param fields: Further fields as the service spells them.
-        :raises Conflict: It is being processed.
+        The operators find their batch by the tag in its description: do not remove it.
+
+        :param request: The batch request.
+        :param description: The description. Default: it stays.
+        :param collection_id: Id of the batch collection. Default: it stays.
+        :param unlink: Whether to take it out of its batch collection.
+        :raises Conflict: It is being processed, or waits for it.
+        :raises InvalidParameter: There is nothing to change; nothing is sent.
         """
+        from airflow_provider_sentinelhub.client.apis.batch_v1 import calls
 
-    def delete_request(self, request: Request) -> None:
+        return self.send(
+            calls.update(_id(request), description=description, collection_id=collection_id, unlink=unlink)
+        )
+
+    def delete_request(self, request: str | BatchTask) -> None:
         """
         Delete a batch request. This cannot be undone.
 
-        :param request: The request; not while it is being analysed or processed, or if tiles were processed.
-        :raises Conflict: Its state does not allow it.
+        :param request: The batch request. One that is being analysed or processed has to be cancelled first.
+        :raises Conflict: It is being analysed or processed, or tiles were processed.
         """
+        from airflow_provider_sentinelhub.client.apis.batch_v1 import calls
+
+        self.send(calls.delete(_id(request)))
+
+    def start_analysis(self, request: str | BatchTask) -> None:
+        """
+        Analyse a batch request: the service checks it, finds its tiles and estimates its cost. Costs nothing.
+
+        :param request: The batch request.
+        :raises InvalidRequest: It is in another state than CREATED.
+        """
+        self.send(self.api.calls.analyse(_id(request)))
+
+    def start_job(self, request: str | BatchTask) -> None:
+        """
+        Start a batch request. This costs processing units: the service reserves its own estimate at once.
+
+        No budget is checked.
+
+        :param request: The batch request.
+        :raises InvalidRequest: It cannot be started in its state.
+        :raises InsufficientProcessingUnits: The account has not enough processing units.
+        """
+        self.send(self.api.calls.start(_id(request)))
+
+    def cancel_job(self, request: str | BatchTask) -> None:
+        """
+        Cancel a batch request. It cannot be started again, and tiles that were processed are paid for.
+
+        :param request: The batch request.
+        """
+        self.send(self.api.calls.stop(_id(request)))
+
+    def restart_job(self, request: str | BatchTask) -> None:
+        """
+        Process the failed tiles of a batch request again. This costs processing units.
+
+        No budget is checked.
+
+        :param request: The batch request.
+        :raises InvalidRequest: Its status is not PARTIAL. It may be running already, after an earlier restart.
+        """
+        self.send(self.api.calls.restart(_id(request)))
+
+    def iter_tiles(
+        self, request: str | BatchTask, status: str | None = None, *, count: int | None = 100
+    ) -> Iterator[Tile]:
+        """
+        Iterate over the tiles of an analysed batch request. Each page is read when its first row is needed.
+
+        :param request: The batch request.
+        :param status: Only tiles that are PENDING, SCHEDULED, QUEUED, PROCESSING, PROCESSED or FAILED. Default: all.
+        :param count: How many to a page; ``None`` for the service's limit.
+        :raises InvalidParameter: A value is not valid; nothing is sent.
+        :raises ServiceUnavailable: The list has no end.
+        """
+        from airflow_provider_sentinelhub.client.apis.batch_v1 import calls
+
+        request_id = _id(request)
+        return self._rows(lambda token: calls.tiles(request_id, status, count, token))
+
+    def get_tile(self, request: str | BatchTask, tile_id: int) -> Tile:
+        """
+        Read a tile of a batch request.
+
+        :param request: The batch request.
+        :param tile_id: Id of the tile.
+        :raises NotFound: It does not exist.
+        """
+        from airflow_provider_sentinelhub.client.apis.batch_v1 import calls
+
+        return self.send(calls.tile(_id(request), tile_id))
+
+    def iter_collections(self, search: str | None = None, *, count: int | None = None) -> Iterator[BatchCollection]:
+        """
+        Iterate over the account's batch collections. Each page is read when its first row is needed.
+
+        :param search: Only those that match this text; the service does not document how.
+        :param count: How many to a page. Default: the service's limit.
+        :raises ServiceUnavailable: The list has no end.
+        """
+        from airflow_provider_sentinelhub.client.apis.batch_v1 import collections
+
+        return self._rows(lambda token: collections.listed(count, search, token))
+
+    def get_collection(self, collection_id: str) -> BatchCollection:
+        """
+        Read a batch collection.
+
+        :param collection_id: Its id.
+        :raises NotFound: It does not exist.
+        """
+        from airflow_provider_sentinelhub.client.apis.batch_v1 import collections
+
+        return self.send(collections.get(collection_id))
+
+    def create_collection(self, name: str, s3_bucket: str) -> BatchCollection:
+        """
+        Create a batch collection, a new one with each call.
+
+        :param name: Its name.
+        :param s3_bucket: Name of the bucket of its files; it cannot be changed.
+        """
+        from airflow_provider_sentinelhub.client.apis.batch_v1 import collections
+
+        return self.send(collections.create(name, s3_bucket))
+
+    def update_collection(self, collection_id: str, name: str) -> None:
+        """
+        Rename a batch collection.
+
+        :param collection_id: Its id.
+        :param name: Its new name.
+        :raises NotFound: It does not exist.
+        """
+        from airflow_provider_sentinelhub.client.apis.batch_v1 import collections
+
+        self.send(collections.update(collection_id, name))
+
+    def delete_collection(self, collection_id: str) -> None:
+        """
+        Delete a batch collection. This cannot be undone.
+
+        :param collection_id: Its id.
+        :raises Conflict: A batch request that is not FAILED or CANCELED adds its results to it.
+        """
+        from airflow_provider_sentinelhub.client.apis.batch_v1 import collections
+
+        self.send(collections.delete(collection_id))
+
+    def iter_tiling_grids(self) -> Iterator[GridDescription]:
+        """
+        Iterate over the tiling grids.
+
+        :raises ServiceUnavailable: The list has no end.
+        """
+        from airflow_provider_sentinelhub.client.apis.batch_v1 import calls
+
+        return self._rows(lambda token: calls.tiling_grids(token=token))
+
+    def get_tiling_grid(self, grid_id: int) -> GridDescription:
+        """
+        Read a tiling grid.
+
+        :param grid_id: Its id; 0 is one.
+        :raises InvalidRequest: It does not exist.
+        """
+        from airflow_provider_sentinelhub.client.apis.batch_v1 import calls
+
+        return self.send(calls.tiling_grid(grid_id))
+
+    def _rows(self, call: Callable[[str | None], Call[Any]]) -> Iterator[Any]:
+        """Check the values of a list's first Call at once, and return an iterator over the rows."""
+        from airflow_provider_sentinelhub.client.lifecycle.pages import read_pages
+
+        walk = read_pages(call, _unused)
+        # A list is read without pauses.
+        first: Any = next(walk)
+
+        def rows() -> Iterator[Any]:
+            asked = first
+            while True:
+                page = self.send(asked)
+                yield from page.data
+                try:
+                    asked = walk.send(page)
+                except StopIteration:
+                    return
+
+        return rows()
+
+
+def _unused(_: object) -> None:
+    """Keep no page: the rows are yielded as they are read."""
+
+
+def _id(request: str | BatchTask) -> str:
+    return request if isinstance(request, str) else request.id
+
+
+def _given(fields: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if value is not None}
