@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from airflow.cli.cli_config import CLICommand
 
-APIS = ("batch-v2", "batch-statistical", "statistical")
+APIS = ("batch-v2", "batch-statistical", "batch-v1", "statistical")
 DEPLOYMENTS = ("aws-eu-central-1", "aws-us-west-2", "cdse")
 
 

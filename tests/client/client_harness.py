@@ -54,6 +54,16 @@ def build_document(**changes: Any) -> dict[str, Any]:
     return _changed(request, changes)
 
 
+def batch_v1_document(**changes: Any) -> dict[str, Any]:
+    """A valid request of Batch Processing V1, changed as by :func:`build_document`."""
+    request = {
+        "processRequest": build_document()["processRequest"],
+        "tilingGrid": {"id": 0, "resolution": 10.0},
+        "output": {"defaultTilePath": "s3://bucket/<requestId>/<tileName>/<outputId>.<format>"},
+    }
+    return _changed(request, changes)
+
+
 def _changed(request: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     for path, value in changes.items():
         target: Any = request

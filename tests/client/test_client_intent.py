@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_sentinelhub.client.apis.batch_v2 import calls as batch_v2
 from airflow_provider_sentinelhub.client.apis.batch_v2.spec import BATCH_V2
+from airflow_provider_sentinelhub.client.lifecycle import description
 from airflow_provider_sentinelhub.client.lifecycle.intent import Intent, digest
 from airflow_provider_sentinelhub.client.lifecycle.tasks import BatchTask
 from tests.client.client_harness import build_document
@@ -26,7 +26,7 @@ intents = st.builds(
 
 @given(intents, st.none() | st.text(st.characters(exclude_categories=["Cs"]), max_size=40))
 def test_an_intent_is_found_again(intent: Intent, text: str | None) -> None:
-    request = batch_v2.tagged({"description": text}, intent.tag)
+    request = description.tagged({"description": text}, intent.tag)
     assert BATCH_V2.intent_of(BatchTask(id="t", status="CREATED", request=request)) == intent
     assert request["description"].startswith(text or "airflow:")
     assert intent.tag.isascii()
@@ -40,10 +40,10 @@ def test_different_intents_have_different_tags(one: Intent, other: Intent) -> No
 
 def test_the_tag_as_people_see_it() -> None:
     intent = Intent("corsica", "manual__2025", "ndvi.max", 3, "1a2b3c4d5e6f7a8b", 2)
-    tagged = batch_v2.tagged({"description": "Max NDVI"}, intent.tag)
+    tagged = description.tagged({"description": "Max NDVI"}, intent.tag)
     assert tagged == {"description": "Max NDVI | airflow:00000000/corsica/manual__2025/ndvi.max/3#1a2b3c4d5e6f7a8b~2"}
-    assert batch_v2.tagged({"description": ""}, intent.tag) == batch_v2.tagged({}, intent.tag)
-    assert batch_v2.tagged({}, intent.tag) == {"description": intent.tag}
+    assert description.tagged({"description": ""}, intent.tag) == description.tagged({}, intent.tag)
+    assert description.tagged({}, intent.tag) == {"description": intent.tag}
 
 
 @given(st.text(max_size=80))

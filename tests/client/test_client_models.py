@@ -549,32 +549,6 @@ def test_an_answer_may_be_short() -> None:
     assert TaskPage.model_validate({"data": [], "links": {"nextToken": "n", "@id": "x"}}).links.next_token == "n"
 
 
-V1: dict[str, Any] = {
-    "processRequest": build_document()["processRequest"],
-    "tilingGrid": {"id": 0, "resolution": 60.0},
-    "output": {"defaultTilePath": "s3://bucket/<tileName>.tif"},
-}
-
-
-@pytest.mark.parametrize(
-    ("request_", "field"),
-    [
-        (V1, "tilingGrid"),
-        (V1, "output.defaultTilePath"),
-        ({**V1, "output": {}}, "tilingGrid"),
-        (json.dumps({"processRequest": {}, "tilingGridId": 0, "bucketName": "bucket"}), "bucketName"),
-        ({"processRequest": {}, "zarrOutput": {"path": "s3://bucket/a"}}, "zarrOutput"),
-    ],
-)
-def test_a_request_of_batch_v1_is_called_one(request_: Any, field: str) -> None:
-    with pytest.raises(InvalidParameter) as caught:
-        batch_v2.check(request_)
-    assert caught.value.field == "request"
-    assert "is a request of Batch Processing V1" in str(caught.value)
-    assert f"{field} is now " in str(caught.value)
-    assert caught.value.others == ()
-
-
 def test_one_field_of_batch_v1_makes_no_request_of_it() -> None:
     with pytest.raises(InvalidParameter, match=r"tilingGrid = .*: is not a field"):
         batch_v2.check(build_document(tilingGrid={"id": 0}))

@@ -82,7 +82,8 @@ def mistaken_request(api: ApiSpec, request: Any) -> InvalidParameter | None:
     if (other := other_request_type(api, asked)) is None:
         return None
     rule = f"is a request of {other.title}, and this is {api.title}"
-    return InvalidParameter("request", list(asked), rule, f"Use {other.operator}.")
+    fix = f"Use {other.operator}, or {other.or_else}." if other.or_else else f"Use {other.operator}."
+    return InvalidParameter("request", list(asked), rule, fix)
 
 
 def _check_bucket(api: ApiSpec, body: Json, path: tuple[str, ...], bucket: Json) -> Iterator[Finding]:

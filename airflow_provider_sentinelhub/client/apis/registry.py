@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from airflow_provider_sentinelhub.client.apis.batch_statistical.spec import BATCH_STATISTICAL
+from airflow_provider_sentinelhub.client.apis.batch_v1.spec import BATCH_V1
 from airflow_provider_sentinelhub.client.apis.batch_v2.spec import BATCH_V2
 from airflow_provider_sentinelhub.client.apis.statistical.spec import STATISTICAL
 from airflow_provider_sentinelhub.client.lifecycle.tiling_grids import tiling_grids
-from airflow_provider_sentinelhub.client.requests.findings import Json, mapping
+from airflow_provider_sentinelhub.client.requests.findings import Json, mapping, part
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,11 +17,24 @@ if TYPE_CHECKING:
     from airflow_provider_sentinelhub.client.http.call import Call
     from airflow_provider_sentinelhub.client.lifecycle.spec import ApiSpec, TaskApiSpec
 
-TASK_APIS: Final[Mapping[str, TaskApiSpec]] = {api.key: api for api in (BATCH_V2, BATCH_STATISTICAL)}
+TASK_APIS: Final[Mapping[str, TaskApiSpec]] = {api.key: api for api in (BATCH_V2, BATCH_STATISTICAL, BATCH_V1)}
 """The asynchronous APIs by their key."""
 
 APIS: Final[Mapping[str, ApiSpec]] = {**TASK_APIS, STATISTICAL.key: STATISTICAL}
 """All APIs by their key."""
+
+# Fields that only one version of Batch Processing has.
+_SIGNS: Final = {
+    BATCH_V1.key: (
+        ("tilingGrid",),
+        ("tilingGridId",),
+        ("bucketName",),
+        ("zarrOutput",),
+        ("output", "defaultTilePath"),
+        ("output", "responses"),
+    ),
+    BATCH_V2.key: (("input", "type"), ("output", "type"), ("output", "delivery")),
+}
 
 
 def harmless_call() -> Call[Any]:
@@ -32,13 +46,13 @@ def request_type(request: Any) -> ApiSpec:
     """
     Return the API a request is for: statistics have an ``aggregation``, Statistical requests have no ``output``.
 
-    A request with a misspelt ``aggregation`` is recognised by its other fields.
+    A request with a misspelt ``aggregation`` is recognised by its other fields, and so is one of Batch Processing V1.
 
     :param request: JSON of any shape; if it looks like none of them, it counts as a Batch V2 request.
     """
     fields, given = mapping(request), mapping(request, "input")
     if "aggregation" not in fields and not _looks_like_statistics(fields, given):
-        return BATCH_V2
+        return BATCH_V1 if _has_signs(request, BATCH_V1) and part(given, "type") is None else BATCH_V2
     return BATCH_STATISTICAL if "features" in given or "output" in fields else STATISTICAL
 
 
@@ -53,13 +67,21 @@ def other_request_type(api: ApiSpec, request: Any) -> ApiSpec | None:
     likely = request_type(request)
     if likely.key == api.key or ("processRequest" in fields) == ("aggregation" in fields):
         return None
-    if BATCH_V2.key in {likely.key, api.key}:
+    if {likely.key, api.key} == {BATCH_V1.key, BATCH_V2.key}:
+        # A single wrong field does not make it a request of the other version.
+        is_certain = _has_signs(request, likely) and not _has_signs(request, api)
+        return likely if is_certain else None
+    if {BATCH_V1.key, BATCH_V2.key} & {likely.key, api.key}:
         return likely
     # A single wrong field does not make it a request of another API.
     signs = {"features" in given, "bounds" not in given, "output" in fields}
     return likely if len(signs) == 1 else None
 
 
+def _has_signs(request: Any, api: ApiSpec) -> bool:
+    return any(part(request, *path) is not None for path in _SIGNS[api.key])
+
+
 def _looks_like_statistics(fields: Json, given: Json) -> bool:
-    # Batch V2 has its data in processRequest; a request with a top-level evalscript is for none of these APIs.
+    # Batch Processing has its data in processRequest; a request with a top-level evalscript is for none of these APIs.
     return not {"processRequest", "evalscript"} & fields.keys() and ("data" in given or "calculations" in fields)

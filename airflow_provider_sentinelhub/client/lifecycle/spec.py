@@ -101,6 +101,7 @@ class ApiSpec:
     :param input: Path in a request to the object with ``data`` and, if the request has an area of interest, ``bounds``.
     :param storages: Paths in a request to the bucket locations that need credentials.
     :param script_holder: Field of a request that contains ``evalscript``.
+    :param or_else: What its users can do instead of using ``operator``, for a message; empty if there is nothing.
     """
 
     key: str
@@ -113,6 +114,7 @@ class ApiSpec:
     input: tuple[str, ...]
     script_holder: str
     storages: tuple[tuple[str, ...], ...] = ()
+    or_else: str = ""
 
     def estimate(
         self, request: Mapping[str, Any], pixels: PixelCounts, deployment: Deployment | None = None

@@ -23,15 +23,6 @@ if TYPE_CHECKING:
 
 TASKS = TaskCalls(Service.BATCH_V2, "/process")
 
-# Source: https://documentation.dataspace.copernicus.eu/APIs/SentinelHub/BatchV2/Migration.html
-_SINCE_V1 = {
-    "tilingGrid": 'tilingGrid is now input, with type "tiling-grid"',
-    "tilingGridId": 'tilingGridId is now input.id, with input.type "tiling-grid"',
-    "bucketName": 'bucketName is now output.delivery.s3.url, with output.type "raster"',
-    "zarrOutput": 'zarrOutput is now output, with type "zarr", and its path output.delivery.s3.url',
-    "output.defaultTilePath": 'output.defaultTilePath is now output.delivery.s3.url, with output.type "raster"',
-}
-
 
 def check(request: Any) -> dict[str, Any]:
     """
@@ -42,20 +33,7 @@ def check(request: Any) -> dict[str, Any]:
     :param request: The service's own request as a dict, or as the JSON text of one.
     :raises InvalidParameter: Names each field that is wrong, its value, its rule and its fix.
     """
-    given = from_text(request)
-    if former := _former_fields(given):
-        rule = f"is a request of Batch Processing V1, which the service has replaced: it has {', '.join(former)}"
-        changes = "; ".join(_SINCE_V1[each] for each in former)
-        raise InvalidParameter(
-            "request", list(given), rule, f"Write it as a request of Batch Processing V2: {changes}."
-        )
-    return validated(BatchV2Request, given).body()
-
-
-def _former_fields(request: Any) -> list[str]:
-    found = [each for each in _SINCE_V1 if part(request, *each.split(".")) is not None]
-    # A request of V2 may have a field too many.
-    return [] if part(request, "input", "type") is not None else found
+    return validated(BatchV2Request, from_text(request)).body()
 
 
 def delivery_url(request: Mapping[str, Any]) -> str:

@@ -1,0 +1,39 @@
+"""Batch Processing V1, as data."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from airflow_provider_sentinelhub.client.apis.batch_v1 import calls
+from airflow_provider_sentinelhub.client.apis.batch_v1.costs import price
+from airflow_provider_sentinelhub.client.lifecycle import description
+from airflow_provider_sentinelhub.client.lifecycle.spec import Capabilities, TaskApiSpec
+
+BATCH_V1: Final = TaskApiSpec(
+    key="batch-v1",
+    title="Batch Processing V1",
+    operator="SentinelHubBatchProcessV1Operator",
+    start_operator="SentinelHubRestartPartialBatchProcessV1Operator",
+    or_else="convert it with `airflow sentinelhub convert`",
+    service=calls.SERVICE,
+    check=calls.check,
+    rules=(),
+    price=price,
+    input=("processRequest", "input"),
+    script_holder="processRequest",
+    calls=calls.TASKS,
+    can=Capabilities(resume=False, restarts_failed=True),
+    tagged=description.tagged,
+    tag_of=description.tag_of,
+    untagged=description.untagged,
+    rerun=calls.rerun,
+    check_rerun=calls.check_rerun,
+    features_url=calls.features_url,
+    delivery_url=calls.delivery_url,
+    by_policy=calls.by_policy,
+    terminal=frozenset({"DONE", "PARTIAL", "FAILED", "CANCELED"}),
+    answered=frozenset({"DONE", "PARTIAL"}),
+    analysed=frozenset({"ANALYSIS_DONE", "PROCESSING", "DONE", "PARTIAL", "FAILED", "CANCELED"}),
+    stopped="CANCELED",
+    stop_asked="CANCEL",
+)
