@@ -79,6 +79,23 @@ def sample_request(ready: Ready, folder: str, **changes: Any) -> dict[str, Any]:
     return changed(request, changes)
 
 
+def sample_tiles(ready: Ready, folder: str, **changes: Any) -> dict[str, Any]:
+    """
+    Build the body of a create call of Batch Processing V1: the same images.
+
+    :param ready: The simulator it is for.
+    :param folder: Folder in the bucket, and the description.
+    :param changes: See :func:`changed`.
+    """
+    request = {
+        "processRequest": sample_request(ready, folder)["processRequest"],
+        "tilingGrid": {"id": 0, "resolution": 60.0},
+        "output": {"defaultTilePath": f"s3://{ready.bucket}/{folder}"},
+        "description": folder,
+    }
+    return changed(request, changes)
+
+
 def changed(request: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     """
     Change a request.

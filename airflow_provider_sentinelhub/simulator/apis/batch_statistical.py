@@ -9,7 +9,6 @@ from __future__ import annotations
 import copy
 import json
 import re
-import uuid
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from fastapi import APIRouter
@@ -17,7 +16,7 @@ from fastapi import APIRouter
 from airflow_provider_sentinelhub.simulator.bucket.delivery import BucketFailed
 from airflow_provider_sentinelhub.simulator.features.features import input_file
 from airflow_provider_sentinelhub.simulator.http.routes import ACTIONS, Paths, add_status, add_tasks
-from airflow_provider_sentinelhub.simulator.http.tasks import Tasks
+from airflow_provider_sentinelhub.simulator.http.tasks import USER, Tasks
 from airflow_provider_sentinelhub.simulator.problems import AnalysisFailed
 from airflow_provider_sentinelhub.simulator.statistics.answers import EMPTY, Plan, answer
 from airflow_provider_sentinelhub.simulator.statistics.parcels import MAX_PIXELS, from_geopackage
@@ -59,8 +58,7 @@ PLACEHOLDERS = frozenset({"REQUEST_ID", "ID", "IDENTIFIER"})
 DEFAULT_TEMPLATE = "/<REQUEST_ID>/<ID>.json"
 FEATURES = "input->features->s3"
 REFERENCE = "aggregation->evalscriptReference->s3"
-FILELESS = frozenset({"undelivered", "pending", "missing_file"})
-USER = str(uuid.uuid5(uuid.NAMESPACE_URL, "sentinelhub-simulator/user"))
+FILELESS = frozenset({"undelivered", "pending", "missing_file", "stuck"})
 ERRORS = frozenset({"EXECUTION_ERROR", "TIMEOUT", "BAD_REQUEST"})
 
 
@@ -129,7 +127,7 @@ class BatchStatistical(TaskApi):
 
     def view(self, task: Task, common: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002 - the same for all tasks
         """Return a task with the user that created it."""
-        return {**common, "userId": USER}
+        return {**common, "userId": str(USER)}
 
     def price(self, task: Task, feature: Feature) -> float:
         """Return what the statistics of one feature cost if no interval fails."""

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import copy
 import json
-import re
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from fastapi import APIRouter
-from pydantic import AfterValidator, Field
+from pydantic import Field
 from rasterio.errors import RasterioError
 
-from airflow_provider_sentinelhub.simulator.bucket.delivery import EXTENSIONS, PLACEHOLDERS, BucketFailed, Template
+from airflow_provider_sentinelhub.simulator.bucket.delivery import EXTENSIONS, BucketFailed, Template
 from airflow_provider_sentinelhub.simulator.features.features import (
     MAX_PIXELS,
     area_of,
@@ -23,7 +22,6 @@ from airflow_provider_sentinelhub.simulator.features.features import (
     from_grid,
     input_file,
 )
-from airflow_provider_sentinelhub.simulator.features.grids import GRIDS
 from airflow_provider_sentinelhub.simulator.http.bodies import masked
 from airflow_provider_sentinelhub.simulator.http.routes import Paths, add_grids, add_tasks, add_update
 from airflow_provider_sentinelhub.simulator.http.tasks import Tasks
@@ -37,6 +35,7 @@ from airflow_provider_sentinelhub.simulator.validation.images import (
     check_collection,
     check_grid,
     check_process_request,
+    check_template,
     fill_process_request,
 )
 from airflow_provider_sentinelhub.simulator.validation.shapes import (
@@ -46,6 +45,13 @@ from airflow_provider_sentinelhub.simulator.validation.shapes import (
     Shape,
     StorageShape,
     Uuid,
+)
+from airflow_provider_sentinelhub.simulator.validation.zarr import (
+    ArrayShape,
+    GroupShape,
+    NamedArrayShape,
+    check_zarr,
+    check_zarr_path,
 )
 
 if TYPE_CHECKING:
@@ -126,6 +132,8 @@ class BatchV2(TaskApi):
         feature = work.feature
         rule = work.script.feature_rule(work.subject)
         outcome = rule.outcome if rule is not None else "delivered"
+        if outcome == "stuck":
+            outcome = "fatal"
         error = rule.error if rule is not None and outcome in {"fatal", "failed"} else None
         images = _images(work.task)
         if outcome == "delivered":
@@ -224,50 +232,16 @@ class _Raster(Shape):
     collection_id: Uuid = ""
 
 
-class _Coordinates(Shape):
-    origin: Literal["topLeft", "bottomLeft"] = "topLeft"
-
-
-class _Group(Shape):
-    zarr_format: Annotated[Literal[2], Field(alias="zarr_format")]
-    coordinates: _Coordinates | None = None
-    custom_attributes: Json | None = None
-
-
-def _fill_value(value: Any) -> Any:
-    if isinstance(value, bool) or not (isinstance(value, int | float) or value in NO_NUMBERS):
-        raise ValueError(f"must be a number or one of {', '.join(NO_NUMBERS)}")
-    return value
-
-
-class _Array(Shape):
-    dtype: Literal["|u1", "|i1", "<u2", ">u2", "<i2", ">i2", "<f4", ">f4", "<f8", ">f8"] = "<f4"
-    order: Literal["C"] = "C"
-    chunks: Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=3, max_length=3)] | None = None
-    fill_value: Annotated[Any, AfterValidator(_fill_value), Field(alias="fill_value")] = 0
-    compressor: Json | None = None
-
-
-class _OneArray(_Array):
-    custom_attributes: Json | None = None
-
-
 class _Zarr(Shape):
     type: str
     delivery: StorageShape
-    group: _Group
-    array_parameters: _Array | None = None
-    array_overrides: dict[str, _OneArray] | None = None
+    group: GroupShape
+    array_parameters: ArrayShape | None = None
+    array_overrides: dict[str, NamedArrayShape] | None = None
 
 
 INPUTS: Mapping[str, type[Shape]] = {"tiling-grid": _Grid, "geopackage": _GeoPackage}
 OUTPUTS: Mapping[str, type[Shape]] = {"raster": _Raster, "zarr": _Zarr}
-INTEGERS = {
-    "|u1": (0, 255), "|i1": (-128, 127), "<u2": (0, 65_535), ">u2": (0, 65_535), "<i2": (-32_768, 32_767),
-    ">i2": (-32_768, 32_767),
-}  # fmt: skip
-REQUIRED_OF_ARRAYS = frozenset({"dtype", "order", "chunks", "fill_value"})
-NO_NUMBERS = ("NaN", "Infinity", "-Infinity")
 
 
 def _check_parts(request: dict[str, Any], findings: Findings) -> None:
@@ -288,11 +262,13 @@ def _check_parts(request: dict[str, Any], findings: Findings) -> None:
     if findings.found:
         return
     responses = request["processRequest"].get("output", {}).get("responses", [])
+    kind, access = _located(output["delivery"])
     if zarr:
         names = [each.get("identifier", "default") for each in responses] or ["default"]
-        _check_zarr(output, source, names, findings)
+        check_zarr_path(access["url"], f"output->delivery->{kind}->url", findings)
+        check_zarr(output, "output", ("input", source if on_grid else None), names, findings)
     else:
-        _check_template(output["delivery"], max(1, len(responses)), findings)
+        check_template(access["url"], f"output->delivery->{kind}->url", max(1, len(responses)), findings)
         check_collection(output, {each["format"]["type"] for each in responses} or {"image/tiff"}, findings)
 
 
@@ -303,52 +279,6 @@ def _check_defaults(defaults: dict[str, Any], findings: Findings) -> None:
         findings.add("input->defaults", "width and height must be set together")
     if len(size) < 2 and defaults.get("resolution", 1) <= 0:  # noqa: PLR2004 - both of them
         findings.add("input->defaults->resolution", "resolution must be greater than 0")
-
-
-def _check_template(delivery: dict[str, Any], outputs: int, findings: Findings) -> None:
-    kind, access = _located(delivery)
-    url, path = access["url"], f"output->delivery->{kind}->url"
-    if "<" not in url and ">" not in url:
-        return
-    names = re.findall(r"<([^<>]*)>", url)
-    for name in names:
-        if name not in PLACEHOLDERS:
-            findings.add(path, f"unknown placeholder <{name}>")
-    if 2 * len(names) != len(re.findall("[<>]", url)):
-        findings.add(path, "the template has a < or > that is not of a placeholder")
-    if not {"tileName", "tileId"} & set(names):
-        findings.add(path, "the template must contain <tileName> or <tileId>")
-    if outputs > 1 and "outputId" not in names:
-        findings.add(path, "the template must contain <outputId> when there are several outputs")
-
-
-def _check_zarr(part: dict[str, Any], source: dict[str, Any], outputs: list[str], findings: Findings) -> None:
-    kind, access = _located(part["delivery"])
-    url = access["url"]
-    if set(re.findall(r"<([^<>]*)>", url)) - {"requestId"} or set("<>") & set(url.replace("<requestId>", "")):
-        findings.add(f"output->delivery->{kind}->url", "the path of a Zarr may contain <requestId> only")
-    grid = GRIDS[source["id"]] if source["type"] == "tiling-grid" else None
-    if grid is None or grid.crs is None:
-        findings.add("input", "Zarr output is supported for WGS84 and LAEA tiling grids only")
-    usual, own = part.get("arrayParameters", {}), part.get("arrayOverrides", {})
-    for name in own.keys() - set(outputs):
-        findings.add(f"output->arrayOverrides->{name}", f"there is no output {name}")
-    for output in outputs:
-        if missing := REQUIRED_OF_ARRAYS - usual.keys() - own.get(output, {}).keys():
-            findings.add("output->arrayParameters", f"{', '.join(sorted(missing))} must be set for output {output}")
-    for name, array in (("arrayParameters", usual), *((f"arrayOverrides->{each}", own[each]) for each in own)):
-        chunks = array.get("chunks", [1, 1, 1])
-        # Nothing is documented about a tile that is wider by a buffer.
-        buffered = source.get("bufferX") or source.get("bufferY")
-        pixels = 0 if grid is None or buffered else round(grid.size / source["resolution"])
-        stored = INTEGERS.get(array.get("dtype", usual.get("dtype", "")))
-        fill = array.get("fill_value", 0)
-        if stored is not None and (fill in NO_NUMBERS or fill != int(fill) or not stored[0] <= fill <= stored[1]):
-            findings.add(f"output->{name}->fill_value", f"fill_value {fill} is not a value of the dtype")
-        if chunks[0] != 1:
-            findings.add(f"output->{name}->chunks", "chunks must be three numbers, the first of them 1")
-        elif any(pixels % each for each in chunks[1:]):
-            findings.add(f"output->{name}->chunks", "chunks must divide the tile evenly")
 
 
 def _with_defaults(request: dict[str, Any]) -> dict[str, Any]:

@@ -25,6 +25,16 @@ RETRY_TIMEOUT = timedelta(seconds=10)
 EXTENSIONS = {"image/tiff": "tif", "application/json": "json"}
 
 
+def tile_id(name: str) -> int:
+    """
+    Return the number of a tile.
+
+    :param name: Its name.
+    """
+    # The service's numbers of tiles are not published: a number that the name decides.
+    return zlib.crc32(name.encode())
+
+
 @dataclass(frozen=True, slots=True)
 class Template:
     """
@@ -63,9 +73,8 @@ class Template:
         :param output: Identifier of the output.
         :param media_type: As in the request.
         """
-        # The service's numbers of tiles are not published: a number that the name decides.
-        number = str(zlib.crc32(feature.encode()))
-        key = self.key.replace("<tileName>", feature).replace("<tileId>", number).replace("<outputId>", output)
+        number = tile_id(feature)
+        key = self.key.replace("<tileName>", feature).replace("<tileId>", str(number)).replace("<outputId>", output)
         return key.replace("<format>", EXTENSIONS[media_type])
 
     def beside(self, name: str) -> str:
@@ -127,7 +136,8 @@ class Bucket:
 
         A bucket on Google Cloud Storage is a bucket of the same name on the simulator's S3 server.
 
-        :param access: ``s3`` or ``gs`` of a request: ``url`` and credentials.
+        :param access: ``s3`` or ``gs`` of a request: ``url`` and credentials; without any, the bucket has a policy
+            that lets the service in.
         :param keys: The simulator's own keys and S3 server.
         :raises BucketFailed: The role is not the configured one, or the credentials are no key of a service account.
         """
@@ -137,6 +147,8 @@ class Bucket:
         elif "iamRoleARN" in access:
             if access["iamRoleARN"] != keys.role_arn:
                 raise BucketFailed(f"role {access['iamRoleARN']} cannot be assumed")
+            access_key, secret = keys.access_key_id, keys.secret_access_key
+        elif by_policy(access):
             access_key, secret = keys.access_key_id, keys.secret_access_key
         else:
             access_key, secret = access["accessKey"], access["secretAccessKey"]
@@ -189,6 +201,15 @@ class Bucket:
             return {item["path"] for chunk in obstore.list(self._store, prefix or None) for item in chunk}
         except (BaseError, OSError) as error:
             raise BucketFailed(_reason(error)) from error
+
+
+def by_policy(access: dict[str, Any]) -> bool:
+    """
+    Say whether a request has no credentials for a bucket.
+
+    :param access: ``s3`` or ``gs`` of a request.
+    """
+    return not {"accessKey", "secretAccessKey", "iamRoleARN", "credentials"} & access.keys()
 
 
 def _check_service_account(credentials: Any) -> None:

@@ -110,7 +110,12 @@ def _add_tasks(router: APIRouter, service: Service) -> None:
     def get_task(task_id: str) -> dict[str, Any]:
         with service.lock:
             task = _known(service, task_id)
-            return {**_history(service, task), "features": [asdict(row) for row in service.store.features(task_id)]}
+            store = service.store
+            return {
+                **_history(service, task),
+                "features": [asdict(row) for row in store.features(task_id)],
+                "attempts": [asdict(each) for each in store.attempts(task_id)],
+            }
 
     @router.post("/tasks/{task_id}/stop")
     def stop_task(task_id: str, command: StopCommand) -> dict[str, Any]:

@@ -60,6 +60,7 @@ def add_tasks(
     *,
     searched: bool = True,
     actions: Mapping[str, str] = ACTIONS,
+    filters: Iterable[str] = (),
 ) -> None:
     """
     Add routes to create, list, get and act on tasks.
@@ -70,6 +71,7 @@ def add_tasks(
     :param evalscript_in: The part of a request that has the evalscript.
     :param searched: Whether the list has the parameter ``search``.
     :param actions: Actions by their path.
+    :param filters: Further parameters of the list, which the API understands.
     """
 
     @router.post(paths.base, status_code=201)
@@ -85,7 +87,8 @@ def add_tasks(
         sort: Annotated[str | None, Query()] = None,
         search: Annotated[str | None, Query()] = None,
     ) -> dict[str, Any]:
-        return tasks.list(count, viewtoken, sort, search if searched else None, paths.link(request))
+        query = {name: request.query_params[name] for name in filters if name in request.query_params}
+        return tasks.list(count, viewtoken, sort, search if searched else None, paths.link(request), **query)
 
     @router.get(f"{paths.base}/{{task_id}}")
     def get(task_id: str) -> dict[str, Any]:

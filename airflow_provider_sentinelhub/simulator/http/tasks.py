@@ -5,10 +5,11 @@ from __future__ import annotations
 import uuid
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_sentinelhub.simulator.bucket.delivery import Bucket, BucketFailed, cannot_access
+from airflow_provider_sentinelhub.simulator.bucket.delivery import BucketFailed, cannot_access
 from airflow_provider_sentinelhub.simulator.http.bodies import masked
 from airflow_provider_sentinelhub.simulator.http.paging import matches, page
 from airflow_provider_sentinelhub.simulator.problems import (
+    Problem,
     bad_payload,
     conflict,
     no_processing_units,
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from airflow_provider_sentinelhub.simulator.tasks.service import Service
 
 ACCOUNT = uuid.uuid5(uuid.NAMESPACE_URL, "sentinelhub-simulator/account")
+USER = uuid.uuid5(uuid.NAMESPACE_URL, "sentinelhub-simulator/user")
 WORKSPACE = uuid.uuid5(uuid.NAMESPACE_URL, "sentinelhub-simulator/workspace")
 STATUS = ("id", "status", "error", "completionPercentage", "lastUpdated", "costPU", "created", "stoppedStatusReason")
 
@@ -49,7 +51,7 @@ class Tasks:
         """
         service = self._service
         request = self._api.check(payload)
-        if service.balance < MINIMUM_BALANCE_PU:
+        if not self._api.reserves and service.balance < MINIMUM_BALANCE_PU:
             raise no_processing_units()
         with service.lock:
             now = service.clock.now()
@@ -57,22 +59,31 @@ class Tasks:
             service.save_script()
         task = Task(id=str(uuid.uuid4()), api=self._api.name, request=request, created=now, since=now, rule=rule)
         self._try_buckets(task, payload)
+        self._complete(task)
         task.note(now, "created")
         with service.lock:
             service.store.save(task)
             return self._view(task)
 
+    def _complete(self, task: Task) -> None:
+        """
+        Complete a new task, before it is saved, with what an API knows of it from the start.
+
+        :param task: Changed in place.
+        :raises Problem: 400.
+        """
+
     def _try_buckets(self, task: Task, payload: Any) -> None:
         parameter, access = self._api.delivery(task.request)
         files = self._api.files_at_create(task, payload)
         try:
-            bucket = Bucket.open(access, self._service.keys)
+            bucket = self._service.bucket(access)
             for key, content in files.items():
                 bucket.put(key, content)
             if not files:
                 bucket.keys(task.id)
             for parameter, access in self._api.sources(task.request).items():  # noqa: B007 - named in the refusal
-                Bucket.open(access, self._service.keys).keys(task.id)
+                self._service.bucket(access).keys(task.id)
         except BucketFailed as error:
             raise cannot_access(parameter, str(error)) from error
 
@@ -107,9 +118,21 @@ class Tasks:
         service = self._service
         with service.lock:
             task = self.find(task_id)
+            lifecycle, now = self._api.lifecycle, service.clock.now()
+            if now < task.created + service.script.timing.actions_after_seconds:
+                raise _unknown(task_id)
             if action in self._api.needs_balance and service.balance < MINIMUM_BALANCE_PU:
                 raise no_processing_units()
-            self._api.lifecycle.act(task, action, service.clock.now(), service.script.timing)
+            reserved = self._api.reserve(task, action, service.store) if lifecycle.allows(task, action) else 0.0
+            if reserved > service.balance:
+                raise no_processing_units()
+            if not lifecycle.act(task, action, now, service.script.timing):
+                return
+            if reserved:
+                service.balance -= reserved
+                task.reserved_pu += reserved
+            if action in lifecycle.retries:
+                service.store.retry_failed(task.id)
             service.store.save(task)
 
     def update(self, task_id: str, payload: Any) -> dict[str, Any]:
@@ -144,7 +167,13 @@ class Tasks:
             return masked(task.request)
 
     def list(
-        self, count: int | None, viewtoken: str | None, sort: str | None, search: str | None, url: str
+        self,
+        count: int | None,
+        viewtoken: str | None,
+        sort: str | None,
+        search: str | None,
+        url: str,
+        **filters: str,
     ) -> dict[str, Any]:
         """
         Return one page of tasks.
@@ -154,6 +183,7 @@ class Tasks:
         :param sort: ``created``, ``created:desc``, ``status`` or ``status:desc``.
         :param search: Words joined by ``|`` or ``&``, to find in descriptions; all tasks when empty.
         :param url: The caller's URL without the query, for the links.
+        :param filters: The caller's filters that only this API has.
         :raises Problem: 400.
         """
         field, _, direction = (sort or "created").partition(":")
@@ -163,11 +193,13 @@ class Tasks:
             tasks = [
                 task
                 for task in self._service.store.tasks.values()
-                if self._exists(task) and matches(f"{task.id} {self._api.user_text(task.request)}", search)
+                if self._exists(task)
+                and self._api.listed(task, filters)
+                and matches(f"{task.id} {self._api.user_text(task.request)}", search)
             ]
             # Equal ones in the order of their creation: pages do not shift while tasks are added.
             tasks.sort(key=lambda task: (getattr(task, field), task.created), reverse=direction == "desc")
-            chosen, links = page(tasks, count, viewtoken, url, sort=sort, search=search)
+            chosen, links = page(tasks, count, viewtoken, url, sort=sort, search=search, **filters)
             return {"data": [self._view(task) for task in chosen], "links": links}
 
     def find(self, task_id: str) -> Task:
@@ -179,7 +211,7 @@ class Tasks:
         """
         task = self._service.store.tasks.get(task_id)
         if task is None or not self._exists(task):
-            raise not_found(f"Batch request with id {task_id}")
+            raise _unknown(task_id)
         return task
 
     def _exists(self, task: Task) -> bool:
@@ -200,7 +232,7 @@ class Tasks:
             "workspaceId": str(WORKSPACE),
             "status": shown["status"],
             "error": task.error if shown["status"] == "FAILED" else None,
-            "userAction": shown["user_action"],
+            "userAction": self._api.lifecycle.settled.get(shown["user_action"], shown["user_action"]),
             "userActionUpdated": _time(shown["user_action_updated"]),
             "created": iso(task.created),
             "completionPercentage": task.completion,
@@ -219,6 +251,10 @@ class Tasks:
         past = self._service.clock.now() - lag
         seen = [entry for entry in task.history if entry["at"] <= past]
         return seen[-1] if seen else task.history[0]
+
+
+def _unknown(task_id: str) -> Problem:
+    return not_found(f"Batch request with id {task_id}")
 
 
 def _time(moment: float | None) -> str | None:

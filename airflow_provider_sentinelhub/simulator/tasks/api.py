@@ -25,11 +25,13 @@ class Analysis:
     :param features: To be processed, in this order.
     :param files: Files that the analysis writes into the bucket, by key.
     :param evalscript: Content of the evalscript that the request refers to.
+    :param skipped: Features whose files exist already, where they belong to the task even so.
     """
 
     features: list[Feature]
     files: dict[str, bytes] = field(default_factory=dict)
     evalscript: str | None = None
+    skipped: list[Feature] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,7 @@ class Work:
     :param subject: The same for the script's rules.
     :param script: Decides what becomes of it.
     :param bucket: Where its files go.
+    :param stuck: How often in a row it got stuck before.
     """
 
     task: Task
@@ -51,6 +54,7 @@ class Work:
     subject: Subject
     script: Script
     bucket: Bucket
+    stuck: int = 0
 
 
 class TaskApi(ABC):
@@ -60,12 +64,15 @@ class TaskApi(ABC):
     :cvar name: Stored with its tasks.
     :cvar lifecycle: Statuses and actions of its tasks.
     :cvar needs_balance: Actions refused to an account below the minimum balance, besides creating a task.
+    :cvar reserves: Whether the price of a task is set aside when it is started. Then there is no minimum balance and
+        no minimum price.
     :cvar kept_days: After how many days without any activity a task is deleted, by status.
     """
 
     name: ClassVar[str]
     lifecycle: ClassVar[Lifecycle] = ANALYSE_START_STOP
     needs_balance: ClassVar[frozenset[str]] = frozenset()
+    reserves: ClassVar[bool] = False
     kept_days: ClassVar[Mapping[str, int]] = {}
 
     @abstractmethod
@@ -118,6 +125,25 @@ class TaskApi(ABC):
         :param payload: Body it was created with.
         """
         return {}
+
+    def listed(self, task: Task, query: Mapping[str, str]) -> bool:  # noqa: ARG002 - for those who override it
+        """
+        Say whether a task is in a list.
+
+        :param task: The task.
+        :param query: The caller's filters that only this API has, by name.
+        """
+        return True
+
+    def reserve(self, task: Task, action: str, store: Store) -> float:  # noqa: ARG002 - for those who override it
+        """
+        Return what an action sets aside of the account, in processing units.
+
+        :param task: The task.
+        :param action: The action.
+        :param store: Has its features.
+        """
+        return 0.0
 
     @abstractmethod
     def analyse(self, task: Task, bucket: Bucket, sources: dict[str, Bucket], /) -> Analysis:

@@ -24,7 +24,9 @@ TO_ANOTHER_CLOUD_PU = 0.1
 MEGABYTE = 1_000_000
 
 
-def feature_pu(width: int, height: int, setup: Setup, process_request: dict[str, Any]) -> float:
+def feature_pu(
+    width: int, height: int, setup: Setup, process_request: dict[str, Any], *, discounted: bool = True
+) -> float:
     """
     Return what one feature costs.
 
@@ -32,10 +34,11 @@ def feature_pu(width: int, height: int, setup: Setup, process_request: dict[str,
     :param height: In pixels.
     :param setup: Bands, outputs and mosaicking of the evalscript.
     :param process_request: ``processRequest``; its data sources change the price.
+    :param discounted: Whether large features have their discount.
     """
     data = process_request["input"]["data"]
     wide = 2 if any(output.sample_type == "FLOAT32" for output in setup.outputs.values()) else 1
-    batch = 1 / 3 if width * height >= CHEAP_FROM_PIXELS else 1
+    batch = 1 / 3 if discounted and width * height >= CHEAP_FROM_PIXELS else 1
     return _sample_pu(width, height, setup, data) * wide * _samples(setup, data) * batch
 
 

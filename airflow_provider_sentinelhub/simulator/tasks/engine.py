@@ -14,7 +14,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from airflow_provider_sentinelhub.simulator.bucket.delivery import Bucket, BucketFailed
+from airflow_provider_sentinelhub.simulator.bucket.delivery import BucketFailed
 from airflow_provider_sentinelhub.simulator.evalscript import require_version_first
 from airflow_provider_sentinelhub.simulator.problems import AnalysisFailed
 from airflow_provider_sentinelhub.simulator.tasks import execution_database
@@ -23,6 +23,7 @@ from airflow_provider_sentinelhub.simulator.tasks.cost import MINIMUM_BALANCE_PU
 from airflow_provider_sentinelhub.simulator.tasks.script import Subject
 
 if TYPE_CHECKING:
+    from airflow_provider_sentinelhub.simulator.bucket.delivery import Bucket
     from airflow_provider_sentinelhub.simulator.tasks.lifecycle import Task
     from airflow_provider_sentinelhub.simulator.tasks.script import Timing
     from airflow_provider_sentinelhub.simulator.tasks.service import Service
@@ -103,6 +104,7 @@ class Engine:
             with self._service.lock:
                 task.error = f"Error in the simulator: {error}"
                 task.execution_due = None
+                self._release(task)
                 task.enter("FAILED", self._service.clock.now())
                 self._store.save(task)
 
@@ -126,7 +128,8 @@ class Engine:
         return self._follow(task, now, timing)
 
     def _follow(self, task: Task, now: float, timing: Timing) -> bool:
-        following = self._service.api_of(task).lifecycle.following
+        lifecycle = self._service.api_of(task).lifecycle
+        following = lifecycle.following
         with self._service.lock:
             state = (task.status, task.user_action)
             if state not in following:
@@ -137,6 +140,7 @@ class Engine:
             if now < moment:
                 return False
             if status != "PROCESSING" or self._store.count_features(task.id)[0]:
+                task.user_action = lifecycle.settled.get(task.user_action, task.user_action)
                 task.enter(status, moment)
                 self._store.save(task)
                 return True
@@ -146,9 +150,7 @@ class Engine:
 
     def _bucket(self, task: Task) -> Bucket:
         if task.id not in self._buckets:
-            self._buckets[task.id] = Bucket.open(
-                self._service.api_of(task).delivery(task.request)[1], self._service.keys
-            )
+            self._buckets[task.id] = self._service.bucket(self._service.api_of(task).delivery(task.request)[1])
         return self._buckets[task.id]
 
     def _analyse(self, task: Task, status: str, moment: float) -> None:
@@ -159,7 +161,7 @@ class Engine:
             task.evalscript = found.evalscript
             for key, content in found.files.items():
                 self._bucket(task).put(key, content)
-            self._store.add_features(task.id, found.features)
+            self._store.add_features(task.id, found.features, found.skipped)
             remaining = len(found.features)
         except AnalysisFailed as error:
             failure = str(error)
@@ -168,9 +170,11 @@ class Engine:
         with self._service.lock:
             task.error = failure
             if failure is not None:
+                self._release(task)
                 task.enter("FAILED", moment)
             elif remaining == 0:
                 # Everything exists and may be skipped: there is nothing to process.
+                self._release(task)
                 task.completion = 100
                 task.enter("DONE", moment)
             else:
@@ -184,10 +188,7 @@ class Engine:
         if task.rule is not None and task.rule.analysis_error is not None:
             raise AnalysisFailed(task.rule.analysis_error)
         api = self._service.api_of(task)
-        sources = {
-            parameter: Bucket.open(access, self._service.keys)
-            for parameter, access in api.sources(task.request).items()
-        }
+        sources = {parameter: self._service.bucket(access) for parameter, access in api.sources(task.request).items()}
         found = api.analyse(task, self._bucket(task), sources)
         script = found.evalscript or api.evalscript(task.request)
         if script and self._service.script.strict:
@@ -217,6 +218,7 @@ class Engine:
             self._upload_execution(task, moment, final=True)
         with self._service.lock:
             self._bill(task, moment)
+            self._release(task)
             self._service.api_of(task).lifecycle.stop(task, reason, moment)
             self._store.save(task)
 
@@ -248,6 +250,7 @@ class Engine:
             return
         number, feature = upcoming[0]
         api = self._service.api_of(task)
+        tried = [each.status for each in self._store.attempts(task.id, number)]
         subject = Subject(
             name=feature.name,
             index=number - 1,
@@ -255,13 +258,15 @@ class Engine:
             earlier=self._store.earlier_tasks(task.id, feature.name),
             id=feature.id,
             place=feature.centre,
+            attempt=len(tried),
         )
+        stuck = next((back for back, status in enumerate(reversed(tried)) if status != "PENDING"), len(tried))
         bucket = self._bucket(task)
         before = bucket.written
-        row, pu = api.process(Work(task, number, feature, subject, self._service.script, bucket))
+        row, pu = api.process(Work(task, number, feature, subject, self._service.script, bucket, stuck))
         access = api.delivery(task.request)[1]
         extra = transfer_pu(access, bucket.written - before, self._service.keys.region) if pu else 0.0
-        self._store.handle_feature(task.id, row)
+        self._store.handle_feature(task.id, row, pu + extra)
         timing = self._service.script.timing
         with self._service.lock:
             task.handled += 1
@@ -281,14 +286,24 @@ class Engine:
             with self._service.lock:
                 self._bill(task, now)
                 self._store.save(task)
-            if self._service.balance < MINIMUM_BALANCE_PU:
+            if not self._service.api_of(task).reserves and self._service.balance < MINIMUM_BALANCE_PU:
                 self._stop(task, "OUT_OF_PU", now)
 
     def _bill(self, task: Task, moment: float) -> None:
-        self._service.balance -= max(0.0, task.accrued_pu - task.cost_pu)
+        due = max(0.0, task.accrued_pu - task.cost_pu)
+        reserved = min(due, task.reserved_pu)
+        task.reserved_pu -= reserved
+        if due > reserved:
+            self._service.balance -= due - reserved
         task.cost_pu = max(task.cost_pu, task.accrued_pu)
         task.billed_at = moment
         task.last_updated = moment
+
+    def _release(self, task: Task) -> None:
+        """Return what is left of the reserved processing units."""
+        if task.reserved_pu:
+            self._service.balance += task.reserved_pu
+            task.reserved_pu = 0
 
     def _finish(self, task: Task, moment: float) -> None:
         rule = task.rule.execution_database if task.rule else None
@@ -299,8 +314,10 @@ class Engine:
         status, error = self._service.api_of(task).final_status(task, self._store)
         with self._service.lock:
             task.error = error
-            task.accrued_pu = max(task.accrued_pu, MINIMUM_PU + task.transfer_pu)
+            if not self._service.api_of(task).reserves:
+                task.accrued_pu = max(task.accrued_pu, MINIMUM_PU + task.transfer_pu)
             self._bill(task, moment)
+            self._release(task)
             task.completion = 100
             task.enter(status, moment)
             self._store.save(task)

@@ -53,7 +53,9 @@ class Task:
     :param execution_at: When it was uploaded last.
     :param execution_due: When it must be uploaded although the task has ended.
     :param evalscript: Content of the evalscript that the request refers to, read by the analysis.
-    :param deleted: Whether the service has deleted it as stale.
+    :param deleted: Whether it was deleted: by the service as stale, or by the user.
+    :param facts: What its API has found out about it.
+    :param reserved_pu: Processing units of the account that are set aside for it.
     :param history: Every change of status and user action, oldest first.
     """
 
@@ -85,6 +87,8 @@ class Task:
     execution_due: float | None = None
     evalscript: str | None = None
     deleted: bool = False
+    facts: dict[str, Any] = field(default_factory=dict)
+    reserved_pu: float = 0
     history: list[dict[str, Any]] = field(default_factory=list)
 
     def enter(self, status: str, moment: float) -> None:
@@ -135,6 +139,10 @@ class Lifecycle:
     :param restarted: Status that a task in this status enters at once when an action is accepted.
     :param stop_action: Action that stops a task.
     :param stopped: Status of a task that was stopped.
+    :param retries: Actions that begin once more with the features that failed.
+    :param settled: What the last user action is once an action has taken effect, and what callers see from the start.
+    :param ignored: Actions that are accepted without any effect where they are illegal.
+    :param refusals: Words of the refusal of an action, where the service has its own.
     """
 
     accepted: Mapping[tuple[str, str], frozenset[str]]
@@ -142,6 +150,19 @@ class Lifecycle:
     restarted: Mapping[str, str] = field(default_factory=dict)
     stop_action: str = "STOP"
     stopped: str = "STOPPED"
+    retries: frozenset[str] = frozenset()
+    settled: Mapping[str, str] = field(default_factory=dict)
+    ignored: frozenset[str] = frozenset()
+    refusals: Mapping[str, str] = field(default_factory=dict)
+
+    def allows(self, task: Task, action: str) -> bool:
+        """
+        Say whether an action is legal now.
+
+        :param task: The task.
+        :param action: E.g. START.
+        """
+        return action in self.accepted.get((task.status, task.user_action), frozenset())
 
     def stopping(self, task: Task) -> bool:
         """
@@ -173,7 +194,7 @@ class Lifecycle:
         """
         return task.execution_due is not None or not self.updatable(task)
 
-    def act(self, task: Task, action: str, moment: float, timing: Timing) -> None:
+    def act(self, task: Task, action: str, moment: float, timing: Timing) -> bool:
         """
         Accept a user's action, or refuse it as the service does.
 
@@ -181,12 +202,14 @@ class Lifecycle:
         :param action: E.g. START.
         :param moment: Simulated time.
         :param timing: Has the restart locks.
+        :returns: Whether it has an effect.
         :raises Problem: 400.
         """
-        if action not in self.accepted.get((task.status, task.user_action), frozenset()):
-            raise bad_payload(
-                f"Illegal to change userAction from {task.user_action} to {action} with task status {task.status}"
-            )
+        if not self.allows(task, action):
+            if action in self.ignored:
+                return False
+            usual = f"Illegal to change userAction from {task.user_action} to {action} with task status {task.status}"
+            raise bad_payload(self.refusals.get(action, usual))
         restarted = self.restarted.get(task.status)
         if restarted is not None:
             _check_restart_lock(task, moment, timing)
@@ -200,6 +223,7 @@ class Lifecycle:
             task.enter(restarted, moment)
         elif (task.status, action) in self.following:
             task.since = moment
+        return True
 
     def stop(self, task: Task, reason: str, moment: float) -> None:
         """

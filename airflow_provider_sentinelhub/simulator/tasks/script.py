@@ -38,6 +38,7 @@ class Subject:
     :param earlier: In how many earlier tasks a feature of this name was processed.
     :param id: Its number in the GeoPackage; ``None`` when it does not come from one.
     :param place: Longitude and latitude of its centre.
+    :param attempt: How often its own task has tried to process it before.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Subject:
     earlier: int = 0
     id: int | None = None
     place: tuple[float, float] = (0.0, 0.0)
+    attempt: int = 0
 
 
 class Choice(Part):
@@ -108,15 +110,27 @@ class FeatureRule(Choice):
     What becomes of some features. The first rule that fits decides; a feature without a rule is delivered.
 
     :param outcome: For images: ``fatal`` and ``failed`` (FATAL), ``no_data`` (DONE without a file), ``undelivered``
-        (DONE, not delivered, no file), ``pending`` (never processed, although the task ends DONE) or
-        ``missing_file`` (DONE and delivered according to the database, but no file). For statistics: ``fatal`` (a
-        file with only an error), ``failed`` (a file whose response is FAILED), ``no_data`` (no interval has data), and
-        no file with ``undelivered``, ``pending`` and ``missing_file``.
+        (DONE, not delivered, no file), ``pending`` (never processed, although the task ends DONE),
+        ``missing_file`` (DONE and delivered according to the database, but no file) or ``stuck`` (begun once more, but
+        FATAL the third time). For statistics: ``fatal`` (a file with only an error), ``failed`` (a file whose response
+        is FAILED), ``no_data`` (no interval has data), and no file with ``undelivered``, ``pending``, ``missing_file``
+        and ``stuck``.
     :param error: Text for the execution database.
+    :param first_attempts: Only at the first N attempts of a task to process the feature; always when ``None``.
     """
 
-    outcome: Literal["fatal", "failed", "no_data", "undelivered", "pending", "missing_file"]
+    outcome: Literal["fatal", "failed", "no_data", "undelivered", "pending", "missing_file", "stuck"]
+    first_attempts: NonNegativeInt | None = None
     error: str = "Internal error: rendering of the feature failed repeatedly."
+
+    def decides(self, subject: Subject) -> bool:
+        """
+        Say whether the rule applies to a feature now.
+
+        :param subject: The feature.
+        """
+        again = self.first_attempts is not None and subject.attempt >= self.first_attempts
+        return not again and self.in_time(subject.earlier) and self.fits(subject)
 
 
 class IntervalRule(Choice):
@@ -161,7 +175,9 @@ class Timing(Part):
     :param billing_seconds: Between two updates of ``costPU``.
     :param restart_lock_seconds: How long a stopped task cannot be started again.
     :param out_of_pu_lock_seconds: The same, after a stop for lack of processing units.
+    :param restart_seconds: From a restart of what failed to PROCESSING.
     :param visible_after_seconds: How long a new task is 404 and not listed.
+    :param actions_after_seconds: How long every action on a new task is 404, also when it can be read.
     :param status_lag_seconds: Age of the status that GET shows.
     :param token_ttl_seconds: Lifetime of an access token in REAL seconds.
     """
@@ -177,7 +193,9 @@ class Timing(Part):
     billing_seconds: PositiveFloat = 60
     restart_lock_seconds: NonNegativeFloat = 1800
     out_of_pu_lock_seconds: NonNegativeFloat = 3600
+    restart_seconds: NonNegativeFloat = 15
     visible_after_seconds: NonNegativeFloat = 0
+    actions_after_seconds: NonNegativeFloat = 0
     status_lag_seconds: NonNegativeFloat = 0
     token_ttl_seconds: PositiveFloat = 3600
 
@@ -275,6 +293,7 @@ class Script(Part):
     :param intervals: What becomes of single intervals of statistics.
     :param tasks: What becomes of whole tasks.
     :param endpoints: What goes wrong with calls.
+    :param buckets_without_policy: Names of buckets that requests without credentials cannot use.
     :param strict: Whether an evalscript fails that does not begin with ``//VERSION=3``: one with comments before it, or
         without it.
     """
@@ -284,6 +303,7 @@ class Script(Part):
     intervals: list[IntervalRule] = Field(default_factory=list)
     tasks: list[TaskRule] = Field(default_factory=list)
     endpoints: list[EndpointRule] = Field(default_factory=list)
+    buckets_without_policy: list[str] = Field(default_factory=list)
     strict: bool = False
 
     def take_endpoint_rule(self, method: str, path: str) -> EndpointRule | None:
@@ -324,7 +344,7 @@ class Script(Part):
 
         :param subject: The feature.
         """
-        return next((rule for rule in self.features if rule.in_time(subject.earlier) and rule.fits(subject)), None)
+        return next((rule for rule in self.features if rule.decides(subject)), None)
 
     def interval_outcomes(
         self, subject: Subject, intervals: Sequence[Interval], earlier: Sequence[int]

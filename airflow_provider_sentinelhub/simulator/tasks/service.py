@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from airflow_provider_sentinelhub.simulator.bucket.delivery import Bucket, BucketFailed, Template, by_policy
 from airflow_provider_sentinelhub.simulator.tasks.script import Script
 
 if TYPE_CHECKING:
@@ -70,6 +71,18 @@ class Service:
     def save_script(self) -> None:
         """Store the script with what is left of its counts."""
         self.store.remember("script", self._script.model_dump(mode="json"))
+
+    def bucket(self, access: dict[str, Any]) -> Bucket:
+        """
+        Connect to a bucket with the credentials of a request.
+
+        :param access: ``s3`` or ``gs`` of a request.
+        :raises BucketFailed: The service may not use it.
+        """
+        name = Template.of(access["url"], "").bucket
+        if by_policy(access) and name in self.script.buckets_without_policy:
+            raise BucketFailed("AccessDenied")
+        return Bucket.open(access, self.keys)
 
     @property
     def balance(self) -> float:

@@ -15,7 +15,7 @@ from airflow_provider_sentinelhub.simulator.tasks.lifecycle import Task
 from airflow_provider_sentinelhub.simulator.tasks.script import TaskRule
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
 _TABLES = """
@@ -25,6 +25,8 @@ CREATE TABLE IF NOT EXISTS features (task TEXT NOT NULL, number INTEGER NOT NULL
   place TEXT NOT NULL, status TEXT NOT NULL, error TEXT, delivered INTEGER NOT NULL, handled INTEGER NOT NULL,
   PRIMARY KEY (task, number)) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS features_by_name ON features (name);
+CREATE TABLE IF NOT EXISTS attempts (task TEXT NOT NULL, number INTEGER NOT NULL, attempt INTEGER NOT NULL,
+  status TEXT NOT NULL, cost_pu REAL NOT NULL, PRIMARY KEY (task, number, attempt)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS tokens (token TEXT PRIMARY KEY, expires REAL NOT NULL, revoked INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS requests (number INTEGER PRIMARY KEY AUTOINCREMENT, at REAL NOT NULL,
   simulated REAL NOT NULL, method TEXT NOT NULL, path TEXT NOT NULL, endpoint TEXT NOT NULL,
@@ -53,6 +55,23 @@ class FeatureRow:
     error: str | None
     delivered: bool
     handled: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """
+    One attempt to process a feature.
+
+    :param number: Number of the feature in its task, from 1.
+    :param attempt: From 1.
+    :param status: Status of the feature after it.
+    :param cost_pu: What it cost.
+    """
+
+    number: int
+    attempt: int
+    status: str
+    cost_pu: float
 
 
 class Store:
@@ -114,16 +133,18 @@ class Store:
         self.tasks[task.id] = task
         self._all("INSERT OR REPLACE INTO tasks VALUES (?, ?, ?)", (task.id, task.created, json.dumps(document)))
 
-    def add_features(self, task_id: str, features: Iterable[Feature]) -> None:
+    def add_features(self, task_id: str, features: Sequence[Feature], skipped: Sequence[Feature] = ()) -> None:
         """
         Write the features of a task, replacing older ones.
 
         :param task_id: The task.
         :param features: In the order of processing.
+        :param skipped: Those that are delivered already.
         """
+        states = [*[("PENDING", None, 0, 0)] * len(features), *[("DONE", None, 1, 1)] * len(skipped)]
         rows = [
-            (task_id, number, feature.name, json.dumps(_place(feature)), "PENDING", None, 0, 0)
-            for number, feature in enumerate(features, 1)
+            (task_id, number, feature.name, json.dumps(_place(feature)), *state)
+            for number, (feature, state) in enumerate(zip((*features, *skipped), states, strict=True), 1)
         ]
         with self._lock:
             self._database.execute("BEGIN")
@@ -144,17 +165,63 @@ class Store:
         )
         return [(number, _feature(json.loads(place))) for number, place in rows]
 
-    def handle_feature(self, task_id: str, row: FeatureRow) -> None:
+    def handle_feature(self, task_id: str, row: FeatureRow, cost_pu: float | None = None) -> None:
         """
         Write what became of a feature.
 
         :param task_id: The task.
         :param row: Its new state.
+        :param cost_pu: What the attempt at it cost; ``None`` when this was none.
+        """
+        with self._lock:
+            self._database.execute("BEGIN")
+            self._database.execute(
+                "UPDATE features SET status = ?, error = ?, delivered = ?, handled = ? WHERE task = ? AND number = ?",
+                (row.status, row.error, int(row.delivered), int(row.handled), task_id, row.number),
+            )
+            if cost_pu is not None:
+                self._database.execute(
+                    "INSERT INTO attempts SELECT ?1, ?2, count(*) + 1, ?3, ?4 FROM attempts WHERE task = ?1 "
+                    "AND number = ?2",
+                    (task_id, row.number, row.status, cost_pu),
+                )
+            self._database.execute("COMMIT")
+
+    def attempts(self, task_id: str, number: int | None = None) -> list[Attempt]:
+        """
+        Return the attempts at the features of a task, in order.
+
+        :param task_id: The task.
+        :param number: Only those at this feature.
+        """
+        rows = self._all(
+            "SELECT number, attempt, status, cost_pu FROM attempts WHERE task = ?1 AND (?2 IS NULL OR number = ?2) "
+            "ORDER BY number, attempt",
+            (task_id, number),
+        )
+        return [Attempt(*row) for row in rows]
+
+    def retry_failed(self, task_id: str) -> None:
+        """
+        Make the features of a task that failed unprocessed again.
+
+        :param task_id: The task.
         """
         self._all(
-            "UPDATE features SET status = ?, error = ?, delivered = ?, handled = ? WHERE task = ? AND number = ?",
-            (row.status, row.error, int(row.delivered), int(row.handled), task_id, row.number),
+            "UPDATE features SET status = 'PENDING', error = NULL, handled = 0 WHERE task = ? AND status = 'FATAL'",
+            (task_id,),
         )
+
+    def located(self, task_id: str, numbers: Iterable[int]) -> dict[int, Feature]:
+        """
+        Return features of a task, by number.
+
+        :param task_id: The task.
+        :param numbers: Their numbers.
+        """
+        query = "SELECT number, place FROM features WHERE task = ? AND number IN (SELECT value FROM json_each(?))"
+        rows = self._all(query, (task_id, json.dumps([*numbers])))
+        return {number: _feature(json.loads(place)) for number, place in rows}
 
     def features(self, task_id: str) -> list[FeatureRow]:
         """

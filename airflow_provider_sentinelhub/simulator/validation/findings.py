@@ -146,22 +146,30 @@ def check_access(part: dict[str, Any], path: str, findings: Findings, *, takes_g
         kinds = "either s3 or gs" if takes_gcs else "s3"
         findings.add(path if takes_gcs else f"{path}->s3", f"{kinds} must be set")
     elif "gs" in part:
-        _check_url(part["gs"]["url"], "gs", f"{path}->gs", findings)
+        check_url(part["gs"]["url"], f"{path}->gs->url", findings, scheme="gs")
         if "credentials" not in part["gs"]:
             findings.add(f"{path}->gs->credentials", "credentials must be set")
     else:
         access = part["s3"]
-        _check_url(access["url"], "s3", f"{path}->s3", findings)
+        check_url(access["url"], f"{path}->s3->url", findings)
         keys = "accessKey" in access and "secretAccessKey" in access
         if keys == ("iamRoleARN" in access):
             findings.add(f"{path}->s3", "either iamRoleARN or both accessKey and secretAccessKey must be set")
 
 
-def _check_url(url: str, scheme: str, path: str, findings: Findings) -> None:
+def check_url(url: str, path: str, findings: Findings, *, scheme: str = "s3") -> None:
+    """
+    Check a location in a bucket.
+
+    :param url: The URL.
+    :param path: Path of it in the request.
+    :param findings: Takes the violations.
+    :param scheme: ``s3`` or ``gs``.
+    """
     start, _, place = url.partition("://")
     _, _, key = place.rstrip("/").partition("/")
     if start != scheme or not BUCKET_AND_KEY.fullmatch(place) or {"", ".", ".."} & set(key.split("/") if key else ()):
-        findings.add(f"{path}->url", f"url must look like {scheme}://bucket/path, not {url!r}")
+        findings.add(path, f"url must look like {scheme}://bucket/path, not {url!r}")
 
 
 def is_elsewhere(storage: dict[str, Any]) -> bool:

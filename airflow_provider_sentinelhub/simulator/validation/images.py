@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_sentinelhub.simulator.bucket.delivery import PLACEHOLDERS
 from airflow_provider_sentinelhub.simulator.features.features import UNREADABLE, area_of
 from airflow_provider_sentinelhub.simulator.features.grids import GRIDS
 from airflow_provider_sentinelhub.simulator.validation.findings import check_data, fill_data, is_elsewhere
@@ -86,6 +88,29 @@ def check_grid(part: dict[str, Any], path: str, findings: Findings) -> None:
             f"resolution {part['resolution']} is not supported by tiling grid {grid.id}, "
             f"use one of {list(grid.resolutions)}",
         )
+
+
+def check_template(url: str, path: str, outputs: int, findings: Findings) -> None:
+    """
+    Check where files go.
+
+    :param url: A template, or a folder.
+    :param path: Path of it in the request.
+    :param outputs: Number of outputs.
+    :param findings: Takes the violations.
+    """
+    if "<" not in url and ">" not in url:
+        return
+    names = re.findall(r"<([^<>]*)>", url)
+    for name in names:
+        if name not in PLACEHOLDERS:
+            findings.add(path, f"unknown placeholder <{name}>")
+    if 2 * len(names) != len(re.findall("[<>]", url)):
+        findings.add(path, "the template has a < or > that is not of a placeholder")
+    if not {"tileName", "tileId"} & set(names):
+        findings.add(path, "the template must contain <tileName> or <tileId>")
+    if outputs > 1 and "outputId" not in names:
+        findings.add(path, "the template must contain <outputId> when there are several outputs")
 
 
 def check_collection(output: dict[str, Any], formats: AbstractSet[str], findings: Findings) -> None:
