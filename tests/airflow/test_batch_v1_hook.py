@@ -30,7 +30,7 @@ def until(hook: SentinelHubBatchV1Hook, task: Any, status: str) -> Any:
 
 def test_every_operation(sim: Simulator, hook: SentinelHubBatchV1Hook) -> None:
     folder = f"hook-v1-{time.time_ns()}"
-    sim.set_script({"features": [{"names": ["32TNM_0_1"], "outcome": "fatal", "first_tasks": 1}]})
+    sim.set_script({"features": [{"names": ["32TNM_0_1"], "outcome": "fatal", "first_attempts": 1}]})
     process = sample_request(sim.ready, folder)["processRequest"]
     path = f"s3://{sim.ready.bucket}/{folder}/<requestId>/<tileName>/<outputId>.<format>"
 

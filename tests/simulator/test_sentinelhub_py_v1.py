@@ -18,7 +18,7 @@ PROGRAM = Path(__file__).with_name("client_of_v1.py")
 
 def test_all_methods_of_the_client(sim: Simulator) -> None:
     folder = f"client-of-v1-{time.time_ns()}"
-    sim.set_script({"features": [{"names": ["32TNM_0_1"], "outcome": "fatal", "first_tasks": 1}]})
+    sim.set_script({"features": [{"names": ["32TNM_0_1"], "outcome": "fatal", "first_attempts": 1}]})
     given = {**asdict(sim.ready), "folder": folder, "evalscript": EVALSCRIPT, "bbox": FOUR_TILES}
     # Nothing of this project is on its path.
     done = subprocess.run(
