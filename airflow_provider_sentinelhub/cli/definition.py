@@ -44,4 +44,18 @@ def get_commands() -> list[CLICommand]:
             argument(("--json",), action="store_true", help="print one JSON object for each problem"),
         ),
     )
-    return [cli_config.GroupCommand(name="sentinelhub", help="Work with Sentinel Hub", subcommands=(validate,))]
+    convert = cli_config.ActionCommand(
+        name="convert",
+        help="Convert a request of Batch Processing V1 to V2",
+        description="Print a request of Batch Processing V1 as one of Batch Processing V2, and on standard error what "
+        "changes, what has no equal, and the problems in the result. Needs no network and no connection. Exits with 1 "
+        "if there is an error; notes and warnings alone give 0.",
+        func=cli_config.lazy_load_command("airflow_provider_sentinelhub.cli.convert.convert"),
+        args=(
+            argument(("request",), metavar="REQUEST.json", help="file of the V1 request, or - for standard input"),
+            argument(("--output",), metavar="FILE", help="write the V2 request to a file"),
+            argument(("--region",), help="region of the bucket, by default that of the deployment"),
+        ),
+    )
+    subcommands = (validate, convert)
+    return [cli_config.GroupCommand(name="sentinelhub", help="Work with Sentinel Hub", subcommands=subcommands)]

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_sentinelhub.client.lifecycle.spec import ApiSpec
 
+STDIN = "-"
 _JINJA = ("{{", "{%")
 _NOT_UTF_8 = "this file is not text in UTF-8"
 _SAVE = "Save it as UTF-8."
@@ -75,19 +76,34 @@ def validate(args: argparse.Namespace) -> None:
 
 def problems_in(name: str, deployment: Deployment | None = None, api: ApiSpec | None = None) -> Iterator[Problem]:
     """
-    Find the problems in a request.
+    Find the problems in the request of a file.
 
-    :param name: The file of the request. The path of an ``evalscript`` that ends in ``.js`` is relative to it.
+    :param name: The file of the request, or ``-`` for standard input.
     :param deployment: Where it will be sent; ``None`` if that is not known.
     :param api: Its API; ``None`` to recognise it from the request.
     """
     try:
-        request, unread = _read(Path(name))
+        request = read(name)
     except InvalidParameter as e:
-        yield Problem(name, "error", e.field, _line(str(e)))
-        return
+        yield problem_of(name, e)
+    else:
+        yield from problems_of(name, request, deployment, api)
+
+
+def problems_of(
+    name: str, request: Any, deployment: Deployment | None = None, api: ApiSpec | None = None
+) -> Iterator[Problem]:
+    """
+    Find the problems in a request.
+
+    :param name: Its file. The path of an ``evalscript`` that ends in ``.js`` is relative to it.
+    :param request: The request; with the path of an evalscript its text is checked.
+    :param deployment: Where it will be sent; ``None`` if that is not known.
+    :param api: Its API; ``None`` to recognise it from the request.
+    """
+    request, unread = _with_script(request, Path(name).parent)
     if unread:
-        yield Problem(name, "error", unread.field, _line(str(unread)))
+        yield problem_of(name, unread)
     findings = examine(api or request_type(request), request, deployment).findings
     for error in findings.errors:
         if unread and error.field == unread.field:
@@ -96,38 +112,53 @@ def problems_in(name: str, deployment: Deployment | None = None, api: ApiSpec | 
             message = f"{error.field} is a template: it can be checked only after Airflow has rendered it"
             yield Problem(name, "warning", error.field, message)
         else:
-            yield Problem(name, "error", error.field, _line(str(error)))
+            yield problem_of(name, error)
     for warning in findings.warnings:
         yield Problem(name, "warning", warning.field, _line(str(warning)))
 
 
-def _read(path: Path) -> tuple[Any, InvalidParameter | None]:
+def problem_of(name: str, error: InvalidParameter) -> Problem:
     """
-    Return a request with its evalscript read from its file, and the error if that fails: the rest is checked anyway.
+    Return an error as a problem.
 
+    :param name: The file of the request.
+    :param error: The error.
+    """
+    return Problem(name, "error", error.field, _line(str(error)))
+
+
+def read(name: str) -> Any:
+    """
+    Return the JSON in a file.
+
+    :param name: The file, or ``-`` for standard input.
     :raises InvalidParameter: The file cannot be read, or is not JSON.
     """
     try:
-        request = json.loads(path.read_text(encoding="utf-8-sig"))
+        content = sys.stdin.buffer.read() if name == STDIN else Path(name).read_bytes()
+        return json.loads(content.decode("utf-8-sig"))
     except OSError as e:
-        raise InvalidParameter("request", str(path), f"cannot be read ({e})", "Give the path of a file.") from None
+        raise InvalidParameter("request", name, f"cannot be read ({e})", "Give the path of a file.") from None
     except UnicodeError as e:
-        raise InvalidParameter("request", str(path), f"{_NOT_UTF_8} ({e})", _SAVE) from None
+        raise InvalidParameter("request", name, f"{_NOT_UTF_8} ({e})", _SAVE) from None
     except (ValueError, RecursionError) as e:
-        raise InvalidParameter("request", str(path), f"is not JSON ({e})", "Correct it.") from None
+        raise InvalidParameter("request", name, f"is not JSON ({e})", "Correct it.") from None
+
+
+def _with_script(request: Any, folder: Path) -> tuple[Any, InvalidParameter | None]:
+    """Return a request with its evalscript read from its file, and the error if that fails: the rest is checked."""
     holder = request_type(request).script_holder
     script = part(request, holder, "evalscript")
     if not isinstance(script, str) or not script.endswith(".js") or "\n" in script or _is_template(script):
         return request, None
     try:
-        text = (path.parent / script).read_text(encoding="utf-8")
+        text = (folder / script).read_text(encoding="utf-8")
     except OSError as e:
         rule, fix = f"cannot be read ({e})", "Paths are relative to the request's file."
         return request, InvalidParameter(f"{holder}.evalscript", script, rule, fix)
     except UnicodeError as e:
         return request, InvalidParameter(f"{holder}.evalscript", script, f"{_NOT_UTF_8} ({e})", _SAVE)
-    request[holder]["evalscript"] = text
-    return request, None
+    return {**request, holder: {**request[holder], "evalscript": text}}, None
 
 
 def _counted(count: int, noun: str) -> str:

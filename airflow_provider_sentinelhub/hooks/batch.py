@@ -248,6 +248,19 @@ class SentinelHubBatchHook(SentinelHubHook):
         self._is_acting = False
         return task
 
+    def restart(self, task: BatchTask) -> BatchTask:
+        """
+        Have the service run again, in the same task, what failed in it; return the task when that has begun.
+
+        :param task: The task, in a status in which this is possible.
+        """
+        from airflow_provider_sentinelhub.client.lifecycle.procedures import restart
+
+        self._is_acting = True
+        task = self.sender.run(restart(self.api, task))
+        self._is_acting = False
+        return task
+
     def stop(self, task_id: str) -> BatchTask | None:
         """
         Stop a task, unless it has ended, was never started or does not exist.
@@ -303,7 +316,7 @@ class SentinelHubBatchHook(SentinelHubHook):
         """Results of the API's tasks in the bucket."""
         from airflow_provider_sentinelhub.artifacts.results.registry import results_of
 
-        return results_of(self.api, self.storage, self.identifier_column)
+        return results_of(self.api, self.storage, self.sender.run, self.identifier_column)
 
     def report(self, task: BatchTask, reruns: Sequence[BatchTask] = ()) -> FeatureReport:
         """

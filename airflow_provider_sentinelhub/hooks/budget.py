@@ -122,13 +122,15 @@ def _estimate_of(hook: SentinelHubBatchHook, request: Mapping[str, Any], feature
 
 def estimate_of_task(hook: SentinelHubBatchHook, task: BatchTask) -> Estimate:
     """
-    Estimate the cost of a task: from its analysis or, for APIs that analyse nothing, from its request.
+    Estimate the cost of a task: as the service does, from its analysis, or else from its request.
 
     :param hook: Reads the bucket.
     :param task: The task, analysed where it can be.
     :raises ArtifactMissing: The feature manifest does not exist yet.
     :raises InvalidParameter: The features cannot be told from the request.
     """
+    if (told := hook.api.estimate_of(task)) is not None:
+        return told
     if hook.api.can.analyse:
         return hook.estimate(task)
     if (found := estimate_of_request(hook, task.request)) is None:
@@ -185,14 +187,14 @@ def check_request(
     _judge(hook, found, _extent(hook, request), max_pu, judged)
 
 
-def _tiles(api: ApiSpec, request: Mapping[str, Any]) -> InputSize | None:
+def _tiles(api: TaskApiSpec, request: Mapping[str, Any]) -> InputSize | None:
     """Estimate the tiles of a request; ``None`` if it cannot be read."""
     from airflow_provider_sentinelhub.artifacts.features.size import InputSize
     from airflow_provider_sentinelhub.client.preflight.area import Area, grid_of
     from airflow_provider_sentinelhub.client.requests.findings import is_number, part
 
-    grid, extent = grid_of(request), Area.of(request, *api.input, "bounds").extent
-    resolution = part(request, "input", "resolution")
+    grid, extent = grid_of(request, api.tiling_grid), Area.of(request, *api.input, "bounds").extent
+    resolution = part(request, *api.tiling_grid, "resolution")
     if grid is None or extent is None or not is_number(resolution) or not resolution:
         return None
     side_km = grid.tile_size * _KM_OF_A_DEGREE if grid.tile_size <= 1 else grid.tile_size / 1000

@@ -19,6 +19,7 @@ from airflow_provider_sentinelhub.client.errors import InvalidParameter
 
 ON_PARTIAL = ("fail", "warn")
 ON_PARTIAL_WITH_RERUN = (*ON_PARTIAL, "rerun", "rerun_then_warn")
+ON_PARTIAL_WITH_RESTART = (*ON_PARTIAL, "restart", "restart_then_warn")
 
 Rule = Callable[[str, Any], Any]
 """Takes a parameter's name and value, and returns the value or raises :class:`InvalidParameter`."""

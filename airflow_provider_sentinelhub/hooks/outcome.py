@@ -51,6 +51,10 @@ _STOPPED_BECAUSE = {
         ),
     ),
 }
+_STOPPED_FOR_GOOD = (
+    "by a user",
+    "It cannot be started again: clear the Airflow task for a new one, which pays for everything again.",
+)
 _LOCKED = "It can be started again when the service's lock is over."
 _NAMED = 10
 
@@ -141,7 +145,7 @@ def with_reruns(hook: SentinelHubBatchHook, task: BatchTask) -> tuple[BatchTask,
     :param hook: Sends the requests.
     :param task: The task.
     """
-    if task.status not in hook.api.answered or task.status == DELETED:
+    if task.status not in hook.api.answered or task.status == DELETED or hook.api.restartable:
         return (task,)
     return (task, *(each for each in hook.reruns_of(task) if each.status in hook.api.answered))
 
@@ -160,7 +164,7 @@ def conclude(
     :param hook: Reads the bucket.
     :param tasks: The original task and its reruns, in order.
     :param on_partial: ``fail`` or ``warn`` if the task is DONE but some features failed. No further rerun follows, so
-        ``rerun`` is ``fail`` here, and ``rerun_then_warn`` is ``warn``.
+        ``rerun`` is ``fail`` here, and ``rerun_then_warn`` is ``warn``; likewise ``restart``.
     :param given_up: A further rerun that was given up; features it delivered count.
     :param advice: What the user can still do.
     :returns: ``task_id`` of the original, ``task_ids`` of all, ``outcome``, ``status``, ``cost_pu`` and the fields of
@@ -192,7 +196,7 @@ def conclude(
     outcome = outcome_of(task.status, report)
     if report is not None and outcome is not Outcome.DONE:
         # A template of an attempt that waited during an upgrade may render to a choice that is no longer one.
-        fails = on_partial not in {"warn", "rerun_then_warn"} or outcome is Outcome.FAILED
+        fails = on_partial not in {"warn", "rerun_then_warn", "restart_then_warn"} or outcome is Outcome.FAILED
         said = _naming(hook, advice.failed if fails else advice.accepted)
         message = _features_message(tasks, report, given_up, said)
         if fails:
@@ -222,17 +226,19 @@ def check_not_failed(
             f"Task {task.id} FAILED: {reason}. Correct the request and clear the Airflow task; the same request would "
             "fail again."
         )
-    if task.status == "STOPPED":
+    if hook.api.is_stopped(task):
         moment = task.user_action_updated or task.last_updated
         unknown = (f"({task.stopped_status_reason})", _LOCKED)
         because, then = _STOPPED_BECAUSE.get(task.stopped_status_reason or "", unknown)
-        if (why := why_stopped_here(task.id)) and task.stopped_status_reason == "USER_ACTION":
+        if not hook.api.can.resume:
+            because, then = _STOPPED_FOR_GOOD
+        if (why := why_stopped_here(task.id)) and because == "by a user":
             because = f"by Airflow ({why[:1].lower()}{why[1:]})"
         when = f" at {moment:%Y-%m-%d %H:%M:%S %Z}" if moment is not None else ""
         spent = f", after {pu_text(task.cost_pu)}" if task.cost_pu is not None else ""
         groups = f"\n{_groups(report)}" if report is not None and report.error_groups else ""
         more = f" {_naming(hook, advice.stopped)}".rstrip()
-        raise TaskStopped(f"Task {task.id} was STOPPED {because}{when}{spent}. {then}{more}{groups}")
+        raise TaskStopped(f"Task {task.id} was {task.status} {because}{when}{spent}. {then}{more}{groups}")
 
 
 def _report(hook: SentinelHubBatchHook, tasks: list[BatchTask], *, is_answered: bool) -> FeatureReport | None:
@@ -264,8 +270,9 @@ def _features_message(tasks: list[BatchTask], report: FeatureReport, given_up: G
     fix = f" {said}" if said else ""
     if given_up is not None:
         fix = f"\nThe last rerun was given up: {given_up.why}\nAn operator that reruns continues from there."
+    but = ":" if tasks[0].status == "PARTIAL" else ", but"
     return (
-        f"Task {tasks[0].id} is {tasks[0].status}, but{reruns} {lost} of {report.total} features were not delivered "
+        f"Task {tasks[0].id} is {tasks[0].status}{but}{reruns} {lost} of {report.total} features were not delivered "
         f"({report.failed} failed, {report.undelivered} undelivered, {report.pending} pending, "
         f"{report.unknown} unknown){': ' + names + more if names else ''}.\n{_groups(report)}\n"
         f"All features: {report.report_url}.{fix}"
@@ -308,4 +315,5 @@ def _result(tasks: list[BatchTask], outcome: str, report: FeatureReport | None) 
         "status": tasks[-1].status,
         "cost_pu": sum(costs) if costs else None,
     }
+    # The report knows the cost where the tasks do not tell it.
     return {**about, **(report.to_dict() if report is not None else {})}

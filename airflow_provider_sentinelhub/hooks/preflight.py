@@ -156,29 +156,36 @@ def check_buckets(hook: Reaches, body: Mapping[str, Any]) -> None:
 
 
 def _ask(hook: Reaches, body: Mapping[str, Any]) -> Iterator[Finding]:
-    from airflow_provider_sentinelhub.artifacts.storage.probe import probe_bucket
     from airflow_provider_sentinelhub.client.requests.findings import mapping
 
     for path in hook.api.storages:
         for kind, bucket in mapping(body, *path).items():
-            field, url = ".".join((*path, kind, "url")), bucket["url"]
-            parameter = "aws_conn_id" if kind == "s3" else "gcp_conn_id"
-            conn_id = getattr(hook, parameter)
-            if conn_id is None:
-                rule = f"is needed for {field} = {url!r}"
-                yield InvalidParameter(parameter, None, rule, "Set it to the id of a connection.")
-                continue
-            try:
-                if path[0] == "output":
-                    probe_bucket(hook.storage, url)
-                else:
-                    hook.storage.head(url)
-            except (StorageUnavailable, ArtifactMissing) as e:
-                yield _refusal(field, url, conn_id, e, OPT_OUT)
-            except InvalidConfiguration as e:
-                raise InvalidConfiguration(f"{e} {OPT_OUT}") from e
-            if path[0] == "output" and kind == "s3":
+            is_written = path[0] == "output"
+            yield from _reach(hook, ".".join((*path, kind, "url")), bucket["url"], is_written=is_written)
+            if is_written and kind == "s3" and hook.aws_conn_id is not None:
                 yield from _check_region(hook, body, (*path, kind), bucket)
+    for field, url in hook.api.by_policy(body):
+        yield from _reach(hook, field, url, is_written=True)
+
+
+def _reach(hook: Reaches, field: str, url: str, *, is_written: bool) -> Iterator[Finding]:
+    from airflow_provider_sentinelhub.artifacts.storage.probe import probe_bucket
+
+    parameter = "gcp_conn_id" if url.startswith("gs://") else "aws_conn_id"
+    conn_id = getattr(hook, parameter)
+    if conn_id is None:
+        rule = f"is needed for {field} = {url!r}"
+        yield InvalidParameter(parameter, None, rule, "Set it to the id of a connection.")
+        return
+    try:
+        if is_written:
+            probe_bucket(hook.storage, url)
+        else:
+            hook.storage.head(url)
+    except (StorageUnavailable, ArtifactMissing) as e:
+        yield _refusal(field, url, conn_id, e, OPT_OUT)
+    except InvalidConfiguration as e:
+        raise InvalidConfiguration(f"{e} {OPT_OUT}") from e
 
 
 def check_writable(storage: Storage, field: str, url: str, conn_id: str | None) -> None:

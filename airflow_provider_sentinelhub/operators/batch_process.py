@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from airflow.sdk.configuration import conf
 
 from airflow_provider_sentinelhub.hooks.sentinel_hub import SentinelHubHook
-from airflow_provider_sentinelhub.operators.running import RunningOperatorBase
+from airflow_provider_sentinelhub.operators.running import RunningWithRerunsOperatorBase
 from airflow_provider_sentinelhub.operators.steps import (
     AnalyseOperatorBase,
     CreateOperatorBase,
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from airflow.sdk.definitions.xcom_arg import XComArg
 
 
-class SentinelHubBatchProcessOperator(RunningOperatorBase):
+class SentinelHubBatchProcessOperator(RunningWithRerunsOperatorBase):
     """
     Run a Batch Processing V2 task: create it, start it, wait until it ends, and report the outcome of every feature.
 
@@ -44,10 +44,10 @@ class SentinelHubBatchProcessOperator(RunningOperatorBase):
     :param request: The service's own request, as a dict, its JSON text, or the path of a ``.json`` file. It holds no
         credentials: those are taken from the connections when it is sent. An ``evalscript`` may be the path of a
         ``.js`` file; its text is sent as it is. Templated.
-    :param analyse_first: Have the remote task analysed first, and start it only then.
     :param on_out_of_pu: What to do when the service stops the remote task because the account has run out of
         processing units: ``fail``, or ``wait`` and start it again once the service's lock of 60 minutes has expired
         and processing units are available.
+    :param analyse_first: Have the remote task analysed first, and start it only then.
     :param on_clear: What to do with the remote task of earlier attempts after a user has cleared the Airflow task.
         ``resume``: continue with it, unless the Airflow task succeeded or the request has changed. A running task is
         waited for; a stopped one is started again once the service's lock has expired; of one that is DONE, only
@@ -57,10 +57,10 @@ class SentinelHubBatchProcessOperator(RunningOperatorBase):
         read, listed and deleted), that it holds the features, and in which region it is.
     :param check_features: Download the GeoPackage that a request names as its input, before a task is created, and
         refuse what the service would refuse.
-    :param on_partial: What to do when the remote task is DONE but some features failed: ``fail``, ``warn``, ``rerun``
-        (rerun them alone, then ``fail`` if some are still missing) or ``rerun_then_warn``. Templated.
     :param max_reruns: How many times failed features are rerun at most. There is no further rerun after one that
         recovered nothing, and features whose error is permanent are left out. Templated.
+    :param on_partial: What to do when the remote task is DONE but some features failed: ``fail``, ``warn``, ``rerun``
+        (rerun them alone, then ``fail`` if some are still missing) or ``rerun_then_warn``. Templated.
     :param max_pu: Maximum processing units for everything that is started here, reruns included. Before a start, the
         cost is estimated from the analysed features, and a task that would cost more is not started. A running task
         that has spent more is stopped. Default: the limit of the connection; without one, nothing is stopped, but a
@@ -86,13 +86,13 @@ class SentinelHubBatchProcessOperator(RunningOperatorBase):
         self,
         *,
         request: Mapping[str, Any] | str | XComArg,
-        analyse_first: bool = False,
         on_out_of_pu: Literal["fail", "wait"] = "fail",
+        analyse_first: bool = False,
         on_clear: Literal["resume", "new", "adopt"] = "resume",
         check_bucket: bool = True,
         check_features: bool = True,
-        on_partial: str = "fail",
         max_reruns: int | str = 3,
+        on_partial: str = "fail",
         max_pu: float | str | None = None,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         poll_interval: float | str = 60.0,
@@ -106,13 +106,13 @@ class SentinelHubBatchProcessOperator(RunningOperatorBase):
     ) -> None:
         super().__init__(
             request=request,
-            analyse_first=analyse_first,
             on_out_of_pu=on_out_of_pu,
+            analyse_first=analyse_first,
             on_clear=on_clear,
             check_bucket=check_bucket,
             check_features=check_features,
-            on_partial=on_partial,
             max_reruns=max_reruns,
+            on_partial=on_partial,
             max_pu=max_pu,
             deferrable=deferrable,
             poll_interval=poll_interval,

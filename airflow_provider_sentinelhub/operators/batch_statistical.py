@@ -48,10 +48,10 @@ class SentinelHubBatchStatisticalOperator(RunningStatisticsOperatorBase):
     :param identifier_column: The column of the GeoPackage with the names of the features, if that is not
         ``identifier``, which is the only one that the service reads. Tables and messages then have these names, also
         in later reports. Templated.
-    :param analyse_first: Have the remote task analysed first, and start it only then.
     :param on_out_of_pu: What to do when the service stops the remote task because the account has run out of
         processing units: ``fail``, or ``wait`` and start it again once the service's lock of 60 minutes has expired
         and processing units are available.
+    :param analyse_first: Have the remote task analysed first, and start it only then.
     :param on_clear: What to do with the remote task of earlier attempts after a user has cleared the Airflow task.
         ``resume``: continue with it, unless the Airflow task succeeded or the request has changed. A running task is
         waited for; a stopped one is started again once the service's lock has expired; of one that is DONE, only
@@ -61,10 +61,10 @@ class SentinelHubBatchStatisticalOperator(RunningStatisticsOperatorBase):
         read, listed and deleted), that it holds the features, and in which region it is.
     :param check_features: Download the GeoPackage that a request names as its input, before a task is created, and
         refuse what the service would refuse.
-    :param on_partial: What to do when the remote task is DONE but some features failed: ``fail``, ``warn``, ``rerun``
-        (rerun them alone, then ``fail`` if some are still missing) or ``rerun_then_warn``. Templated.
     :param max_reruns: How many times failed features are rerun at most. There is no further rerun after one that
         recovered nothing, and features whose error is permanent are left out. Templated.
+    :param on_partial: What to do when the remote task is DONE but some features failed: ``fail``, ``warn``, ``rerun``
+        (rerun them alone, then ``fail`` if some are still missing) or ``rerun_then_warn``. Templated.
     :param max_pu: Maximum processing units for everything that is started here, reruns included. Before a start, the
         cost is estimated from the analysed features, and a task that would cost more is not started. A running task
         that has spent more is stopped. Default: the limit of the connection; without one, nothing is stopped, but a
@@ -91,13 +91,13 @@ class SentinelHubBatchStatisticalOperator(RunningStatisticsOperatorBase):
         *,
         request: Mapping[str, Any] | str | XComArg,
         identifier_column: str | None = None,
-        analyse_first: bool = False,
         on_out_of_pu: Literal["fail", "wait"] = "fail",
+        analyse_first: bool = False,
         on_clear: Literal["resume", "new", "adopt"] = "resume",
         check_bucket: bool = True,
         check_features: bool = True,
-        on_partial: str = "fail",
         max_reruns: int | str = 3,
+        on_partial: str = "fail",
         max_pu: float | str | None = None,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         poll_interval: float | str = 60.0,
@@ -112,13 +112,13 @@ class SentinelHubBatchStatisticalOperator(RunningStatisticsOperatorBase):
         super().__init__(
             request=request,
             identifier_column=identifier_column,
-            analyse_first=analyse_first,
             on_out_of_pu=on_out_of_pu,
+            analyse_first=analyse_first,
             on_clear=on_clear,
             check_bucket=check_bucket,
             check_features=check_features,
-            on_partial=on_partial,
             max_reruns=max_reruns,
+            on_partial=on_partial,
             max_pu=max_pu,
             deferrable=deferrable,
             poll_interval=poll_interval,
@@ -424,9 +424,9 @@ class SentinelHubRerunFailedBatchStatisticalOperator(RerunFailedOperatorBase):
     .. seealso:: ``docs/howto/batch_statistical.md``
 
     :param batch_task_id: The id of the remote task. Templated.
-    :param on_partial: What to do when features are still missing after the reruns: ``fail`` or ``warn``. Templated.
     :param max_reruns: How many times failed features are rerun at most. There is no further rerun after one that
         recovered nothing, and features whose error is permanent are left out. Templated.
+    :param on_partial: What to do when features are still missing after the reruns: ``fail`` or ``warn``. Templated.
     :param max_pu: Maximum processing units for everything that is started here, reruns included. Before a start, the
         cost is estimated from the analysed features, and a task that would cost more is not started. A running task
         that has spent more is stopped. Default: the limit of the connection; without one, nothing is stopped, but a
@@ -452,8 +452,8 @@ class SentinelHubRerunFailedBatchStatisticalOperator(RerunFailedOperatorBase):
         self,
         *,
         batch_task_id: str | XComArg,
-        on_partial: str = "fail",
         max_reruns: int | str = 3,
+        on_partial: str = "fail",
         max_pu: float | str | None = None,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         poll_interval: float | str = 60.0,
@@ -467,8 +467,8 @@ class SentinelHubRerunFailedBatchStatisticalOperator(RerunFailedOperatorBase):
     ) -> None:
         super().__init__(
             batch_task_id=batch_task_id,
-            on_partial=on_partial,
             max_reruns=max_reruns,
+            on_partial=on_partial,
             max_pu=max_pu,
             deferrable=deferrable,
             poll_interval=poll_interval,

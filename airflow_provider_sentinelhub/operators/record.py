@@ -57,7 +57,7 @@ class TaskRecord:
         not.
     :param earlier: The tasks whose failed features it reruns, the original first.
     :param inherited: How many of them another task instance created.
-    :param resumes: How often it was started again after a stop.
+    :param resumes: How often it was started again after a stop, or restarted because features failed.
     :param before_pu: Processing units it had cost when it was started again here, for a task that another task
         instance had started; ``None`` otherwise.
     :param is_own: Whether it runs for this task instance. If not, another one has begun it, and may stop it.
@@ -65,6 +65,7 @@ class TaskRecord:
     :param after_clear: Whether an attempt after a clear continues with it: failed features are then rerun, whatever
         ``on_partial`` says.
     :param found_stopped: Whether it was found stopped after a clear: it is then started again.
+    :param is_restarting: Whether the last restart may not have been sent yet.
     """
 
     id: str
@@ -78,6 +79,7 @@ class TaskRecord:
     deadline: float | None = None
     after_clear: bool = False
     found_stopped: bool = False
+    is_restarting: bool = False
 
     @property
     def ids(self) -> tuple[str, ...]:

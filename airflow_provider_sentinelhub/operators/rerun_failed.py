@@ -31,9 +31,9 @@ class SentinelHubRerunFailedOperator(RerunFailedOperatorBase):
     .. seealso:: ``docs/howto/reruns.md``
 
     :param batch_task_id: The id of the remote task. Templated.
-    :param on_partial: What to do when features are still missing after the reruns: ``fail`` or ``warn``. Templated.
     :param max_reruns: How many times failed features are rerun at most. There is no further rerun after one that
         recovered nothing, and features whose error is permanent are left out. Templated.
+    :param on_partial: What to do when features are still missing after the reruns: ``fail`` or ``warn``. Templated.
     :param max_pu: Maximum processing units for everything that is started here, reruns included. Before a start, the
         cost is estimated from the analysed features, and a task that would cost more is not started. A running task
         that has spent more is stopped. Default: the limit of the connection; without one, nothing is stopped, but a
@@ -59,8 +59,8 @@ class SentinelHubRerunFailedOperator(RerunFailedOperatorBase):
         self,
         *,
         batch_task_id: str | XComArg,
-        on_partial: str = "fail",
         max_reruns: int | str = 3,
+        on_partial: str = "fail",
         max_pu: float | str | None = None,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         poll_interval: float | str = 60.0,
@@ -74,8 +74,8 @@ class SentinelHubRerunFailedOperator(RerunFailedOperatorBase):
     ) -> None:
         super().__init__(
             batch_task_id=batch_task_id,
-            on_partial=on_partial,
             max_reruns=max_reruns,
+            on_partial=on_partial,
             max_pu=max_pu,
             deferrable=deferrable,
             poll_interval=poll_interval,

@@ -20,6 +20,8 @@ from airflow_provider_sentinelhub.hooks.owed_stops import take_over
 from airflow_provider_sentinelhub.operators.base import IdentifierColumnMixin, RemoteTaskOperatorBase
 from airflow_provider_sentinelhub.operators.record import TaskRecord, created_since, intent_of
 from airflow_provider_sentinelhub.operators.rerunning import RerunningOperatorBase
+from airflow_provider_sentinelhub.operators.restarting import RestartingOperatorBase
+from airflow_provider_sentinelhub.operators.starting import StartingOperatorBase
 from airflow_provider_sentinelhub.operators.templating import RequestTemplateMixin
 
 if TYPE_CHECKING:
@@ -119,12 +121,12 @@ class CreatingOperatorBase(RequestTemplateMixin, RemoteTaskOperatorBase):
             return task, record.deadline
         self.log.info("Task %s for %s", task.id, intent.tag)
         # A stopped task was started, and so recorded: if there is no record, a clear has discarded it.
-        after_clear = found.is_older or (record is None and task.status == "STOPPED")
+        after_clear = found.is_older or (record is None and self.hook.api.is_stopped(task))
         new = TaskRecord(task.id, intent.digest, intent.generation, deadline=deadline, after_clear=after_clear)
         if after_clear:
             new = self.record_after_clear(context, task, new)
-            task = self.hook.get(new.id)
-            new = replace(new, found_stopped=task.status == "STOPPED" or task.user_action == "STOP")
+            task, api = self.hook.get(new.id), self.hook.api
+            new = replace(new, found_stopped=api.is_stopped(task) or task.user_action == api.stop_asked)
             self.log.warning(
                 "Cleared: continuing with task %s, which is %s after %s. What it delivered is not paid for again. "
                 "For a new task, trigger a new DAG run, or set on_clear='new' and clear again",
@@ -178,8 +180,9 @@ class CreatingOperatorBase(RequestTemplateMixin, RemoteTaskOperatorBase):
         if self.on_clear == "new":
             self.log.warning("Cleared: a new task replaces task %s, because on_clear is 'new'", task.id)
             return False
-        if task.status == "FAILED":
-            self.log.warning("Cleared: a new task replaces task %s, which is FAILED", task.id)
+        is_lost = self.hook.api.is_stopped(task) and not self.hook.api.can.resume
+        if task.status == "FAILED" or is_lost:
+            self.log.warning("Cleared: a new task replaces task %s, which is %s", task.id, task.status)
             return False
         if self.on_clear == "adopt":
             return True
@@ -194,32 +197,19 @@ class CreatingOperatorBase(RequestTemplateMixin, RemoteTaskOperatorBase):
         return False
 
 
-class RunningOperatorBase(CreatingOperatorBase, RerunningOperatorBase):
+class RunningOperatorBase(CreatingOperatorBase, StartingOperatorBase):
     """
     Base of the operators that create a remote task and take it all the way to its report.
 
     :param analyse_first: Have the remote task analysed first, and start it only then.
-    :param on_out_of_pu: What to do when the service stops the remote task because the account has run out of
-        processing units: ``fail``, or ``wait`` and start it again once the service's lock of 60 minutes has expired
-        and processing units are available.
     """
 
-    template_fields: Sequence[str] = ("request", *RerunningOperatorBase.template_fields)
-    rules: ClassVar[Mapping[str, checks.Rule]] = {
-        "analyse_first": checks.flag,
-        "on_out_of_pu": partial(checks.one_of, choices=("fail", "wait")),
-    }
+    template_fields: Sequence[str] = ("request", *StartingOperatorBase.template_fields)
+    rules: ClassVar[Mapping[str, checks.Rule]] = {"analyse_first": checks.flag}
 
-    def __init__(
-        self,
-        *,
-        analyse_first: bool = False,
-        on_out_of_pu: Literal["fail", "wait"] = "fail",
-        **kwargs: Any,
-    ) -> None:
+    def __init__(self, *, analyse_first: bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.analyse_first = analyse_first
-        self.on_out_of_pu = on_out_of_pu
         self.check_parameters(parsing=True)
 
     def execute(self, context: Context) -> dict[str, Any]:
@@ -230,8 +220,7 @@ class RunningOperatorBase(CreatingOperatorBase, RerunningOperatorBase):
         """
         with self.at_work(context):
             self.check_limit()
-            if self.reruns():
-                self.hook.api.check_rerun(self.body)
+            self.check_on_partial()
             task, deadline = self.obtain(context, self.new_deadline())
             result: dict[str, Any] = self.carry_on(context, task, deadline)
             return result
@@ -275,6 +264,34 @@ class RunningOperatorBase(CreatingOperatorBase, RerunningOperatorBase):
             self.log.warning("Could not mark the success in the bucket: %s", error)
         return result
 
+    def plan(self, task: BatchTask) -> str:
+        """
+        Return the goal for the remote task now.
+
+        :param task: The remote task as last read.
+        """
+        if (goal := super().plan(task)) != self.goal:
+            return goal
+        return "analyse_then_run" if self.analyse_first and task.status == "CREATED" else goal
+
+
+class RunningWithRerunsOperatorBase(RunningOperatorBase, RerunningOperatorBase):
+    """
+    Base of the operators that run a task which the service may stop, and whose failed features are rerun.
+
+    :param on_out_of_pu: What to do when the service stops the remote task because the account has run out of
+        processing units: ``fail``, or ``wait`` and start it again once the service's lock of 60 minutes has expired
+        and processing units are available.
+    """
+
+    template_fields: Sequence[str] = ("request", *RerunningOperatorBase.template_fields)
+    rules: ClassVar[Mapping[str, checks.Rule]] = {"on_out_of_pu": partial(checks.one_of, choices=("fail", "wait"))}
+
+    def __init__(self, *, on_out_of_pu: Literal["fail", "wait"] = "fail", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.on_out_of_pu = on_out_of_pu
+        self.check_parameters(parsing=True)
+
     def advice(self) -> Advice:
         """Return the advice for a task that was stopped, and for features that were not delivered."""
         from airflow_provider_sentinelhub.client.costs.estimate import MINIMUM_PU
@@ -305,14 +322,33 @@ class RunningOperatorBase(CreatingOperatorBase, RerunningOperatorBase):
 
         :param task: The remote task as last read.
         """
-        if (goal := super().plan(task)) != self.goal:
-            return goal
-        if self.analyse_first and task.status == "CREATED":
-            return "analyse_then_run"
-        return "run_through" if self.on_out_of_pu == "wait" else goal
+        goal = super().plan(task)
+        return "run_through" if goal == self.goal and self.on_out_of_pu == "wait" else goal
 
 
-class RunningStatisticsOperatorBase(IdentifierColumnMixin, RunningOperatorBase):
+class RunningWithRestartsOperatorBase(RunningOperatorBase, RestartingOperatorBase):
+    """Base of the operators that run a task in which the service itself runs failed features again."""
+
+    template_fields: Sequence[str] = ("request", *RestartingOperatorBase.template_fields)
+
+    def advice(self) -> Advice:
+        """Return the advice for features that were not delivered."""
+        if self.no_restart:
+            return Advice(self.no_restart, accepted=self.no_restart)
+        anew = "A new DAG run, or a clear with on_clear='new', pays for everything again."
+        if self.on_clear == "new":
+            said = "With on_clear='new' a clear pays for everything. Set on_clear='adopt' and clear this Airflow task"
+            return Advice(f"{said} to restart only them.", accepted=f"{said} to restart only them.")
+        by_itself = "" if self.restarts() else " on_partial='restart' does so automatically."
+        warn = " on_partial='warn' accepts what was delivered." if self.on_partial == "fail" else ""
+        return Advice(
+            f"Clear this Airflow task to restart only them.{by_itself}{warn} {anew}",
+            accepted="This Airflow task still succeeds, and a clear then pays for everything again; with "
+            "on_partial='restart_then_warn' and on_clear='adopt' a clear restarts only them.",
+        )
+
+
+class RunningStatisticsOperatorBase(IdentifierColumnMixin, RunningWithRerunsOperatorBase):
     """Base of the operator that takes a remote task of statistics all the way to its table."""
 
-    template_fields: Sequence[str] = ("identifier_column", *RunningOperatorBase.template_fields)
+    template_fields: Sequence[str] = ("identifier_column", *RunningWithRerunsOperatorBase.template_fields)

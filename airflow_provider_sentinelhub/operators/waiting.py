@@ -266,7 +266,7 @@ class WaitingOperatorBase(RemoteTaskOperatorBase):
         # The task as it is now counts, not as the trigger saw it some time ago.
         task = self.hook.get(happened.batch_task_id)
         # The trigger has stopped the task for this event, unless it ended first: then its result is reported.
-        ended_by_itself = self.hook.api.is_over(task) and task.status != "STOPPED"
+        ended_by_itself = self.hook.api.is_over(task) and not self.hook.api.is_stopped(task)
         if happened.kind is EventKind.LATE and not ended_by_itself:
             self.give_up(task.id)
         if happened.kind is EventKind.OVER_BUDGET and not ended_by_itself:

@@ -141,7 +141,12 @@ class SentinelHubBatchTrigger(BaseTrigger):
         from airflow_provider_sentinelhub.triggers.progress import Progress
 
         progress = Progress(
-            TASK_APIS[self.api], self.aws_conn_id, self.gcp_conn_id, self.progress_interval, self.task_instance
+            TASK_APIS[self.api],
+            self.progress_interval,
+            self.task_instance,
+            sentinelhub_conn_id=self.sentinelhub_conn_id,
+            aws_conn_id=self.aws_conn_id,
+            gcp_conn_id=self.gcp_conn_id,
         )
         async with Poller(self.sentinelhub_conn_id) as poller:
             while True:

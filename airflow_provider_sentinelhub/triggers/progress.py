@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from airflow_provider_sentinelhub.artifacts.results.base import Counter
+    from airflow_provider_sentinelhub.client.http.call import Procedure
     from airflow_provider_sentinelhub.client.lifecycle.spec import TaskApiSpec
     from airflow_provider_sentinelhub.client.lifecycle.tasks import BatchTask
 
@@ -22,6 +23,8 @@ log = logging.getLogger(__name__)
 
 # A small pool of its own: hundreds of tasks may wait for a slow bucket, and must not occupy the event loop's threads.
 _POOL = ThreadPoolExecutor(max_workers=4, thread_name_prefix="sentinelhub-progress")
+
+_ASK_S = 120.0
 
 PROGRESS_XCOM = "sentinelhub_progress"
 
@@ -49,16 +52,25 @@ class Progress:
     It is a convenience, so any error is only logged.
 
     :param api: The task's API.
-    :param aws_conn_id: The AWS connection, for results on S3; ``None`` to leave their features out.
-    :param gcp_conn_id: The Google Cloud connection, for results on Google Cloud Storage; likewise.
     :param interval: Seconds between two counts; 0 for none.
     :param task_instance: The task instance whose XCom shows the counts.
+    :param sentinelhub_conn_id: The Sentinel Hub connection.
+    :param aws_conn_id: The AWS connection, for results on S3; ``None`` to leave their features out.
+    :param gcp_conn_id: The Google Cloud connection, for results on Google Cloud Storage; likewise.
     """
 
     def __init__(
-        self, api: TaskApiSpec, aws_conn_id: str | None, gcp_conn_id: str | None, interval: float, task_instance: Any
+        self,
+        api: TaskApiSpec,
+        interval: float,
+        task_instance: Any,
+        *,
+        sentinelhub_conn_id: str,
+        aws_conn_id: str | None,
+        gcp_conn_id: str | None,
     ) -> None:
         self._api = api
+        self._conn_id = sentinelhub_conn_id
         self._aws_conn_id = aws_conn_id
         self._gcp_conn_id = gcp_conn_id
         self._interval = interval
@@ -88,7 +100,7 @@ class Progress:
             log.warning("Could not report the progress of task %s: %s", task.id, type(e).__name__)
 
     async def _features(self, task: BatchTask) -> dict[str, int] | None:
-        if task.status not in {"PROCESSING", "DONE", "STOPPED"}:
+        if task.status not in {"PROCESSING", self._api.stopped, *self._api.answered}:
             return None
         if not self._is_open:
             self._counter = await self._open(task)
@@ -114,7 +126,19 @@ class Progress:
         # Read here, because the counter runs in a thread, from which Airflow must not be called.
         facts = await ConnectionFacts.aread(conn_id)
         options = await _in_pool(partial(storage_options, scheme, facts))
-        return results_of(self._api, Storage(options)).counter(task)
+        loop = asyncio.get_running_loop()
+
+        def ask(procedure: Procedure[T]) -> T:
+            # The counter runs in a thread, and the connection's sender in the event loop.
+            return asyncio.run_coroutine_threadsafe(self._ask(procedure), loop).result(_ASK_S)
+
+        return results_of(self._api, Storage(options), ask).counter(task)
+
+    async def _ask(self, procedure: Procedure[T]) -> T:
+        from airflow_provider_sentinelhub.hooks.sentinel_hub import shared_async_sender
+
+        async with shared_async_sender(self._conn_id) as sender:
+            return await sender.run(procedure)
 
     async def _show(self, told: dict[str, Any]) -> None:
         from airflow.sdk.execution_time.xcom import XCom

@@ -309,7 +309,8 @@ def _instance() -> Any:
 async def _told(task: BatchTask, aws_conn_id: str | None, gcp_conn_id: str | None) -> Any:
     from airflow.sdk.execution_time import task_runner
 
-    await Progress(BATCH_V2, aws_conn_id, gcp_conn_id, 0.01, _instance()).tell(task)
+    buckets = {"aws_conn_id": aws_conn_id, "gcp_conn_id": gcp_conn_id}
+    await Progress(BATCH_V2, 0.01, _instance(), sentinelhub_conn_id="sentinelhub_default", **buckets).tell(task)
     return task_runner.SUPERVISOR_COMMS.xcoms[PROGRESS_XCOM]  # type: ignore[attr-defined]  # the harness's
 
 

@@ -39,6 +39,8 @@ from tests.artifacts.statistics_files import (
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from airflow_provider_sentinelhub.client.http.call import Procedure
+
 
 def outcome_db(files: dict[int, Any], features: Path, folder: Path) -> Path:
     url = (folder / "bucket").as_uri()
@@ -89,10 +91,14 @@ def test_single_intervals_alone_can_be_asked_for_again(tmp_path: Path) -> None:
     assert (rerun.features, rerun.span) == (2, (at(DAYS[1]), at(DAYS[2], "to")))
 
 
+def asks_nothing(procedure: Procedure[Any]) -> Any:
+    raise AssertionError(f"results of statistics are in the bucket, and not asked for: {procedure}")
+
+
 def test_no_rerun_follows_one_that_mended_nothing(tmp_path: Path) -> None:
     features = write_input(tmp_path / "input.gpkg", (1, 2))
     url = (tmp_path / "bucket").as_uri()
-    results = BatchStatisticalResults(BATCH_STATISTICAL, Storage())
+    results = BatchStatisticalResults(BATCH_STATISTICAL, Storage(), asks_nothing)
 
     def task(task_id: str, delivery_url: str) -> BatchTask:
         places = {"input": {"features": {"s3": {"url": features.as_uri()}}}, "output": {"s3": {"url": delivery_url}}}
@@ -115,7 +121,7 @@ def test_no_rerun_follows_one_that_mended_nothing(tmp_path: Path) -> None:
 def test_an_interval_that_a_rerun_leaves_out_has_no_data_and_is_not_paid_for_again(tmp_path: Path) -> None:
     features = write_input(tmp_path / "input.gpkg", (1, 2, 3, 4))
     url = (tmp_path / "bucket").as_uri()
-    results = BatchStatisticalResults(BATCH_STATISTICAL, Storage())
+    results = BatchStatisticalResults(BATCH_STATISTICAL, Storage(), asks_nothing)
 
     def task(task_id: str, delivery_url: str, *days: str) -> BatchTask:
         period = {"from": interval(days[0])["from"], "to": interval(days[-1])["to"]}

@@ -24,6 +24,7 @@ from airflow_provider_sentinelhub.artifacts.report.field_forms import (
     lines,
     shortened,
 )
+from airflow_provider_sentinelhub.client.costs.amounts import pu_text
 from airflow_provider_sentinelhub.client.errors import ArtifactMissing, InvalidParameter
 from airflow_provider_sentinelhub.client.text import one_line, printable
 
@@ -249,6 +250,11 @@ def _url_lines(report: FeatureReport) -> Iterator[str]:
         yield f"all statistics: {report.statistics.statistics_url}"
 
 
+def _cost_lines(report: FeatureReport) -> Iterator[str]:
+    if report.cost_pu is not None:
+        yield f"cost of the features: {pu_text(report.cost_pu)}"
+
+
 def _name_list(most: int, text: Callable[[FeatureReport], Iterator[str]] | None = None) -> Form:
     return Form(
         write=lambda names, limits: [shortened(name) for name in names[: min(limits.names, most)]],
@@ -274,6 +280,12 @@ _STATUSES = Form(
     read=lambda found: tuple((name, count) for name, count in found),
     clean=lambda statuses: tuple((printable(name), count) for name, count in statuses),
     text=_status_lines,
+)
+_COST = Form(
+    write=lambda cost, _: {} if cost is None else {"cost_pu": cost},
+    read=lambda found: found.get("cost_pu"),
+    text=_cost_lines,
+    is_flat=True,
 )
 _NOTES = Form(
     write=lambda notes, limits: [shortened(note) for note in notes[:_MAX_NOTES]] if limits.names else [],
@@ -317,6 +329,7 @@ class FeatureReport:
     :param no_data_names: The first twenty features without data, in the order of the execution database.
     :param failed_names: The first twenty FAILED features, in the order of the execution database.
     :param report_url: Where the table of all features was written, if it was.
+    :param cost_pu: Processing units of all features, if the service tells the cost of features and not of tasks.
     """
 
     total: Annotated[int, Form(text=_outcome_lines)]
@@ -339,6 +352,7 @@ class FeatureReport:
     no_data_names: Annotated[tuple[str, ...], _NO_DATA] = ()
     failed_names: Annotated[tuple[str, ...], _FAILED] = ()
     report_url: Annotated[str | None, Form(text=_url_lines)] = None
+    cost_pu: Annotated[float | None, _COST] = None
 
     def __post_init__(self) -> None:
         clean(self)

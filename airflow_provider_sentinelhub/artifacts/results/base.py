@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_sentinelhub.artifacts.storage.layout import success_url
+from airflow_provider_sentinelhub.client.errors import ArtifactMissing
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -16,8 +17,12 @@ if TYPE_CHECKING:
     from airflow_provider_sentinelhub.artifacts.report.report import FeatureReport
     from airflow_provider_sentinelhub.artifacts.storage.storage import Storage
     from airflow_provider_sentinelhub.client.costs.estimate import PixelCounts
+    from airflow_provider_sentinelhub.client.http.call import Procedure
     from airflow_provider_sentinelhub.client.lifecycle.spec import Rerun, TaskApiSpec
     from airflow_provider_sentinelhub.client.lifecycle.tasks import BatchTask
+
+Ask = Callable[["Procedure[Any]"], Any]
+"""Runs a procedure, i.e. sends its Calls, and returns its result."""
 
 Counter = Callable[[], "FeatureReport | None"]
 """Counts features while a task runs: without errors and names; ``None`` before there is anything to count."""
@@ -32,13 +37,15 @@ class BatchResults(ABC):
 
     :param api: The API.
     :param storage: Where the bucket is.
+    :param ask: Runs a procedure, for what the service tells only when it is asked.
     :param identifier_column: Column of the input GeoPackage with the names of the features, for statistics. Default:
         ``identifier``, which is the only one that the service reads.
     """
 
-    def __init__(self, api: TaskApiSpec, storage: Storage, identifier_column: str | None = None) -> None:
+    def __init__(self, api: TaskApiSpec, storage: Storage, ask: Ask, identifier_column: str | None = None) -> None:
         self.api = api
         self.storage = storage
+        self.ask = ask
         self.identifier_column = identifier_column
 
     @abstractmethod
@@ -62,7 +69,6 @@ class BatchResults(ABC):
         """
 
     @staticmethod
-    @abstractmethod
     def check_features(path: Path, body: Mapping[str, Any]) -> tuple[Problem, ...]:
         """
         Find everything that is wrong with the GeoPackage a request takes its features from.
@@ -71,20 +77,22 @@ class BatchResults(ABC):
         :param body: The request.
         :returns: What is wrong; empty where the service will take it.
         :raises StorageUnavailable: This machine has no room to read it.
+        :raises NotImplementedError: Requests of this API read no GeoPackage.
         """
+        raise NotImplementedError
 
     @staticmethod
-    @abstractmethod
     def measure_features(path: Path, body: Mapping[str, Any]) -> InputSize:
         """
         Measure the features a request takes from a GeoPackage.
 
         :param path: The file, in which nothing is wrong.
         :param body: The request.
+        :raises NotImplementedError: Requests of this API read no GeoPackage.
         """
+        raise NotImplementedError
 
     @staticmethod
-    @abstractmethod
     def check_names(path: Path, identifier_column: str | None) -> None:
         """
         Check the column with the names of features; without one, log a warning with those that could be it.
@@ -92,7 +100,9 @@ class BatchResults(ABC):
         :param path: The file, in which nothing is wrong.
         :param identifier_column: The column with the names. ``None`` for ``identifier``.
         :raises InvalidParameter: There is no such column, or it has text that is not UTF-8.
+        :raises NotImplementedError: Requests of this API read no GeoPackage.
         """
+        raise NotImplementedError
 
     def has_succeeded(self, original: BatchTask) -> bool:
         """
@@ -141,6 +151,19 @@ class BatchResults(ABC):
 
         :param task: The task.
         """
+
+    def counts(self, task: BatchTask) -> FeatureReport:
+        """
+        Count the features of a task that has ended, without names and errors.
+
+        :param task: The task.
+        :raises ArtifactMissing: There is nothing to count.
+        """
+        counter = self.counter(task)
+        found = counter() if counter is not None else None
+        if found is None:
+            raise ArtifactMissing(f"The features of task {task.id} cannot be counted.")
+        return found
 
     @abstractmethod
     def pixel_counts(self, task: BatchTask) -> PixelCounts:

@@ -16,6 +16,7 @@ from airflow_provider_sentinelhub.artifacts.storage.location import Location, wi
 from airflow_provider_sentinelhub.client.apis.registry import other_request_type
 from airflow_provider_sentinelhub.client.as_json import as_json
 from airflow_provider_sentinelhub.client.errors import InvalidParameter
+from airflow_provider_sentinelhub.client.lifecycle.spec import TaskApiSpec
 from airflow_provider_sentinelhub.client.models import from_text
 from airflow_provider_sentinelhub.client.preflight.examine import Examined
 from airflow_provider_sentinelhub.client.preflight.examine import examine as examine_with
@@ -63,6 +64,9 @@ def examine(
             for kind, bucket in mapping(body, *path).items():
                 if isinstance(bucket, Mapping):
                     yield from _check_bucket(api, body, (*path, kind), bucket)
+        if isinstance(api, TaskApiSpec):
+            for field, url in api.by_policy(body):
+                yield from _check_delivery(api, body, field, url)
 
     return examine_with(request, api.check, (check_storages, *api.rules), deployment, sent_at)
 
@@ -97,30 +101,32 @@ def _check_bucket(api: ApiSpec, body: Json, path: tuple[str, ...], bucket: Json)
             )
     url = bucket.get("url")
     if isinstance(url, str):
-        try:
-            _check_url(api, body, path, url)
-        except InvalidParameter as e:
-            yield e
-        else:
-            yield from _shared_place(body, path, url)
+        yield from _check_url(api, body, path, url)
 
 
-def _shared_place(body: Json, path: tuple[str, ...], url: str) -> Iterator[Finding]:
-    """Warn of a delivery to which another task may deliver as well; what is skipped is not replaced."""
-    is_delivery = path[:-1] == ("output", "delivery")
-    if is_delivery and is_shared(url) and part(body, "output", "skipExisting") is not True:
-        fact = f"does not hold {REQUEST_ID}, so another run or DAG that delivers there replaces the files of this one"
-        yield Advice(
-            ".".join((*path, "url")), fact, f"Write e.g. s3://bucket/{REQUEST_ID}/{TILE_NAME}/{OUTPUT_ID}.tif."
-        )
-
-
-def _check_url(api: ApiSpec, body: Json, path: tuple[str, ...], url: str) -> None:
+def _check_url(api: ApiSpec, body: Json, path: tuple[str, ...], url: str) -> Iterator[Finding]:
     field, kind = ".".join((*path, "url")), path[-1]
     if kind in {"s3", "gs"} and url.startswith(("s3://", "gs://")) and not url.startswith(f"{kind}://"):
         fix = f"Write {kind}://bucket/folder, or put it under {url[:2]}."
-        raise InvalidParameter(field, without_secrets(url), f"is under {kind} and must start with {kind}://", fix)
-    if path[0] == "output":
-        RESULTS[api.key].check_delivery_url(body, field, url)
+        yield InvalidParameter(field, without_secrets(url), f"is under {kind} and must start with {kind}://", fix)
+    elif path[0] == "output":
+        yield from _check_delivery(api, body, field, url)
     else:
-        Location.parse(url, field=field)
+        try:
+            Location.parse(url, field=field)
+        except InvalidParameter as e:
+            yield e
+
+
+def _check_delivery(api: ApiSpec, body: Json, field: str, url: str) -> Iterator[Finding]:
+    """Check where results go; warn of a place to which another task may deliver as well."""
+    try:
+        RESULTS[api.key].check_delivery_url(body, field, url)
+    except InvalidParameter as e:
+        yield e
+        return
+    # What is skipped is not replaced. Statistics of several tasks never share a file name by accident.
+    is_replaced = part(body, "output", "skipExisting") is not True and TILE_NAME in url
+    if is_replaced and is_shared(url):
+        fact = f"does not hold {REQUEST_ID}, so another run or DAG that delivers there replaces the files of this one"
+        yield Advice(field, fact, f"Write e.g. s3://bucket/{REQUEST_ID}/{TILE_NAME}/{OUTPUT_ID}.tif.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from airflow_provider_sentinelhub.artifacts.results.batch_statistical import BatchStatisticalResults
+from airflow_provider_sentinelhub.artifacts.results.batch_v1 import BatchV1Results
 from airflow_provider_sentinelhub.artifacts.results.batch_v2 import BatchV2Results
 
 if TYPE_CHECKING:
@@ -12,27 +13,29 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from airflow_provider_sentinelhub.artifacts.features.problems import Problem
-    from airflow_provider_sentinelhub.artifacts.results.base import BatchResults
+    from airflow_provider_sentinelhub.artifacts.results.base import Ask, BatchResults
     from airflow_provider_sentinelhub.artifacts.storage.storage import Storage
     from airflow_provider_sentinelhub.client.lifecycle.spec import TaskApiSpec
 
 RESULTS: Final[Mapping[str, type[BatchResults]]] = {
+    "batch-v1": BatchV1Results,
     "batch-v2": BatchV2Results,
     "batch-statistical": BatchStatisticalResults,
 }
 """By the key of the API."""
 
 
-def results_of(api: TaskApiSpec, storage: Storage, identifier_column: str | None = None) -> BatchResults:
+def results_of(api: TaskApiSpec, storage: Storage, ask: Ask, identifier_column: str | None = None) -> BatchResults:
     """
     Return what reads the results of an API.
 
     :param api: The API.
     :param storage: Where the bucket is.
+    :param ask: Runs a procedure, and returns its result.
     :param identifier_column: Column of the input GeoPackage with the names of the features, for statistics. Default:
         ``identifier``.
     """
-    return RESULTS[api.key](api, storage, identifier_column)
+    return RESULTS[api.key](api, storage, ask, identifier_column)
 
 
 def check_input_features(api: TaskApiSpec, path: Path, body: Mapping[str, Any]) -> tuple[Problem, ...]:

@@ -1,10 +1,10 @@
 """
 Where a task's files lie: pure rules over strings.
 
-A delivery URL may hold the placeholders ``<requestId>``, ``<tileName>``, ``<outputId>`` and ``<format>``. One without
-any stands for ``<url>/<requestId>/<tileName>/<outputId>.<format>``. The files about the task itself lie in the *root
-folder*: the delivery URL with ``<requestId>`` filled in, cut before the first path segment that still holds a
-placeholder.
+A delivery URL may hold the placeholders ``<requestId>``, ``<tileName>``, ``<outputId>`` and ``<format>``, and in one
+API ``<tileId>``. One without any stands for ``<url>/<requestId>/<tileName>/<outputId>.<format>``. The files about the
+task itself lie in the *root folder*: the delivery URL with ``<requestId>`` filled in, cut before the first path segment
+that still holds a placeholder.
 
 Source: https://docs.planet.com/develop/apis/batch-processing/ (delivery, feature manifest, execution database); the
 root-folder rule is that of the service's own CARD4L tool.
@@ -22,11 +22,12 @@ REQUEST_ID = "<requestId>"
 TILE_NAME = "<tileName>"
 OUTPUT_ID = "<outputId>"
 FORMAT = "<format>"
-_TILE_ID = "<tileId>"
+TILE_ID = "<tileId>"
 PLACEHOLDERS = (REQUEST_ID, TILE_NAME, OUTPUT_ID, FORMAT)
 
 _ANY = re.compile(r"<[^<>/]*>")
 _KNOWN = re.compile("|".join(PLACEHOLDERS))
+_WITH_TILE_ID = re.compile("|".join((*PLACEHOLDERS, TILE_ID)))
 _FROM_FIRST_OPEN_SEGMENT = re.compile(r"(^|/)[^/]*<.*$", re.DOTALL)
 
 
@@ -46,7 +47,13 @@ class DeliveryUrl:
 
     @classmethod
     def parse(
-        cls, url: str, *, field: str = "output.delivery.s3.url", outputs: int = 1, zarr: bool = False
+        cls,
+        url: str,
+        *,
+        field: str = "output.delivery.s3.url",
+        outputs: int = 1,
+        zarr: bool = False,
+        knows_tile_id: bool = False,
     ) -> DeliveryUrl:
         """
         Check a delivery URL by the service's rules, before the service is asked.
@@ -55,6 +62,7 @@ class DeliveryUrl:
         :param field: Its path in the request, for the error message.
         :param outputs: How many outputs each tile has; several need ``<outputId>`` in a template. Default 1.
         :param zarr: Whether a Zarr store is delivered; its path may hold ``<requestId>`` only. Default ``False``.
+        :param knows_tile_id: Whether ``<tileId>`` may take the place of ``<tileName>``. Default ``False``.
         :raises InvalidParameter: The service would refuse it, or could not tell the outputs apart.
         """
         shown = without_secrets(url)
@@ -63,6 +71,8 @@ class DeliveryUrl:
             raise InvalidParameter(field, shown, "must start with s3:// or gs://", fix)
         scheme, _, rest = url.partition("://")
         check_bucket(rest.partition("/")[0], field=field, shown=shown)
+        if knows_tile_id:
+            url, rest = url.replace(TILE_ID, TILE_NAME), rest.replace(TILE_ID, TILE_NAME)
         placeholders = _placeholders(rest, field=field, shown=shown)
         # Location looks at the rest; what a placeholder becomes cannot break a path.
         location = Location.parse(_KNOWN.sub("x", url), field=field, folder=True)
@@ -173,7 +183,7 @@ def settled_delivery_url(url: str, task_id: str) -> str:
     scheme, bucket, path = _split(url)
     if "<" not in path:
         path = f"{path}/{REQUEST_ID}"
-    if not set(_KNOWN.findall(path)) - {REQUEST_ID}:
+    if not set(_WITH_TILE_ID.findall(path)) - {REQUEST_ID}:
         path = f"{path}/{TILE_NAME}/{OUTPUT_ID}.{FORMAT}"
     return f"{scheme}://{bucket}/{path.replace(REQUEST_ID, task_id).lstrip('/')}"
 
@@ -187,7 +197,9 @@ def is_shared(url: str) -> bool:
     return "<" in url and REQUEST_ID not in url
 
 
-def output_path(template: str, task_id: str, tile_name: str, output_id: str, file_format: str = "tif") -> str:
+def output_path(
+    template: str, task_id: str, tile_name: str, output_id: str, file_format: str = "tif", *, tile_id: str = ""
+) -> str:
     """
     Fill in a delivery URL for one output of one feature.
 
@@ -198,10 +210,11 @@ def output_path(template: str, task_id: str, tile_name: str, output_id: str, fil
     :param tile_name: Name of the tile, or identifier of the feature.
     :param output_id: Identifier of the output, e.g. ``default``.
     :param file_format: Suffix without dot. Default ``tif``; ``json`` for ``userdata``.
+    :param tile_id: Number of the tile, for templates that hold ``<tileId>``.
     :raises InvalidParameter: Template or id cannot be used.
     """
-    values = {TILE_NAME: tile_name, OUTPUT_ID: output_id, FORMAT: file_format}
-    return _KNOWN.sub(lambda found: values[found[0]], settled_delivery_url(template, task_id))
+    values = {TILE_NAME: tile_name, OUTPUT_ID: output_id, FORMAT: file_format, TILE_ID: tile_id}
+    return _WITH_TILE_ID.sub(lambda found: values[found[0]], settled_delivery_url(template, task_id))
 
 
 def _split(url: str) -> tuple[str, str, str]:
@@ -227,7 +240,7 @@ def _placeholders(rest: str, *, field: str, shown: str) -> set[str]:
         meant = by_lower.get(unknown.lower())
         fix = f"Write {meant} instead." if meant else f"Use {_names(PLACEHOLDERS)}."
         rule = "is not a placeholder the service knows"
-        if unknown == _TILE_ID:
+        if unknown == TILE_ID:
             rule = "is a placeholder that this package does not support, for it finds results by name"
         raise InvalidParameter(field, shown, f"{unknown} {rule}", fix)
     return found

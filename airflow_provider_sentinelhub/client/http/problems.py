@@ -7,6 +7,7 @@ Bodies differ: JSON with or without the ``error`` envelope, OAuth style, plain t
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
     from airflow_provider_sentinelhub.client.http.call import Call
 
+# Of an action that the task's status does not allow, or no longer.
+_ILLEGAL = re.compile("illegal to change userAction|only requests with status .* can be restarted", re.IGNORECASE)
 _OUT_OF_UNITS = "ACCESS_INSUFFICIENT_PROCESSING_UNITS"
 _SHOWN = 500
 _VIOLATIONS = 20
@@ -157,7 +160,7 @@ def refusal(call: Call[Any], status: int, problem: Problem) -> errors.ApiError:
             kind, advice = errors.Conflict, "Wait until the task is not being processed"
         case HTTPStatus.TOO_MANY_REQUESTS:
             kind, advice = errors.RateLimited, "Spread the requests, or raise the account's rate limit"
-        case HTTPStatus.BAD_REQUEST if "illegal to change useraction" in problem.message.lower():
+        case HTTPStatus.BAD_REQUEST if _ILLEGAL.search(problem.message):
             kind, advice = errors.IllegalAction, "Read the task's status again"
         case _ if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             kind, advice = errors.ServiceUnavailable, "Try again later"

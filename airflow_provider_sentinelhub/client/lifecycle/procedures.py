@@ -1,5 +1,5 @@
 """
-Procedures that act on a task and stop it; both are idempotent.
+Procedures that act on a task, restart what failed in it, and stop it; all are idempotent.
 
 They do no I/O; a sender runs them, the blocking one for hooks or the async one for triggers.
 """
@@ -29,6 +29,7 @@ _LOOKS = 6
 _STOP_LOOKS = 120
 # About as many seconds: an action on its way has arrived by then, or never will.
 _AWAITED_LOOKS = 30
+_RESTART_LOOKS = 28
 _NOTHING_ASKED = "userAction from NONE"
 
 
@@ -69,6 +70,35 @@ def act(api: TaskApiSpec, task: BatchTask, goal: Goal) -> Procedure[BatchTask]:
     return task
 
 
+def restart(api: TaskApiSpec, task: BatchTask) -> Procedure[BatchTask]:
+    """
+    Have the service run again what failed in a task, and return the task once its status shows it.
+
+    The service refuses this in any other status than PARTIAL: then somebody else was first, or the answer to an earlier
+    restart was lost. The task is read until its status is another one. After two minutes it is returned as it is: it
+    may be PARTIAL again.
+
+    :param api: The task's API.
+    :param task: The task as last read.
+    :raises ApiError: The service refused the restart for good, and ``refuses_action`` is set; or it is unknown whether
+        it was carried out.
+    """
+    try:
+        yield api.calls.restart(task.id)
+    except IllegalAction as refusal:
+        log.info("Task %s need not be restarted: %s", task.id, refusal)
+    except (InvalidRequest, PermissionDenied, Conflict) as refusal:
+        refusal.refuses_action = True
+        raise
+    for look in range(_RESTART_LOOKS):
+        task = yield api.calls.get(task.id)
+        if task.status not in api.restartable:
+            return task
+        yield Pause(min(0.2 * 2**look, 5.0))
+    log.warning("Task %s is still %s after its restart", task.id, task.status)
+    return task
+
+
 def read(api: TaskApiSpec, task_id: str, *, fresh: bool = False) -> Procedure[BatchTask | None]:
     """
     Read a task; ``None`` if it does not exist, e.g. because it was deleted.
@@ -103,8 +133,8 @@ def stop(api: TaskApiSpec, task_id: str, *, action_on_its_way: bool = False) -> 
         return (yield from read(api, task_id))
     for look in range(_STOP_LOOKS):
         task = yield from read(api, task_id)
-        may_run_again = task is not None and task.status == "STOPPED"
-        if task is not None and not may_run_again and (api.is_over(task) or task.user_action == "STOP"):
+        may_run_again = task is not None and api.may_resume(task)
+        if task is not None and not may_run_again and (api.is_over(task) or task.user_action == api.stop_asked):
             return task
         try:
             yield api.calls.stop(task_id)

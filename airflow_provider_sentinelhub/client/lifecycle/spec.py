@@ -144,7 +144,6 @@ class Capabilities:
     :param start: A created task waits until it is started; otherwise it runs as soon as it is created.
     :param stop: It can stop a task.
     :param resume: A stopped task can be started again.
-    :param restarts_failed: It can restart what failed in the same task.
     """
 
     lists_tasks: bool = True
@@ -152,7 +151,6 @@ class Capabilities:
     start: bool = True
     stop: bool = True
     resume: bool = True
-    restarts_failed: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,16 +170,19 @@ class TaskApiSpec(ApiSpec):
     :param check_rerun: Raises :class:`InvalidParameter` if single features of a request cannot be rerun.
     :param features_url: Returns the URL of the GeoPackage a request reads its features from, if it does.
     :param delivery_url: Returns the URL that results are delivered to, from a request as returned by the service.
+    :param by_policy: Returns the fields of a request that name a bucket to which the service needs no credentials,
+        because a policy of the bucket lets it in, and their URLs. Default: none.
+    :param tiling_grid: Path in a request to the object with ``id`` and ``resolution`` of a tiling grid.
+    :param estimate_of: Returns what the service itself has estimated for a task. Default: nothing.
     :param lookups: Returns what a checked request refers to, to be read and compared before a task is created.
         Default: nothing.
     :param long_script: How a long evalscript is sent; ``None`` if a request may contain one of any length.
     :param terminal: Statuses that a task does not leave by itself.
     :param answered: Terminal statuses in which every feature has a result, or an error.
     :param analysed: Statuses after the analysis.
+    :param restartable: Statuses in which the service can run again, in the same task, what failed in it.
     :param stopped: Status of a task that was stopped.
-    :param stop_asked: Last action of a task whose stop was requested.
-    :param by_policy: Returns fields of a request and the URLs in them, of buckets that a bucket policy opens to the
-        service: no credentials are sent for these. Default: none.
+    :param stop_asked: ``userAction`` of a task that a user has stopped.
     """
 
     start_operator: str
@@ -194,14 +195,17 @@ class TaskApiSpec(ApiSpec):
     check_rerun: Callable[[Mapping[str, Any]], None]
     features_url: Callable[[Mapping[str, Any]], str | None]
     delivery_url: Callable[[Mapping[str, Any]], str]
+    by_policy: Callable[[Mapping[str, Any]], Iterable[tuple[str, str]]] = lambda _: ()
+    tiling_grid: tuple[str, ...] = ("input",)
+    estimate_of: Callable[[BatchTask], Estimate | None] = lambda _: None
     lookups: Callable[[Mapping[str, Any]], Iterable[Lookup]] = lambda _: ()
     long_script: LongScript | None = None
     terminal: frozenset[str]
     answered: frozenset[str]
     analysed: frozenset[str]
+    restartable: frozenset[str] = frozenset()
     stopped: str = "STOPPED"
     stop_asked: str = "STOP"
-    by_policy: Callable[[Mapping[str, Any]], Iterable[tuple[str, str]]] = lambda _: ()
 
     def is_over(self, task: BatchTask) -> bool:
         """
@@ -210,6 +214,22 @@ class TaskApiSpec(ApiSpec):
         :param task: The task.
         """
         return task.status in self.terminal
+
+    def is_stopped(self, task: BatchTask) -> bool:
+        """
+        Whether a task was stopped before it was done, by a user or by the service.
+
+        :param task: The task.
+        """
+        return task.status == self.stopped
+
+    def may_resume(self, task: BatchTask) -> bool:
+        """
+        Whether a task was stopped and can be started again.
+
+        :param task: The task.
+        """
+        return self.is_stopped(task) and self.can.resume
 
     def is_running(self, task: BatchTask) -> bool:
         """
@@ -239,7 +259,7 @@ class TaskApiSpec(ApiSpec):
         """
         out_of_pu = task.stopped_status_reason == "OUT_OF_PU"
         is_resumed = goal is Goal.RESUME or (goal is Goal.RUN_THROUGH and out_of_pu)
-        if task.status == "STOPPED" and is_resumed and self.can.start:
+        if self.may_resume(task) and is_resumed and self.can.start:
             # The service refuses this while its lock lasts or units are missing; it is then repeated later.
             return NextStep.START
         if (

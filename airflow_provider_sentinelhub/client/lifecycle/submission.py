@@ -101,7 +101,7 @@ def search(
     own = _of(api, possible, intent)
     if before.ids:
         # A task that was stopped because the request changed is not restarted, even if the request changes back.
-        own = [task for task in own if task.id not in before.ids and task.user_action != "STOP"]
+        own = [task for task in own if task.id not in before.ids and task.user_action != api.stop_asked]
     if found := _best(api, own):
         for old in before.ids:
             yield from stop(api, old)

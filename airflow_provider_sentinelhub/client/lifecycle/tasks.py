@@ -171,10 +171,10 @@ class TaskCalls:
 
     :param service: The API.
     :param path: Path of its tasks, below its prefix.
-    :param task: Model of a task, as the service returns it.
-    :param listed: Model of a page of the list of tasks.
-    :param stop_action: The action that stops a task, as in the path.
-    :param restart_action: The action that restarts what failed in a task, as in the path; empty if there is none.
+    :param task: The model of a task.
+    :param listed: The model of a page of the list of tasks.
+    :param stop_action: Last part of the path of the action that stops a task.
+    :param restart_action: Last part of the path of the action that runs again what failed; empty if there is none.
     """
 
     service: Service
@@ -262,14 +262,11 @@ class TaskCalls:
 
     def restart(self, task_id: str) -> Call[None]:
         """
-        Restart what failed in a task; it costs processing units again.
+        Run again, in the same task, what failed in it.
 
         :param task_id: Its id.
         :raises InvalidParameter: The id is not valid; nothing is sent.
-        :raises ValueError: The API has no such action.
         """
-        if not self.restart_action:
-            raise ValueError(f"{self.service} cannot restart what failed in a task")
         return self.action(task_id, self.restart_action)
 
     def action(self, task_id: str, action: str) -> Call[None]:

@@ -127,14 +127,15 @@ class Area:
             yield InvalidParameter(f"{self.field}.bbox", part(self.bounds, "bbox"), rule, "Give one of the two.")
 
 
-def grid_of(body: Json) -> TilingGrid | None:
+def grid_of(body: Json, path: tuple[str, ...] = ("input",)) -> TilingGrid | None:
     """
     Return the tiling grid of a request; ``None`` if it has none, or an unknown one.
 
     :param body: The request.
+    :param path: Path in it to the object with the ``id`` of the grid.
     """
-    number = part(body, "input", "id")
-    is_grid = part(body, "input", "type") == "tiling-grid" and is_number(number)
+    number = part(body, *path, "id")
+    is_grid = part(body, *path, "type") in {None, "tiling-grid"} and is_number(number)
     return TILING_GRIDS.get(number) if is_grid else None
 
 

@@ -208,8 +208,8 @@ def _check_responses(asked: Asked) -> Iterator[Finding]:
             fix = f"Write {ZARR}." if kind == TIFF else "Remove this response, or deliver rasters."
             yield InvalidParameter(f"{field}.format.type", kind, rule, fix)
         elif not asked.is_zarr and kind == ZARR:
-            rule = "is for Zarr output, but output.type is not zarr"
-            yield InvalidParameter(f"{field}.format.type", kind, rule, f"Write {TIFF}, or set output.type to zarr.")
+            rule = "is for Zarr output, but this request delivers rasters"
+            yield InvalidParameter(f"{field}.format.type", kind, rule, f"Write {TIFF}, or deliver Zarr.")
         elif kind == JSON and identifier != USERDATA:
             rule = f"is allowed for the identifier {USERDATA} only"
             yield InvalidParameter(f"{field}.format.type", kind, rule, f"Write {TIFF}, or name it {USERDATA}.")

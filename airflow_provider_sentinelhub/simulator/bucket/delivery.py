@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import base64
+import itertools
 import json
 import re
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import obstore
 from obstore.exceptions import BaseError
 from obstore.store import S3Store
 
 from airflow_provider_sentinelhub.simulator.problems import Problem, violations
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 REGION = "eu-central-1"
 """Region of the simulated deployment."""
@@ -44,26 +48,34 @@ class Template:
     :param key: Key with placeholders.
     :param root: Folder of the request, manifest and execution files, without a slash at its end; may be empty.
     :param scheme: ``s3`` or ``gs``.
+    :param own: Keys of outputs that have one of their own, by identifier.
     """
 
     bucket: str
     key: str
     root: str
     scheme: str = "s3"
+    own: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, url: str, task_id: str) -> Template:
+    def of(cls, url: str, task_id: str, own: Mapping[str, str] | None = None) -> Template:
         """
         Read a delivery URL.
 
         :param url: ``s3://bucket/path`` or ``gs://bucket/path``, with or without placeholders.
         :param task_id: Takes the place of ``<requestId>``.
+        :param own: URLs in the same bucket, for outputs that have one of their own, by identifier.
         """
         scheme, _, place = url.rstrip("/").partition("://")
         bucket, _, path = place.partition("/")
         full = path if "<" in path else path + DEFAULT_TEMPLATE
         full = full.replace("<requestId>", task_id).lstrip("/")
-        return cls(bucket, full, re.sub(r"(^|/)[^/]*<.*$", "", full), scheme)
+        root = re.sub(r"(^|/)[^/]*<.*$", "", full)
+        others = {name: cls.of(each, task_id) for name, each in (own or {}).items()}
+        for each in others.values():
+            common = zip(root.split("/"), each.root.split("/"), strict=False)
+            root = "/".join(ours for ours, _ in itertools.takewhile(lambda pair: pair[0] == pair[1], common))
+        return cls(bucket, full, root, scheme, {name: each.key for name, each in others.items()})
 
     def output(self, feature: str, output: str, media_type: str) -> str:
         """
@@ -74,7 +86,12 @@ class Template:
         :param media_type: As in the request.
         """
         number = tile_id(feature)
-        key = self.key.replace("<tileName>", feature).replace("<tileId>", str(number)).replace("<outputId>", output)
+        key = (
+            self.own.get(output, self.key)
+            .replace("<tileName>", feature)
+            .replace("<tileId>", str(number))
+            .replace("<outputId>", output)
+        )
         return key.replace("<format>", EXTENSIONS[media_type])
 
     def beside(self, name: str) -> str:

@@ -88,9 +88,8 @@ class Tiles:
     def _views(self, task: Task, tiles: list[tuple[int, str, str]]) -> list[dict[str, Any]]:
         places = self._service.store.located(task.id, [number for number, _, _ in tiles])
         costs = dict.fromkeys(places, 0.0)
-        for attempt in self._service.store.attempts(task.id):
-            if attempt.number in costs:
-                costs[attempt.number] += attempt.cost_pu
+        for attempt in self._service.store.attempts(task.id, places):
+            costs[attempt.number] += attempt.cost_pu
         grid = task.request.get("tilingGrid", {})
         buffer = int(grid.get("bufferX", 0)), int(grid.get("bufferY", 0))
         return [

@@ -250,7 +250,7 @@ class Engine:
             return
         number, feature = upcoming[0]
         api = self._service.api_of(task)
-        tried = [each.status for each in self._store.attempts(task.id, number)]
+        tried = [each.status for each in self._store.attempts(task.id, [number])]
         subject = Subject(
             name=feature.name,
             index=number - 1,

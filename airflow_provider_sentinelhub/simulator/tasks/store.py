@@ -187,17 +187,17 @@ class Store:
                 )
             self._database.execute("COMMIT")
 
-    def attempts(self, task_id: str, number: int | None = None) -> list[Attempt]:
+    def attempts(self, task_id: str, numbers: Iterable[int] | None = None) -> list[Attempt]:
         """
         Return the attempts at the features of a task, in order.
 
         :param task_id: The task.
-        :param number: Only those at this feature.
+        :param numbers: Only those at these features.
         """
         rows = self._all(
-            "SELECT number, attempt, status, cost_pu FROM attempts WHERE task = ?1 AND (?2 IS NULL OR number = ?2) "
-            "ORDER BY number, attempt",
-            (task_id, number),
+            "SELECT number, attempt, status, cost_pu FROM attempts WHERE task = ?1 "
+            "AND (?2 IS NULL OR number IN (SELECT value FROM json_each(?2))) ORDER BY number, attempt",
+            (task_id, None if numbers is None else json.dumps([*numbers])),
         )
         return [Attempt(*row) for row in rows]
 

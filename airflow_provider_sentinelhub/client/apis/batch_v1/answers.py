@@ -92,6 +92,11 @@ class BatchV1Task(_OfV1, BatchTask):
     :param request: The fields of its request.
     """
 
+    @property
+    def was_skipped(self) -> bool:
+        """Whether there was nothing to do: the service does not say so, and lists the tiles all the same."""
+        return False
+
 
 class ListedBatchV1Task(_OfV1, ListedTask):
     """A task in a list; an odd row does not prevent reading the rest."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from airflow_provider_sentinelhub.client.apis.batch_v1 import calls
-from airflow_provider_sentinelhub.client.apis.batch_v1.costs import price
+from airflow_provider_sentinelhub.client.apis.batch_v1.costs import estimate_of, price
 from airflow_provider_sentinelhub.client.lifecycle import description
 from airflow_provider_sentinelhub.client.lifecycle.spec import Capabilities, TaskApiSpec
 
@@ -22,7 +22,7 @@ BATCH_V1: Final = TaskApiSpec(
     input=("processRequest", "input"),
     script_holder="processRequest",
     calls=calls.TASKS,
-    can=Capabilities(resume=False, restarts_failed=True),
+    can=Capabilities(resume=False),
     tagged=description.tagged,
     tag_of=description.tag_of,
     untagged=description.untagged,
@@ -31,9 +31,12 @@ BATCH_V1: Final = TaskApiSpec(
     features_url=calls.features_url,
     delivery_url=calls.delivery_url,
     by_policy=calls.by_policy,
+    tiling_grid=("tilingGrid",),
+    estimate_of=estimate_of,
     terminal=frozenset({"DONE", "PARTIAL", "FAILED", "CANCELED"}),
     answered=frozenset({"DONE", "PARTIAL"}),
     analysed=frozenset({"ANALYSIS_DONE", "PROCESSING", "DONE", "PARTIAL", "FAILED", "CANCELED"}),
+    restartable=frozenset({"PARTIAL"}),
     stopped="CANCELED",
     stop_asked="CANCEL",
 )
