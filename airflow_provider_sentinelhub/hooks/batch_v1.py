@@ -16,7 +16,7 @@ if TYPE_CHECKING:
         ListedBatchV1Task,
         Tile,
     )
-    from airflow_provider_sentinelhub.client.http.call import Call
+    from airflow_provider_sentinelhub.client.http.call import Call, Procedure
     from airflow_provider_sentinelhub.client.lifecycle.tasks import BatchTask
     from airflow_provider_sentinelhub.client.lifecycle.tiling_grids import GridDescription
 
@@ -51,7 +51,7 @@ class SentinelHubBatchV1Hook(SentinelHubBatchHook):
 
     def create_request(
         self,
-        process_request: Mapping[str, Any],
+        process_request: Any,
         tiling_grid: Mapping[str, Any],
         output: Mapping[str, Any] | None = None,
         bucket_name: str | None = None,
@@ -63,7 +63,7 @@ class SentinelHubBatchV1Hook(SentinelHubBatchHook):
 
         It costs nothing until it is analysed or started.
 
-        :param process_request: The Process API request.
+        :param process_request: The Process API request as a dict, or a ``SentinelHubRequest`` of sentinelhub-py.
         :param tiling_grid: What :meth:`tiling_grid` returns.
         :param output: What :meth:`output` returns. Give exactly one of ``output``, ``bucket_name`` and ``zarrOutput``.
         :param bucket_name: Name of the bucket, if all else is as the service likes it.
@@ -231,7 +231,7 @@ class SentinelHubBatchV1Hook(SentinelHubBatchHook):
         :param request: The batch request.
         :raises InvalidRequest: It is in another state than CREATED.
         """
-        self.send(self.api.calls.analyse(_id(request)))
+        self._act(request, self.api.calls.analyse(_id(request)))
 
     def start_job(self, request: str | BatchTask) -> None:
         """
@@ -243,7 +243,7 @@ class SentinelHubBatchV1Hook(SentinelHubBatchHook):
         :raises InvalidRequest: It cannot be started in its state.
         :raises InsufficientProcessingUnits: The account has not enough processing units.
         """
-        self.send(self.api.calls.start(_id(request)))
+        self._act(request, self.api.calls.start(_id(request)))
 
     def cancel_job(self, request: str | BatchTask) -> None:
         """
@@ -251,7 +251,7 @@ class SentinelHubBatchV1Hook(SentinelHubBatchHook):
 
         :param request: The batch request.
         """
-        self.send(self.api.calls.stop(_id(request)))
+        self._act(request, self.api.calls.stop(_id(request)))
 
     def restart_job(self, request: str | BatchTask) -> None:
         """
@@ -262,7 +262,7 @@ class SentinelHubBatchV1Hook(SentinelHubBatchHook):
         :param request: The batch request.
         :raises InvalidRequest: Its status is not PARTIAL. It may be running already, after an earlier restart.
         """
-        self.send(self.api.calls.restart(_id(request)))
+        self._act(request, self.api.calls.restart(_id(request)))
 
     def iter_tiles(
         self, request: str | BatchTask, status: str | None = None, *, count: int | None = 100
@@ -371,29 +371,26 @@ class SentinelHubBatchV1Hook(SentinelHubBatchHook):
 
         return self.send(calls.tiling_grid(grid_id))
 
+    def _act(self, request: str | BatchTask, call: Call[None]) -> None:
+        # For a while the service answers 404 to actions on a batch request that it has just created.
+        is_new = not isinstance(request, str) and request.status == "CREATED"
+        self.send(call.when_fresh() if is_new else call)
+
     def _rows(self, call: Callable[[str | None], Call[Any]]) -> Iterator[Any]:
-        """Check the values of a list's first Call at once, and return an iterator over the rows."""
         from airflow_provider_sentinelhub.client.lifecycle.pages import read_pages
 
-        walk = read_pages(call, _unused)
-        # A list is read without pauses.
-        first: Any = next(walk)
+        walk = read_pages(call, lambda _: None)
+        # Not in a generator: what is wrong with the values is said before the first row is asked for.
+        return self._walked(walk, next(walk))
 
-        def rows() -> Iterator[Any]:
-            asked = first
-            while True:
-                page = self.send(asked)
-                yield from page.data
-                try:
-                    asked = walk.send(page)
-                except StopIteration:
-                    return
-
-        return rows()
-
-
-def _unused(_: object) -> None:
-    """Keep no page: the rows are yielded as they are read."""
+    def _walked(self, walk: Procedure[int], asked: Any) -> Iterator[Any]:
+        while True:
+            page = self.send(asked)
+            yield from page.data
+            try:
+                asked = walk.send(page)
+            except StopIteration:
+                return
 
 
 def _id(request: str | BatchTask) -> str:

@@ -6,11 +6,16 @@ import time
 from typing import Any
 
 import pytest
+from sentinelhub.api.process import SentinelHubRequest
+from sentinelhub.config import SHConfig
+from sentinelhub.constants import CRS, MimeType
+from sentinelhub.data_collections import DataCollection
+from sentinelhub.geometry import BBox
 
 from airflow_provider_sentinelhub.client.errors import Conflict, InvalidParameter, InvalidRequest, NotFound
 from airflow_provider_sentinelhub.hooks.batch_v1 import SentinelHubBatchV1Hook
 from airflow_provider_sentinelhub.simulator.process import Simulator
-from airflow_provider_sentinelhub.simulator.sample import sample_request
+from airflow_provider_sentinelhub.simulator.sample import EVALSCRIPT, FOUR_TILES, sample_request
 
 GRID = SentinelHubBatchV1Hook.tiling_grid(0, 60)
 
@@ -18,6 +23,23 @@ GRID = SentinelHubBatchV1Hook.tiling_grid(0, 60)
 @pytest.fixture
 def hook(sim: Simulator) -> SentinelHubBatchV1Hook:
     return SentinelHubBatchV1Hook()
+
+
+def of_the_public_client(sim: Simulator) -> SentinelHubRequest:
+    config = SHConfig(use_defaults=True)
+    config.sh_base_url = sim.ready.base_url
+    return SentinelHubRequest(
+        evalscript=EVALSCRIPT,
+        input_data=[
+            SentinelHubRequest.input_data(
+                DataCollection.SENTINEL2_L2A.define_from("SIM", service_url=sim.ready.base_url),
+                time_interval=("2024-07-01", "2024-07-31"),
+            )
+        ],
+        responses=[SentinelHubRequest.output_response("default", MimeType.TIFF)],
+        bbox=BBox(FOUR_TILES, crs=CRS.WGS84),
+        config=config,
+    )
 
 
 def until(hook: SentinelHubBatchV1Hook, task: Any, status: str) -> Any:
@@ -64,8 +86,12 @@ def test_every_operation(sim: Simulator, hook: SentinelHubBatchV1Hook) -> None:
     with pytest.raises(Conflict):
         hook.delete_request(task)
 
-    canceled, deleted = (hook.create_request(process, GRID, bucket_name=sim.ready.bucket) for _ in range(2))
+    # The service refuses actions on what it has just created.
+    sim.set_script({"timing": {"actions_after_seconds": 600}})
+    canceled = hook.create_request(process, GRID, bucket_name=sim.ready.bucket)
     hook.cancel_job(canceled)
+    deleted = hook.create_request(of_the_public_client(sim), GRID, bucket_name=sim.ready.bucket)
+    assert deleted.request["processRequest"]["input"]["bounds"]["bbox"] == list(FOUR_TILES)
     until(hook, canceled, "CANCELED")
     hook.delete_request(deleted)
     with pytest.raises(NotFound):
@@ -74,8 +100,9 @@ def test_every_operation(sim: Simulator, hook: SentinelHubBatchV1Hook) -> None:
     with pytest.raises(NotFound):
         hook.get_collection(collection.id)
 
-    called = [name for name in sim.requests()["counts"] if "/batch/" in name]
-    assert len(called) == 18
+    counts = sim.requests()["counts"]
+    assert len([name for name in counts if "/batch/" in name]) == 18
+    assert counts["POST /api/v1/batch/process/{id}/cancel"] > 1
 
 
 def test_what_cannot_be_right_is_not_sent(sim: Simulator, hook: SentinelHubBatchV1Hook) -> None:

@@ -29,6 +29,9 @@ def test_all_methods_of_the_client(sim: Simulator) -> None:
 
     assert facts["grids"] == {"all": [0, 1, 2, 3, 6, 7], "one": 20_040.0}
 
+    called = [name for name in sim.requests()["counts"] if "/api/v1/batch/" in name]
+    assert len(called) == 18
+
     run = facts["run"]
     task_id = run.pop("id")
     assert run.pop("estimate") > 0
