@@ -37,6 +37,7 @@ def get_provider_info() -> dict[str, Any]:
                     f"{_PACKAGE}.operators.{name}"
                     for name in (
                         "batch_process",
+                        "batch_process_v1",
                         "batch_statistical",
                         "input_features",
                         "rerun_failed",
@@ -49,7 +50,9 @@ def get_provider_info() -> dict[str, Any]:
         "sensors": [
             {
                 "integration-name": _NAME,
-                "python-modules": [f"{_PACKAGE}.sensors.batch_process", f"{_PACKAGE}.sensors.batch_statistical"],
+                "python-modules": [
+                    f"{_PACKAGE}.sensors.{name}" for name in ("batch_process", "batch_process_v1", "batch_statistical")
+                ],
             }
         ],
         "triggers": [{"integration-name": _NAME, "python-modules": [f"{_PACKAGE}.triggers.batch"]}],

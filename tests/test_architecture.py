@@ -127,6 +127,7 @@ MAY_NAME = {
     "hooks/batch_v1.py": "the public hook of Batch Processing V1",
     "hooks/statistical.py": "the public hook of the Statistical API",
     "client/http/deployments.py": "Service: the path of each API, and which deployment lacks which",
+    "cli/convert.py": "converts requests of one API to those of another",
     "cli/definition.py": "a tuple, because every airflow command imports it; test_validate.py compares it",
     "get_provider_info.py": "lists the public modules, and may import nothing",
     "simulator/": "the service itself",

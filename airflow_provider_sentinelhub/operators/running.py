@@ -327,7 +327,21 @@ class RunningWithRerunsOperatorBase(RunningOperatorBase, RerunningOperatorBase):
 
 
 class RunningWithRestartsOperatorBase(RunningOperatorBase, RestartingOperatorBase):
-    """Base of the operators that run a task in which the service itself runs failed features again."""
+    """
+    Base of the operators that run a task in which the service itself runs failed features again.
+
+    :param on_clear: What to do with the remote task of earlier attempts after a user has cleared the Airflow task.
+        ``resume``: continue with it, unless the Airflow task succeeded or the request has changed. A running task is
+        waited for; of one that is PARTIAL, only failed features are restarted; one that is FAILED or CANCELED is
+        replaced by a new one. ``new``: cancel it and create a new one. ``adopt``: like ``resume``, also after a
+        success.
+    :param max_pu: Maximum processing units the remote task may cost, restarts included. Before a start, the task is
+        analysed, and not started if the service estimates that it would cost more: the service reserves what it has
+        estimated. Default: the limit of the connection; without one, a task of more than 10,000 PU or 1,000,000 km2 is
+        not started. Templated.
+    :param check_features: Not used: requests of this API read no GeoPackage.
+    :param gcp_conn_id: Not used: results are delivered to Amazon S3.
+    """
 
     template_fields: Sequence[str] = ("request", *RestartingOperatorBase.template_fields)
 

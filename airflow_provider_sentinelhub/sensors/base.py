@@ -132,7 +132,8 @@ class RemoteTaskSensorBase(checks.CheckedParametersMixin, BaseSensorOperator):
                 self.log.warning("Could not look at task %s: %s", self.batch_task_id, e)
                 return PokeReturnValue(is_done=False)
             if not self.hook.api.is_over(task):
-                self.log.info("Task %s is %s (%s %%)", task.id, task.status, task.completion_percentage or 0)
+                percent = task.completion_percentage
+                self.log.info("Task %s is %s%s", task.id, task.status, "" if percent is None else f" ({percent:g} %)")
                 return PokeReturnValue(is_done=False)
             tasks = with_reruns(self.hook, task)
             result = conclude(self.hook, tasks, on_partial=self.on_partial)

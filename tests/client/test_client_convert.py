@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from airflow_provider_sentinelhub.client.apis.batch_v1.convert import convert_to_v2, in_v2_form, rewritten
 from airflow_provider_sentinelhub.client.apis.batch_v1.rules import RULES
+from airflow_provider_sentinelhub.client.apis.batch_v1.spec import BATCH_V1
 from airflow_provider_sentinelhub.client.apis.batch_v2.spec import BATCH_V2
 from airflow_provider_sentinelhub.client.errors import InvalidParameter
 from airflow_provider_sentinelhub.client.http.deployments import DEPLOYMENTS, Deployment
@@ -97,6 +98,8 @@ def test_what_has_no_equal_is_told_where_it_matters() -> None:
     assert "V1 cancelled" in convert_to_v2(v1_request(bucketName="my-bucket", status="CANCELED")).notes[-1]
     paths = {"defaultTilePath": "s3://my-bucket/x", "responses": [{"tilePath": "s3://my-bucket/x"}]}
     assert "output.responses is left out" in convert_to_v2(v1_request(output=paths)).notes[1]
+    paths = {"responses": [{"identifier": "default", "tilePath": "s3://my-bucket/x"}]}
+    assert convert_to_v2(v1_request(output=paths)).request["output"]["delivery"] == {"s3": {"url": "s3://my-bucket/x"}}
 
 
 def test_an_answer_of_the_service_may_say_the_grid_twice() -> None:
@@ -189,8 +192,8 @@ def test_no_request_makes_it_fail_in_another_way(changes: dict[str, Any]) -> Non
 
 
 def findings_of(request: Any, deployment: Deployment | None = EU) -> Findings:
-    """What the rules of V1 find; the models of V1 have a test of their own."""
-    return examine(request, dict, RULES, deployment).findings
+    """What V1's models and rules find."""
+    return examine(request, BATCH_V1.check, RULES, deployment).findings
 
 
 def usual(found: Findings) -> tuple[Advice, ...]:
@@ -229,6 +232,16 @@ def area(box: Any) -> dict[str, Any]:
 ARRAY = {"dtype": "<u2", "order": "C", "chunks": [1, 500, 500], "fill_value": 0}
 STORE = {"path": "s3://my-bucket/x/<requestId>", "group": {"zarr_format": 2}, "arrayParameters": ARRAY}
 TIFF_STORE = {**v1_request(zarrOutput=STORE, tilingGrid=LAEA), "processRequest": v1_request()["processRequest"]}
+
+
+def single(*paths: str) -> dict[str, Any]:
+    """Two outputs with a path each."""
+    named = zip(("red", "nir"), paths, strict=True)
+    return v1_request(
+        TWO, ("red", "nir"), output={"responses": [{"identifier": name, "tilePath": path} for name, path in named]}
+    )
+
+
 LARGE = [-10, 36, 40, 70]
 
 
@@ -246,13 +259,13 @@ def large(**output: Any) -> dict[str, Any]:
         (area([0, 85, 1, 86]), "tiling grid 0 (UTM 20 km) has no tiles"),
         (
             v1_request(bucketName="my-bucket", tilingGrid={"id": 0, "resolution": 30}),
-            "tilingGrid.resolution = 30: ",
+            "tilingGrid.resolution = 30.0: exists on",
         ),
-        (v1_request(bucketName="my-bucket", tilingGridId=0, resolution=30), "resolution = 30: exists on"),
+        (v1_request(bucketName="my-bucket", tilingGridId=0, resolution=30), "tilingGrid.resolution = 30.0: exists on"),
         (v1_request(TWO, ("red", "blue"), bucketName="my-bucket"), "'blue': is not an output of the evalscript"),
         (to("s3://my-bucket/x", cogParameters={"blockxsize": 500}), "output.cogParameters.blockxsize = 500: must be a"),
         (v1_request(zarrOutput=STORE), "tilingGrid.id = 0: is a UTM grid (UTM 20 km), but Zarr supports"),
-        (v1_request(zarrOutput=STORE, tilingGridId=0, resolution=60), "tilingGridId = 0: is a UTM grid"),
+        (v1_request(zarrOutput=STORE, tilingGridId=0, resolution=60), "tilingGrid.id = 0: is a UTM grid"),
         (
             v1_request(zarrOutput={**STORE, "arrayParameters": {**ARRAY, "chunks": [1, 7, 7]}}, tilingGrid=LAEA),
             "zarrOutput.arrayParameters.chunks = [1, 7, 7]: must divide a tile",
@@ -285,7 +298,15 @@ def large(**output: Any) -> dict[str, Any]:
             v1_request(zarrOutput={**STORE, "path": "s3://my-bucket/<tileName>"}, tilingGrid=LAEA),
             "<tileName> is not a placeholder of zarrOutput.path. Use <requestId>.",
         ),
-        (v1_request(bucketName="my-bucket/folder"), "bucketName = 'my-bucket/folder': must be the name of a bucket"),
+        (v1_request(bucketName="my-bucket/folder"), "bucketName = 'my-bucket/folder': is not the name of a bucket"),
+        (
+            single("s3://my-bucket/<tileId>.tif", "gs://my-bucket/x"),
+            "output.responses.1.tilePath = 'gs://my-bucket/x': must",
+        ),
+        (
+            single("s3://my-bucket/red.tif", "s3://my-bucket/<outputId>"),
+            "responses.1.tilePath = 's3://my-bucket/<outputId>'",
+        ),
         # Many files.
         (large(), "the service cannot find out whether they exist. Add <requestId>"),
         (large(overwrite=True, skipExisting=True), "the service cannot find out whether they exist"),

@@ -222,7 +222,7 @@ def test_the_tag_is_in_the_name_of_a_script_that_is_too_long(api: TaskApiSpec) -
 def test_a_rerun_is_a_request_of_the_same_api_for_other_features(api: TaskApiSpec) -> None:
     body = api.check(document(api))
     assert api.delivery_url(body)
-    if api.can.restarts_failed:
+    if api.restartable:
         # What failed runs again in the same task.
         with pytest.raises(InvalidParameter, match="on_partial"):
             api.check_rerun(body)

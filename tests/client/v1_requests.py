@@ -17,7 +17,7 @@ TWO = SCRIPT.format(
 PERIOD = {"from": "2024-07-01T00:00:00Z", "to": "2024-07-31T00:00:00Z"}
 COLLECTION = "0f8fad5b-d9cb-469f-a165-70867728950e"
 LAEA = {"id": 6, "resolution": 100}
-DONE_ANSWER = {
+DONE_ANSWER: dict[str, Any] = {
     "id": "d7fcd4c8-ecd8-4f6f-8b5f-6bde9b2b4cbb",
     "userId": "c6bdb57e-3f6f-4b1a-8e4c-0c4d2a3d9a11",
     "accountId": "4e56fdd9-5f43-4a1d-9b2e-0d8e8c0a7b22",

@@ -133,7 +133,8 @@ def stop(api: TaskApiSpec, task_id: str, *, action_on_its_way: bool = False) -> 
         return (yield from read(api, task_id))
     for look in range(_STOP_LOOKS):
         task = yield from read(api, task_id)
-        may_run_again = task is not None and api.may_resume(task)
+        may_restart = action_on_its_way and task is not None and task.status in api.restartable
+        may_run_again = task is not None and (may_restart or api.may_resume(task))
         if task is not None and not may_run_again and (api.is_over(task) or task.user_action == api.stop_asked):
             return task
         try:
@@ -153,5 +154,8 @@ def stop(api: TaskApiSpec, task_id: str, *, action_on_its_way: bool = False) -> 
             yield Pause(min(0.2 * 2**look, 1.0 if action_on_its_way and look < _AWAITED_LOOKS else 5.0))
         else:
             task = yield api.calls.get(task_id).when_fresh()
-            return task
+            if not may_restart or task.status not in api.restartable or look + 1 >= _AWAITED_LOOKS:
+                return task
+            # The service has accepted a stop of what may be restarted the next moment.
+            yield Pause(1.0)
     return task

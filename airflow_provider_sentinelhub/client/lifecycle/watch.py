@@ -77,8 +77,9 @@ class Watch:
             self.clock(),
         )
         change = f"{before} -> {task.status}" if before and before != task.status else task.status
-        cost = f", {pu_text(task.cost_pu)}" if task.cost_pu else ""
-        return f"Task {task.id}: {change} ({percent:.0f} %{cost})"
+        said = [f"{percent:.0f} %"] if task.completion_percentage is not None else []
+        said += [pu_text(task.cost_pu)] if task.cost_pu else []
+        return f"Task {task.id}: {change}" + (f" ({', '.join(said)})" if said else "")
 
     def missed(self, error: Exception) -> str | None:
         """

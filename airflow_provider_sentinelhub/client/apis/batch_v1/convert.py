@@ -10,11 +10,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from airflow_provider_sentinelhub.client.apis.batch_v2.calls import check, untagged
+from airflow_provider_sentinelhub.client.apis.batch_v2.calls import check
 from airflow_provider_sentinelhub.client.as_json import as_json
 from airflow_provider_sentinelhub.client.errors import InvalidParameter
+from airflow_provider_sentinelhub.client.lifecycle.description import untagged
 from airflow_provider_sentinelhub.client.models import from_text, without_nulls
-from airflow_provider_sentinelhub.client.requests.findings import Json, each_of, mapping, part
+from airflow_provider_sentinelhub.client.requests.findings import Json, each_of, mapping, objects, part
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -130,22 +131,24 @@ def place_of(given: Json) -> str:
     """
     if given.get(BUCKET) is not None:
         return BUCKET
-    return next(
-        (f"{name}.{path}" for name, path in reversed(_PATH.items()) if isinstance(given.get(name), Mapping)), ""
-    )
+    named = [name for name in (ZARR, OUTPUT) if isinstance(given.get(name), Mapping)]
+    return f"{named[0]}.{_PATH[named[0]]}" if named else ""
 
 
 def url_of(given: Json) -> Any:
     """
     Return the URL or template that results are delivered to; ``None`` if there is none.
 
-    ``bucketName: x`` is the same as ``output.defaultTilePath: s3://x``.
+    ``bucketName: x`` is the same as ``output.defaultTilePath: s3://x``. If there are paths of single outputs only, it
+    is the first of them.
 
     :param given: The V1 request, of any shape.
     """
     where = place_of(given)
     found = part(given, *where.split("."))
-    return f"s3://{found}" if where == BUCKET else found
+    if where == BUCKET:
+        return f"s3://{found}"
+    return part(given, OUTPUT, "responses", 0, "tilePath") if found is None and where.startswith(OUTPUT) else found
 
 
 def renamed(given: Json, error: InvalidParameter) -> InvalidParameter:
@@ -232,9 +235,9 @@ def _place_problems(given: Json) -> Iterator[InvalidParameter]:
     elif where and not isinstance(url, str):
         rule = "is required" if url is None else "must be a text"
         yield InvalidParameter(where, url, rule, "Write e.g. s3://my-bucket/folder.")
-    for number, response in enumerate(part(given, OUTPUT, "responses") or ()):
-        path = part(response, "tilePath")
-        if path not in {None, url}:
+    for number, response in enumerate(objects(given, OUTPUT, "responses")):
+        path = response.get("tilePath")
+        if path is not None and path != url:
             rule = "has no equal in Batch Processing V2, which has one delivery URL for all outputs"
             fix = "Remove it, and write <outputId> in output.defaultTilePath."
             yield InvalidParameter(f"output.responses.{number}.tilePath", path, rule, fix)
@@ -266,8 +269,8 @@ def _collection_notes(output: Json) -> Iterator[str]:
         )
     if output.get("cogOutput") is True and not mapping(output, "cogParameters").keys() & set(_BLOCKS):
         yield (
-            "output.cogParameters has no size of blocks: by their references V1 writes blocks of 1024 pixels, and V2 on "
-            "AWS blocks of 256. Set blockxsize and blockysize to 1024 to keep them."
+            "output.cogParameters has no size of blocks: by their references V1 writes blocks of 1024 pixels, and V2 "
+            "on AWS blocks of 256. Set blockxsize and blockysize to 1024 to keep them."
         )
 
 

@@ -27,7 +27,7 @@ from airflow_provider_sentinelhub.client.errors import InvalidParameter
 from airflow_provider_sentinelhub.client.preflight.area import Area, grid_of
 from airflow_provider_sentinelhub.client.preflight.outputs import EVALSCRIPT, RESPONSES, TIFF, Asked
 from airflow_provider_sentinelhub.client.requests.crs import WGS84
-from airflow_provider_sentinelhub.client.requests.findings import Advice, Finding, Json, Rule, mapping
+from airflow_provider_sentinelhub.client.requests.findings import Advice, Finding, Json, Rule, mapping, objects, part
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,7 +42,6 @@ MANY_FILES: Final = 5_000
 """From this number of files on, the service does not look for files that exist already."""
 
 _PLACEHOLDER = re.compile(r"<[^<>/]*>")
-_BUCKET = re.compile(r"(?:[\w\-.]+:)?[A-Za-z0-9_][\w\-.]{1,220}[A-Za-z0-9_]", re.ASCII)
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _COLLECTION: Final = ("createCollection", "collectionId")
 _FREE_COG: Final = "resamplingAlgorithm"
@@ -88,19 +87,20 @@ def check_path(body: Json, deployment: Deployment | None) -> Iterator[Finding]: 
     :param body: The request.
     :param deployment: Not used.
     """
-    where, url = place_of(body), url_of(body)
-    if not isinstance(url, str):
-        return
+    where = place_of(body)
     if where == BUCKET:
-        if not _BUCKET.fullmatch(url.removeprefix("s3://")):
-            rule = "must be the name of a bucket, without s3:// and without a folder"
-            fix = "Write e.g. my-bucket, or output.defaultTilePath for a folder in a bucket."
-            yield InvalidParameter(BUCKET, body[BUCKET], rule, fix)
-    elif not url.startswith("s3://"):
-        rule = "must start with s3://: Batch Processing V1 delivers to S3 only"
-        yield InvalidParameter(where, url, rule, "Write s3://my-bucket/folder.")
-    else:
-        yield from _check_template(where, url, outputs=len(Asked(in_v2_form(body)).formats))
+        # The models know what the name of a bucket is.
+        return
+    listed = objects(body, OUTPUT, "responses")
+    own = {f"{OUTPUT}.responses.{number}.tilePath": each.get("tilePath") for number, each in enumerate(listed)}
+    rest = set(Asked(in_v2_form(body)).formats) - {str(each.get("identifier")) for each in listed}
+    paths = [(where, part(body, *where.split(".")), len(rest)), *((field, path, 1) for field, path in own.items())]
+    for field, path, outputs in paths:
+        if isinstance(path, str) and not path.startswith("s3://"):
+            rule = "must start with s3://: Batch Processing V1 delivers to S3 only"
+            yield InvalidParameter(field, path, rule, "Write s3://my-bucket/folder.")
+        elif isinstance(path, str):
+            yield from _check_template(field, path, outputs=outputs)
 
 
 def _check_template(where: str, url: str, *, outputs: int) -> Iterator[InvalidParameter]:

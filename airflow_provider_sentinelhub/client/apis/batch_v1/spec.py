@@ -6,6 +6,7 @@ from typing import Final
 
 from airflow_provider_sentinelhub.client.apis.batch_v1 import calls
 from airflow_provider_sentinelhub.client.apis.batch_v1.costs import estimate_of, price
+from airflow_provider_sentinelhub.client.apis.batch_v1.rules import RULES
 from airflow_provider_sentinelhub.client.lifecycle import description
 from airflow_provider_sentinelhub.client.lifecycle.spec import Capabilities, TaskApiSpec
 
@@ -17,7 +18,7 @@ BATCH_V1: Final = TaskApiSpec(
     or_else="convert it with `airflow sentinelhub convert`",
     service=calls.SERVICE,
     check=calls.check,
-    rules=(),
+    rules=RULES,
     price=price,
     input=("processRequest", "input"),
     script_holder="processRequest",
