@@ -353,12 +353,6 @@ def test_only_what_was_asked_for_is_in_the_query() -> None:
     assert calls.tiling_grid(0).path == "/tilinggrids/0"
 
 
-def test_a_restart_needs_an_api_that_has_one() -> None:
-    assert calls.TASKS.restart(TASK).path == f"/process/{TASK}/restartpartial"
-    with pytest.raises(ValueError, match="cannot restart"):
-        BATCH_V2.calls.restart(TASK)
-
-
 # --- lists -----------------------------------------------------------------------------------------------------------
 
 

@@ -289,5 +289,5 @@ def test_a_real_tile() -> None:
 
 def test_a_real_refusal_of_a_restart() -> None:
     reply = Reply(400, {}, contract.fixture("error_400_restartpartial.json"))
-    with pytest.raises(errors.InvalidRequest, match=r"Only requests with status PARTIAL can be restarted\."):
+    with pytest.raises(errors.IllegalAction, match=r"Only requests with status PARTIAL can be restarted\."):
         decide(calls.TASKS.restart(TASK), Attempt(), reply, contract.LIMITS)
