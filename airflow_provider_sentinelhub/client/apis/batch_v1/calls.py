@@ -292,6 +292,19 @@ def tiles(
     )
 
 
+def has_failed(task_id: str) -> Call[bool]:
+    """
+    Ask whether a task has failed tiles.
+
+    :param task_id: Its id.
+    :raises InvalidParameter: The id is not valid; nothing is sent.
+    """
+    page = tiles(task_id, TileStatus.FAILED, 1)
+    return Call(
+        page.method, page.service, page.path, lambda answer: bool(page.parse(answer).data), page.what, page.query
+    )
+
+
 def tile(task_id: str, tile_id: int) -> Call[Tile]:
     """
     Read a tile of a task.

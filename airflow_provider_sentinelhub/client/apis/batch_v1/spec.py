@@ -38,6 +38,7 @@ BATCH_V1: Final = TaskApiSpec(
     answered=frozenset({"DONE", "PARTIAL"}),
     analysed=frozenset({"ANALYSIS_DONE", "PROCESSING", "DONE", "PARTIAL", "FAILED", "CANCELED"}),
     restartable=frozenset({"PARTIAL"}),
+    has_failed=calls.has_failed,
     stopped="CANCELED",
     stop_asked="CANCEL",
 )
