@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 from typing import TYPE_CHECKING, Any
@@ -18,9 +19,12 @@ from airflow_provider_sentinelhub.client.apis.batch_v1.spec import BATCH_V1
 from airflow_provider_sentinelhub.client.apis.batch_v2.spec import BATCH_V2
 from airflow_provider_sentinelhub.client.apis.registry import other_request_type, request_type
 from airflow_provider_sentinelhub.client.apis.statistical.spec import STATISTICAL
-from airflow_provider_sentinelhub.client.errors import InvalidParameter, ServiceUnavailable
+from airflow_provider_sentinelhub.client.errors import Conflict, InvalidParameter, NotFound, ServiceUnavailable
 from airflow_provider_sentinelhub.client.http.call import Call, Repeat
 from airflow_provider_sentinelhub.client.http.deployments import PathLayout
+from airflow_provider_sentinelhub.client.http.policy import Attempt, RetryLimits, decide
+from airflow_provider_sentinelhub.client.http.problems import Reply
+from airflow_provider_sentinelhub.client.http.transport import Sender
 from airflow_provider_sentinelhub.client.lifecycle import pages
 from airflow_provider_sentinelhub.client.lifecycle.intent import Intent, digest
 from airflow_provider_sentinelhub.client.lifecycle.submission import find
@@ -30,6 +34,9 @@ from tests.client.test_client_search import carried_out
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from airflow_provider_sentinelhub.client.http.auth import TokenSource
+    from airflow_provider_sentinelhub.client.http.deployments import ServiceAddress
 
 TASK = "2e0d4c5f-6a3b-4e57-9c6d-0f1a2b3c4d5e"
 ZARR = {"path": "s3://bucket/<requestId>", "group": {"zarr_format": 2}}
@@ -290,6 +297,23 @@ def test_a_collection_may_be_wrapped(wrap: Callable[[Any], Any]) -> None:
     assert (found.additional_data, found.created) == ({}, None)
 
 
+@pytest.mark.parametrize(
+    ("found", "fields"),
+    [
+        ({"s3Bucket": "bucket", "batchData": {"tilingGridId": 0}}, []),
+        ({"s3Bucket": "tenant:bucket"}, []),
+        ({"s3Bucket": "other", "batchData": {"tilingGridId": 1}}, ["tilingGrid.id", "output.collectionId"]),
+    ],
+)
+def test_a_request_is_compared_with_its_collection(found: dict[str, Any], fields: list[str]) -> None:
+    body = batch_v1_document(output__collectionId=TASK)
+    (lookup,) = BATCH_V1.lookups(body)
+    assert (lookup.value, lookup.call.path) == (TASK, f"/collections/{TASK}")
+    assert [each.field for each in lookup.compare(lookup.call.parse({"id": TASK, **found}))] == fields
+    for odd in ({}, batch_v1_document(), {"output": {"collectionId": "../a"}}):
+        assert not list(BATCH_V1.lookups(odd))
+
+
 # --- Calls -----------------------------------------------------------------------------------------------------------
 
 
@@ -351,6 +375,34 @@ def test_only_what_was_asked_for_is_in_the_query() -> None:
     assert calls.tiles(TASK).query == {"count": "100"}
     assert calls.tiles(TASK, calls.TileStatus.FAILED, None, "t").query == {"status": "FAILED", "viewtoken": "t"}
     assert calls.tiling_grid(0).path == "/tilinggrids/0"
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (calls.delete(TASK), "Cancel the task first if it is running; one that has processed tiles cannot be deleted."),
+        (collections.delete(TASK), "Delete the tasks that use it first."),
+        (calls.update(TASK, description="x"), "Wait until the task is not being processed."),
+    ],
+)
+def test_a_conflict_says_what_to_do(call: Call[Any], said: str) -> None:
+    with pytest.raises(Conflict) as caught:
+        decide(call, Attempt(), Reply(409, {}, b"in use"), RetryLimits(attempts=1))
+    assert str(caught.value).endswith(f"the service answered 409: in use. {said}")
+
+
+def test_a_collection_on_the_simulator(address: ServiceAddress, tokens: TokenSource, limits: RetryLimits) -> None:
+    sender = Sender(address, tokens, limits)
+    with contextlib.closing(sender):
+        made = sender.send(collections.create("Corsica", "bucket"))
+        sender.send(collections.update(made.id, "Corse"))
+        assert sender.send(collections.get(made.id)).name == "Corse"
+        assert made.id in [each.id for each in sender.send(collections.listed()).data]
+        sender.send(collections.delete(made.id))
+        with pytest.raises(NotFound):
+            sender.send(collections.get(made.id))
+        assert sender.send(calls.tiling_grid(0)).id == 0
+        assert len(sender.send(calls.tiling_grids(2)).data) == 2
 
 
 # --- lists -----------------------------------------------------------------------------------------------------------

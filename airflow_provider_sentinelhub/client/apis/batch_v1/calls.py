@@ -257,10 +257,19 @@ def delete(task_id: str) -> Call[None]:
     """
     Delete a task that is not running and has no processed tiles; the service refuses others with 409.
 
+    If an answer is lost the call is sent again, and 404 may then mean that the first one has deleted it.
+
     :param task_id: Its id.
     :raises InvalidParameter: The id is not valid; nothing is sent.
     """
-    return Call("DELETE", SERVICE, TASKS.path_of(task_id), nothing, f"delete batch task {task_id}")
+    return Call(
+        "DELETE",
+        SERVICE,
+        TASKS.path_of(task_id),
+        nothing,
+        f"delete batch task {task_id}",
+        conflict="Cancel the task first if it is running; one that has processed tiles cannot be deleted",
+    )
 
 
 # ------------------------------------------------------------------------------------------------------------- tiles
