@@ -305,12 +305,19 @@ def test_a_bucket_without_a_policy(v1: V1Client, delivery: Json, parameter: str)
     assert refused.body["error"]["errors"] == [
         {"parameter": parameter, "violation": "Unable to access the S3 bucket: AccessDenied."}
     ]
-    v1.script()
-    assert v1.post(**changes).status == 201
+
+
+def test_a_policy_that_is_gone_at_the_start(v1: V1Client) -> None:
+    task_id = v1.create()
     v1.script(buckets_without_policy=["sentinelhub"])
-    task_id = v1.sim.tasks()[-1]["id"]
     v1.do(task_id, "start")
-    v1.script()
+    assert v1.until(task_id, "FAILED")["error"] == "Unable to access the S3 bucket: AccessDenied."
+    assert v1.balance() == 1_000_000
+
+
+def test_an_unknown_bucket_is_refused(v1: V1Client) -> None:
+    refused = v1.post(output__defaultTilePath="s3://no-such-bucket")
+    assert "NoSuchBucket" in refused.body["error"]["message"]
 
 
 def test_bucket_name_is_short_for_the_usual_template(v1: V1Client) -> None:
