@@ -111,6 +111,10 @@ class BatchV1Results(BatchResults):
             notes: tuple[str, ...] = ()
             if is_shared(self.api.delivery_url(task.request)):
                 notes = notes_on_files(self.storage, table, root, Written.by(tasks))
+        if missing := self._missing(task, report.total):
+            # Nobody knows what became of them: the task must not look complete.
+            notes += (f"The analysis found {report.total + missing:,} tiles, and the service lists {report.total:,}.",)
+            report = replace(report, total=report.total + missing, pending=report.pending + missing)
         whole = TaskCounts(task.id, report.total, report.delivered, report.no_data, report.total)
         return replace(report, report_url=url, notes=notes, tasks=(whole,), cost_pu=counts.cost_pu)
 
@@ -120,12 +124,21 @@ class BatchV1Results(BatchResults):
         while True:
             tiles = _Tiles(self, task, files)
             counts = tiles.count()
-            is_final = task.status not in self.api.answered or not counts.pending
-            if is_final or time.monotonic() + pause > give_up_at:
+            late = counts.pending + self._missing(task, counts.total)
+            # DONE means that no tile has failed: these have failed before a restart.
+            late += counts.failed if task.status == "DONE" else 0
+            if task.status not in self.api.answered or not late or time.monotonic() + pause > give_up_at:
                 return counts
-            log.info("Task %s is %s, and %d of its tiles are not yet", task.id, task.status, counts.pending)
+            log.info("Task %s is %s, and %d of its tiles do not show it yet", task.id, task.status, late)
             time.sleep(pause)
             pause = min(pause * 2, 10.0)
+
+    def _missing(self, task: BatchTask, listed: int) -> int:
+        """Return how many tiles of a task that has ended are not listed, as far as their number is known."""
+        if not isinstance(task, BatchV1Task) or task.tile_count is None or task.status not in self.api.answered:
+            return 0
+        # Whether tiles that were skipped are counted is not documented.
+        return 0 if task.skips_existing else max(0, task.tile_count - listed)
 
     def counter(self, task: BatchTask) -> Counter | None:
         """
@@ -179,6 +192,9 @@ class _Tiles:
     task: BatchTask
     files: ListedFeatures | None = None
     _statuses: Tally[str] = field(default_factory=Tally)
+    # A tile that is listed twice, because the list has moved between two pages, counts once. The limit of pages keeps
+    # this small.
+    _seen: set[int] = field(default_factory=set)
     _cost: float | None = None
     _suffix: str = ""
 
@@ -197,6 +213,9 @@ class _Tiles:
 
     def _take(self, page: TilePage) -> None:
         for tile in page.data:
+            if tile.id in self._seen:
+                continue
+            self._seen.add(tile.id)
             self._statuses[_status(tile)] += 1
             if tile.cost is not None:
                 self._cost = (self._cost or 0.0) + tile.cost
@@ -260,7 +279,16 @@ def _outline(tile: Tile) -> bytes | None:
 
     try:
         outline = shapely.force_2d(shape(tile.geometry))
-    except (ValueError, TypeError, KeyError, AttributeError, IndexError, OverflowError, shapely.errors.ShapelyError):
+    except (
+        ValueError,
+        TypeError,
+        KeyError,
+        AttributeError,
+        IndexError,
+        OverflowError,
+        RecursionError,
+        shapely.errors.ShapelyError,
+    ):
         return None
     if outline.is_empty:
         return None

@@ -126,7 +126,7 @@ class Tile(AnswerModel):
     :param error: Why it failed; not documented, and read if there is one.
     """
 
-    id: int
+    id: Annotated[int, Field(ge=-_LARGEST, lt=_LARGEST)]
     status: Annotated[str, BeforeValidator(lambda given: one_line(given) if isinstance(given, str) else "")] = ""
     request_id: Word = None
     name: Word = None
