@@ -7,6 +7,7 @@ been sent: the next attempt sends it, and counts it once. What the service has d
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -40,6 +41,7 @@ class RestartingOperatorBase(StartingOperatorBase):
     """
 
     template_fields: Sequence[str] = (*StartingOperatorBase.template_fields, "max_restarts")
+    more_time = "Raise the limit; a task that was stopped can neither be continued nor restarted"
     rules: ClassVar[Mapping[str, checks.Rule]] = {
         "on_partial": partial(checks.one_of, choices=checks.ON_PARTIAL_WITH_RESTART),
         "max_restarts": partial(checks.number, at_least=0, whole=True),
@@ -82,6 +84,13 @@ class RestartingOperatorBase(StartingOperatorBase):
         asked_for = self.restarts() or (record.after_clear and self.on_partial == "fail")
         most = int(self.max_restarts) if self.restarts() else min(1, int(self.max_restarts))
         if not asked_for or (record.resumes >= most and not record.is_restarting):
+            return None
+        if not record.is_restarting and record.deadline is not None and time.time() >= record.deadline:
+            # It would be stopped at once, and a stopped task can neither be continued nor restarted.
+            self.no_restart = (
+                "They were not restarted, because the time limit has passed. Raise it and clear this Airflow task to "
+                "restart only them."
+            )
             return None
         counts = self.hook.results.counts(task)
         if not self._is_affordable(task, counts):

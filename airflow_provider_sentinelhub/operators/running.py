@@ -11,7 +11,7 @@ from dataclasses import replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from airflow_provider_sentinelhub.client.costs.amounts import pu_text
+from airflow_provider_sentinelhub.client.costs.amounts import state_text
 from airflow_provider_sentinelhub.client.errors import StorageUnavailable
 from airflow_provider_sentinelhub.hooks import checks
 from airflow_provider_sentinelhub.hooks.budget import check_request
@@ -128,11 +128,10 @@ class CreatingOperatorBase(RequestTemplateMixin, RemoteTaskOperatorBase):
             task, api = self.hook.get(new.id), self.hook.api
             new = replace(new, found_stopped=api.is_stopped(task) or task.user_action == api.stop_asked)
             self.log.warning(
-                "Cleared: continuing with task %s, which is %s after %s. What it delivered is not paid for again. "
+                "Cleared: continuing with task %s, which is %s. What it delivered is not paid for again. "
                 "For a new task, trigger a new DAG run, or set on_clear='new' and clear again",
                 task.id,
-                task.status,
-                pu_text(task.cost_pu),
+                state_text(task.status, task.cost_pu),
             )
         new.write(context)
         if after_clear:
@@ -192,7 +191,7 @@ class CreatingOperatorBase(RequestTemplateMixin, RemoteTaskOperatorBase):
             "Cleared after a success: a new task replaces task %s (%s), and everything is paid for again. To "
             "continue with what there is, set on_clear='adopt'",
             task.id,
-            pu_text(task.cost_pu),
+            state_text(task.status, task.cost_pu),
         )
         return False
 
@@ -344,11 +343,18 @@ class RunningWithRestartsOperatorBase(RunningOperatorBase, RestartingOperatorBas
     """
 
     template_fields: Sequence[str] = ("request", *RestartingOperatorBase.template_fields)
+    more_time = (
+        "Raise the limit and clear this Airflow task: one that was stopped is replaced by a new task, which pays for "
+        "everything again"
+    )
 
     def advice(self) -> Advice:
         """Return the advice for features that were not delivered."""
         if self.no_restart:
             return Advice(self.no_restart, accepted=self.no_restart)
+        if not int(self.max_restarts):
+            said = "With max_restarts=0 nothing is restarted. Set it to 1 or more and clear this Airflow task"
+            return Advice(f"{said} to restart only them.", accepted=f"{said} to restart only them.")
         anew = "A new DAG run, or a clear with on_clear='new', pays for everything again."
         if self.on_clear == "new":
             said = "With on_clear='new' a clear pays for everything. Set on_clear='adopt' and clear this Airflow task"

@@ -236,3 +236,38 @@ def test_tiles_are_counted_while_it_runs(sim: Simulator, run_task: RunTask, comm
         "delivered": 2,
         "failed": 2,
     }
+
+
+def test_nothing_is_restarted_after_the_deadline(sim: Simulator, run_task: RunTask, comms: Comms) -> None:
+    sim.set_script({"features": [FAILS_ONCE]})
+    op = operator(sim, on_partial="restart", deferrable=True, timeout=3600)
+    run = run_task(op)
+    event = {**asyncio.run(first_event(run.trigger, comms)), "deadline": 1.0}
+    comms.state["sentinelhub_batch"] = {**comms.state["sentinelhub_batch"], "deadline": 1.0}
+    run = run_task(op, next_method="execute_complete", next_kwargs={"event": event})
+    assert "They were not restarted, because the time limit has passed" in str(run.error)
+    assert (calls(sim)["/{id}/restartpartial"], calls(sim)["/{id}/cancel"]) == (0, 0)
+    run = run_through(run_task, comms, op, max_tries=1, try_number=2)
+    assert (run.state, comms.xcoms["return_value"]["status"]) == ("success", "DONE"), run.error
+
+
+def test_a_stopped_task_is_not_promised_to_continue(sim: Simulator, run_task: RunTask) -> None:
+    sim.set_script({"timing": {"feature_seconds": 36000}})
+    run = run_task(operator(sim, timeout=0.2))
+    assert "one that was stopped is replaced by a new task" in str(run.error)
+
+
+def test_a_clear_is_not_recommended_where_it_restarts_nothing(sim: Simulator, run_task: RunTask) -> None:
+    sim.set_script({"features": [FAILS_ONCE]})
+    op = operator(sim, max_restarts=0)
+    assert "With max_restarts=0 nothing is restarted" in str(run_task(op).error)
+    run_task(op, max_tries=1, try_number=2)
+    assert calls(sim)["/{id}/restartpartial"] == 0
+
+
+def test_a_task_whose_tiles_all_failed_may_be_tried_again(sim: Simulator, run_task: RunTask) -> None:
+    sim.set_script({"features": [{"outcome": "fatal", "error": "Internal error."}]})
+    said = str(run_task(operator(sim)).error)
+    assert "FAILED: 4 tiles failed: Internal error." in said
+    assert "Clear the Airflow task for a new one" in said
+    assert "would fail again" not in said

@@ -19,6 +19,16 @@ def pu_text(pu: float | None) -> str:
     return f"{pu:,.1f} PU" if abs(pu) < _LARGE else f"{pu:,.0f} PU"
 
 
+def state_text(status: str, pu: float | None) -> str:
+    """
+    Return the status of a task and what it has cost, e.g. ``DONE after 12.0 PU``.
+
+    :param status: The status.
+    :param pu: Processing units; ``None`` where the service has not said: some APIs never do.
+    """
+    return status if pu is None else f"{status} after {pu_text(pu)}"
+
+
 def mb_text(mb: float) -> str:
     """
     Return megabytes as text, e.g. ``1,235 MB`` or ``0.447 MB``.

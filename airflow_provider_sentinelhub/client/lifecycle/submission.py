@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_sentinelhub.client.costs.amounts import pu_text
+from airflow_provider_sentinelhub.client.costs.amounts import state_text
 from airflow_provider_sentinelhub.client.errors import OutcomeUnknown, ServiceUnavailable
 from airflow_provider_sentinelhub.client.http.call import Pause, Procedure
 from airflow_provider_sentinelhub.client.lifecycle.procedures import read, stop
@@ -139,11 +139,10 @@ def _tell_of_another_request(api: TaskApiSpec, family: list[BatchTask], intent: 
         other = api.intent_of(task)
         if not intent.rerun and other is not None and not other.rerun and other.digest != intent.digest:
             log.warning(
-                "The request differs from that of task %s (%s, %s), which this Airflow task ran before: a "
+                "The request differs from that of task %s (%s), which this Airflow task ran before: a "
                 "new task is created, and everything in it is paid for",
                 task.id,
-                task.status,
-                pu_text(task.cost_pu),
+                state_text(task.status, task.cost_pu),
             )
             return
 
@@ -155,11 +154,10 @@ def _tell_of_the_stop(api: TaskApiSpec, task: BatchTask, before: Before) -> None
         log.info("Stopping task %s, which this Airflow task ran before", task.id)
     else:
         log.warning(
-            "Stopping task %s (%s, %s): it carries the tag of this Airflow task, which has no record of it. It is "
+            "Stopping task %s (%s): it carries the tag of this Airflow task, which has no record of it. It is "
             "that of an attempt whose record was lost, or of a run that was deleted",
             task.id,
-            task.status,
-            pu_text(task.cost_pu),
+            state_text(task.status, task.cost_pu),
         )
 
 
