@@ -222,6 +222,9 @@ def check_not_failed(
     """
     if task.status == "FAILED":
         reason = (task.error or "the service gave no reason").rstrip(".")
+        if report is not None and _may_succeed_again(report):
+            said = "Clear the Airflow task for a new one, which pays for everything again."
+            raise TaskFailed(f"Task {task.id} FAILED: {reason}.\n{_groups(report)}\n{said}")
         raise TaskFailed(
             f"Task {task.id} FAILED: {reason}. Correct the request and clear the Airflow task; the same request would "
             "fail again."
@@ -239,6 +242,14 @@ def check_not_failed(
         groups = f"\n{_groups(report)}" if report is not None and report.error_groups else ""
         more = f" {_naming(hook, advice.stopped)}".rstrip()
         raise TaskStopped(f"Task {task.id} was {task.status} {because}{when}{spent}. {then}{more}{groups}")
+
+
+def _may_succeed_again(report: FeatureReport) -> bool:
+    """Whether every feature failed, and not all of them for a reason that stays."""
+    from airflow_provider_sentinelhub.artifacts.report.causes import CauseKind
+
+    kinds = {group.kind for group in report.error_groups}
+    return 0 < report.total == report.failed and kinds != {CauseKind.PERMANENT}
 
 
 def _report(hook: SentinelHubBatchHook, tasks: list[BatchTask], *, is_answered: bool) -> FeatureReport | None:
