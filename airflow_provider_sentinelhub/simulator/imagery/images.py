@@ -150,7 +150,8 @@ class Images:
     def _time(self) -> datetime:
         # Nothing is documented about the time step of one image for a period: its beginning.
         ranges = (each.get("dataFilter", {}).get("timeRange") for each in self.process_request["input"]["data"])
-        begin = datetime.fromisoformat(next((each["from"] for each in ranges if each), "1970-01-01T00:00:00Z"))
+        begins = (each["from"] for each in ranges if each and each.get("from"))
+        begin = datetime.fromisoformat(next(begins, "1970-01-01T00:00:00Z"))
         return begin if begin.tzinfo else begin.replace(tzinfo=UTC)
 
 
