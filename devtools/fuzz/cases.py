@@ -14,6 +14,7 @@ from airflow_provider_sentinelhub.simulator.sample import (
     sample_request,
     sample_statistical,
     sample_statistics,
+    sample_tiles,
     upload,
 )
 from devtools.fuzz.mutations import Mutator
@@ -23,8 +24,14 @@ if TYPE_CHECKING:
 
     from airflow_provider_sentinelhub.client.lifecycle.spec import ApiSpec
     from airflow_provider_sentinelhub.simulator.process import Simulator
+    from airflow_provider_sentinelhub.simulator.ready import Ready
 
-PATHS = {"batch-v2": "/batch/v2/process", "batch-statistical": "/statistics/batch/v1", "statistical": "/statistics/v1"}
+PATHS = {
+    "batch-v1": "/api/v1/batch/process",
+    "batch-v2": "/batch/v2/process",
+    "batch-statistical": "/statistics/batch/v1",
+    "statistical": "/statistics/v1",
+}
 _SECRETS = ("accessKey", "secretAccessKey")
 _HISTOGRAMS = {
     "ndvi": {
@@ -142,6 +149,7 @@ def _samples(simulator: Simulator, folder: str) -> Iterator[tuple[str, dict[str,
     request["processRequest"]["evalscript"] = request["processRequest"]["evalscript"].replace("bands: 2", "bands: 1")
     request["processRequest"]["output"]["responses"] = [{"identifier": "default", "format": {"type": "zarr/array"}}]
     yield "batch-v2", request
+    yield from (("batch-v1", request) for request in _of_tiles(ready, folder, at))
     yield "batch-statistical", sample_statistics(ready, folder)
     request = sample_statistics(ready, folder, calculations=_HISTOGRAMS, output__s3__url=f"{at}/<REQUEST_ID>/<ID>.json")
     request["aggregation"] |= {"evalscriptReference": {"s3": {"url": f"{at}/script.js"}}}
@@ -154,6 +162,19 @@ def _samples(simulator: Simulator, folder: str) -> Iterator[tuple[str, dict[str,
         del request["aggregation"][name]
     request["aggregation"] |= {"width": 100, "height": 100}
     yield "statistical", request
+
+
+def _of_tiles(ready: Ready, folder: str, at: str) -> Iterator[dict[str, Any]]:
+    request = sample_tiles(ready, folder)
+    yield request
+    older = {name: value for name, value in request.items() if name != "tilingGrid"}
+    yield {**older, "tilingGridId": 0, "resolution": 60}
+    path = f"{at}/<requestId>/<tileId>-<tileName>/<outputId>.<format>"
+    own = [{"identifier": "default", "tilePath": path}]
+    output = {"defaultTilePath": path, "cogOutput": True, "cogParameters": {"resamplingAlgorithm": "mode"}}
+    yield {**request, "output": {**output, "overwrite": True, "skipExisting": False, "responses": own}}
+    group = {"group": {"zarr_format": 2}, "arrayParameters": {"dtype": "<u2", "order": "C", "fill_value": 0}}
+    yield {**{name: each for name, each in request.items() if name != "output"}, "zarrOutput": {"path": at, **group}}
 
 
 def _without(value: Any) -> Any:
