@@ -38,6 +38,9 @@ class RestartingOperatorBase(StartingOperatorBase):
         ``restart`` (have the service run them again, then ``fail`` if some are still missing) or
         ``restart_then_warn``. Templated.
     :param max_restarts: How many times failed features are restarted at most. Templated.
+    :param max_pu: Maximum processing units the remote task may cost, with all that it has cost before. Failed features
+        are not restarted if they would cost more by the service's estimate. Default: the limit of the connection;
+        without one, restarts have no limit. Templated.
     """
 
     template_fields: Sequence[str] = (*StartingOperatorBase.template_fields, "max_restarts")
@@ -116,6 +119,8 @@ class RestartingOperatorBase(StartingOperatorBase):
         if not record.is_restarting:
             record = replace(record, resumes=record.resumes + 1, is_restarting=True, is_own=True)
             record.write(context)
+        # From now on a kill stops it.
+        self._is_guest = False
         self.log.info(
             "Restart %d of task %s: %d of %d features failed. The task has cost %s so far",
             record.resumes,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from airflow_provider_sentinelhub.client.lifecycle.spec import Goal
+from airflow_provider_sentinelhub.operators.base import Killed
 from airflow_provider_sentinelhub.operators.batch_process_v1 import (
     SentinelHubAnalyseBatchProcessV1Operator,
     SentinelHubBatchProcessV1Operator,
@@ -271,3 +272,25 @@ def test_a_task_whose_tiles_all_failed_may_be_tried_again(sim: Simulator, run_ta
     assert "FAILED: 4 tiles failed: Internal error." in said
     assert "Clear the Airflow task for a new one" in said
     assert "would fail again" not in said
+
+
+class KilledAfterTheRestart(dict[str, Any]):
+    """A store of task states; the Airflow task is killed when it records that its restart was sent."""
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        was_restarting = self.get(key, {}).get("is_restarting")
+        super().__setitem__(key, value)
+        if was_restarting and not value["is_restarting"]:
+            raise Killed
+
+
+def test_a_restart_of_the_task_of_another_is_stopped_by_a_kill(sim: Simulator, run_task: RunTask, comms: Comms) -> None:
+    sim.set_script({"features": [FAILS_ONCE]})
+    op = operator(sim, on_partial="warn")
+    assert run_task(op).state == "success"
+    task_id = comms.xcoms["sentinelhub_task_id"]
+    sim.set_script({"timing": SLOW})
+    comms.state = KilledAfterTheRestart()
+    restart = SentinelHubRestartPartialBatchProcessV1Operator(task_id="r", batch_task_id=task_id, deferrable=False)
+    assert "was killed" in str(run_task(restart).error)
+    assert (calls(sim)["/{id}/restartpartial"], calls(sim)["/{id}/cancel"]) == (1, 1)
