@@ -294,7 +294,10 @@ def _judge(
         )
     _tell(found, extent)
     if found.high_pu is None or found.high_pu > left:
-        then = "it is stopped once it has spent them" if hook.api.can.stop else "the service cannot stop it then"
+        then = "the service cannot stop it then"
+        if hook.api.can.stop:
+            is_watched = hook.api.can.tell_cost
+            then = "it is stopped once it has spent them" if is_watched else "it is not stopped, for it tells no cost"
         log.warning("It may cost more than the %s left of max_pu; %s", pu_text(left), then)
 
 

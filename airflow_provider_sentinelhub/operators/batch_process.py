@@ -366,7 +366,7 @@ class SentinelHubBatchReportOperator(ReportOperatorBase):
     .. seealso:: ``docs/howto/batch_report.md``
 
     :param batch_task_id: The id of the remote task, e.g. the output of the operator that created it. Templated.
-    :param on_partial: What to do when the remote task is DONE but some features failed: ``fail`` or ``warn``.
+    :param on_partial: What to do when the remote task has ended but some features failed: ``fail`` or ``warn``.
         Templated.
     :param sentinelhub_conn_id: The Sentinel Hub connection. Templated.
     :param aws_conn_id: The AWS connection, for buckets on Amazon S3. Templated.

@@ -366,10 +366,9 @@ class SentinelHubRestartPartialBatchProcessV1Operator(RestartFailedOperatorBase)
     :param batch_task_id: The id of the remote task. Templated.
     :param max_restarts: How many times failed features are restarted at most. Templated.
     :param on_partial: What to do when features are still missing after the restarts: ``fail`` or ``warn``. Templated.
-    :param max_pu: Maximum processing units for everything that is started here. Before a start, the cost is estimated
-        from the analysed features, and a task that would cost more is not started. A running task that has spent more
-        is stopped. Default: the limit of the connection; without one, nothing is stopped, but a task of more than
-        10,000 PU or 1,000,000 km2 is not started. Templated.
+    :param max_pu: Maximum processing units the remote task may cost, with all that it has cost before. Failed features
+        are not restarted if they would cost more by the service's estimate. Default: the limit of the connection;
+        without one, restarts have no limit. Templated.
     :param deferrable: Run in deferrable mode: wait in the triggerer instead of holding a worker slot.
     :param poll_interval: Time in seconds between two checks of the remote task; the service asks for 60 or more.
         Templated.
@@ -430,7 +429,7 @@ class SentinelHubBatchProcessV1ReportOperator(ReportOperatorBase):
     .. seealso:: ``docs/howto/batch_process_v1.md``
 
     :param batch_task_id: The id of the remote task, e.g. the output of the operator that created it. Templated.
-    :param on_partial: What to do when the remote task is DONE but some features failed: ``fail`` or ``warn``.
+    :param on_partial: What to do when the remote task has ended but some features failed: ``fail`` or ``warn``.
         Templated.
     :param sentinelhub_conn_id: The Sentinel Hub connection. Templated.
     :param aws_conn_id: The AWS connection, for buckets on Amazon S3. Templated.

@@ -379,7 +379,7 @@ class SentinelHubBatchStatisticalReportOperator(ReportOnDeletedOperatorBase):
     :param identifier_column: The column of the GeoPackage with the names of the features, if that is not
         ``identifier``, which is the only one that the service reads. Tables and messages then have these names, also
         in later reports. Templated.
-    :param on_partial: What to do when the remote task is DONE but some features failed: ``fail`` or ``warn``.
+    :param on_partial: What to do when the remote task has ended but some features failed: ``fail`` or ``warn``.
         Templated.
     :param sentinelhub_conn_id: The Sentinel Hub connection. Templated.
     :param aws_conn_id: The AWS connection, for buckets on Amazon S3. Templated.

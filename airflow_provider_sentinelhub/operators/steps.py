@@ -181,7 +181,7 @@ class ReportOperatorBase(ExistingTaskOperatorBase):
     """
     Base of the operators that report the outcome of every feature of a remote task.
 
-    :param on_partial: What to do when the remote task is DONE but some features failed: ``fail`` or ``warn``.
+    :param on_partial: What to do when the remote task has ended but some features failed: ``fail`` or ``warn``.
         Templated.
     """
 

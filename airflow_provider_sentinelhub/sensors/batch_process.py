@@ -27,7 +27,7 @@ class SentinelHubBatchProcessSensor(RemoteTaskSensorBase):
     .. seealso:: ``docs/howto/batch_sensor.md``
 
     :param batch_task_id: The id of the remote task. Templated.
-    :param on_partial: What to do when the remote task is DONE but some features failed: ``fail`` or ``warn``.
+    :param on_partial: What to do when the remote task has ended but some features failed: ``fail`` or ``warn``.
         Templated.
     :param deferrable: Run in deferrable mode: wait in the triggerer instead of holding a worker slot.
     :param poll_interval: Time in seconds between two checks of the remote task while deferred. Default:

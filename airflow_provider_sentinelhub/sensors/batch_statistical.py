@@ -32,7 +32,7 @@ class SentinelHubBatchStatisticalSensor(DeletedTaskSensorBase):
         service has deleted the task; the files in the bucket are then read. Templated.
     :param features_url: Its GeoPackage: ``input.features.s3.url`` of its request. Shows which features have no file.
         Needed only with ``delivery_url``. Templated.
-    :param on_partial: What to do when the remote task is DONE but some features failed: ``fail`` or ``warn``.
+    :param on_partial: What to do when the remote task has ended but some features failed: ``fail`` or ``warn``.
         Templated.
     :param deferrable: Run in deferrable mode: wait in the triggerer instead of holding a worker slot.
     :param poll_interval: Time in seconds between two checks of the remote task while deferred. Default:

@@ -138,6 +138,11 @@ KNOWN = (
         ("aggregation", "evalscriptReference"),
     ),
     Known(
+        "preflight",
+        r"^output\.responses\.\d+\.identifier: is required$",
+        "No reference has this list. The simulator takes a path without an identifier for that of the output default.",
+    ),
+    Known(
         "simulator",
         r"url must look like s3://bucket/path, not '.*[^<>A-Za-z0-9/\-_.(): '].*'",
         "The service publishes no rule for the characters of a key. The simulator takes those that one of the "
