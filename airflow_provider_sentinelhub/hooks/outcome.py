@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_sentinelhub.client.costs.amounts import pu_text
 from airflow_provider_sentinelhub.client.errors import (
+    ApiError,
     ArtifactError,
     ArtifactMissing,
     FeaturesFailed,
@@ -255,9 +256,9 @@ def _may_succeed_again(report: FeatureReport) -> bool:
 def _report(hook: SentinelHubBatchHook, tasks: list[BatchTask], *, is_answered: bool) -> FeatureReport | None:
     try:
         return hook.report(tasks[0], tasks[1:])
-    except ArtifactError as e:
+    except (ArtifactError, ApiError) as e:
         # Only DONE promises results: a task that failed or was stopped early has none.
-        if is_answered:
+        if is_answered or (isinstance(e, ApiError) and not hook.api.is_over(tasks[-1])):
             raise
         if not isinstance(e, ArtifactMissing):
             log.warning("There is no report on its features: %s", e)

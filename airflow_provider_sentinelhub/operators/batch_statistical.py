@@ -144,8 +144,9 @@ class SentinelHubCreateBatchStatisticalOperator(CreateOperatorBase):
         credentials: those are taken from the connections when it is sent. An ``evalscript`` may be the path of a
         ``.js`` file; its text is sent as it is. Templated.
     :param on_clear: What to do with the remote task after a user has cleared the Airflow task. ``adopt``: return it
-        again, unless it is FAILED or the request has changed, so that clearing a whole DAG run pays for nothing twice.
-        ``resume``: the same, unless it was analysed or started. ``new``: stop it and create a new one.
+        again, unless it is FAILED, cannot be started again or the request has changed, so that clearing a whole DAG run
+        pays for nothing twice. ``resume``: the same, unless it was analysed or started. ``new``: stop it and create a
+        new one.
     :param check_bucket: Check the bucket before a task is created: that it can be used (a small object is written,
         read, listed and deleted), that it holds the features, and in which region it is.
     :param check_features: Download the GeoPackage that a request names as its input, before a task is created, and

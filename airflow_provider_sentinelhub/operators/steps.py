@@ -30,8 +30,9 @@ class CreateOperatorBase(CreatingOperatorBase):
     Base of the operators that create a remote task and return its id.
 
     :param on_clear: What to do with the remote task after a user has cleared the Airflow task. ``adopt``: return it
-        again, unless it is FAILED or the request has changed, so that clearing a whole DAG run pays for nothing twice.
-        ``resume``: the same, unless it was analysed or started. ``new``: stop it and create a new one.
+        again, unless it is FAILED, cannot be started again or the request has changed, so that clearing a whole DAG run
+        pays for nothing twice. ``resume``: the same, unless it was analysed or started. ``new``: stop it and create a
+        new one.
     """
 
     def __init__(self, *, on_clear: Literal["resume", "new", "adopt"] = "adopt", **kwargs: Any) -> None:

@@ -294,3 +294,9 @@ def test_a_restart_of_the_task_of_another_is_stopped_by_a_kill(sim: Simulator, r
     restart = SentinelHubRestartPartialBatchProcessV1Operator(task_id="r", batch_task_id=task_id, deferrable=False)
     assert "was killed" in str(run_task(restart).error)
     assert (calls(sim)["/{id}/restartpartial"], calls(sim)["/{id}/cancel"]) == (1, 1)
+
+
+def test_tiles_that_cannot_be_listed_do_not_hide_why_a_task_failed(sim: Simulator, run_task: RunTask) -> None:
+    refused = {"path": "/tiles$", "status": 404}
+    sim.set_script({"tasks": [{"analysis_error": "No tiles in this area."}], "endpoints": [refused]})
+    assert "FAILED: No tiles in this area" in str(run_task(operator(sim)).error)
