@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import pyarrow.parquet as pq
 import pytest
 from pydantic import ValidationError
 
@@ -82,3 +83,18 @@ def test_an_outline_that_is_nested_too_deep_is_left_out(report_on: Any) -> None:
 def test_an_id_that_no_file_can_hold_is_refused(report_on: Any) -> None:
     with pytest.raises(ValidationError, match="less than"):
         report_on([[tile(2**63)]])
+
+
+def test_an_output_with_a_path_of_its_own_is_found_there(report_on: Any, tmp_path: Path) -> None:
+    responses = [{"identifier": name, "format": {"type": "image/tiff"}} for name in ("red", "nir")]
+    output = {
+        "defaultTilePath": f"file://{tmp_path}/<tileName>/<outputId>.tif",
+        "responses": [{"identifier": "nir", "tilePath": f"file://{tmp_path}/own/<tileId>.tif"}],
+    }
+    process = {**v1_request()["processRequest"], "output": {"responses": responses}}
+    report = report_on([[tile(7)]], processRequest=process, output=output)
+    (row,) = pq.read_table(report.report_url.removeprefix("file://")).to_pylist()
+    assert {each["path"].removeprefix(f"file://{tmp_path}") for each in row["outputs"]} == {
+        "/tile-7/red.tif",
+        "/own/7.tif",
+    }

@@ -239,10 +239,12 @@ class _Tiles:
 
     def _outputs(self, tile: Tile, name: str, *, is_delivered: bool) -> Iterator[tuple[str, str]]:
         request = self.task.request
-        url = self.results.api.delivery_url(request)
+        of_all = self.results.api.delivery_url(request)
+        own = {str(each.get("identifier")): each.get("tilePath") for each in objects(request, "output", "responses")}
         responses = objects(request, "processRequest", "output", "responses") or [{"identifier": "default"}]
         for response in responses:
             output = str(response.get("identifier") or "default")
+            url = str(own.get(output) or of_all)
             if _ZARR in request:
                 yield output, url.replace("<requestId>", self.task.id)
             elif part(response, "format", "type") == "application/json":
