@@ -299,7 +299,7 @@ async def test_what_goes_over_the_wire(sending: Sending, limits: RetryLimits) ->
 
 
 @pytest.mark.parametrize(
-    "task_id", ["", " ", "None", "../../oauth", "a/b", "a b", "a?b", "a%2Fb", "a\n", "{{ params.id }}"]
+    "task_id", ["", " ", "None", None, "../../oauth", "a/b", "a b", "a?b", "a%2Fb", "a\n", "{{ params.id }}"]
 )
 @pytest.mark.parametrize(
     "build",

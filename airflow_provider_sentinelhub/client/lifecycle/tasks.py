@@ -290,7 +290,7 @@ class TaskCalls:
         :raises InvalidParameter: It is not a valid id.
         """
         # An empty id from a template would request the list, and a slash any other path.
-        if not re.fullmatch(ID, task_id) or task_id == "None":
+        if not re.fullmatch(ID, str(task_id)) or str(task_id) == "None":
             raise InvalidParameter(
                 "batch_task_id",
                 task_id,
