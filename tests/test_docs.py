@@ -74,7 +74,7 @@ def statements(key: str) -> list[dict[str, Any]]:
 
 
 def test_policies_shown_have_the_form_of_policies() -> None:
-    assert len(POLICIES) == 6
+    assert len(POLICIES) == 8
     for policy in POLICIES[:-1]:
         assert list(policy) == ["Version", "Statement"]
         # With the other version AWS knows, variables in a policy mean nothing.
@@ -120,12 +120,14 @@ def test_the_permissions_shown_are_those_that_are_needed() -> None:
     }
 
 
-def test_a_collection_can_be_read_on_every_deployment() -> None:
-    readers = [each for each in statements("Principal") if "s3:GetObject" in each["Action"]]
+@pytest.mark.parametrize("sid", ["SentinelHubCollections", "SentinelHubDelivery"])
+def test_a_bucket_can_be_opened_on_every_deployment(sid: str) -> None:
+    opened = [each for each in statements("Principal") if each["Sid"] == sid]
     accounts = {each.account for each in DEPLOYMENTS.values() if each.account}
-    assert {each["Principal"]["AWS"] for each in readers} == {f"arn:aws:iam::{account}:root" for account in accounts}
-    for each in readers:
-        assert set(each["Action"]) == {"s3:GetBucketLocation", "s3:ListBucket", "s3:GetObject"}
+    assert {each["Principal"]["AWS"] for each in opened} == {f"arn:aws:iam::{account}:root" for account in accounts}
+    written = {"s3:PutObject"} if sid == "SentinelHubDelivery" else set()
+    for each in opened:
+        assert set(each["Action"]) == {"s3:GetBucketLocation", "s3:ListBucket", "s3:GetObject"} | written
         assert set(each["Resource"]) == {"arn:aws:s3:::my-bucket", "arn:aws:s3:::my-bucket/*"}
 
 
