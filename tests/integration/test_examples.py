@@ -46,6 +46,31 @@ def test_corsica(airflow: AirflowStack, sim: Simulator) -> None:
     assert delivered(sim, folder) == 66
 
 
+def test_corsica_with_v1(airflow: AirflowStack, sim: Simulator) -> None:
+    # Nine tiles fail once: the task ends PARTIAL, and the service processes them again.
+    tiles = {"indexes": list(range(0, 63, 7)), "outcome": "fatal", "first_attempts": 1}
+    sim.set_script({"timing": {"parallel": 66}, "features": [tiles]})
+    run, folder = trigger(airflow, sim, "corsica_max_ndvi_v1")
+    assert airflow.api.wait_for_run(run) == "success"
+    result = airflow.api.xcom(run.task("max_ndvi"))
+    assert (result["outcome"], result["total"], result["delivered"], result["restarts"]) == ("DONE", 66, 66, 1)
+    assert delivered(sim, folder) == 66
+    history = [event["event"] for event in sim.task(result["task_id"])["history"]]
+    assert [event for event in history if event.isupper()] == []
+
+
+def test_steps_of_v1(airflow: AirflowStack, sim: Simulator) -> None:
+    sim.set_script({"features": [{"outcome": "fatal", "indexes": [0], "first_attempts": 2}]})
+    run, folder = trigger(airflow, sim, "batch_v1_in_steps")
+    assert airflow.api.wait_for_run(run) == "success"
+    assert airflow.api.xcom(run.task("wait"))["outcome"] == "PARTIAL"
+    restarted, result = (airflow.api.xcom(run.task(name)) for name in ("restart", "report"))
+    assert (restarted["outcome"], restarted["restarts"]) == ("DONE", 2)
+    assert (result["outcome"], result["delivered"], result["cost_pu"]) == ("DONE", 4, restarted["cost_pu"])
+    assert airflow.api.task_instance(run.task("cancel")).state == "skipped"
+    assert delivered(sim, folder) == 4
+
+
 def test_steps(airflow: AirflowStack, sim: Simulator) -> None:
     sim.set_script({"features": [{"outcome": "fatal", "indexes": [0]}]})
     run, folder = trigger(airflow, sim, "batch_in_steps")
