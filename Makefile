@@ -6,6 +6,9 @@ INSTALLED := $(VENV)/.installed
 # The coming Airflow has an environment of its own.
 NEXT_VENV := .venv-3.4
 NEXT_INSTALLED := $(NEXT_VENV)/.installed
+# So has the last public client that speaks Batch Processing V1, which tests run.
+V1_VENV := .venv-sentinelhub-3.11.1
+V1_INSTALLED := $(V1_VENV)/.installed
 
 # Without bytecode every import of Airflow takes two to five times as long.
 unexport PYTHONDONTWRITEBYTECODE
@@ -17,7 +20,7 @@ unexport PYTHONDONTWRITEBYTECODE
 help: ## what can be done here
 	@grep -hE '^[a-z0-9.-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-12s %s\n", $$1, $$2}'
 
-install: $(INSTALLED) ## install everything into .venv
+install: $(INSTALLED) $(V1_INSTALLED) ## install everything into .venv
 
 # uv installs the same lock in a fifth of pip's time; pip takes over where uv cannot reach the package index.
 $(INSTALLED): requirements/uv.lock requirements/dev.lock pyproject.toml
@@ -37,6 +40,10 @@ $(NEXT_INSTALLED): requirements/airflow-3.4.lock pyproject.toml | $(INSTALLED)
 	@$(BIN)/uv pip install -q --python $(NEXT_VENV)/bin/python --require-hashes --compile-bytecode \
 	  -r requirements/airflow-3.4.lock
 	@$(NEXT_VENV)/bin/pip install -q --disable-pip-version-check --no-deps --no-build-isolation --no-index -e .
+	@touch $@
+
+$(V1_INSTALLED): requirements/sentinelhub-3.11.1.lock | $(INSTALLED)
+	@$(BIN)/python -m devtools.client_of_v1
 	@touch $@
 
 demo: $(INSTALLED) ## run the main job on a real Airflow and print its report
@@ -68,15 +75,16 @@ lint: $(INSTALLED) ## ruff, mypy and the direction of the arrows
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache
 
-unit: $(INSTALLED) ## tests that need no Airflow processes
+unit: $(INSTALLED) $(V1_INSTALLED) ## tests that need no Airflow processes
 	@$(BIN)/pytest -q -n auto --maxprocesses 4 --dist worksteal -m "not integration"
 
-unit-3.4: $(NEXT_INSTALLED) ## the same on Airflow 3.4
+unit-3.4: $(NEXT_INSTALLED) $(V1_INSTALLED) ## the same on Airflow 3.4
 	@$(NEXT_VENV)/bin/pytest -q -n auto --maxprocesses 4 --dist worksteal -m "not integration" $(ARGS)
 
 integration: $(INSTALLED) ## tests against real Airflow processes
 	@$(BIN)/pytest -q -m integration
 
+# The last one takes what it shares with dev.lock in the same versions, which are installed from uv's cache.
 lock: $(INSTALLED) ## resolve all dependencies again
 	@$(BIN)/uv pip compile -q --upgrade --universal --python-version 3.11 --no-emit-index-url --generate-hashes \
 	  --no-header requirements/uv.in -o requirements/uv.lock
@@ -85,6 +93,9 @@ lock: $(INSTALLED) ## resolve all dependencies again
 	@$(BIN)/uv pip compile -q --upgrade --universal --python-version 3.11 --no-emit-index-url --generate-hashes \
 	  --no-header pyproject.toml requirements/airflow-3.4.in --extra simulator --extra evalscript --extra geo \
 	  --group dev -o requirements/airflow-3.4.lock
+	@sed -n -e '/^sentinelhub==/d' -e 's/^\([a-z0-9].*\) \\$$/\1/p' requirements/dev.lock | \
+	  $(BIN)/uv pip compile -q --upgrade --universal --python-version 3.11 --no-emit-index-url --generate-hashes \
+	  --no-header requirements/sentinelhub-3.11.1.in -c - -o requirements/sentinelhub-3.11.1.lock
 
 clean: ## remove everything that was installed or built
-	@rm -rf $(VENV) $(NEXT_VENV) .demo build dist
+	@rm -rf $(VENV) $(NEXT_VENV) $(V1_VENV) .demo build dist

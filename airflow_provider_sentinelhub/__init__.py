@@ -7,7 +7,12 @@ from typing import TYPE_CHECKING
 from airflow_provider_sentinelhub.exports import lazy
 
 if TYPE_CHECKING:
-    from airflow_provider_sentinelhub.hooks import SentinelHubBatchHook, SentinelHubHook, SentinelHubStatisticalHook
+    from airflow_provider_sentinelhub.hooks import (
+        SentinelHubBatchHook,
+        SentinelHubBatchV1Hook,
+        SentinelHubHook,
+        SentinelHubStatisticalHook,
+    )
     from airflow_provider_sentinelhub.operators import (
         SentinelHubAnalyseBatchProcessOperator,
         SentinelHubAnalyseBatchProcessV1Operator,
@@ -59,6 +64,7 @@ __all__ = [
     "SentinelHubBatchStatisticalReportOperator",
     "SentinelHubBatchStatisticalSensor",
     "SentinelHubBatchTrigger",
+    "SentinelHubBatchV1Hook",
     "SentinelHubCancelBatchProcessV1Operator",
     "SentinelHubCreateBatchProcessOperator",
     "SentinelHubCreateBatchProcessV1Operator",

@@ -25,7 +25,9 @@ def get_provider_info() -> dict[str, Any]:
         "hooks": [
             {
                 "integration-name": _NAME,
-                "python-modules": [f"{_PACKAGE}.hooks.{name}" for name in ("sentinel_hub", "batch", "statistical")],
+                "python-modules": [
+                    f"{_PACKAGE}.hooks.{name}" for name in ("sentinel_hub", "batch", "batch_v1", "statistical")
+                ],
             }
         ],
         "operators": [

@@ -124,6 +124,7 @@ MAY_NAME = {
     "operators/__init__.py": "exports the public classes by name",
     "sensors/__init__.py": "exports the public classes by name",
     "hooks/batch.py": "SentinelHubBatchHook() is one of Batch V2: the default of a public parameter",
+    "hooks/batch_v1.py": "the public hook of Batch Processing V1",
     "hooks/statistical.py": "the public hook of the Statistical API",
     "client/http/deployments.py": "Service: the path of each API, and which deployment lacks which",
     "cli/convert.py": "converts requests of one API to those of another",

@@ -75,7 +75,7 @@ class SentinelHubBatchProcessV1Operator(RunningWithRestartsOperatorBase):
         ``sentinelhub_progress``; 0 for none. Templated.
     :param sentinelhub_conn_id: The Sentinel Hub connection. Templated.
     :param aws_conn_id: The AWS connection, for buckets on Amazon S3. Templated.
-    :param gcp_conn_id: Not used: results are delivered to Amazon S3.
+    :param gcp_conn_id: Not used: results are delivered to Amazon S3. Templated.
     """
 
     api = "batch-v1"

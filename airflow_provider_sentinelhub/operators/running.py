@@ -340,7 +340,7 @@ class RunningWithRestartsOperatorBase(RunningOperatorBase, RestartingOperatorBas
         estimated. Default: the limit of the connection; without one, a task of more than 10,000 PU or 1,000,000 km2 is
         not started. Templated.
     :param check_features: Not used: requests of this API read no GeoPackage.
-    :param gcp_conn_id: Not used: results are delivered to Amazon S3.
+    :param gcp_conn_id: Not used: results are delivered to Amazon S3. Templated.
     """
 
     template_fields: Sequence[str] = ("request", *RestartingOperatorBase.template_fields)

@@ -120,15 +120,10 @@ def _analysed(simulator: Simulator, wanted: set[str]) -> dict[str, str]:
     while True:
         tasks = {task["id"]: task for task in simulator.tasks() if task["id"] in wanted}
         if all(task["status"] not in {"CREATED", "ANALYSING"} for task in tasks.values()):
-            return {each: _without_zarr(task["error"] or "") for each, task in tasks.items()}
+            return {each: task["error"] or "" for each, task in tasks.items()}
         if time.monotonic() > deadline:
             raise TimeoutError("the analysis of the tasks does not end")
         time.sleep(0.1)
-
-
-def _without_zarr(error: str) -> str:
-    # Said of requests that are right.
-    return "" if "does not write Zarr" in error else error
 
 
 def main(given: Sequence[str] | None = None) -> int:

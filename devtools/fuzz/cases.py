@@ -137,6 +137,8 @@ def _samples(simulator: Simulator, folder: str) -> Iterator[tuple[str, dict[str,
     array = {"dtype": "<u2", "order": "C", "chunks": [1, 500, 500], "fill_value": 0}
     request["output"] |= {"type": "zarr", "group": {"zarr_format": 2}, "arrayParameters": array}
     request["output"]["arrayOverrides"] = {"default": {"fill_value": 1}}
+    # What preflight made of a request is sent as well.
+    request["output"]["delivery"]["s3"]["url"] += "/<requestId>"
     request["processRequest"]["evalscript"] = request["processRequest"]["evalscript"].replace("bands: 2", "bands: 1")
     request["processRequest"]["output"]["responses"] = [{"identifier": "default", "format": {"type": "zarr/array"}}]
     yield "batch-v2", request

@@ -116,6 +116,17 @@ KNOWN = (
     ),
     Known(
         "simulator",
+        r"The folder of the Zarr must be empty",
+        "Preflight opens no bucket. It warns of a path that takes one Zarr only.",
+    ),
+    Known("simulator", r"does not write Zarr", "Said of requests that are right."),
+    Known(
+        "simulator",
+        r"the compressor cannot be used",
+        "The service publishes no list of compressors. The simulator takes the usual ones.",
+    ),
+    Known(
+        "simulator",
         r"Invalid input GeoPackage|There are no features to process",
         "Preflight does not read the GeoPackage. The operator that makes input features does.",
         ("input", "features"),

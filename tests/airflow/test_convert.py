@@ -5,18 +5,17 @@ from __future__ import annotations
 import argparse
 import io
 import json
+import runpy
 import sys
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from airflow_provider_sentinelhub.cli.convert import convert
 from airflow_provider_sentinelhub.cli.definition import get_commands
-from airflow_provider_sentinelhub.client.apis.batch_v1.convert import convert_to_v2
+from airflow_provider_sentinelhub.client.apis.batch_v1.convert import convert_to_v2, rewritten
 from tests.client.v1_requests import ONE, v1_request, v1_requests
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 GRID = {"id": 0, "resolution": 60}
 
@@ -128,6 +127,14 @@ def test_a_file_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[
     printed, lines, status = run(capsys, tmp_path / "no.json")
     assert (printed, status) == ("", 1)
     assert "cannot be read" in lines[0]
+
+
+def test_the_example_is_what_the_command_makes_of_it() -> None:
+    examples = Path(__file__).parents[2] / "dags_examples"
+    before, after = (
+        runpy.run_path(str(examples / f"migration_v1_{name}.py"))["max_ndvi"].request for name in ("before", "after")
+    )
+    assert rewritten(before).request == after
 
 
 def test_it_is_a_command_of_airflow(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

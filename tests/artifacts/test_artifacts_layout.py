@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_sentinelhub.artifacts.storage import layout
-from airflow_provider_sentinelhub.artifacts.storage.layout import DeliveryUrl, output_path, root_folder
+from airflow_provider_sentinelhub.artifacts.storage.layout import DeliveryUrl, output_path, root_folder, zarr_url
 from airflow_provider_sentinelhub.client.errors import InvalidParameter
 from tests.artifacts.artifact_files import TASK
 
@@ -156,6 +156,14 @@ def test_several_outputs_need_an_output_id_in_a_template_only() -> None:
         "<outputId>",
     }
     DeliveryUrl.parse("s3://bucket/f", outputs=2)
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [("s3://b/f", "s3://b/f"), ("gs://b/f/<requestId>/", "gs://b/f/ID"), ("s3://b", "s3://b")],
+)
+def test_a_zarr_lies_at_the_url_itself(url: str, expected: str) -> None:
+    assert zarr_url(url, TASK) == expected.replace("ID", TASK)
 
 
 def test_a_zarr_path_may_hold_the_request_id_only() -> None:

@@ -100,6 +100,18 @@ def test_a_place_that_another_task_may_deliver_to_is_a_warning(url: str, skips_e
     assert said == [expected] * is_said
 
 
+@pytest.mark.parametrize(("url", "is_said"), [("s3://bucket/a", True), ("s3://bucket/a/<requestId>", False)])
+def test_a_zarr_of_which_there_can_be_one_only_is_a_warning(url: str, is_said: bool) -> None:
+    delivery = {"s3": {"url": url}}
+    body = request(output={"type": "zarr", "delivery": delivery, "group": {"zarr_format": 2}})
+    said = [str(each) for each in examine(BATCH_V2, body).findings.warnings if each.field.endswith(".url")]
+    expected = (
+        "output.delivery.s3.url: does not hold <requestId>, but a Zarr needs an empty folder, so no second task can "
+        "deliver there. Write e.g. s3://bucket/folder/<requestId>."
+    )
+    assert said == [expected] * is_said
+
+
 def refused(storage: Storage, url: str) -> bool:
     with pytest.raises(StorageUnavailable) as caught:
         probe_bucket(storage, url)

@@ -256,8 +256,11 @@ DOUBTFUL = [
 ]
 
 
-@pytest.mark.parametrize("is_listed", [True, False])
-def test_the_bucket_is_asked_where_the_text_does_not_tell(bucket: Bucket, tmp_path: Path, is_listed: bool) -> None:
+# The tiles of a Zarr are listed, but have no files of their own.
+@pytest.mark.parametrize(("is_listed", "has_files"), [(True, True), (False, True), (True, False)])
+def test_the_bucket_is_asked_where_the_text_does_not_tell(
+    bucket: Bucket, tmp_path: Path, is_listed: bool, has_files: bool
+) -> None:
     bucket.execution_db((n, name, "DONE", text, flag) for n, (name, text, flag, *_) in enumerate(DOUBTFUL, 1))
     paths = {name: f"{bucket.root}/{name}/default.tif" for name, *_ in DOUBTFUL}
     for name, _, _, is_there, *_ in DOUBTFUL:
@@ -267,8 +270,8 @@ def test_the_bucket_is_asked_where_the_text_does_not_tell(bucket: Bucket, tmp_pa
         entries = [ManifestEntry(name, path=path) for name, path in paths.items()]
         path = write_manifest(bucket.folder / "m.gpkg", entries)
         bucket.storage.upload(path, manifest_url(bucket.root, TASK))
-    report = bucket.report()
-    expected = {row[0]: row[4 if is_listed else 5] for row in DOUBTFUL}
+    report = bucket.report(has_files=has_files)
+    expected = {row[0]: row[4 if is_listed and has_files else 5] for row in DOUBTFUL}
     table = pq.read_table(io.BytesIO(bucket.storage.read(str(report.report_url)))).to_pylist()
     assert {row["name"]: row["outcome"] for row in table} == expected
     # What the service says stays as it is.
@@ -278,8 +281,8 @@ def test_the_bucket_is_asked_where_the_text_does_not_tell(bucket: Bucket, tmp_pa
     counts = {outcome.value: count for outcome, count in report.counts().items() if count}
     assert counts == Counter(expected.values())
     # A second task about the same features reads the first one's in the same way.
-    twice = read_merged_report(bucket.storage, [TaskFiles(bucket.root, TASK), TaskFiles(bucket.root, "gone")])
-    assert twice.counts() == report.counts()
+    tasks = [TaskFiles(bucket.root, TASK), TaskFiles(bucket.root, "gone")]
+    assert read_merged_report(bucket.storage, tasks, has_files=has_files).counts() == report.counts()
 
 
 def test_what_is_lost_without_a_file_is_run_again(bucket: Bucket, tmp_path: Path) -> None:

@@ -275,38 +275,10 @@ def large(**output: Any) -> dict[str, Any]:
             "zarrOutput.arrayOverrides.x = ",
         ),
         (TIFF_STORE, "'image/tiff': cannot be written into a Zarr group"),
-        # Templates.
-        (
-            to("s3://my-bucket/<requestId>"),
-            "'s3://my-bucket/<requestId>': a template must have <tileName> or <tileId>",
-        ),
-        (
-            to("s3://my-bucket/<tilename>.tif"),
-            f"<tilename> is not a placeholder of {PATH}. Write <tileName>.",
-        ),
-        (
-            to("s3://my-bucket/<taskId>/<tileName>"),
-            f"<taskId> is not a placeholder of {PATH}. Use <requestId>,",
-        ),
-        (to("s3://my-bucket/<tileName"), "has a '<' or '>' that is no placeholder"),
-        (to("gs://my-bucket/x"), "must start with s3://: Batch Processing V1 delivers to S3 only"),
-        (
-            v1_request(TWO, ("red", "nir"), output={"defaultTilePath": "s3://my-bucket/<tileId>.tif"}),
-            "with 2 outputs a template must have <outputId>",
-        ),
-        (
-            v1_request(zarrOutput={**STORE, "path": "s3://my-bucket/<tileName>"}, tilingGrid=LAEA),
-            "<tileName> is not a placeholder of zarrOutput.path. Use <requestId>.",
-        ),
+        # Places.
+        (to("gs://my-bucket/x"), f"{PATH} = 'gs://my-bucket/x': is on Google Cloud Storage"),
+        (single("s3://my-bucket/<tileId>.tif", "gs://my-bucket/x"), "responses.1.tilePath = 'gs://my-bucket/x': is on"),
         (v1_request(bucketName="my-bucket/folder"), "bucketName = 'my-bucket/folder': is not the name of a bucket"),
-        (
-            single("s3://my-bucket/<tileId>.tif", "gs://my-bucket/x"),
-            "output.responses.1.tilePath = 'gs://my-bucket/x': must",
-        ),
-        (
-            single("s3://my-bucket/red.tif", "s3://my-bucket/<outputId>"),
-            "responses.1.tilePath = 's3://my-bucket/<outputId>'",
-        ),
         # Many files.
         (large(), "the service cannot find out whether they exist. Add <requestId>"),
         (large(overwrite=True, skipExisting=True), "the service cannot find out whether they exist"),

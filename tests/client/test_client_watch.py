@@ -47,15 +47,15 @@ def test_twelve_hours_fit_on_a_screen(clock: Clock) -> None:
     said = [line for line in lines if line]
     assert len(lines) > 650
     assert 12 <= len(said) <= 60
-    assert said[0] == "Task t-1: CREATED (0 %)"
+    assert said[0] == "Task t-1: CREATED"
     assert said[-1] == "Task t-1: PROCESSING -> DONE (100 %, 1,000.0 PU)"
 
 
 def test_only_what_is_new_is_said(clock: Clock) -> None:
     watch = Watch(poll_interval=60, clock=clock)
-    assert watch.saw(make_task()) == "Task t-1: CREATED (0 %)"
+    assert watch.saw(make_task()) == "Task t-1: CREATED"
     assert watch.saw(make_task()) is None
-    assert watch.saw(make_task(userAction="START")) == "Task t-1: CREATED (0 %)"
+    assert watch.saw(make_task(userAction="START")) == "Task t-1: CREATED"
     assert watch.saw(make_task(**processing(0))) == "Task t-1: CREATED -> PROCESSING (0 %)"
     assert watch.saw(make_task(**processing(9.9))) is None
     assert watch.saw(make_task(**processing(10, 3.14))) == "Task t-1: PROCESSING (10 %, 3.1 PU)"
@@ -70,7 +70,7 @@ def test_misses_are_said_once_and_so_is_their_end(clock: Clock) -> None:
     watch.saw(make_task())
     assert watch.missed(OUTAGE) == "Could not look at the task; still waiting. down"
     assert [watch.missed(OUTAGE) for _ in range(5)] == [None] * 5
-    assert watch.saw(make_task()) == "Task t-1: CREATED (0 %)"
+    assert watch.saw(make_task()) == "Task t-1: CREATED"
     assert watch.saw(make_task()) is None
     assert watch.missed(REFUSAL) is not None
 

@@ -285,7 +285,7 @@ def test_a_real_tiling_grid(grid_id: int) -> None:
     [
         ("error_400_illegal_user_action.json", errors.IllegalAction, "COMMON_BAD_PAYLOAD"),
         ("error_400_parameter_violation.json", errors.InvalidRequest, "COMMON_BAD_PAYLOAD"),
-        ("error_400_restartpartial.json", errors.InvalidRequest, "COMMON_BAD_PAYLOAD"),
+        ("error_400_restartpartial.json", errors.IllegalAction, "COMMON_BAD_PAYLOAD"),
         ("error_403_permissions.json", errors.PermissionDenied, "COMMON_INSUFFICIENT_PERMISSIONS"),
         ("error_403_pu.json", errors.InsufficientProcessingUnits, "ACCESS_INSUFFICIENT_PROCESSING_UNITS"),
         ("error_429.json", errors.RateLimited, "RATE_LIMIT_EXCEEDED"),

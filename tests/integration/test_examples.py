@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow.parquet as pq
 import pytest
+import zarr
 
 from airflow_provider_sentinelhub.simulator.process import Simulator
 from airflow_provider_sentinelhub.simulator.sample import sample_parcels, sample_request, upload
@@ -38,12 +39,32 @@ def test_first_batch(airflow: AirflowStack, sim: Simulator) -> None:
     assert delivered(sim, folder) == 4
 
 
+@pytest.mark.parametrize("dag_id", ["migration_v1_before", "migration_v1_after"])
+def test_migration(airflow: AirflowStack, sim: Simulator, dag_id: str) -> None:
+    run, folder = trigger(airflow, sim, dag_id)
+    assert airflow.api.wait_for_run(run) == "success"
+    result = airflow.api.xcom(run.task("max_ndvi"))
+    assert (result["outcome"], result["total"], result["delivered"]) == ("DONE", 4, 4)
+    assert delivered(sim, folder) == 4
+
+
 def test_corsica(airflow: AirflowStack, sim: Simulator) -> None:
     run, folder = trigger(airflow, sim, "corsica_max_ndvi")
     assert airflow.api.wait_for_run(run) == "success"
     result = airflow.api.xcom(run.task("max_ndvi"))
     assert (result["outcome"], result["total"], result["delivered"]) == ("DONE", 66, 66)
     assert delivered(sim, folder) == 66
+
+
+def test_corsica_as_zarr(airflow: AirflowStack, sim: Simulator) -> None:
+    run, folder = trigger(airflow, sim, "corsica_max_ndvi_zarr")
+    assert airflow.api.wait_for_run(run) == "success"
+    result = airflow.api.xcom(run.task("max_ndvi"))
+    assert (result["outcome"], result["total"], result["delivered"]) == ("DONE", 6, 6)
+    group = zarr.open_group(sim.bucket_folder / folder.rpartition("/")[2] / result["task_id"], mode="r")
+    array = group["default"]
+    assert isinstance(array, zarr.Array)
+    assert (array.shape, array.attrs["long_name"]) == ((1, 3000, 2000), "Maximum NDVI")
 
 
 def test_corsica_with_v1(airflow: AirflowStack, sim: Simulator) -> None:
@@ -55,8 +76,19 @@ def test_corsica_with_v1(airflow: AirflowStack, sim: Simulator) -> None:
     result = airflow.api.xcom(run.task("max_ndvi"))
     assert (result["outcome"], result["total"], result["delivered"], result["restarts"]) == ("DONE", 66, 66, 1)
     assert delivered(sim, folder) == 66
-    history = [event["event"] for event in sim.task(result["task_id"])["history"]]
-    assert [event for event in history if event.isupper()] == []
+    assert sim.requests()["counts"]["POST /api/v1/batch/process/{id}/restartpartial"] == 1
+
+
+def test_corsica_as_zarr_with_v1(airflow: AirflowStack, sim: Simulator) -> None:
+    sim.set_script({"features": [{"indexes": [2], "outcome": "fatal", "first_attempts": 1}]})
+    run, folder = trigger(airflow, sim, "corsica_max_ndvi_zarr_v1")
+    assert airflow.api.wait_for_run(run) == "success"
+    result = airflow.api.xcom(run.task("max_ndvi"))
+    assert (result["outcome"], result["total"], result["delivered"], result["restarts"]) == ("DONE", 6, 6, 1)
+    group = zarr.open_group(sim.bucket_folder / folder.rpartition("/")[2] / result["task_id"], mode="r")
+    array = group["default"]
+    assert isinstance(array, zarr.Array)
+    assert (array.shape, array.attrs["long_name"]) == ((1, 3000, 2000), "Maximum NDVI")
 
 
 def test_steps_of_v1(airflow: AirflowStack, sim: Simulator) -> None:

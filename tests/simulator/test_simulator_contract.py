@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import json
 import os
+import re
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,8 @@ import pytest
 import yaml
 
 from airflow_provider_sentinelhub.simulator.process import Simulator
-from airflow_provider_sentinelhub.simulator.sample import sample_statistical
+from airflow_provider_sentinelhub.simulator.sample import EVALSCRIPT, sample_statistical, sample_tiles
+from tests.simulator.conftest import until
 from tests.simulator.statistics_support import results
 
 Json = dict[str, Any]
@@ -36,7 +39,8 @@ def document() -> Json:
     schemas = loaded["components"]["schemas"]
     # Known mistakes of the document: `group` belongs to Zarr only, and an identifier is anything, not "<identifier>".
     schemas["BatchV2RasterOutput"]["required"] = ["delivery", "type"]
-    del schemas["ProcessRequestOutputBatchV2Response"]["properties"]["identifier"]["enum"]
+    for name in ("ProcessRequestOutputBatchV2Response", "ProcessRequestOutputBatchResponse"):
+        del schemas[name]["properties"]["identifier"]["enum"]
     # Details of an error are a list, and a data source may fit the description of a user's own collection as well.
     del schemas["Boom"]["properties"]["errors"]
     items = schemas["ProcessRequestInputData"]["items"]
@@ -219,3 +223,126 @@ def test_an_answer_has_the_keys_of_a_real_one(sim: Simulator) -> None:
         for band in (each["data"][0]["outputs"]["ndvi"]["bands"]["B0"] for each in (answer, real))
     ]
     assert edges[0] == edges[1]
+
+
+V1 = "/api/v1/batch"
+TILES = f"{V1}/process"
+AT_ONCE = dict.fromkeys(
+    ("pickup_seconds", "analysis_seconds", "queue_seconds", "feature_seconds", "finalising_seconds", "stop_seconds"), 0
+)
+
+
+def ended(sim: Simulator, task_id: str) -> Json:
+    return until(sim, TILES, task_id, "DONE", "PARTIAL", "FAILED", "CANCELED")
+
+
+def checked(document: Json, sim: Simulator, method: str, path: str, status: int, body: Any = None) -> Any:
+    """Make a call of Batch V1, validate request and answer, and return the answer."""
+    template = re.sub(r"(?<=process/)[0-9a-f-]{36}", "{requestId}", path.partition("?")[0])
+    template = re.sub(r"(?<=collections/)[0-9a-f-]{36}", "{collectionId}", template)
+    template = re.sub(r"(?<=tiles/)\d+", "{tileId}", re.sub(r"(?<=tilinggrids/)\d+", "{id}", template))
+    operation = document["paths"][template][method.lower()]
+    if "requestBody" in operation:
+        validate(document, operation["requestBody"]["content"]["application/json"]["schema"], body)
+    answer = sim.call(method, path, body)
+    assert answer.status == status, answer.body
+    if status == 204:
+        assert (str(status) in operation["responses"], answer.body) == (True, None)
+        return None
+    if "content" not in operation["responses"].get(str(status), {}):
+        validate(document, {"$ref": "#/components/schemas/RestErrorWrapper"}, answer.body)
+        return answer.body
+    schema = answer_schema(document, template, method.lower(), str(status))
+    # What the public client's last version for V1 expects, and the document does not say: it is wrapped.
+    wrapped = template.startswith(f"{V1}/collections") and "data" in answer.body and "links" not in answer.body
+    body = answer.body["data"] if wrapped else answer.body
+    validate(document, schema, body)
+    known = schema.get("$ref", "").rpartition("/")[2]
+    if known:
+        # Real tiles have a name, which the document lacks.
+        extra = {"name"} if known == "BatchTile" else set()
+        assert body.keys() <= document["components"]["schemas"][known]["properties"].keys() | extra
+    return body
+
+
+def test_all_operations_of_batch_v1(document: Json, sim: Simulator) -> None:
+    sim.set_script({"timing": AT_ONCE, "features": [{"indexes": [1], "outcome": "fatal", "first_attempts": 1}]})
+    folder = f"contract-v1-{time.time_ns()}"
+
+    def call(method: str, path: str, status: int, body: Any = None) -> Any:
+        called.add((method, re.sub(r"(?<=/)(\d+|[0-9a-f-]{36})(?=/|$)", "*", path.partition("?")[0])))
+        return checked(document, sim, method, f"{V1}/{path}", status, body)
+
+    called: set[tuple[str, str]] = set()
+    collection = call("POST", "collections", 201, {"name": "ndvi", "s3Bucket": sim.ready.bucket})["id"]
+    cog = {"defaultTilePath": f"s3://{sim.ready.bucket}/{folder}", "cogOutput": True, "collectionId": collection}
+    single = EVALSCRIPT.replace("bands: 2", "bands: 1")
+    request = sample_tiles(sim.ready, folder, output=cog, processRequest__evalscript=single)
+    created = call("POST", "process", 201, request)
+    task = f"process/{created['id']}"
+    assert call("GET", f"{task}/tiles", 200)["data"] == []
+    call("POST", f"{task}/analyse", 204)
+    until(sim, TILES, created["id"], "ANALYSIS_DONE")
+    analysed = call("GET", task, 200)
+    assert analysed.keys() - created.keys() == {"valueEstimate", "userActionUpdated"}
+    call("POST", f"{task}/start", 204)
+    assert ended(sim, created["id"])["status"] == "PARTIAL"
+    assert call("GET", task, 200)["error"].startswith("1 tile failed: ")
+    call("POST", f"{task}/restartpartial", 204)
+    until(sim, TILES, created["id"], "DONE")
+    tiles = call("GET", f"{task}/tiles?count=2&status=PROCESSED", 200)
+    tile = call("GET", f"{task}/tiles/{tiles['data'][0]['id']}", 200)
+    assert tile == tiles["data"][0]
+    call("POST", f"{task}/restartpartial", 400)
+    call("DELETE", task, 409)
+    call("DELETE", f"collections/{collection}", 409)
+    call("PUT", f"collections/{collection}", 204, {"name": "NDVI"})
+    assert call("GET", f"collections/{collection}", 200)["name"] == "NDVI"
+    assert call("GET", f"process?collectionId={collection}", 200)["data"][0]["id"] == created["id"]
+    assert (
+        "collectionId" not in call("PUT", task, 200, {"output": {"collectionId": None}, "description": "x"})["output"]
+    )
+    call("GET", "collections?search=ndvi", 200)
+    call("DELETE", f"collections/{collection}", 204)
+    other = call("POST", "process", 201, sample_tiles(sim.ready, folder))["id"]
+    call("POST", f"process/{other}/cancel", 204)
+    until(sim, TILES, other, "CANCELED")
+    call("DELETE", f"process/{other}", 204)
+    call("GET", f"process/{other}", 404)
+    call("GET", "tilinggrids", 200)
+    for grid in (0, 1, 2, 3, 6, 7):
+        call("GET", f"tilinggrids/{grid}", 200)
+    call("GET", "tilinggrids/4", 400)
+    described = {
+        (method.upper(), re.sub(r"\{\w+\}", "*", path.removeprefix(f"{V1}/")))
+        for path, operations in document["paths"].items()
+        if path.startswith(f"{V1}/")
+        for method in operations
+    }
+    assert (len(described), called) == (18, described)
+
+
+def test_refusals_of_batch_v1(document: Json, sim: Simulator) -> None:
+    wrapper = {"$ref": "#/components/schemas/RestErrorWrapper"}
+    task_id = sim.call("POST", TILES, sample_tiles(sim.ready, "contract-v1")).body["id"]
+    answers = {
+        400: [sim.call("POST", TILES, {}), sim.call("POST", f"{V1}/collections", {"name": "x"})],
+        404: [sim.call("GET", f"{TILES}/{task_id}/tiles/1"), sim.call("GET", f"{V1}/collections/unknown")],
+    }
+    for status, given in answers.items():
+        for answer in given:
+            assert answer.status == status
+            validate(document, wrapper, answer.body)
+    refused = sim.call("POST", f"{TILES}/{task_id}/restartpartial").body
+    assert refused == fixture("error_400_restartpartial.json")
+
+
+def test_a_tile_has_the_keys_of_a_real_one(sim: Simulator) -> None:
+    sim.set_script({"timing": AT_ONCE})
+    task_id = sim.call("POST", TILES, sample_tiles(sim.ready, f"contract-v1-{time.time_ns()}")).body["id"]
+    sim.call("POST", f"{TILES}/{task_id}/start")
+    ended(sim, task_id)
+    tile = sim.call("GET", f"{TILES}/{task_id}/tiles?count=1").body["data"][0]
+    real = fixture("batchv2_tile_grid2.json")
+    assert shape({key: tile[key] for key in real}) == shape(real)
+    assert tile.keys() - real.keys() == {"requestId", "status", "cost"}

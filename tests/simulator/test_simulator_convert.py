@@ -5,10 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-import pytest
-
 from airflow_provider_sentinelhub.client.apis.batch_v1.convert import convert_to_v2, url_of
-from airflow_provider_sentinelhub.simulator.apis.registry import TASK_APIS
 from tests.client.v1_requests import DONE_ANSWER, v1_requests
 from tests.simulator.conftest import BATCHES, until
 
@@ -16,9 +13,6 @@ if TYPE_CHECKING:
     from airflow_provider_sentinelhub.simulator.process import Simulator
 
 V1 = "/api/v1/batch/process"
-needs_v1 = pytest.mark.skipif(
-    all(api.name != "batch-v1" for api in TASK_APIS), reason="the simulator has no Batch Processing V1"
-)
 
 
 def both(sim: Simulator, folder: str) -> dict[str, tuple[dict[str, Any], dict[str, Any]]]:
@@ -80,12 +74,9 @@ def deliver_the_same(sim: Simulator, *kinds: str) -> None:
             assert before == after, kind
 
 
-@needs_v1
 def test_v1_and_v2_deliver_the_same_tiles(sim: Simulator) -> None:
     deliver_the_same(sim, *(kind for kind in v1_requests() if kind != "zarr"))
 
 
-@needs_v1
-@pytest.mark.skip(reason="the simulator's Batch Processing V1 does not write Zarr yet")
 def test_v1_and_v2_deliver_the_same_zarr(sim: Simulator) -> None:
     deliver_the_same(sim, "zarr")

@@ -36,6 +36,7 @@ def read_merged_report(
     *,
     skips_existing: bool = False,
     is_skipped: bool = False,
+    has_files: bool = True,
     written: Written | None = None,
     workdir: Path | None = None,
 ) -> FeatureReport:
@@ -53,6 +54,8 @@ def read_merged_report(
     :param skips_existing: Whether the original task skipped features whose results existed. The service does not
         process them, so only the manifest lists them; they are counted as delivered. Default ``False``.
     :param is_skipped: Whether it skipped all of them, and so left no execution database. Default ``False``.
+    :param has_files: Whether each feature has files of its own, which can be looked for. The tiles of a Zarr have none.
+        Default ``True``.
     :param written: When the files can have been written; those of others become ``notes``. Default: nothing is known.
     :param workdir: Folder for temporary files; needs room for three times the execution databases, manifest and table.
         Default: the system's.
@@ -66,7 +69,7 @@ def read_merged_report(
         rule = "must name the original task and then each rerun once"
         raise InvalidParameter("tasks", repeated or tasks, rule, "Give every task once, in the order they ran.")
     with tempfile.TemporaryDirectory(prefix="sentinelhub-report-", dir=workdir) as folder:
-        return _Reading(storage, tasks, Path(folder), skips_existing, is_skipped, written).report()
+        return _Reading(storage, tasks, Path(folder), skips_existing, is_skipped, has_files, written).report()
 
 
 @dataclass(slots=True)
@@ -78,6 +81,7 @@ class _Reading:
     folder: Path
     skips_existing: bool
     is_skipped: bool
+    has_files: bool
     written: Written | None
     notes: tuple[str, ...] = ()
     counts: dict[int, FeatureReport] = field(default_factory=dict)
@@ -117,7 +121,7 @@ class _Reading:
         try:
             # Reruns deliver to the same places.
             found = {
-                number: look_for_files(self.storage, path, manifest, self.tasks[0].root)
+                number: look_for_files(self.storage, path, manifest if self.has_files else None, self.tasks[0].root)
                 for number, path in downloaded.items()
             }
         except ArtifactCorrupt as error:

@@ -29,6 +29,7 @@ from airflow_provider_sentinelhub.artifacts.storage.layout import (
     output_path,
     report_url,
     root_folder,
+    zarr_url,
 )
 from airflow_provider_sentinelhub.client.apis.batch_v1.answers import BatchV1Task
 from airflow_provider_sentinelhub.client.apis.batch_v1.calls import TileStatus, read_tiles
@@ -65,9 +66,11 @@ class BatchV1Results(BatchResults):
         :param field: Where in the request the URL stands.
         :param url: The URL.
         """
-        outputs = objects(body, "processRequest", "output", "responses")
-        zarr = field.startswith(_ZARR)
-        DeliveryUrl.parse(url, field=field, outputs=max(1, len(outputs)), zarr=zarr, knows_tile_id=True)
+        names = {str(each.get("identifier")) for each in objects(body, "processRequest", "output", "responses")}
+        # A path of one output is for that output alone, and the path of all is for the others.
+        own = {str(each.get("identifier")) for each in objects(body, "output", "responses")}
+        outputs = 1 if field.startswith("output.responses.") else max(1, len(names - own))
+        DeliveryUrl.parse(url, field=field, outputs=outputs, zarr=field.startswith(_ZARR), knows_tile_id=True)
 
     def root(self, task: BatchTask) -> str:
         """
@@ -79,10 +82,12 @@ class BatchV1Results(BatchResults):
 
     def delivered_url(self, original: BatchTask) -> str:
         """
-        Return the folder of the results.
+        Return the folder of the rasters, or the Zarr.
 
         :param original: The task.
         """
+        if _ZARR in original.request:
+            return zarr_url(self.api.delivery_url(original.request), original.id)
         return self.root(original)
 
     def report(self, tasks: Sequence[BatchTask]) -> FeatureReport:
@@ -223,7 +228,7 @@ class _Tiles:
         for response in responses:
             output = str(response.get("identifier") or "default")
             if _ZARR in request:
-                yield output, url.replace("<requestId>", self.task.id)
+                yield output, zarr_url(url, self.task.id)
             elif part(response, "format", "type") == "application/json":
                 yield output, output_path(url, self.task.id, name, output, "json", tile_id=str(tile.id))
             else:

@@ -1,4 +1,4 @@
-"""What a task of Batch Processing V2 leaves in the bucket: rasters, a feature manifest, an execution database."""
+"""What a task of Batch Processing V2 leaves in the bucket: rasters or a Zarr, a manifest, an execution database."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ from airflow_provider_sentinelhub.artifacts.storage.layout import (
     rerun_features_url,
     root_folder,
     settled_delivery_url,
+    zarr_url,
 )
 from airflow_provider_sentinelhub.client.errors import ArtifactError, ArtifactMissing
 from airflow_provider_sentinelhub.client.lifecycle.spec import Rerun
@@ -46,7 +47,7 @@ log = logging.getLogger(__name__)
 
 
 class BatchV2Results(BatchResults):
-    """Rasters; a manifest that lists the features, and an execution database that says what became of them."""
+    """Rasters or a Zarr; a manifest that lists the features, an execution database that says what became of them."""
 
     @staticmethod
     def check_delivery_url(body: Mapping[str, Any], field: str, url: str) -> None:
@@ -58,8 +59,7 @@ class BatchV2Results(BatchResults):
         :param url: The URL.
         """
         outputs = objects(body, "processRequest", "output", "responses")
-        zarr = part(body, "output", "type") == "zarr"
-        DeliveryUrl.parse(url, field=field, outputs=max(1, len(outputs)), zarr=zarr)
+        DeliveryUrl.parse(url, field=field, outputs=max(1, len(outputs)), zarr=_is_zarr(body))
 
     @staticmethod
     def check_features(path: Path, body: Mapping[str, Any]) -> tuple[Problem, ...]:
@@ -100,10 +100,12 @@ class BatchV2Results(BatchResults):
 
     def delivered_url(self, original: BatchTask) -> str:
         """
-        Return the folder of the results.
+        Return the folder of the results; of a Zarr that of the group.
 
         :param original: The original task.
         """
+        if _is_zarr(original.request):
+            return zarr_url(self.api.delivery_url(original.request), original.id)
         return self.root(original)
 
     def report(self, tasks: Sequence[BatchTask]) -> FeatureReport:
@@ -120,6 +122,7 @@ class BatchV2Results(BatchResults):
             [TaskFiles(root, task.id) for task in tasks],
             skips_existing=tasks[0].skips_existing,
             is_skipped=tasks[0].was_skipped,
+            has_files=not _is_zarr(tasks[0].request),
             written=Written.by(tasks) if is_shared(self.api.delivery_url(tasks[0].request)) else None,
         )
 
@@ -210,6 +213,10 @@ def _write(execution_db: Path, manifest: Path, target: Path, original: Path | No
     if found.unknown:
         log.warning("%d features are not in the manifest: they cannot be run again", found.unknown)
     return found.features
+
+
+def _is_zarr(body: Mapping[str, Any]) -> bool:
+    return bool(part(body, "output", "type") == "zarr")
 
 
 def _usual_size(body: Mapping[str, Any]) -> Size:

@@ -125,6 +125,11 @@ def _check_delivery(api: ApiSpec, body: Json, field: str, url: str) -> Iterator[
     except InvalidParameter as e:
         yield e
         return
+    if part(body, "output", "type") == "zarr" or field.startswith("zarrOutput"):
+        if REQUEST_ID not in url:
+            fact = f"does not hold {REQUEST_ID}, but a Zarr needs an empty folder, so no second task can deliver there"
+            yield Advice(field, fact, f"Write e.g. s3://bucket/folder/{REQUEST_ID}.")
+        return
     # What is skipped is not replaced. Statistics of several tasks never share a file name by accident.
     is_replaced = part(body, "output", "skipExisting") is not True and TILE_NAME in url
     if is_replaced and is_shared(url):

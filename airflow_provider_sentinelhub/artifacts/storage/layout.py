@@ -108,6 +108,21 @@ def root_folder(url: str, task_id: str) -> str:
     return f"{scheme}://{bucket}/{path.strip('/')}".rstrip("/")
 
 
+def zarr_url(url: str, task_id: str) -> str:
+    """
+    Find the Zarr group of a task: it lies at the delivery URL itself.
+
+    ``s3://b/f`` gives ``s3://b/f``, although the files about the task lie in ``s3://b/f/<id>``.
+
+    :param url: Delivery URL of a Zarr; may hold ``<requestId>``.
+    :param task_id: Id of the task.
+    :raises InvalidParameter: URL or id cannot be used.
+    """
+    _check_task_id(task_id)
+    scheme, bucket, path = _split(url)
+    return f"{scheme}://{bucket}/{path.replace(REQUEST_ID, task_id).strip('/')}".rstrip("/")
+
+
 def request_url(root: str, task_id: str) -> str:
     """
     Name the copy of the request the service leaves.

@@ -43,6 +43,7 @@ class Call(Generic[T]):
     :param body: JSON body.
     :param repeat: Whether it may be sent again after its answer was lost.
     :param fresh: The resource was created moments ago: a 404 may only mean that a replica lags behind.
+    :param conflict: What to do if the service answers 409, for the message.
     :param secrets: Values in the body that must not appear in messages.
     :param patience_s: Read timeout: seconds without a byte after which the answer counts as lost.
     :param total_s: Total timeout: seconds after which an incomplete answer counts as lost.
@@ -58,6 +59,7 @@ class Call(Generic[T]):
     body: Mapping[str, Any] | None = field(default=None, repr=False)
     repeat: Repeat = Repeat.ALWAYS
     fresh: bool = False
+    conflict: str = "Wait until the task is not being processed"
     secrets: tuple[str, ...] = field(default=(), repr=False)
     patience_s: float = 60.0
     total_s: float = 600.0

@@ -157,7 +157,7 @@ def refusal(call: Call[Any], status: int, problem: Problem) -> errors.ApiError:
         case HTTPStatus.NOT_FOUND:
             kind, advice = errors.NotFound, "Check the id, and that it belongs to this account and deployment"
         case HTTPStatus.CONFLICT:
-            kind, advice = errors.Conflict, "Wait until the task is not being processed"
+            kind, advice = errors.Conflict, call.conflict
         case HTTPStatus.TOO_MANY_REQUESTS:
             kind, advice = errors.RateLimited, "Spread the requests, or raise the account's rate limit"
         case HTTPStatus.BAD_REQUEST if _ILLEGAL.search(problem.message):

@@ -30,6 +30,8 @@ _STOP_LOOKS = 120
 # About as many seconds: an action on its way has arrived by then, or never will.
 _AWAITED_LOOKS = 30
 _RESTART_LOOKS = 28
+# The last of them is about 20 seconds after the first.
+_FAILED_LOOKS = 9
 _NOTHING_ASKED = "userAction from NONE"
 
 
@@ -75,8 +77,8 @@ def restart(api: TaskApiSpec, task: BatchTask) -> Procedure[BatchTask]:
     Have the service run again what failed in a task, and return the task once its status shows it.
 
     The service refuses this in any other status than PARTIAL: then somebody else was first, or the answer to an earlier
-    restart was lost. The task is read until its status is another one. After two minutes it is returned as it is: it
-    may be PARTIAL again.
+    restart was lost. The task is read until its status is another one. It is returned as it is if it has failed
+    features for 20 seconds, or after two minutes: then it is PARTIAL again.
 
     :param api: The task's API.
     :param task: The task as last read.
@@ -90,12 +92,17 @@ def restart(api: TaskApiSpec, task: BatchTask) -> Procedure[BatchTask]:
     except (InvalidRequest, PermissionDenied, Conflict) as refusal:
         refusal.refuses_action = True
         raise
+    failed = 0
     for look in range(_RESTART_LOOKS):
         task = yield api.calls.get(task.id)
         if task.status not in api.restartable:
             return task
+        # The restart sets failed features to pending at once.
+        failed = failed + 1 if api.has_failed is not None and (yield api.has_failed(task.id)) else 0
+        if failed == _FAILED_LOOKS:
+            break
         yield Pause(min(0.2 * 2**look, 5.0))
-    log.warning("Task %s is still %s after its restart", task.id, task.status)
+    log.warning("Task %s is %s again after its restart", task.id, task.status)
     return task
 
 
@@ -133,8 +140,7 @@ def stop(api: TaskApiSpec, task_id: str, *, action_on_its_way: bool = False) -> 
         return (yield from read(api, task_id))
     for look in range(_STOP_LOOKS):
         task = yield from read(api, task_id)
-        may_run_again = task is not None and api.may_resume(task)
-        if task is not None and not may_run_again and (api.is_over(task) or task.user_action == api.stop_asked):
+        if _stays_stopped(api, task, action_on_its_way=action_on_its_way):
             return task
         try:
             yield api.calls.stop(task_id)
@@ -144,14 +150,28 @@ def stop(api: TaskApiSpec, task_id: str, *, action_on_its_way: bool = False) -> 
                 continue
             return None
         except IllegalAction as refusal:
-            # The service's message is newer than any read; without it, a few reads have to do.
-            believed = may_run_again or _NOTHING_ASKED in str(refusal) or look + 1 >= _LOOKS
-            if action_on_its_way:
-                believed = look + 1 >= _AWAITED_LOOKS
-            if task is not None and not api.can_stop(task) and believed:
+            looks = _AWAITED_LOOKS if action_on_its_way else _looks_before(api, task, refusal)
+            if task is not None and not api.can_stop(task) and look + 1 >= looks:
                 return task
             yield Pause(min(0.2 * 2**look, 1.0 if action_on_its_way and look < _AWAITED_LOOKS else 5.0))
         else:
             task = yield api.calls.get(task_id).when_fresh()
-            return task
+            if not (action_on_its_way and task.status in api.restartable and look + 1 < _AWAITED_LOOKS):
+                return task
+            # The service has accepted a stop of what may be restarted the next moment.
+            yield Pause(1.0)
     return task
+
+
+def _stays_stopped(api: TaskApiSpec, task: BatchTask | None, *, action_on_its_way: bool) -> bool:
+    """Whether a task has ended or is being stopped, and no action that was sent makes it run again."""
+    if task is None or api.may_resume(task) or (action_on_its_way and task.status in api.restartable):
+        return False
+    return api.is_over(task) or task.user_action == api.stop_asked
+
+
+def _looks_before(api: TaskApiSpec, task: BatchTask | None, refusal: IllegalAction) -> int:
+    """Return how many reads it takes to believe that a task whose stop was refused does not run."""
+    # The service's message is newer than any read.
+    is_told = _NOTHING_ASKED in str(refusal) or (task is not None and api.may_resume(task))
+    return 1 if is_told else _LOOKS

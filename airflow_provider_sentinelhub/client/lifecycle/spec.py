@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from airflow_provider_sentinelhub.client.costs.estimate import Estimate, PixelCounts, Price
+    from airflow_provider_sentinelhub.client.http.call import Call
     from airflow_provider_sentinelhub.client.http.deployments import Deployment, Service
     from airflow_provider_sentinelhub.client.lifecycle.tasks import BatchTask, TaskCalls
     from airflow_provider_sentinelhub.client.requests.findings import Lookup, Rule
@@ -181,6 +182,7 @@ class TaskApiSpec(ApiSpec):
     :param answered: Terminal statuses in which every feature has a result, or an error.
     :param analysed: Statuses after the analysis.
     :param restartable: Statuses in which the service can run again, in the same task, what failed in it.
+    :param has_failed: Builds the Call that tells whether a task has failed features now. Default: there is none.
     :param stopped: Status of a task that was stopped.
     :param stop_asked: ``userAction`` of a task that a user has stopped.
     """
@@ -204,6 +206,7 @@ class TaskApiSpec(ApiSpec):
     answered: frozenset[str]
     analysed: frozenset[str]
     restartable: frozenset[str] = frozenset()
+    has_failed: Callable[[str], Call[bool]] | None = None
     stopped: str = "STOPPED"
     stop_asked: str = "STOP"
 

@@ -137,7 +137,7 @@ class BatchV1(TaskApi):
             _single_bands(images)
         remaining = images.remaining(found, bucket)
         names = {each.name for each in remaining}
-        return Analysis(remaining, skipped=[each for each in found if each.name not in names])
+        return Analysis(remaining, images.before(found), skipped=[each for each in found if each.name not in names])
 
     def process(self, work: Work) -> tuple[FeatureRow, float]:
         """Write the images of one tile."""
@@ -175,8 +175,7 @@ class BatchV1(TaskApi):
         """Return a task with its request at the top level."""
         grid = task.request["tilingGrid"]
         pixels = round(GRIDS[grid["id"]].size / grid["resolution"])
-        # Once it may have been analysed: everything but CREATED, and what was canceled before.
-        estimated = common["status"] != "CREATED" or common["userAction"] == "START"
+        estimated = common["status"] not in {"CREATED", "ANALYSING"} or common["userAction"] == "START"
         return {
             **common["request"],
             **{name: common[name] for name in ("id", "created", "userAction", "userActionUpdated", "status")},
@@ -185,7 +184,8 @@ class BatchV1(TaskApi):
             "tileCount": task.facts["tiles"],
             "tileWidthPx": pixels,
             "tileHeightPx": pixels,
-            "valueEstimate": task.facts["estimate"] if estimated else None,
+            # None where the evalscript cannot be read either.
+            "valueEstimate": (task.facts["estimate"] or None) if estimated else None,
             "error": task.error if common["status"] in {"FAILED", "PARTIAL"} else None,
         }
 
@@ -288,7 +288,8 @@ def _images(task: Task) -> Images:
         usual = {"overwrite": False, "skipExisting": False, "cogOutput": False}
         output = {"type": "raster", "delivery": delivery, **usual, **task.request.get("output", {})}
     own = {each.get("identifier", "default"): each["tilePath"] for each in output.get("responses", [])}
-    return Images(task.request["processRequest"], output, Template.of(url, task.id, own))
+    template = Template.of(url, task.id, own, zarr=output["type"] == "zarr")
+    return Images(task.request["processRequest"], output, template)
 
 
 def _estimate(task: Task, tiles: list[Feature]) -> float:

@@ -115,7 +115,7 @@ class BatchV2(TaskApi):
     def files_at_create(self, task: Task, payload: Any) -> dict[str, bytes]:
         """Return the request, which the service keeps beside the results."""
         content = json.dumps(masked(payload), indent=1).encode()
-        return {_template(task).beside(f"request-{task.id}.json"): content}
+        return {_request_key(task): content}
 
     def analyse(self, task: Task, bucket: Bucket, sources: dict[str, Bucket]) -> Analysis:
         """Find tiles or polygons, and every reason not to process them."""
@@ -124,8 +124,9 @@ class BatchV2(TaskApi):
             raise AnalysisFailed("There are no features to process: none intersects the area of interest.")
         images = _images(task)
         images.check()
+        remaining = images.remaining(found, bucket, own={_request_key(task)})
         manifest = {images.template.beside(f"featureManifest-{task.id}.gpkg"): images.manifest(found)}
-        return Analysis(images.remaining(found, bucket), manifest)
+        return Analysis(remaining, images.before(found) | manifest)
 
     def process(self, work: Work) -> tuple[FeatureRow, float]:
         """Write the images of one feature."""
@@ -170,7 +171,12 @@ def _located(part: dict[str, Any]) -> tuple[str, dict[str, Any]]:
 
 
 def _template(task: Task) -> Template:
-    return Template.of(_located(task.request["output"]["delivery"])[1]["url"], task.id)
+    output = task.request["output"]
+    return Template.of(_located(output["delivery"])[1]["url"], task.id, zarr=output["type"] == "zarr")
+
+
+def _request_key(task: Task) -> str:
+    return _template(task).beside(f"request-{task.id}.json")
 
 
 def _images(task: Task) -> Images:

@@ -45,7 +45,7 @@ class Template:
     Where the files of a task go.
 
     :param bucket: Name of the bucket.
-    :param key: Key with placeholders.
+    :param key: Key with placeholders; for a Zarr its folder.
     :param root: Folder of the request, manifest and execution files, without a slash at its end; may be empty.
     :param scheme: ``s3`` or ``gs``.
     :param own: Keys of outputs that have one of their own, by identifier.
@@ -58,28 +58,29 @@ class Template:
     own: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, url: str, task_id: str, own: Mapping[str, str] | None = None) -> Template:
+    def of(cls, url: str, task_id: str, own: Mapping[str, str] | None = None, *, zarr: bool = False) -> Template:
         """
         Read a delivery URL.
 
         :param url: ``s3://bucket/path`` or ``gs://bucket/path``, with or without placeholders.
         :param task_id: Takes the place of ``<requestId>``.
         :param own: URLs in the same bucket, for outputs that have one of their own, by identifier.
+        :param zarr: Whether a Zarr is delivered, which is written to the URL itself.
         """
         scheme, _, place = url.rstrip("/").partition("://")
         bucket, _, path = place.partition("/")
         full = path if "<" in path else path + DEFAULT_TEMPLATE
-        full = full.replace("<requestId>", task_id).lstrip("/")
+        full, folder = (each.replace("<requestId>", task_id).lstrip("/") for each in (full, path))
         root = re.sub(r"(^|/)[^/]*<.*$", "", full)
         others = {name: cls.of(each, task_id) for name, each in (own or {}).items()}
         for each in others.values():
             common = zip(root.split("/"), each.root.split("/"), strict=False)
             root = "/".join(ours for ours, _ in itertools.takewhile(lambda pair: pair[0] == pair[1], common))
-        return cls(bucket, full, root, scheme, {name: each.key for name, each in others.items()})
+        return cls(bucket, folder if zarr else full, root, scheme, {name: each.key for name, each in others.items()})
 
     def output(self, feature: str, output: str, media_type: str) -> str:
         """
-        Return the key of one output of one feature.
+        Return the key of one output of one feature; for a Zarr that of the whole group.
 
         :param feature: Name of the feature.
         :param output: Identifier of the output.
@@ -92,7 +93,7 @@ class Template:
             .replace("<tileId>", str(number))
             .replace("<outputId>", output)
         )
-        return key.replace("<format>", EXTENSIONS[media_type])
+        return key.replace("<format>", EXTENSIONS.get(media_type, ""))
 
     def beside(self, name: str) -> str:
         """

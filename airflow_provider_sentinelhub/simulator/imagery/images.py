@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_sentinelhub.simulator import evalscript
 from airflow_provider_sentinelhub.simulator.bucket import geopackage
-from airflow_provider_sentinelhub.simulator.imagery import rasters
+from airflow_provider_sentinelhub.simulator.imagery import rasters, zarr
 from airflow_provider_sentinelhub.simulator.problems import AnalysisFailed
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from airflow_provider_sentinelhub.simulator.bucket.delivery import Bucket, Template
-    from airflow_provider_sentinelhub.simulator.evalscript import Output, Setup
+    from airflow_provider_sentinelhub.simulator.evalscript import Setup
     from airflow_provider_sentinelhub.simulator.features.features import Feature
-
-
-SAMPLE_TYPES_OF_ARRAYS = {
-    "u1": {"UINT8", "AUTO"},
-    "i1": {"INT8"},
-    "u2": {"UINT16", "UINT8", "AUTO"},
-    "i2": {"INT16", "UINT8", "INT8", "AUTO"},
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +25,8 @@ class Images:
     The images of a task.
 
     :param process_request: ``processRequest`` of a checked request.
-    :param output: ``output`` of a checked request.
-    :param template: Where the files go.
+    :param output: Of a checked request: how the files, or the arrays of the Zarr, are written.
+    :param template: Where the files go. The key of a Zarr is its folder.
     """
 
     process_request: dict[str, Any]
@@ -61,31 +56,25 @@ class Images:
                 continue
             if identifier not in setup.outputs:
                 raise AnalysisFailed(f"Output {identifier} requested but missing from function setup().")
-            if media_type == "zarr/array":
-                if setup.outputs[identifier].bands != 1:
-                    raise AnalysisFailed(f"Output {identifier}: Zarr output supports one band for each output.")
-                self._check_array(setup.outputs[identifier])
-                raise AnalysisFailed("The simulator does not write Zarr. The request itself is valid.")
-            if self.output["cogOutput"] and setup.outputs[identifier].sample_type == "INT8":
+            if self._zarr is not None:
+                self._zarr.check(setup.outputs[identifier])
+            elif self.output["cogOutput"] and setup.outputs[identifier].sample_type == "INT8":
                 raise AnalysisFailed(f"Output {identifier}: COG output cannot use sampleType INT8.")
         if self.output.get("createCollection") or self.output.get("collectionId"):
             _check_band_names(setup)
 
-    def _check_array(self, output: Output) -> None:
-        own = self.output.get("arrayOverrides", {}).get(output.id, {})
-        dtype = own.get("dtype") or self.output["arrayParameters"]["dtype"]
-        # Floats hold every sample type.
-        if output.sample_type not in SAMPLE_TYPES_OF_ARRAYS.get(dtype[1:], {output.sample_type}):
-            raise AnalysisFailed(f"Output {output.id}: dtype {dtype} does not fit sampleType {output.sample_type}.")
-
-    def remaining(self, features: list[Feature], bucket: Bucket) -> list[Feature]:
+    def remaining(self, features: list[Feature], bucket: Bucket, own: Iterable[str] = ()) -> list[Feature]:
         """
         Return the features whose files have to be written.
 
         :param features: All features.
         :param bucket: Where the files go.
+        :param own: Keys of files about the task itself that are there already.
         :raises AnalysisFailed: A file exists and may be neither overwritten nor skipped.
         """
+        if self._zarr is not None:
+            self._zarr.check_folder(bucket, own)
+            return features
         if self.output["overwrite"] and not self.output["skipExisting"]:
             return features
         present = bucket.keys(self.template.root)
@@ -99,6 +88,18 @@ class Images:
                 raise AnalysisFailed(f"Output file {self.template.url(existing[0])} already exists.")
             remaining.append(feature)
         return remaining
+
+    def before(self, features: list[Feature]) -> dict[str, bytes]:
+        """
+        Return the files that are written before those of the features, by key: the Zarr without its data.
+
+        :param features: All features.
+        :raises AnalysisFailed: They are not ones that the simulator writes as Zarr.
+        """
+        if self._zarr is None:
+            return {}
+        outputs = self.setup.outputs
+        return self._zarr.metadata(features, [outputs[each] for each, _ in self.responses], self._time)
 
     def manifest(self, features: list[Feature]) -> bytes:
         """
@@ -128,13 +129,29 @@ class Images:
         :param bucket: Where they go.
         :raises BucketFailed: They cannot be uploaded.
         """
-        cog = self.output.get("cogParameters", {}) if self.output["cogOutput"] else None
+        cog = self.output.get("cogParameters", {}) if self.output.get("cogOutput") else None
         for identifier, media_type in self.responses:
+            if self._zarr is not None:
+                self._zarr.write(feature, self.setup.outputs[identifier], bucket)
+                continue
             key = self.template.output(feature.name, identifier, media_type)
             if media_type == "application/json":
                 bucket.put(key, rasters.userdata(feature))
             else:
                 bucket.put(key, rasters.geotiff(feature, self.setup.outputs[identifier], cog))
+
+    @property
+    def _zarr(self) -> zarr.ZarrGroup | None:
+        if all(media_type != zarr.MEDIA_TYPE for _, media_type in self.responses):
+            return None
+        return zarr.ZarrGroup(self.output, self.template.key)
+
+    @property
+    def _time(self) -> datetime:
+        # Nothing is documented about the time step of one image for a period: its beginning.
+        ranges = (each.get("dataFilter", {}).get("timeRange") for each in self.process_request["input"]["data"])
+        begin = datetime.fromisoformat(next((each["from"] for each in ranges if each), "1970-01-01T00:00:00Z"))
+        return begin if begin.tzinfo else begin.replace(tzinfo=UTC)
 
 
 def _check_band_names(setup: Setup) -> None:

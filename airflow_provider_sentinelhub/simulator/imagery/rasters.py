@@ -29,10 +29,8 @@ TOP = {"uint8": 250, "int8": 120, "uint16": 10_000, "int16": 10_000, "float32": 
 WAVE_M = 40_000
 METRES_PER_DEGREE = 111_320
 ROWS_AT_ONCE = 1024
-TAGS = {
-    "SYNTHETIC": "YES",
-    "TIFFTAG_IMAGEDESCRIPTION": "Synthetic pixels of sentinelhub-simulator; not an observation of the Earth",
-}
+SYNTHETIC = "Synthetic pixels of sentinelhub-simulator; not an observation of the Earth"
+TAGS = {"SYNTHETIC": "YES", "TIFFTAG_IMAGEDESCRIPTION": SYNTHETIC}
 
 
 def pixels(feature: Feature, band: int, dtype: str, first_row: int = 0, rows: int | None = None) -> NDArray[Any]:

@@ -55,6 +55,8 @@ class Collections:
             "accountId": account,
             "name": name,
             "s3Bucket": bucket,
+            # The service's Python client cannot read a collection without it.
+            "additionalData": {},
             "created": iso(self._service.clock.now()),
         }
         self.save(made)

@@ -193,9 +193,11 @@ def _check_parts(request: dict[str, Any], findings: Findings) -> None:
         check_zarr_path(url, parameter, findings)
         check_zarr(request["zarrOutput"], "zarrOutput", ("tilingGrid", grid), names, findings)
     else:
-        check_template(url, parameter, len(names), findings)
-        _check_output(request.get("output", {}), names, findings)
-        _check_cog(request.get("output", {}), {each["format"]["type"] for each in responses}, findings)
+        output = request.get("output", {})
+        own = {each.get("identifier", "default") for each in output.get("responses", [])}
+        check_template(url, parameter, len({*names} - own), findings)
+        _check_output(output, names, findings)
+        _check_cog(output, {each["format"]["type"] for each in responses}, findings)
 
 
 def _grid(request: dict[str, Any], findings: Findings) -> dict[str, Any]:

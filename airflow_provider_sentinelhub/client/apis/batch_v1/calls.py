@@ -257,10 +257,14 @@ def delete(task_id: str) -> Call[None]:
     """
     Delete a task that is not running and has no processed tiles; the service refuses others with 409.
 
+    If an answer is lost the call is sent again, and 404 may then mean that the first one has deleted it.
+
     :param task_id: Its id.
     :raises InvalidParameter: The id is not valid; nothing is sent.
     """
-    return Call("DELETE", SERVICE, TASKS.path_of(task_id), nothing, f"delete batch task {task_id}")
+    conflict = "Cancel the task first if it is running; one that has processed tiles cannot be deleted"
+    path, what = TASKS.path_of(task_id), f"delete batch task {task_id}"
+    return Call("DELETE", SERVICE, path, nothing, what, conflict=conflict)
 
 
 # ------------------------------------------------------------------------------------------------------------- tiles
@@ -289,6 +293,19 @@ def tiles(
             count=counted(count),
             viewtoken=token,
         ),
+    )
+
+
+def has_failed(task_id: str) -> Call[bool]:
+    """
+    Ask whether a task has failed tiles.
+
+    :param task_id: Its id.
+    :raises InvalidParameter: The id is not valid; nothing is sent.
+    """
+    page = tiles(task_id, TileStatus.FAILED, 1)
+    return Call(
+        page.method, page.service, page.path, lambda answer: bool(page.parse(answer).data), page.what, page.query
     )
 
 

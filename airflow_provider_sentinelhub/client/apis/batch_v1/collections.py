@@ -6,14 +6,21 @@ Source: https://documentation.dataspace.copernicus.eu/APIs/SentinelHub/Batch.htm
 
 from __future__ import annotations
 
-from typing import Final
+import re
+from typing import TYPE_CHECKING, Final
 
 from airflow_provider_sentinelhub.client.apis.batch_v1.answers import BatchCollection, CollectionPage
-from airflow_provider_sentinelhub.client.apis.batch_v1.calls import SERVICE, check_id, counted, query
+from airflow_provider_sentinelhub.client.apis.batch_v1.calls import SERVICE, check_id, counted, delivery_url, query
 from airflow_provider_sentinelhub.client.errors import InvalidParameter
 from airflow_provider_sentinelhub.client.http.call import Call, Repeat, nothing
+from airflow_provider_sentinelhub.client.lifecycle.tasks import ID
+from airflow_provider_sentinelhub.client.requests.findings import Advice, Finding, Json, Lookup, part
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _PATH: Final = "/collections"
+_FIELD: Final = "output.collectionId"
 
 
 def create(name: str, s3_bucket: str) -> Call[BatchCollection]:
@@ -72,7 +79,39 @@ def delete(collection_id: str) -> Call[None]:
     :param collection_id: Its id.
     :raises InvalidParameter: The id is not valid; nothing is sent.
     """
-    return Call("DELETE", SERVICE, _path_of(collection_id), nothing, f"delete batch collection {collection_id}")
+    what = f"delete batch collection {collection_id}"
+    return Call(
+        "DELETE", SERVICE, _path_of(collection_id), nothing, what, conflict="Delete the tasks that use it first"
+    )
+
+
+def lookups(body: Json) -> Iterator[Lookup]:
+    """
+    Return what a request refers to: the batch collection that its results are added to, if it names one.
+
+    :param body: A checked request.
+    """
+    number = part(body, *_FIELD.split("."))
+    if isinstance(number, str) and re.fullmatch(ID, number):
+        yield Lookup(_FIELD, number, get(number), lambda found: compare(body, found))
+
+
+def compare(body: Json, found: BatchCollection) -> Iterator[Finding]:
+    """
+    Find results that may not fit into a batch collection. What the service accepts is not documented.
+
+    :param body: A checked request.
+    :param found: The collection.
+    """
+    grid, other = part(body, "tilingGrid", "id"), found.batch_data.tiling_grid_id
+    if other is not None and grid != other:
+        fact = f"the tiles of the batch collection are those of tiling grid {other}, and this request has {grid}"
+        yield Advice("tilingGrid.id", fact, "Use its tiling grid, or another collection.")
+    path = delivery_url(body)
+    bucket = path.partition("://")[2].partition("/")[0]
+    if found.s3_bucket and bucket and bucket.rpartition(":")[2] != found.s3_bucket.rpartition(":")[2]:
+        fact = f"the files of the batch collection are in the bucket {found.s3_bucket}, and this request names {bucket}"
+        yield Advice(_FIELD, fact, "Deliver there, or use another collection.")
 
 
 def _path_of(collection_id: str) -> str:

@@ -55,7 +55,8 @@ def estimate_of(task: BatchTask) -> Estimate | None:
     if width and height:
         # The sizes in the answer are without the buffers of the request.
         width, height = width + 2 * _buffer(task, "bufferX"), height + 2 * _buffer(task, "bufferY")
-    is_cheap = width * height >= DISCOUNT_FROM_PIXELS
+    # Tiles of all grids are larger than that; a size that is not told makes no difference.
+    is_cheap = not 0 < width * height < DISCOUNT_FROM_PIXELS
     process = task.request.get("processRequest")
     script = part(process, "evalscript")
     setup = read_setup(script if isinstance(script, str) else "")

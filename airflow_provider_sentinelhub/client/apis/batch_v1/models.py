@@ -39,7 +39,6 @@ class TileOutput(RequestModel):
     """
     One file per tile and output.
 
-    :param responses: Paths of single outputs that are not written to ``defaultTilePath``.
     :param default_tile_path: Where files are written: a folder, or a template with ``<requestId>``, ``<tileName>``,
         ``<tileId>``, ``<outputId>`` and ``<format>``.
     :param overwrite: Replace existing files.
@@ -48,26 +47,26 @@ class TileOutput(RequestModel):
     :param cog_parameters: Parameters of these.
     :param create_collection: Create a batch collection of the results.
     :param collection_id: The batch collection to add them to.
+    :param responses: Paths of single outputs that are not written to ``defaultTilePath``.
     """
 
-    responses: Annotated[list[Annotated[OutputPath, Text]], Text] | None = None
-    default_tile_path: Annotated[Name | None, Field(validate_default=True)] = None
+    default_tile_path: Name | None = None
     overwrite: Flag | None = None
     skip_existing: Flag | None = None
     cog_output: Flag | None = None
     cog_parameters: Annotated[CogParameters, Text] | None = None
     create_collection: Flag | None = None
     collection_id: str | None = None
+    responses: Annotated[list[Annotated[OutputPath, Text]], Text] | None = None
 
-    @field_validator("default_tile_path")
-    @classmethod
-    def _some_path(cls, path: str | None, info: ValidationInfo) -> str | None:
-        if path is None and info.data.get("responses", True) in (None, []):
+    @model_validator(mode="after")
+    def _some_path(self) -> TileOutput:
+        if self.default_tile_path is None and not self.responses:
             broken(
-                "is required: it says where the files are written",
-                "Add it, e.g. s3://bucket/<requestId>/<tileName>/<outputId>.<format>.",
+                "does not say where files are written",
+                "Add a defaultTilePath, e.g. s3://bucket/<requestId>/<tileName>/<outputId>.<format>.",
             )
-        return path
+        return self
 
 
 class ZarrOutput(RequestModel):

@@ -12,10 +12,9 @@ import math
 import re
 from typing import TYPE_CHECKING, Final
 
+from airflow_provider_sentinelhub.client.apis.batch_v1.calls import by_policy
 from airflow_provider_sentinelhub.client.apis.batch_v1.convert import (
-    BUCKET,
     OUTPUT,
-    ZARR,
     in_v2_form,
     place_of,
     renamed,
@@ -27,7 +26,7 @@ from airflow_provider_sentinelhub.client.errors import InvalidParameter
 from airflow_provider_sentinelhub.client.preflight.area import Area, grid_of
 from airflow_provider_sentinelhub.client.preflight.outputs import EVALSCRIPT, RESPONSES, TIFF, Asked
 from airflow_provider_sentinelhub.client.requests.crs import WGS84
-from airflow_provider_sentinelhub.client.requests.findings import Advice, Finding, Json, Rule, mapping, objects, part
+from airflow_provider_sentinelhub.client.requests.findings import Advice, Finding, Json, Rule, mapping
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,12 +35,10 @@ if TYPE_CHECKING:
     from airflow_provider_sentinelhub.client.requests.extent import Extent
     from airflow_provider_sentinelhub.client.requests.tiling_grids import TilingGrid
 
-REQUEST_ID, TILE_NAME, TILE_ID, OUTPUT_ID = "<requestId>", "<tileName>", "<tileId>", "<outputId>"
-PLACEHOLDERS: Final = (REQUEST_ID, TILE_NAME, TILE_ID, OUTPUT_ID, "<format>")
+REQUEST_ID: Final = "<requestId>"
 MANY_FILES: Final = 5_000
 """From this number of files on, the service does not look for files that exist already."""
 
-_PLACEHOLDER = re.compile(r"<[^<>/]*>")
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _COLLECTION: Final = ("createCollection", "collectionId")
 _FREE_COG: Final = "resamplingAlgorithm"
@@ -80,48 +77,17 @@ def check_policy(body: Json, deployment: Deployment | None) -> Iterator[Finding]
         yield Advice(where, fact, f"Let that policy allow it {actions}, see docs/roles.md.")
 
 
-def check_path(body: Json, deployment: Deployment | None) -> Iterator[Finding]:  # noqa: ARG001 - a Rule
+def check_storage(body: Json, deployment: Deployment | None) -> Iterator[Finding]:  # noqa: ARG001 - a Rule
     """
-    Find a place for the results that is not on S3, and templates by which files would overwrite each other.
+    Find results that are to be delivered to another storage than S3.
 
     :param body: The request.
     :param deployment: Not used.
     """
-    where = place_of(body)
-    if where == BUCKET:
-        # The models know what the name of a bucket is.
-        return
-    listed = objects(body, OUTPUT, "responses")
-    own = {f"{OUTPUT}.responses.{number}.tilePath": each.get("tilePath") for number, each in enumerate(listed)}
-    rest = set(Asked(in_v2_form(body)).formats) - {str(each.get("identifier")) for each in listed}
-    paths = [(where, part(body, *where.split(".")), len(rest)), *((field, path, 1) for field, path in own.items())]
-    for field, path, outputs in paths:
-        if isinstance(path, str) and not path.startswith("s3://"):
-            rule = "must start with s3://: Batch Processing V1 delivers to S3 only"
-            yield InvalidParameter(field, path, rule, "Write s3://my-bucket/folder.")
-        elif isinstance(path, str):
-            yield from _check_template(field, path, outputs=outputs)
-
-
-def _check_template(where: str, url: str, *, outputs: int) -> Iterator[InvalidParameter]:
-    found, known = set(_PLACEHOLDER.findall(url)), (REQUEST_ID,) if where.startswith(ZARR) else PLACEHOLDERS
-    use = f"Use {', '.join(known)}."
-    if set(_PLACEHOLDER.sub("", url)) & {"<", ">"}:
-        yield InvalidParameter(where, url, "has a '<' or '>' that is no placeholder", use)
-        return
-    for unknown in sorted(found - set(known)):
-        meant = [each for each in known if each.lower() == unknown.lower()]
-        fix = f"Write {meant[0]}." if meant else use
-        yield InvalidParameter(where, url, f"{unknown} is not a placeholder of {where}", fix)
-    if where.startswith(ZARR) or not found or found - set(known):
-        return
-    if not found & {TILE_NAME, TILE_ID}:
-        rule = f"a template must have {TILE_NAME} or {TILE_ID}, or tiles overwrite each other"
-        fix = f"Add {TILE_NAME}, or remove {', '.join(sorted(found))} for the usual layout."
-        yield InvalidParameter(where, url, rule, fix)
-    elif outputs > 1 and OUTPUT_ID not in found:
-        rule = f"with {outputs} outputs a template must have {OUTPUT_ID}, or outputs overwrite each other"
-        yield InvalidParameter(where, url, rule, f"Add {OUTPUT_ID}.")
+    for field, url in by_policy(body):
+        if url.startswith("gs://"):
+            rule = "is on Google Cloud Storage, to which Batch Processing V1 does not deliver"
+            yield InvalidParameter(field, url, rule, "Use a bucket on S3.")
 
 
 def check_many_files(body: Json, deployment: Deployment | None) -> Iterator[Finding]:  # noqa: ARG001 - a Rule
@@ -223,7 +189,7 @@ def _told_in_v1(rule: Rule) -> Rule:
 RULES: Final[tuple[Rule, ...]] = (
     check_end,
     *(_told_in_v1(rule) for rule in RULES_OF_V2),
-    check_path,
+    check_storage,
     check_many_files,
     check_collection,
     check_policy,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from airflow_provider_sentinelhub.client.apis.batch_v1 import calls
+from airflow_provider_sentinelhub.client.apis.batch_v1.collections import lookups
 from airflow_provider_sentinelhub.client.apis.batch_v1.costs import estimate_of, price
 from airflow_provider_sentinelhub.client.apis.batch_v1.rules import RULES
 from airflow_provider_sentinelhub.client.lifecycle import description
@@ -32,12 +33,14 @@ BATCH_V1: Final = TaskApiSpec(
     features_url=calls.features_url,
     delivery_url=calls.delivery_url,
     by_policy=calls.by_policy,
+    lookups=lookups,
     tiling_grid=("tilingGrid",),
     estimate_of=estimate_of,
     terminal=frozenset({"DONE", "PARTIAL", "FAILED", "CANCELED"}),
     answered=frozenset({"DONE", "PARTIAL"}),
     analysed=frozenset({"ANALYSIS_DONE", "PROCESSING", "DONE", "PARTIAL", "FAILED", "CANCELED"}),
     restartable=frozenset({"PARTIAL"}),
+    has_failed=calls.has_failed,
     stopped="CANCELED",
     stop_asked="CANCEL",
 )
