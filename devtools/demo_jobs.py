@@ -172,7 +172,7 @@ JOBS_OF_V1 = {
         "corsica_max_ndvi_zarr_v1",
         "max_ndvi",
         "corsica-zarr-v1",
-        200,
+        460,
         100.0,
         "restart",
         {"fatal_once": "1"},

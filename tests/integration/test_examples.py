@@ -92,12 +92,12 @@ def test_corsica_as_zarr_with_v1(airflow: AirflowStack, sim: Simulator) -> None:
 
 
 def test_steps_of_v1(airflow: AirflowStack, sim: Simulator) -> None:
-    sim.set_script({"features": [{"outcome": "fatal", "indexes": [0], "first_attempts": 2}]})
+    sim.set_script({"features": [{"outcome": "fatal", "indexes": [0], "first_attempts": 1}]})
     run, folder = trigger(airflow, sim, "batch_v1_in_steps")
     assert airflow.api.wait_for_run(run) == "success"
     assert airflow.api.xcom(run.task("wait"))["outcome"] == "PARTIAL"
     restarted, result = (airflow.api.xcom(run.task(name)) for name in ("restart", "report"))
-    assert (restarted["outcome"], restarted["restarts"]) == ("DONE", 2)
+    assert (restarted["outcome"], restarted["restarts"]) == ("DONE", 1)
     assert (result["outcome"], result["delivered"], result["cost_pu"]) == ("DONE", 4, restarted["cost_pu"])
     assert airflow.api.task_instance(run.task("cancel")).state == "skipped"
     assert delivered(sim, folder) == 4
