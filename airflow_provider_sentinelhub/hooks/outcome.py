@@ -237,7 +237,8 @@ def check_not_failed(
         when = f" at {moment:%Y-%m-%d %H:%M:%S %Z}" if moment is not None else ""
         spent = f", after {pu_text(task.cost_pu)}" if task.cost_pu is not None else ""
         groups = f"\n{_groups(report)}" if report is not None and report.error_groups else ""
-        more = f" {_naming(hook, advice.stopped)}".rstrip()
+        # What cannot be started again is started again by nobody.
+        more = f" {_naming(hook, advice.stopped)}".rstrip() if hook.api.can.resume else ""
         raise TaskStopped(f"Task {task.id} was {task.status} {because}{when}{spent}. {then}{more}{groups}")
 
 
