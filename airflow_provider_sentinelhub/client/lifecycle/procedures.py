@@ -133,9 +133,8 @@ def stop(api: TaskApiSpec, task_id: str, *, action_on_its_way: bool = False) -> 
         return (yield from read(api, task_id))
     for look in range(_STOP_LOOKS):
         task = yield from read(api, task_id)
-        may_run_again = task is not None and (
-            api.may_resume(task) or (action_on_its_way and task.status in api.restartable and look < _AWAITED_LOOKS)
-        )
+        may_restart = action_on_its_way and look < _AWAITED_LOOKS
+        may_run_again = _may_run_again(api, task, may_restart=may_restart)
         if task is not None and not may_run_again and (api.is_over(task) or task.user_action == api.stop_asked):
             return task
         try:
@@ -155,9 +154,12 @@ def stop(api: TaskApiSpec, task_id: str, *, action_on_its_way: bool = False) -> 
             yield Pause(min(0.2 * 2**look, 1.0 if action_on_its_way and look < _AWAITED_LOOKS else 5.0))
         else:
             task = yield api.calls.get(task_id).when_fresh()
-            if may_run_again and task.status in api.restartable and task.user_action != api.stop_asked:
-                # Accepted without any effect: the restart has not arrived.
-                yield Pause(1.0)
-                continue
-            return task
+            if not (may_restart and task.status in api.restartable and task.user_action != api.stop_asked):
+                return task
+            # Accepted without any effect: the restart has not arrived.
+            yield Pause(1.0)
     return task
+
+
+def _may_run_again(api: TaskApiSpec, task: BatchTask | None, *, may_restart: bool) -> bool:
+    return task is not None and (api.may_resume(task) or (may_restart and task.status in api.restartable))
