@@ -121,7 +121,8 @@ def stop(api: TaskApiSpec, task_id: str, *, action_on_its_way: bool = False) -> 
 
     A read may be older than a start. So the stop is also sent if the task looks unstarted, stopped or unknown, and the
     service's refusal decides. The service also refuses to stop a task whose start it has accepted but not begun: then
-    the stop is repeated until it is accepted. Where the API has no stop, the task is only read.
+    the stop is repeated until it is accepted. A task that has ended and can be restarted is stopped as well, if a
+    restart may be on its way. Where the API has no stop, the task is only read.
 
     :param api: The task's API.
     :param task_id: Its id.
@@ -146,9 +147,9 @@ def stop(api: TaskApiSpec, task_id: str, *, action_on_its_way: bool = False) -> 
             return None
         except IllegalAction as refusal:
             # The service's message is newer than any read; without it, a few reads have to do.
-            believed = may_run_again or _NOTHING_ASKED in str(refusal) or look + 1 >= _LOOKS
-            if action_on_its_way:
-                believed = look + 1 >= _AWAITED_LOOKS
+            believed = look + 1 >= (_AWAITED_LOOKS if action_on_its_way else _LOOKS) or (
+                not action_on_its_way and (may_run_again or _NOTHING_ASKED in str(refusal))
+            )
             if task is not None and not api.can_stop(task) and believed:
                 return task
             yield Pause(min(0.2 * 2**look, 1.0 if action_on_its_way and look < _AWAITED_LOOKS else 5.0))
