@@ -293,6 +293,8 @@ def _judge(
     _tell(found, extent)
     if found.high_pu is None or found.high_pu > left:
         then = "it is stopped once it has spent them" if hook.api.can.stop else "the service cannot stop it then"
+        if not hook.api.can.tells_cost:
+            then = "the service does not tell what a running task has spent, so it is not stopped"
         log.warning("It may cost more than the %s left of max_pu; %s", pu_text(left), then)
 
 

@@ -236,3 +236,17 @@ def test_tiles_are_counted_while_it_runs(sim: Simulator, run_task: RunTask, comm
         "delivered": 2,
         "failed": 2,
     }
+
+
+def test_a_bucket_without_a_policy_is_explained(sim: Simulator, run_task: RunTask) -> None:
+    sim.set_script({"buckets_without_policy": [sim.ready.bucket]})
+    run = run_task(operator(sim))
+    assert "the policy of the bucket must let it in, see docs/roles.md" in str(run.error)
+
+
+def test_a_task_whose_tiles_all_failed_may_be_run_again(sim: Simulator, run_task: RunTask) -> None:
+    sim.set_script({"features": [{"outcome": "fatal", "error": "Internal error."}]})
+    run = run_task(operator(sim, on_partial="restart"))
+    assert "FAILED: 4 tiles failed: Internal error. 4 of 4 features failed." in str(run.error)
+    assert "Clear the Airflow task for a new task when the cause has passed." in str(run.error)
+    assert calls(sim)["/{id}/restartpartial"] == 0

@@ -213,13 +213,16 @@ class _Tiles:
             tile.id,
             name,
             status,
-            # The service says why a task failed, and not why a tile did.
-            (tile.error or self.task.error) if status == "FATAL" else None,
+            self._error(tile) if status == "FATAL" else None,
             tuple(self._outputs(tile, name, is_delivered=status == "DONE")),
             width,
             height,
             _outline(tile),
         )
+
+    def _error(self, tile: Tile) -> str | None:
+        # The service says why a task failed, and not why a tile did.
+        return tile.error or (f"Said of the task: {self.task.error}" if self.task.error else None)
 
     def _outputs(self, tile: Tile, name: str, *, is_delivered: bool) -> Iterator[tuple[str, str]]:
         request = self.task.request

@@ -145,6 +145,7 @@ class Capabilities:
     :param start: A created task waits until it is started; otherwise it runs as soon as it is created.
     :param stop: It can stop a task.
     :param resume: A stopped task can be started again.
+    :param tells_cost: It tells what a running task has cost so far.
     """
 
     lists_tasks: bool = True
@@ -152,6 +153,7 @@ class Capabilities:
     start: bool = True
     stop: bool = True
     resume: bool = True
+    tells_cost: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
