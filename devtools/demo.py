@@ -22,7 +22,7 @@ from devtools.airflow_api import FINISHED_RUN
 from devtools.airflow_http import AirflowApiError
 from devtools.airflow_stack import AirflowStack, StackError
 from devtools.arguments import some_of
-from devtools.demo_jobs import JOBS, Job, script
+from devtools.demo_jobs import APIS, Job, script
 from devtools.demo_screen import Screen, duration, progress_text
 from devtools.demo_service import Service, complaints, is_configured, real_service, simulated_service
 from devtools.processes import Guard
@@ -64,12 +64,14 @@ def arguments(given: Sequence[str] | None) -> argparse.Namespace:
     :param given: Arguments. Default: those of the process.
     """
     parser = argparse.ArgumentParser(prog="python -m devtools.demo", description="A job on a real Airflow.")
-    parser.add_argument("job", nargs="?", choices=JOBS, default="corsica", help="the job (default: corsica)")
+    every = sorted({name for jobs in APIS.values() for name in jobs})
+    parser.add_argument("job", nargs="?", choices=every, default="corsica", help="the job (default: corsica)")
+    parser.add_argument("--api", choices=APIS, default="v2", help="the version of Batch Processing (default: v2)")
     parser.add_argument("--ui", action="store_true", help="keep the Airflow UI running afterwards, until Ctrl-C")
     parser.add_argument(
         "--on-partial",
-        choices=["fail", "warn", "rerun", "rerun_then_warn"],
-        help="if only some features fail (default: warn, or rerun_then_warn for statistics)",
+        choices=sorted({choice for jobs in APIS.values() for job in jobs.values() for choice in job.choices}),
+        help="if only some features fail (default: warn; rerun_then_warn for statistics; restart with V1)",
     )
     simulator = parser.add_argument_group("simulated service only")
     simulator.add_argument("--fatal", metavar="N|NAMES", help="how many features fail, or which (a,b,c)")
@@ -78,8 +80,14 @@ def arguments(given: Sequence[str] | None) -> argparse.Namespace:
     simulator.add_argument("--no-data", metavar="N|NAMES", help="how many features have no data, or which")
     simulator.add_argument("--speed", type=positive, help="simulated seconds per real second (default: 100, or 300)")
     options = parser.parse_args(given)
+    jobs = APIS[options.api]
+    if options.job not in jobs:
+        parser.error(f"there is no job {options.job} with --api {options.api}, only {', '.join(jobs)}")
+    job = jobs[options.job]
+    if options.on_partial not in {None, *job.choices}:
+        parser.error(f"--on-partial {options.on_partial}: with --api {options.api}, choose {', '.join(job.choices)}")
     try:
-        _check_losses(options, JOBS[options.job].features)
+        _check_losses(options, job.features)
     except argparse.ArgumentTypeError as error:
         parser.error(str(error))
     return options
@@ -135,7 +143,7 @@ def main(given: Sequence[str] | None = None) -> int:
         signal.signal(number, _interrupt)
     screen = Screen()
     try:
-        return _run(screen, options, JOBS[options.job], real=real)
+        return _run(screen, options, APIS[options.api][options.job], real=real)
     except KeyboardInterrupt:
         screen.say("Interrupted; nothing is left running.")
         return INTERRUPTED

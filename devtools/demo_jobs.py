@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -33,6 +33,8 @@ class Job:
     :param conf: Returns further parameters of the DAG; may write files into a folder for them.
     :param broken_intervals: Whether single intervals may fail as well.
     :param hints: Other things to try.
+    :param choices: What can be done if only some features fail.
+    :param rule: How the simulator's script counts the times that a feature fails.
     """
 
     title: str
@@ -47,6 +49,8 @@ class Job:
     conf: Callable[[Path], Mapping[str, Any]]
     broken_intervals: bool
     hints: tuple[str, ...]
+    choices: tuple[str, ...] = ("fail", "warn", "rerun", "rerun_then_warn")
+    rule: str = "first_tasks"
 
 
 def _tiles() -> list[str]:
@@ -55,6 +59,14 @@ def _tiles() -> list[str]:
     from airflow_provider_sentinelhub.simulator.features.grids import GRIDS, tiles
 
     return [tile.name for tile in tiles(GRIDS[0], box(*_CORSICA))]
+
+
+def _zarr_tiles() -> list[str]:
+    from shapely.geometry import box
+
+    from airflow_provider_sentinelhub.simulator.features.grids import GRIDS, tiles
+
+    return [tile.name for tile in tiles(GRIDS[6], box(*_CORSICA))]
 
 
 def _parcel_names() -> list[str]:
@@ -133,14 +145,55 @@ JOBS = {
     ),
 }
 
+_RESTARTS: Final = ("fail", "warn", "restart", "restart_then_warn")
+JOBS_OF_V1 = {
+    "corsica": Job(
+        "Maximum NDVI over Corsica with Batch Processing V1, whose end the service has announced: failed tiles are "
+        "restarted.",
+        "corsica_max_ndvi_v1",
+        "max_ndvi",
+        "corsica-v1",
+        560,
+        100.0,
+        "restart",
+        {"fatal_once": "9"},
+        _tiles,
+        _nothing_more,
+        broken_intervals=False,
+        hints=(
+            'To see a tile fail for good: make demo ARGS="--api v1 --fatal 1 --on-partial restart_then_warn"',
+            'To have it written as Zarr: make demo ARGS="zarr --api v1"',
+        ),
+        choices=_RESTARTS,
+        rule="first_attempts",
+    ),
+    "zarr": Job(
+        "Maximum NDVI over Corsica as Zarr, with Batch Processing V1, whose end the service has announced.",
+        "corsica_max_ndvi_zarr_v1",
+        "max_ndvi",
+        "corsica-zarr-v1",
+        460,
+        100.0,
+        "restart",
+        {"fatal_once": "1"},
+        _zarr_tiles,
+        _nothing_more,
+        broken_intervals=False,
+        hints=(),
+        choices=_RESTARTS,
+        rule="first_attempts",
+    ),
+}
+APIS = {"v2": JOBS, "v1": JOBS_OF_V1}
+
 
 def script(job: Job, wanted: list[tuple[str, int | None, str]]) -> dict[str, Any]:
     """
     Return a script for the simulator that makes features fail.
 
     :param job: The job.
-    :param wanted: What becomes of features, in how many tasks (``None``: in all), and of how many, or of which: names
-        separated by commas.
+    :param wanted: What becomes of features, in how many tasks or attempts (``None``: in all), and of how many, or of
+        which: names separated by commas.
     """
     unused = job.features()
     features: list[dict[str, Any]] = []
@@ -154,9 +207,9 @@ def script(job: Job, wanted: list[tuple[str, int | None, str]]) -> dict[str, Any
             # Statistics fail in three ways: a file with an error, one whose response is FAILED, and single intervals.
             some, names = names[2::3], [name for number, name in enumerate(names) if number % 3 < 2]  # noqa: PLR2004 - the three ways
             failed, names = names[1::2], names[::2]
-            features.append({"outcome": "failed", "names": failed, "first_tasks": tasks})
+            features.append({"outcome": "failed", "names": failed, job.rule: tasks})
             intervals.append({"names": some, "intervals": [4, 5, 9], "first_tasks": tasks})
-        features.append({"outcome": outcome, "names": names, "first_tasks": tasks})
+        features.append({"outcome": outcome, "names": names, job.rule: tasks})
     return {
         "features": [rule for rule in features if rule["names"]],
         "intervals": [rule for rule in intervals if rule["names"]],

@@ -221,7 +221,8 @@ class SentinelHubBatchHook(SentinelHubHook):
             return self.sender.run(create(self.api, intent, complete, secrets, since=since, others=others))
         except InvalidRequest as e:
             role, account = credentials.role_in(self.api, complete), self.address.deployment.account
-            raise credentials.explained(e, self.aws_conn_id, self.gcp_conn_id, role=role, account=account) from None
+            told = credentials.explained(e, self.aws_conn_id, self.gcp_conn_id, role=role, account=account)
+            raise credentials.explained_by_policy(self.api, body, told) from None
 
     def reruns_of(self, original: BatchTask) -> list[BatchTask]:
         """

@@ -269,8 +269,6 @@ def _judge(
 
     :raises BudgetExceeded: It is above the limit.
     """
-    from airflow_provider_sentinelhub.client.costs.estimate import MINIMUM_PU
-
     subject, spent_pu = f"{judged.subject} would cost", judged.spent_pu
     limit = limit_of(hook, max_pu)
     if limit is None:
@@ -284,8 +282,8 @@ def _judge(
         less = "a smaller area, a coarser resolution, fewer bands"
         less += ", a bucket in the deployment's own region" if found.surcharge.pu else ""
         advice = f"Raise max_pu and clear the Airflow task, or request less: {less}."
-        if left < MINIMUM_PU:
-            advice = f"Raise max_pu: no task costs less than {MINIMUM_PU:g} PU."
+        if left < (least := hook.api.price({}).minimum):
+            advice = f"Raise max_pu: no task costs less than {least:g} PU."
         said = describe_limit(hook, max_pu) + (f" less the {pu_text(spent_pu)} spent before" if spent_pu else "")
         where = "" if extent is None else f" Area: {extent.text()}."
         raise BudgetExceeded(
@@ -294,10 +292,9 @@ def _judge(
         )
     _tell(found, extent)
     if found.high_pu is None or found.high_pu > left:
-        then = "the service cannot stop it then"
-        if hook.api.can.stop:
-            is_watched = hook.api.can.tell_cost
-            then = "it is stopped once it has spent them" if is_watched else "it is not stopped, for it tells no cost"
+        then = "it is stopped once it has spent them" if hook.api.can.stop else "the service cannot stop it then"
+        if not hook.api.can.tells_cost:
+            then = "the service does not tell what a running task has spent, so it is not stopped"
         log.warning("It may cost more than the %s left of max_pu; %s", pu_text(left), then)
 
 

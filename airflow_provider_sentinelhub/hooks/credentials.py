@@ -100,6 +100,26 @@ def explained(
     )
 
 
+def explained_by_policy(api: TaskApiSpec, body: Mapping[str, Any], error: InvalidRequest) -> InvalidRequest:
+    """
+    Return a refusal that names the policy of the bucket that was refused; other refusals unchanged.
+
+    :param api: The API.
+    :param body: The request.
+    :param error: The service's answer.
+    """
+    named = {found.parameter.replace("->", ".") for found in error.violations}
+    if not named & {field for field, _ in api.by_policy(body)}:
+        return error
+    return InvalidRequest(
+        f"{error}\nThe service was given no credentials: the policy of the bucket must let it in, see docs/roles.md. "
+        "Check the policy, and the bucket's name and region.",
+        status=error.status,
+        code=error.code,
+        violations=error.violations,
+    )
+
+
 def role_in(api: TaskApiSpec, request: Mapping[str, Any]) -> str:
     """
     Return the role that a request names for a bucket; empty if it names none.

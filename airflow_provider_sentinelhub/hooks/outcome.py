@@ -223,13 +223,13 @@ def check_not_failed(
     """
     if task.status == "FAILED":
         reason = (task.error or "the service gave no reason").rstrip(".")
-        if report is not None and _may_succeed_again(report):
-            said = "Clear the Airflow task for a new one, which pays for everything again."
-            raise TaskFailed(f"Task {task.id} FAILED: {reason}.\n{_groups(report)}\n{said}")
-        raise TaskFailed(
-            f"Task {task.id} FAILED: {reason}. Correct the request and clear the Airflow task; the same request would "
-            "fail again."
-        )
+        then = "Correct the request and clear the Airflow task; the same request would fail again."
+        if report is not None and report.failed and not _fails_again(report):
+            then = (
+                f"{report.failed} of {report.total} features failed.\n{_groups(report)}\n"
+                "Clear the Airflow task for a new task when the cause has passed."
+            )
+        raise TaskFailed(f"Task {task.id} FAILED: {reason}. {then}")
     if hook.api.is_stopped(task):
         moment = task.user_action_updated or task.last_updated
         unknown = (f"({task.stopped_status_reason})", _LOCKED)
@@ -241,16 +241,9 @@ def check_not_failed(
         when = f" at {moment:%Y-%m-%d %H:%M:%S %Z}" if moment is not None else ""
         spent = f", after {pu_text(task.cost_pu)}" if task.cost_pu is not None else ""
         groups = f"\n{_groups(report)}" if report is not None and report.error_groups else ""
-        more = f" {_naming(hook, advice.stopped)}".rstrip()
+        # What cannot be started again is started again by nobody.
+        more = f" {_naming(hook, advice.stopped)}".rstrip() if hook.api.can.resume else ""
         raise TaskStopped(f"Task {task.id} was {task.status} {because}{when}{spent}. {then}{more}{groups}")
-
-
-def _may_succeed_again(report: FeatureReport) -> bool:
-    """Whether every feature failed, and not all of them for a reason that stays."""
-    from airflow_provider_sentinelhub.artifacts.report.causes import CauseKind
-
-    kinds = {group.kind for group in report.error_groups}
-    return 0 < report.total == report.failed and kinds != {CauseKind.PERMANENT}
 
 
 def _report(hook: SentinelHubBatchHook, tasks: list[BatchTask], *, is_answered: bool) -> FeatureReport | None:
@@ -270,15 +263,12 @@ def _naming(hook: SentinelHubBatchHook, advice: str) -> str:
 
 
 def _features_message(tasks: list[BatchTask], report: FeatureReport, given_up: GivenUp | None, advice: str) -> str:
-    from airflow_provider_sentinelhub.artifacts.report.causes import CauseKind
-
     lost = report.total - report.delivered - report.no_data
     names = ", ".join(report.failed_names[:_NAMED])
     more = f" and {report.failed - _NAMED} more" if report.failed > _NAMED else ""
     count = len(tasks) - 1
     reruns = f" after {count} rerun{'s' * (count > 1)}" if count else ""
-    fails_again = report.failed == lost and all(group.kind is CauseKind.PERMANENT for group in report.error_groups)
-    said = _FAIL_AGAIN if fails_again else advice
+    said = _FAIL_AGAIN if report.failed == lost and _fails_again(report) else advice
     fix = f" {said}" if said else ""
     if given_up is not None:
         fix = f"\nThe last rerun was given up: {given_up.why}\nAn operator that reruns continues from there."
@@ -289,6 +279,12 @@ def _features_message(tasks: list[BatchTask], report: FeatureReport, given_up: G
         f"{report.unknown} unknown){': ' + names + more if names else ''}.\n{_groups(report)}\n"
         f"All features: {report.report_url}.{fix}"
     )
+
+
+def _fails_again(report: FeatureReport) -> bool:
+    from airflow_provider_sentinelhub.artifacts.report.causes import CauseKind
+
+    return all(group.kind is CauseKind.PERMANENT for group in report.error_groups)
 
 
 def _groups(report: FeatureReport) -> str:

@@ -367,9 +367,10 @@ class SentinelHubRestartPartialBatchProcessV1Operator(RestartFailedOperatorBase)
     :param batch_task_id: The id of the remote task. Templated.
     :param max_restarts: How many times failed features are restarted at most. Templated.
     :param on_partial: What to do when features are still missing after the restarts: ``fail`` or ``warn``. Templated.
-    :param max_pu: Maximum processing units the remote task may cost, with all that it has cost before. Failed features
-        are not restarted if they would cost more by the service's estimate. Default: the limit of the connection;
-        without one, restarts have no limit. Templated.
+    :param max_pu: Maximum processing units the remote task may cost, restarts included. It is not started or restarted
+        if the service estimates that it would cost more. A running task is not stopped for its cost, because the
+        service does not tell it. Default: the limit of the connection; without one, a task of more than 10,000 PU or
+        1,000,000 km2 is not started. Templated.
     :param deferrable: Run in deferrable mode: wait in the triggerer instead of holding a worker slot.
     :param poll_interval: Time in seconds between two checks of the remote task; the service asks for 60 or more.
         Templated.

@@ -38,9 +38,10 @@ class RestartingOperatorBase(StartingOperatorBase):
         ``restart`` (have the service run them again, then ``fail`` if some are still missing) or
         ``restart_then_warn``. Templated.
     :param max_restarts: How many times failed features are restarted at most. Templated.
-    :param max_pu: Maximum processing units the remote task may cost, with all that it has cost before. Failed features
-        are not restarted if they would cost more by the service's estimate. Default: the limit of the connection;
-        without one, restarts have no limit. Templated.
+    :param max_pu: Maximum processing units the remote task may cost, restarts included. It is not started or restarted
+        if the service estimates that it would cost more. A running task is not stopped for its cost, because the
+        service does not tell it. Default: the limit of the connection; without one, a task of more than 10,000 PU or
+        1,000,000 km2 is not started. Templated.
     """
 
     template_fields: Sequence[str] = (*StartingOperatorBase.template_fields, "max_restarts")

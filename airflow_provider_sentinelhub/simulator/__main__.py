@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger(__name__)
 MINIMUM_KEY_CHARACTERS = 16
 ROLE_ARN = "arn:aws:iam::123456789012:role/sentinelhub-simulator"
-NEEDED = ("fastapi", "mgrs", "numpy", "pyproj", "quickjs", "rasterio", "uvicorn")
+NEEDED = ("fastapi", "mgrs", "numcodecs", "numpy", "pyproj", "quickjs", "rasterio", "uvicorn")
 """What the extra ``simulator`` installs, without rclone, which may be the system's and is looked for later."""
 _MAX_PORT = 65535
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")

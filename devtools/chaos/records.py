@@ -10,6 +10,8 @@ from airflow_provider_sentinelhub.client.apis.registry import TASK_APIS
 from airflow_provider_sentinelhub.client.lifecycle.intent import Intent
 from devtools.airflow_http import AirflowApiError
 
+_RESTART = "user RESTART"
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
     from pathlib import Path
@@ -24,7 +26,20 @@ def started(task: dict[str, Any]) -> int:
 
     :param task: The task with its history, from the simulator's own records.
     """
-    return sum(entry["event"] == "user START" for entry in task["history"])
+    return _times(task, "user START")
+
+
+def restarted(task: dict[str, Any]) -> int:
+    """
+    Return how often the service was asked to run again what failed in a task, and agreed.
+
+    :param task: The task with its history.
+    """
+    return _times(task, _RESTART)
+
+
+def _times(task: dict[str, Any], event: str) -> int:
+    return sum(entry["event"] == event for entry in task["history"])
 
 
 def stopped(task: dict[str, Any]) -> int:
@@ -33,16 +48,27 @@ def stopped(task: dict[str, Any]) -> int:
 
     :param task: The task with its history.
     """
-    return sum(entry["event"] == "status STOPPED" for entry in task["history"])
+    return _times(task, f"status {TASK_APIS[task['api']].stopped}")
 
 
 def is_running(task: dict[str, Any]) -> bool:
     """
-    Whether a task was started and has not ended.
+    Whether a task was started and has not ended, or is about to be processed again.
 
     :param task: The task with its history.
     """
-    return started(task) > 0 and task["status"] not in TASK_APIS[task["api"]].terminal
+    is_over = task["status"] in TASK_APIS[task["api"]].terminal and task["history"][-1]["event"] != _RESTART
+    return started(task) > 0 and not is_over
+
+
+def twice(task: dict[str, Any]) -> int:
+    """
+    Return how many features of a task were processed, or paid for, again after they had succeeded.
+
+    :param task: The task with all attempts at its features.
+    """
+    paid = Counter(each["number"] for each in task["attempts"] if each["status"] == "DONE" or each["cost_pu"])
+    return sum(count > 1 for count in paid.values())
 
 
 def tasks_of(stack: ChaosStack, run: Run) -> list[tuple[Intent, dict[str, Any]]]:

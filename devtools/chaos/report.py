@@ -6,7 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from devtools.chaos.faults import KILLS, Fault
-from devtools.chaos.records import started
+from devtools.chaos.records import restarted, started
 from devtools.chaos.steps import STEPS, Variant
 
 if TYPE_CHECKING:
@@ -37,15 +37,16 @@ def print_scenarios(scenarios: Sequence[Scenario]) -> bool:
 
     :param scenarios: The scenarios.
     """
-    rows: list[tuple[object, ...]] = [("action", "variant", "when", "created", "starts", "ends", "may run on", "ok")]
+    head = ("action", "variant", "when", "created", "starts", "restarts", "ends", "may run on", "ok")
+    rows: list[tuple[object, ...]] = [head]
     for scenario in sorted(scenarios, key=lambda scenario: (scenario.variant, scenario.action, scenario.step)):
         starts = " ".join(str(started(task)) for task in scenario.tasks)
+        restarts = " ".join(str(restarted(task)) for task in scenario.tasks)
         ends = " ".join(task["status"] for task in scenario.tasks)
         said = f"{scenario.action.value} ({scenario.note})" if scenario.note else scenario.action.value
         verdict = "; ".join(scenario.violations) or "yes"
-        rows.append(
-            (said, scenario.variant, scenario.when, len(scenario.tasks), starts, ends, scenario.running, verdict)
-        )
+        counts = (len(scenario.tasks), starts, restarts, ends, scenario.running)
+        rows.append((said, scenario.variant, scenario.when, *counts, verdict))
     if scenarios:
         print()
         print(table(rows))
@@ -70,7 +71,7 @@ def print_runs(results: Sequence[RunResult]) -> bool:
 
 
 _HEAD = (
-    "variant", "runs", "faults", "kills", "intents", "tasks created", "started per intent", "orphans", "ok",
+    "variant", "runs", "faults", "kills", "intents", "tasks created", "started per intent", "restarts", "orphans", "ok",
 )  # fmt: skip
 
 
@@ -84,7 +85,6 @@ def _groups(results: Sequence[RunResult]) -> Iterable[tuple[str, Sequence[RunRes
 
 def _row(name: str, results: Sequence[RunResult]) -> tuple[object, ...]:
     starts = [count for result in results for count in result.starts.values()]
-    low, high = min(starts, default=0), max(starts, default=0)
     return (
         name,
         len(results),
@@ -92,10 +92,16 @@ def _row(name: str, results: Sequence[RunResult]) -> tuple[object, ...]:
         sum(result.kills for result in results),
         len(starts),
         sum(result.created for result in results),
-        low if low == high else f"{low}..{high}",
+        _span(starts),
+        _span([count for result in results for count in result.restarts.values()]),
         sum(result.orphans for result in results),
         sum(not result.violations for result in results),
     )
+
+
+def _span(counts: Sequence[int]) -> int | str:
+    low, high = min(counts, default=0), max(counts, default=0)
+    return low if low == high else f"{low}..{high}"
 
 
 def _by_step(results: Iterable[RunResult]) -> list[tuple[object, ...]]:

@@ -14,7 +14,7 @@ from devtools.airflow_http import AirflowApiError
 from devtools.airflow_names import Run
 from devtools.chaos.faults import KILLS, Fault
 from devtools.chaos.proxy import Call, Interceptor, Proxy, Reply
-from devtools.chaos.records import is_running, started, statistics_violations, tasks_of
+from devtools.chaos.records import is_running, restarted, started, statistics_violations, tasks_of, twice
 from devtools.chaos.steps import STEPS, ChaosStep, Variant
 
 if TYPE_CHECKING:
@@ -285,6 +285,7 @@ class RunResult:
     :param seconds: How long it took.
     :param created: Tasks the service has created for it.
     :param starts: How often the service started a task, for each map index and rerun.
+    :param restarts: How often the service ran failed features of a task again, for each map index.
     :param orphans: Remote tasks that still ran when the run had ended.
     :param violations: What is wrong.
     """
@@ -296,6 +297,7 @@ class RunResult:
     seconds: float = 0.0
     created: int = 0
     starts: dict[tuple[int, int], int] = field(default_factory=dict)
+    restarts: dict[int, int] = field(default_factory=dict)
     orphans: int = 0
     violations: list[str] = field(default_factory=list)
 
@@ -320,6 +322,8 @@ def verify(stack: ChaosStack, result: RunResult) -> None:
         result.starts[intended] = starts
         if starts != 1:
             result.violations.append(f"started {starts} times, map index {intended[0]}, rerun {intended[1]}")
+    for index in variant.map_indexes:
+        _verify_restarts(stack, result, index, [task for intent, task in tasks if intent.map_index == index])
     result.orphans = sum(is_running(task) for _, task in tasks)
     if result.orphans:
         result.violations.append(f"{result.orphans} orphans")
@@ -329,13 +333,30 @@ def verify(stack: ChaosStack, result: RunResult) -> None:
     for index in variant.map_indexes:
         originals = {task["id"] for intent, task in tasks if intent.map_index == index and not intent.rerun}
         returned = _returned(stack, result.run, index)
-        if returned is None or (returned["outcome"], returned["delivered"]) != ("DONE", returned["total"]):
+        lost = variant.outcome != "DONE"
+        if returned is None or (returned["outcome"], returned["delivered"]) != (
+            variant.outcome,
+            returned["total"] - lost,
+        ):
             result.violations.append(f"wrong result, map index {index}: {returned}")
         elif returned["task_id"] not in originals:
             result.violations.append(f"result of another task, map index {index}: {returned['task_id']}")
         elif variant.is_statistical:
             features = {feature["name"] for feature in stack.sim.task(returned["task_id"])["features"]}
             result.violations += statistics_violations(stack.sim.bucket_folder, returned, features)
+
+
+def _verify_restarts(stack: ChaosStack, result: RunResult, index: int, tasks: Sequence[dict[str, Any]]) -> None:
+    variant = result.plan.variant
+    count = sum(restarted(task) for task in tasks)
+    if variant.restarts:
+        result.restarts[index] = count
+    # One more for each attempt that may have been killed between the record and the request.
+    most = variant.restarts + (result.kills if variant.restarts else 0)
+    if not variant.restarts <= count <= most:
+        result.violations.append(f"restarted {count} times, not {variant.restarts}..{most}, map index {index}")
+    if again := sum(twice(stack.sim.task(task["id"])) for task in tasks):
+        result.violations.append(f"{again} features were processed again after they had succeeded, map index {index}")
 
 
 def _returned(stack: ChaosStack, run: Run, index: int) -> dict[str, Any] | None:

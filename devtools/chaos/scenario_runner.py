@@ -6,10 +6,11 @@ import re
 import time
 from typing import TYPE_CHECKING
 
+from airflow_provider_sentinelhub.client.apis.registry import TASK_APIS
 from devtools.airflow_api import FINISHED_RUN, FINISHED_TASK
 from devtools.airflow_http import AirflowApiError
 from devtools.airflow_stack import StackError
-from devtools.chaos.records import is_running, started, stopped, tasks_of
+from devtools.chaos.records import is_running, restarted, started, stopped, tasks_of, twice
 from devtools.chaos.scenarios import AFTER_THE_END, PROCESSING, Action, Scenario
 from devtools.chaos.steps import STEPS
 
@@ -253,11 +254,25 @@ class ScenarioRunner:
             scenario.violations.append(f"{starts} starts, not {scenario.starts}")
         if any(started(task) > 1 + stopped(task) for task in scenario.tasks):
             scenario.violations.append("a remote task was started twice")
+        restarts = sum(restarted(task) for task in scenario.tasks)
+        if scenario.restarts not in {None, restarts}:
+            scenario.violations.append(f"{restarts} restarts, not {scenario.restarts}")
+        self._verify_ends(scenario)
         features = tuple(len(self._stack.sim.task(task["id"])["features"]) for task in scenario.tasks)
         if scenario.features not in {None, features}:
             scenario.violations.append(f"the remote tasks have {features} features, not {scenario.features}")
         if scenario.action is Action.DELETE_RUN and not scenario.note:
             scenario.violations.append("a run was deleted while a remote task runs")
+
+    def _verify_ends(self, scenario: Scenario) -> None:
+        for task in scenario.tasks:
+            if twice(self._stack.sim.task(task["id"])):
+                scenario.violations.append("features were processed again after they had succeeded")
+            ends = {TASK_APIS[task["api"]].stopped}
+            if scenario.restarts is not None:
+                ends |= TASK_APIS[task["api"]].restartable
+            if scenario.state is None and started(task) and not is_running(task) and task["status"] not in ends:
+                scenario.violations.append(f"a remote task ended as {task['status']}, and was not stopped")
 
     def _end(self, scenario: Scenario, run: Run) -> None:
         airflows = [self._stack.airflow, *([self._stack.second_airflow] if scenario.action in _TWINS else [])]

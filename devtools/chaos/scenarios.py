@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from devtools.chaos.faults import LONG_OUTAGE_S, OUTAGE_S, Outage, Target
 from devtools.chaos.proxy import FailureMode
-from devtools.chaos.stack import ENDING, ENDLESS
-from devtools.chaos.steps import STEPS
+from devtools.chaos.stack import ENDING, ENDLESS, RESTARTING
+from devtools.chaos.steps import STEPS, api_of
 
 if TYPE_CHECKING:
     import argparse
@@ -55,6 +55,7 @@ class Scenario:
     :param running: How many remote tasks still run at the end, each with an Airflow task that waits for it.
     :param created: How many remote tasks there are at the end. Default: any number.
     :param starts: How often they were started, in total. Default: each once, and once more after each stop.
+    :param restarts: How often their failed features were run again, in total. Default: any number.
     :param features: How many features each remote task has at the end, the oldest first. Default: any.
     :param state: State of the Airflow task at the end. Default: any.
     :param outage: An outage during and after the action. Default: none.
@@ -71,6 +72,7 @@ class Scenario:
     running: int = 0
     created: int | None = None
     starts: int | None = None
+    restarts: int | None = None
     features: tuple[int, ...] | None = None
     state: str | None = None
     outage: Outage | None = None
@@ -107,31 +109,40 @@ AFTER_THE_END = frozenset({Action.CLEAR_PARTIAL, Action.CLEAR_FAILED, Action.CLE
 def of_ended_runs() -> list[Scenario]:
     """Return the scenarios of runs that have ended and are cleared."""
     found = []
-    for variant in ("deferred", "blocking"):
+    for variant in ("deferred", "blocking", "deferred_v1", "blocking_v1"):
         found += [
-            # One of four tiles fails, and the rerun has only that one.
-            Scenario(Action.CLEAR_PARTIAL, variant, created=2, starts=2, features=(4, 1), state="success"),
+            # One of four tiles fails, and only that one is run again: by a rerun, or by a restart of the same task.
+            Scenario(Action.CLEAR_PARTIAL, variant, state="success", restarts=1, **_same(1, (4,)))
+            if api_of(variant).restartable
+            else Scenario(Action.CLEAR_PARTIAL, variant, state="success", **_same(2, (4, 1))),
             Scenario(Action.CLEAR_SUCCESS, variant, created=2, starts=2, features=(4, 4), state="success"),
             Scenario(Action.CLEAR_FAILED, variant, created=2, starts=2, features=(0, 4), state="success"),
             Scenario(Action.CLEAR_PARTIAL, f"{variant}_new", created=2, starts=2, features=(4, 4), state="success"),
             Scenario(Action.CLEAR_SUCCESS, f"{variant}_adopt", created=1, starts=1, features=(4,), state="success"),
-            Scenario(
-                Action.CLEAR_PARTIAL, f"{variant}_statistical", created=2, starts=2, features=(4, 1), state="success"
-            ),
         ]
+    found += [
+        Scenario(Action.CLEAR_PARTIAL, variant, state="success", **_same(2, (4, 1)))
+        for variant in ("deferred_statistical", "blocking_statistical")
+    ]
     return found
+
+
+def _same(count: int, features: tuple[int, ...]) -> dict[str, Any]:
+    return {"created": count, "starts": count, "features": features}
 
 
 def of_running_runs() -> list[Scenario]:
     """Return the scenarios of runs whose remote tasks still run, the most telling first."""
     found = []
-    for variant in ("deferred", "blocking"):
+    for variant in ("deferred", "blocking", "deferred_v1", "blocking_v1"):
         # Airflow kills the worker of a task that is cleared, which stops the remote task; so it is started again.
-        once = 1 if variant == "deferred" else None
+        once = 1 if variant.startswith("deferred") else None
+        # What was stopped is started again, or replaced.
+        again = 1 if api_of(variant).can.resume else 2
         found += [
             Scenario(Action.FAIL, variant),
             Scenario(Action.CLEAR, variant, running=1, created=1, starts=once),
-            Scenario(Action.CLEAR_STOPPED, variant, running=1, created=1, starts=2),
+            Scenario(Action.CLEAR_STOPPED, variant, running=1, created=again, starts=2),
             Scenario(Action.WAIT, f"{variant}_timeout"),
             Scenario(Action.FAIL, variant, step=12),
             Scenario(Action.FAIL, variant, step=13),
@@ -168,6 +179,18 @@ def of_running_runs() -> list[Scenario]:
             Scenario(Action.FAIL_RUN, variant),
         ]
     found.append(Scenario(Action.DELETE_RUN, "deferred_statistical", running=1))
+    return found
+
+
+def of_restarts() -> list[Scenario]:
+    """Return the scenarios of runs in which failed features are run again in the same remote task."""
+    found = []
+    for variant in ("deferred_v1_restart", "blocking_v1_restart"):
+        found += [Scenario(Action.FAIL, variant, step=step, created=1, starts=1, restarts=1) for step in (37, 38, 40)]
+        found.append(Scenario(Action.FAIL, variant, step=36, created=1, starts=1, restarts=0))
+        found.append(Scenario(Action.CLEAR, variant, step=38, running=1, created=1, starts=1, restarts=1))
+        found.append(Scenario(Action.CLEAR, variant, step=40, running=1, created=1, starts=1, restarts=1))
+        found.append(Scenario(Action.FAIL_RUN, variant, step=38, created=1, starts=1, restarts=1))
     return found
 
 
@@ -266,11 +289,12 @@ class GroupName(StrEnum):
 
     ENDED = "ended"
     RUNNING = "running"
+    RESTARTS = "restarts"
     TWINS = "twins"
     OUTAGES = "outages"
 
 
-QUICK = (GroupName.ENDED, GroupName.RUNNING)
+QUICK = (GroupName.ENDED, GroupName.RUNNING, GroupName.RESTARTS)
 """The groups that do not take minutes."""
 
 
@@ -292,6 +316,7 @@ class ScenarioGroup:
 def _all(*, long: bool) -> Iterator[ScenarioGroup]:
     yield ScenarioGroup(GroupName.ENDED, ENDING, of_ended_runs())
     yield ScenarioGroup(GroupName.RUNNING, ENDLESS, of_running_runs())
+    yield ScenarioGroup(GroupName.RESTARTS, RESTARTING, of_restarts())
     yield ScenarioGroup(GroupName.TWINS, ENDLESS, of_two_airflows())
     # Not together with others: the triggerer is killed here, and without one Airflow calls no on_kill.
     yield ScenarioGroup(GroupName.OUTAGES, ENDLESS, of_outages() if long else of_outages()[:_SHORT_OUTAGES])

@@ -37,7 +37,12 @@ TIMING: dict[str, Any] = {
 _ORIGINAL = r"_rerun/.*~\d+$"
 SCRIPT = {
     "timing": TIMING,
-    "features": [{"outcome": "fatal", "indexes": [0], "task": _ORIGINAL}],
+    "features": [
+        {"outcome": "fatal", "indexes": [0], "task": _ORIGINAL},
+        {"outcome": "fatal", "indexes": [0], "task": "_restart/", "first_attempts": 1},
+        {"outcome": "fatal", "indexes": [1], "task": "_restart/", "first_attempts": 2},
+        {"outcome": "fatal", "indexes": [1], "task": "_restart_hopeless/"},
+    ],
     "intervals": [{"outcome": "TIMEOUT", "indexes": [1], "intervals": [1, 2], "task": _ORIGINAL}],
 }
 # Remote tasks that never end by themselves, and that can be started again ten seconds after a stop.
@@ -48,8 +53,13 @@ ENDLESS: dict[str, Any] = {
 # raises the number at the end of the tag.
 ENDING: dict[str, Any] = {
     "timing": {"analysis_seconds": 60, "feature_seconds": 600},
-    "features": [{"outcome": "fatal", "indexes": [0], "task": r"/clear-partial-\d+/.*~30$"}],
+    "features": [{"outcome": "fatal", "indexes": [0], "task": r"/clear-partial-\d+/.*~30$", "first_attempts": 1}],
     "tasks": [{"match": r"/clear-failed-\d+/.*~30$", "analysis_error": "The area of interest has no tiles."}],
+}
+# Three of four features fail once: the remote task ends after forty seconds, and its restart takes thirty more.
+RESTARTING: dict[str, Any] = {
+    "timing": {"analysis_seconds": 60, "feature_seconds": 2400},
+    "features": [{"outcome": "fatal", "indexes": [0, 1, 2], "first_attempts": 1}],
 }
 # The features of the statistical DAGs.
 _PARCELS = ("chaos/parcels.gpkg", [f"parcel-{number}" for number in range(1, 5)])
@@ -69,14 +79,25 @@ class Lane:
         self.number = number
         self.service = service
         self.bucket = bucket
+        self._seen: list[str] = []
+        service.observers.append(lambda call: self._seen.append(call.path))
 
     @property
     def proxies(self) -> list[Proxy]:
         """Both proxies."""
         return [self.service, self.bucket]
 
+    def has_seen(self, path: re.Pattern[str]) -> bool:
+        """
+        Whether the service has got such a call since the last :meth:`restore`.
+
+        :param path: Pattern of its path.
+        """
+        return any(path.search(each) for each in self._seen)
+
     def restore(self) -> None:
-        """End all faults."""
+        """End all faults, before the next run."""
+        self._seen.clear()
         for proxy in self.proxies:
             proxy.restore()
 
@@ -180,6 +201,8 @@ class ChaosStack:
 
         def wanted(call: Call) -> bool:
             # A lane's own proxies see the calls of this run only.
+            if step.follows is not None and not lane.has_seen(step.follows):
+                return False
             return step.marks(call) and (proxy is not self.execution or self.run_of(call) == run_id)
 
         interceptor = Interceptor(wanted)

@@ -10,6 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from airflow_provider_sentinelhub.client.apis.batch_statistical.spec import BATCH_STATISTICAL
+from airflow_provider_sentinelhub.client.apis.batch_v1.spec import BATCH_V1
 from airflow_provider_sentinelhub.client.apis.batch_v2.spec import BATCH_V2
 from airflow_provider_sentinelhub.client.apis.registry import TASK_APIS
 from airflow_provider_sentinelhub.client.http.deployments import PathLayout
@@ -18,6 +19,22 @@ from devtools.chaos.faults import Fault
 if TYPE_CHECKING:
     from airflow_provider_sentinelhub.client.lifecycle.spec import TaskApiSpec
     from devtools.chaos.proxy import Call
+
+
+MAX_RESTARTS = 2
+"""``max_restarts`` of the DAGs whose features fail once, twice, or every time."""
+
+# A part of the names of their DAGs. Without one: Batch Processing V2.
+_APIS = {"_statistical": BATCH_STATISTICAL, "_v1": BATCH_V1}
+
+
+def api_of(variant: str) -> TaskApiSpec:
+    """
+    Return the API of a DAG.
+
+    :param variant: Its name, without ``chaos_``.
+    """
+    return next((api for name, api in _APIS.items() if name in variant), BATCH_V2)
 
 
 class Variant(StrEnum):
@@ -36,6 +53,15 @@ class Variant(StrEnum):
     DEFERRED_STATISTICAL_LONG = "deferred_statistical_long"
     DEFERRED_STATISTICAL_RERUN = "deferred_statistical_rerun"
     BLOCKING_STATISTICAL_RERUN = "blocking_statistical_rerun"
+    DEFERRED_V1 = "deferred_v1"
+    BLOCKING_V1 = "blocking_v1"
+    DEFERRED_V1_MAPPED = "deferred_v1_mapped"
+    BLOCKING_V1_MAPPED = "blocking_v1_mapped"
+    DEFERRED_V1_ANALYSE = "deferred_v1_analyse"
+    DEFERRED_V1_RESTART = "deferred_v1_restart"
+    BLOCKING_V1_RESTART = "blocking_v1_restart"
+    DEFERRED_V1_RESTART_HOPELESS = "deferred_v1_restart_hopeless"
+    BLOCKING_V1_RESTART_HOPELESS = "blocking_v1_restart_hopeless"
 
     @property
     def dag_id(self) -> str:
@@ -43,14 +69,24 @@ class Variant(StrEnum):
         return f"chaos_{self.value}"
 
     @property
-    def is_statistical(self) -> bool:
-        """Whether the batch is of Batch Statistical."""
-        return "_statistical" in self.value
-
-    @property
     def api(self) -> TaskApiSpec:
         """The API."""
-        return BATCH_STATISTICAL if self.is_statistical else BATCH_V2
+        return api_of(self.value)
+
+    @property
+    def is_statistical(self) -> bool:
+        """Whether the batch is of Batch Statistical."""
+        return self.api is BATCH_STATISTICAL
+
+    @property
+    def restarts(self) -> int:
+        """How often the service has to run failed features again, in the same remote task."""
+        return MAX_RESTARTS if "_restart" in self.value else 0
+
+    @property
+    def outcome(self) -> str:
+        """The outcome of the run: features that fail every time leave it PARTIAL."""
+        return "PARTIAL" if self.value.endswith("hopeless") else "DONE"
 
     @property
     def is_long(self) -> bool:
@@ -89,6 +125,8 @@ _LIST = re.compile(rf"^({_TASKS})$")
 _ONE = re.compile(rf"^({_TASKS})/{_ID}$")
 _ANALYSE = re.compile(rf"^({_TASKS})/{_ID}/analyse$")
 _START = re.compile(rf"^({_TASKS})/{_ID}/start$")
+_TILES = re.compile(rf"^({_TASKS})/{_ID}/tiles$")
+_RESTART = re.compile(rf"^({_TASKS})/{_ID}/restartpartial$")
 _STORE = re.compile(r"/store/ti/[^/]+/sentinelhub_batch$")
 _STATE = re.compile(rf"/task-instances/{_ID}/state$")
 _RUN = re.compile(rf"/task-instances/{_ID}/run$")
@@ -120,6 +158,10 @@ def _status(status: str, *more: str) -> Condition:
     return _words(f'"status":"{status}"', *more)
 
 
+def _answered(call: Call) -> bool:
+    return any(_status(status)(call) for status in ("DONE", "PARTIAL"))
+
+
 def _of_another_task(call: Call) -> bool:
     """Whether a file named after a task contains results of another one, its rerun."""
     return bool({found.decode() for found in re.findall(_ID.encode(), call.body)} - set(re.findall(_ID, call.path)))
@@ -142,12 +184,14 @@ class ChaosStep:
     :param path: Pattern of its path.
     :param held: Before the receiver gets it, or after the receiver has answered.
     :param condition: What the request and its answer have to say.
-    :param only: The only API it occurs with. Default: any.
+    :param only: The APIs it occurs with. Default: any.
     :param long: Whether it occurs only when the evalscript is too long for the request.
     :param deferred: Whether it occurs when the operator is deferred.
     :param blocking: Whether it occurs when the operator blocks.
     :param analyse: Whether it occurs only (True), or never (False), when the analysis comes first.
     :param rerun: Whether it occurs only in reruns of failed features.
+    :param restart: Whether it occurs only where the service runs failed features again, in the same remote task.
+    :param follows: Pattern of the path of an earlier call of the same run, without which it does not occur.
     :param in_trigger: Whether the trigger makes the call, where there is one.
     :param fresh: Whether the service may not find the new task yet.
     """
@@ -159,12 +203,14 @@ class ChaosStep:
     path: re.Pattern[str]
     held: Held
     condition: Condition = _ANYTHING
-    only: TaskApiSpec | None = None
+    only: tuple[TaskApiSpec, ...] = ()
     long: bool = False
     deferred: bool = True
     blocking: bool = True
     analyse: bool | None = None
     rerun: bool = False
+    restart: bool = False
+    follows: re.Pattern[str] | None = None
     in_trigger: bool = False
     fresh: bool = False
 
@@ -176,9 +222,9 @@ class ChaosStep:
         """
         if self.analyse is not None and self.analyse is not variant.analyses:
             return False
-        if self.only not in {None, variant.api} or (self.long and not variant.is_long):
+        if (self.only and variant.api not in self.only) or (self.long and not variant.is_long):
             return False
-        if self.rerun and len(variant.reruns) == 1:
+        if (self.rerun and len(variant.reruns) == 1) or (self.restart and not variant.restarts):
             return False
         return self.deferred if variant.deferred else self.blocking
 
@@ -225,9 +271,14 @@ class ChaosStep:
 _NEW = _status("CREATED", '"userAction":"NONE"')
 _RERUN_CREATED = _words('["')
 _REPROCESSING, _REDONE = _status("PROCESSING", _RERUN), _status("DONE", _RERUN)
+_RESTARTING, _RESTARTED = _words('"is_restarting":true'), _words('"is_restarting":false', '"resumes":1')
 
-_of_statistics = partial(ChaosStep, only=BATCH_STATISTICAL)
+# A start of a task of these APIs has it analysed.
+_of_analysed = partial(ChaosStep, only=(BATCH_V2, BATCH_STATISTICAL), analyse=False)
+_of_statistics = partial(ChaosStep, only=(BATCH_STATISTICAL,))
 _of_rerun = partial(_of_statistics, rerun=True)
+_of_restart = partial(ChaosStep, restart=True)
+_after_restart = partial(_of_restart, follows=_RESTART, in_trigger=True)
 
 STEPS = (
     ChaosStep(1, "looking for an earlier task", "service", "GET", _LIST, "before"),
@@ -243,11 +294,11 @@ STEPS = (
     ChaosStep(11, "analysing, answer on its way", "service", "POST", _ANALYSE, "after", analyse=True, in_trigger=True),
     ChaosStep(12, "start on its way", "service", "POST", _START, "before", in_trigger=True, fresh=True),
     ChaosStep(13, "started, answer on its way", "service", "POST", _START, "after", in_trigger=True),
-    ChaosStep(14, "analysing", "service", "GET", _ONE, "after", _status("ANALYSING"), analyse=False, in_trigger=True),
+    _of_analysed(14, "analysing", "service", "GET", _ONE, "after", _status("ANALYSING"), in_trigger=True),
     ChaosStep(15, "processing", "service", "GET", _ONE, "after", _status("PROCESSING"), in_trigger=True),
-    ChaosStep(16, "ended, before the event", "service", "GET", _ONE, "after", _status("DONE"), in_trigger=True),
+    ChaosStep(16, "ended, before the event", "service", "GET", _ONE, "after", _answered, in_trigger=True),
     ChaosStep(17, "woken up", "airflow", "PATCH", _RUN, "after", _words('"execute_complete"'), blocking=False),
-    ChaosStep(18, "reading the report", "bucket", "GET", _DATABASE, "before", only=BATCH_V2),
+    ChaosStep(18, "reading the report", "bucket", "GET", _DATABASE, "before", only=(BATCH_V2,)),
     _of_statistics(19, "reading the results", "bucket", "GET", _ANSWER, "before"),
     _of_statistics(20, "results read, on their way", "bucket", "PUT", _PART, "before"),
     _of_statistics(21, "results kept, before their ledger", "bucket", "PUT", _LEDGER, "before"),
@@ -266,7 +317,14 @@ STEPS = (
     _of_rerun(32, "rerun: results kept, before their ledger", "bucket", "PUT", _LEDGER, "before", _of_another_task),
     _of_rerun(33, "rerun: statistics on their way", "bucket", "PUT", _STATISTICS, "before", _of_another_task),
     _of_rerun(34, "rerun: statistics published", "bucket", "PUT", _STATISTICS, "after", _of_another_task),
-    ChaosStep(35, "report written", "bucket", "PUT", _REPORT, "after"),
-    ChaosStep(36, "success on its way", "airflow", "PATCH", _STATE, "before", _words('"success"')),
-    ChaosStep(37, "success, answer on its way", "airflow", "PATCH", _STATE, "after", _words('"success"')),
+    _of_restart(35, "restart: counting what failed", "service", "GET", _TILES, "before"),
+    _of_restart(36, "restart: before its record", "airflow", "PUT", _STORE, "before", _RESTARTING),
+    _of_restart(37, "restart: on its way", "service", "POST", _RESTART, "before"),
+    _of_restart(38, "restart: accepted, answer on its way", "service", "POST", _RESTART, "after"),
+    _of_restart(39, "restart: before the record that it was sent", "airflow", "PUT", _STORE, "before", _RESTARTED),
+    _after_restart(40, "restart: processing", "service", "GET", _ONE, "after", _status("PROCESSING")),
+    _after_restart(41, "restart: ended, before the event", "service", "GET", _ONE, "after", _answered),
+    ChaosStep(42, "report written", "bucket", "PUT", _REPORT, "after"),
+    ChaosStep(43, "success on its way", "airflow", "PATCH", _STATE, "before", _words('"success"')),
+    ChaosStep(44, "success, answer on its way", "airflow", "PATCH", _STATE, "after", _words('"success"')),
 )

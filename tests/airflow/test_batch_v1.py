@@ -266,14 +266,6 @@ def test_a_clear_is_not_recommended_where_it_restarts_nothing(sim: Simulator, ru
     assert calls(sim)["/{id}/restartpartial"] == 0
 
 
-def test_a_task_whose_tiles_all_failed_may_be_tried_again(sim: Simulator, run_task: RunTask) -> None:
-    sim.set_script({"features": [{"outcome": "fatal", "error": "Internal error."}]})
-    said = str(run_task(operator(sim)).error)
-    assert "FAILED: 4 tiles failed: Internal error." in said
-    assert "Clear the Airflow task for a new one" in said
-    assert "would fail again" not in said
-
-
 class KilledAfterTheRestart(dict[str, Any]):
     """A store of task states; the Airflow task is killed when it records that its restart was sent."""
 
@@ -300,3 +292,17 @@ def test_tiles_that_cannot_be_listed_do_not_hide_why_a_task_failed(sim: Simulato
     refused = {"path": "/tiles$", "status": 404}
     sim.set_script({"tasks": [{"analysis_error": "No tiles in this area."}], "endpoints": [refused]})
     assert "FAILED: No tiles in this area" in str(run_task(operator(sim)).error)
+
+
+def test_a_bucket_without_a_policy_is_explained(sim: Simulator, run_task: RunTask) -> None:
+    sim.set_script({"buckets_without_policy": [sim.ready.bucket]})
+    run = run_task(operator(sim))
+    assert "the policy of the bucket must let it in, see docs/roles.md" in str(run.error)
+
+
+def test_a_task_whose_tiles_all_failed_may_be_run_again(sim: Simulator, run_task: RunTask) -> None:
+    sim.set_script({"features": [{"outcome": "fatal", "error": "Internal error."}]})
+    run = run_task(operator(sim, on_partial="restart"))
+    assert "FAILED: 4 tiles failed: Internal error. 4 of 4 features failed." in str(run.error)
+    assert "Clear the Airflow task for a new task when the cause has passed." in str(run.error)
+    assert calls(sim)["/{id}/restartpartial"] == 0

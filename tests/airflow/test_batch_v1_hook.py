@@ -32,7 +32,7 @@ def of_the_public_client(sim: Simulator) -> SentinelHubRequest:
         evalscript=EVALSCRIPT,
         input_data=[
             SentinelHubRequest.input_data(
-                DataCollection.SENTINEL2_L2A.define_from("SIM", service_url=sim.ready.base_url),
+                DataCollection.SENTINEL2_L2A.define_from(f"AT {sim.ready.base_url}", service_url=sim.ready.base_url),
                 time_interval=("2024-07-01", "2024-07-31"),
             )
         ],

@@ -37,7 +37,7 @@ REPORT = FeatureReport(
             20_818,
             ("parcel-1", "parcel-2", "parcel-3"),
             CauseKind.TRANSIENT,
-            "Rerun it.",
+            "Repeat it.",
         ),
         ErrorGroup(FeatureOutcome.UNKNOWN, "(no message)", 2, ("a", "b")),
     ),
@@ -72,7 +72,7 @@ def test_the_text_is_a_table_and_the_problems_with_names() -> None:
         "problems:\n"
         "    20,818 x failed (transient): Timeout after <n> s\n"
         "             e.g. parcel-1, parcel-2, parcel-3\n"
-        "             Rerun it.\n"
+        "             Repeat it.\n"
         "         2 x unknown: (no message)\n"
         "             a, b\n"
         "         1 x other messages\n"

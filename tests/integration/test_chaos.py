@@ -47,7 +47,7 @@ def test_every_batch_is_started_once_whoever_dies(capsys: pytest.CaptureFixture[
     status = main(["--seed", "229", "--runs", "7", "--lanes", "5", "--quick", "--scenarios", "2"])
     printed = capsys.readouterr().out
     assert status == 0, printed
-    runs, _, kills, _, _, started, orphans, right = row(printed, "all")
+    runs, _, kills, _, _, started, _, orphans, right = row(printed, "all")
     assert (runs, started, orphans, right) == ("7", "1", "0", "7")
     assert int(kills) >= 6
     for variant in ("deferred_statistical", "blocking_statistical", "blocking_statistical_rerun"):

@@ -67,6 +67,42 @@ def test_corsica_as_zarr(airflow: AirflowStack, sim: Simulator) -> None:
     assert (array.shape, array.attrs["long_name"]) == ((1, 3000, 2000), "Maximum NDVI")
 
 
+def test_corsica_with_v1(airflow: AirflowStack, sim: Simulator) -> None:
+    # Nine tiles fail once: the task ends PARTIAL, and the service processes them again.
+    tiles = {"indexes": list(range(0, 63, 7)), "outcome": "fatal", "first_attempts": 1}
+    sim.set_script({"timing": {"parallel": 66}, "features": [tiles]})
+    run, folder = trigger(airflow, sim, "corsica_max_ndvi_v1")
+    assert airflow.api.wait_for_run(run) == "success"
+    result = airflow.api.xcom(run.task("max_ndvi"))
+    assert (result["outcome"], result["total"], result["delivered"], result["restarts"]) == ("DONE", 66, 66, 1)
+    assert delivered(sim, folder) == 66
+    assert sim.requests()["counts"]["POST /api/v1/batch/process/{id}/restartpartial"] == 1
+
+
+def test_corsica_as_zarr_with_v1(airflow: AirflowStack, sim: Simulator) -> None:
+    sim.set_script({"features": [{"indexes": [2], "outcome": "fatal", "first_attempts": 1}]})
+    run, folder = trigger(airflow, sim, "corsica_max_ndvi_zarr_v1")
+    assert airflow.api.wait_for_run(run) == "success"
+    result = airflow.api.xcom(run.task("max_ndvi"))
+    assert (result["outcome"], result["total"], result["delivered"], result["restarts"]) == ("DONE", 6, 6, 1)
+    group = zarr.open_group(sim.bucket_folder / folder.rpartition("/")[2] / result["task_id"], mode="r")
+    array = group["default"]
+    assert isinstance(array, zarr.Array)
+    assert (array.shape, array.attrs["long_name"]) == ((1, 3000, 2000), "Maximum NDVI")
+
+
+def test_steps_of_v1(airflow: AirflowStack, sim: Simulator) -> None:
+    sim.set_script({"features": [{"outcome": "fatal", "indexes": [0], "first_attempts": 1}]})
+    run, folder = trigger(airflow, sim, "batch_v1_in_steps")
+    assert airflow.api.wait_for_run(run) == "success"
+    assert airflow.api.xcom(run.task("wait"))["outcome"] == "PARTIAL"
+    restarted, result = (airflow.api.xcom(run.task(name)) for name in ("restart", "report"))
+    assert (restarted["outcome"], restarted["restarts"]) == ("DONE", 1)
+    assert (result["outcome"], result["delivered"], result["cost_pu"]) == ("DONE", 4, restarted["cost_pu"])
+    assert airflow.api.task_instance(run.task("cancel")).state == "skipped"
+    assert delivered(sim, folder) == 4
+
+
 def test_steps(airflow: AirflowStack, sim: Simulator) -> None:
     sim.set_script({"features": [{"outcome": "fatal", "indexes": [0]}]})
     run, folder = trigger(airflow, sim, "batch_in_steps")

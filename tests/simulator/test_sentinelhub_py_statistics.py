@@ -48,7 +48,7 @@ def config(sim: Simulator, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def statistical(sim: Simulator, config: Any, **more: Any) -> Any:
-    collection = DataCollection.SENTINEL2_L2A.define_from("SIM", service_url=sim.ready.base_url)
+    collection = DataCollection.SENTINEL2_L2A.define_from(f"AT {sim.ready.base_url}", service_url=sim.ready.base_url)
     return SentinelHubStatistical(
         aggregation=SentinelHubStatistical.aggregation(
             STATISTICS_EVALSCRIPT, ("2024-04-01", "2024-05-13"), "P7D", resolution=(10, 10)

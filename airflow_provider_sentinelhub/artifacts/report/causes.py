@@ -71,7 +71,7 @@ CAUSES: tuple[tuple[str, CauseKind, str], ...] = (
     (
         r"Request body should be non-empty|Missing grant_type parameter",
         _T,
-        "The service lost a part of a request within itself. Rerun it.",
+        "The service lost a part of a request within itself. Repeat it.",
     ),
     # A source that cannot be read is told with an outer status of 500 and, inside, the status of its storage.
     (
@@ -139,7 +139,7 @@ CAUSES: tuple[tuple[str, CauseKind, str], ...] = (
             r"\bconnection (was )?(reset|refused|closed|aborted|lost)\b"
         ),
         _T,
-        "The service says that the error is temporary. Rerun it later.",
+        "The service says that the error is temporary. Repeat it later.",
     ),
     (
         r"RENDERER_S1_MISSING_POLARIZATION|Requested band .{1,60} is not present in",
@@ -222,7 +222,7 @@ CAUSES: tuple[tuple[str, CauseKind, str], ...] = (
             r"COMMON_ELASTICSEARCH_ERROR|EXECUTION_ERROR"
         ),
         _T,
-        "The service failed internally. Rerun it.",
+        "The service failed internally. Repeat it.",
     ),
     (
         # A status, or what stands for one, and nothing else.
@@ -236,13 +236,13 @@ CAUSES: tuple[tuple[str, CauseKind, str], ...] = (
             r"no route to host|UnknownHost|name resolution|\bSSL\b|\bsocket\b"
         ),
         _T,
-        "A connection broke. Rerun it.",
+        "A connection broke. Repeat it.",
     ),
 )
 """Pattern (not case sensitive), kind and hint; the first that is found in the message decides."""
 
 _COMPILED = tuple((re.compile(pattern, re.IGNORECASE | re.DOTALL), Cause(kind, hint)) for pattern, kind, hint in CAUSES)
-_SILENT = Cause(CauseKind.UNKNOWN, "The service gave no reason. Rerun it.")
+_SILENT = Cause(CauseKind.UNKNOWN, "The service gave no reason. Repeat it.")
 _UNHEARD_OF = Cause(
     CauseKind.UNKNOWN, "This package does not know the message. Repeat it; contact support if it persists."
 )

@@ -29,6 +29,7 @@ from airflow_provider_sentinelhub.artifacts.storage.layout import (
     output_path,
     report_url,
     root_folder,
+    zarr_url,
 )
 from airflow_provider_sentinelhub.client.apis.batch_v1.answers import BatchV1Task
 from airflow_provider_sentinelhub.client.apis.batch_v1.calls import TileStatus, read_tiles
@@ -81,10 +82,12 @@ class BatchV1Results(BatchResults):
 
     def delivered_url(self, original: BatchTask) -> str:
         """
-        Return the folder of the results.
+        Return the folder of the rasters, or the Zarr.
 
         :param original: The task.
         """
+        if _ZARR in original.request:
+            return zarr_url(self.api.delivery_url(original.request), original.id)
         return self.root(original)
 
     def report(self, tasks: Sequence[BatchTask]) -> FeatureReport:
@@ -229,13 +232,16 @@ class _Tiles:
             tile.id,
             name,
             status,
-            # The service says why a task failed, and not why a tile did.
-            (tile.error or self.task.error) if status == "FATAL" else None,
+            self._error(tile) if status == "FATAL" else None,
             tuple(self._outputs(tile, name, is_delivered=status == "DONE")),
             width,
             height,
             _outline(tile),
         )
+
+    def _error(self, tile: Tile) -> str | None:
+        # The service says why a task failed, and not why a tile did.
+        return tile.error or (f"Said of the task: {self.task.error}" if self.task.error else None)
 
     def _outputs(self, tile: Tile, name: str, *, is_delivered: bool) -> Iterator[tuple[str, str]]:
         request = self.task.request
@@ -246,7 +252,7 @@ class _Tiles:
             output = str(response.get("identifier") or "default")
             url = str(own.get(output) or of_all)
             if _ZARR in request:
-                yield output, url.replace("<requestId>", self.task.id)
+                yield output, zarr_url(url, self.task.id)
             elif part(response, "format", "type") == "application/json":
                 yield output, output_path(url, self.task.id, name, output, "json", tile_id=str(tile.id))
             else:

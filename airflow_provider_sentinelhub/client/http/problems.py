@@ -150,7 +150,7 @@ def refusal(call: Call[Any], status: int, problem: Problem) -> errors.ApiError:
         case HTTPStatus.FORBIDDEN if problem.code == _OUT_OF_UNITS or "processing units" in problem.message.lower():
             kind, advice = (
                 errors.InsufficientProcessingUnits,
-                "Top up the account's processing units; a batch needs at least 1000",
+                "Top up the account's processing units; a batch needs at least 1000, or what the service reserves",
             )
         case HTTPStatus.FORBIDDEN:
             kind, advice = errors.PermissionDenied, "Check that the account's plan includes this API"

@@ -128,7 +128,8 @@ def stop(api: TaskApiSpec, task_id: str, *, action_on_its_way: bool = False) -> 
 
     A read may be older than a start. So the stop is also sent if the task looks unstarted, stopped or unknown, and the
     service's refusal decides. The service also refuses to stop a task whose start it has accepted but not begun: then
-    the stop is repeated until it is accepted. Where the API has no stop, the task is only read.
+    the stop is repeated until it is accepted. A task that has ended and can be restarted is stopped as well, if a
+    restart may be on its way. Where the API has no stop, the task is only read.
 
     :param api: The task's API.
     :param task_id: Its id.

@@ -145,7 +145,7 @@ class Capabilities:
     :param start: A created task waits until it is started; otherwise it runs as soon as it is created.
     :param stop: It can stop a task.
     :param resume: A stopped task can be started again.
-    :param tell_cost: A running task tells what it has cost so far, so that it can be stopped at a limit.
+    :param tells_cost: It tells what a running task has cost so far.
     """
 
     lists_tasks: bool = True
@@ -153,7 +153,7 @@ class Capabilities:
     start: bool = True
     stop: bool = True
     resume: bool = True
-    tell_cost: bool = True
+    tells_cost: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import DAG
 
 from airflow_provider_sentinelhub.operators.batch_process import SentinelHubBatchProcessOperator
+from airflow_provider_sentinelhub.operators.batch_process_v1 import SentinelHubBatchProcessV1Operator
 from airflow_provider_sentinelhub.operators.batch_statistical import SentinelHubBatchStatisticalOperator
 from airflow_provider_sentinelhub.operators.record import intent_of
 from airflow_provider_sentinelhub.operators.running import RunningOperatorBase
@@ -68,8 +69,13 @@ class NaiveBatchStatisticalOperator(Naive, SentinelHubBatchStatisticalOperator):
     """Statistics."""
 
 
+class NaiveBatchProcessV1Operator(Naive, SentinelHubBatchProcessV1Operator):
+    """Tiles."""
+
+
 NAIVE = "SENTINELHUB_CHAOS_NAIVE" in os.environ
 Images = NaiveBatchProcessOperator if NAIVE else SentinelHubBatchProcessOperator
+Tiles = NaiveBatchProcessV1Operator if NAIVE else SentinelHubBatchProcessV1Operator
 Statistics = NaiveBatchStatisticalOperator if NAIVE else SentinelHubBatchStatisticalOperator
 
 
@@ -86,6 +92,23 @@ def images(bbox: list[float]) -> dict[str, Any]:
         },
         "input": {"type": "tiling-grid", "id": 0, "resolution": 60},
         "output": {"type": "raster", "delivery": {"s3": {"url": "s3://sentinelhub/chaos"}}},
+    }
+
+
+def tiles(bbox: list[float]) -> dict[str, Any]:
+    """
+    Return the request of Batch Processing V1 for images of an area.
+
+    :param bbox: The area.
+    """
+    processed = images(bbox)["processRequest"]
+    return {
+        "processRequest": {
+            **processed,
+            "output": {"responses": [{"identifier": "default", "format": {"type": "image/tiff"}}]},
+        },
+        "tilingGrid": {"id": 0, "resolution": 60},
+        "output": {"defaultTilePath": "s3://sentinelhub/chaos/<requestId>/<tileName>/<outputId>.tif"},
     }
 
 
@@ -159,6 +182,23 @@ STATISTICAL_WAYS: dict[str, dict[str, Any]] = {
     "blocking_statistical_timeout": {**WAYS["blocking_timeout"], "request": statistics(BY_TASK)},
 }
 
+# In the harness, ``MAX_RESTARTS``.
+RESTART: dict[str, Any] = {"on_partial": "restart", "max_restarts": 2}
+TILES_WAYS: dict[str, dict[str, Any]] = {
+    f"{way}_v1{suffix}": {**WAYS[f"{way}{known}"], **settings}
+    for way in ("deferred", "blocking")
+    for suffix, known, settings in (
+        *((suffix, suffix, {}) for suffix in ("", "_analyse", "_timeout", "_new", "_adopt")),
+        ("_restart", "", RESTART),
+        # Warns, so that what is wrong with the features does not fail the run.
+        ("_restart_hopeless", "", {**RESTART, "on_partial": "restart_then_warn"}),
+    )
+}
+
+for way, settings in TILES_WAYS.items():
+    with DAG(f"chaos_{way}", schedule=None, start_date=START, params=PARAMS):
+        Tiles(request=tiles(FOUR), **{**SETTINGS, "progress_interval": 0, **settings})
+
 for way, settings in WAYS.items():
     with DAG(f"chaos_{way}", schedule=None, start_date=START, params=PARAMS):
         Images(request=images(FOUR), **{**SETTINGS, "progress_interval": 0, **settings})
@@ -166,6 +206,8 @@ for way, settings in WAYS.items():
 for way in ("deferred", "blocking"):
     with DAG(f"chaos_{way}_mapped", schedule=None, start_date=START, params=PARAMS):
         Images.partial(progress_interval=5, **SETTINGS, **WAYS[way]).expand(request=[images(ONE), images(ANOTHER)])
+    with DAG(f"chaos_{way}_v1_mapped", schedule=None, start_date=START, params=PARAMS):
+        Tiles.partial(progress_interval=5, **SETTINGS, **WAYS[way]).expand(request=[tiles(ONE), tiles(ANOTHER)])
 
 for way, settings in STATISTICAL_WAYS.items():
     with DAG(f"chaos_{way}", schedule=None, start_date=START, params=PARAMS):

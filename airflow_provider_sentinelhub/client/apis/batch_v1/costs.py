@@ -34,12 +34,12 @@ def price(body: Mapping[str, Any]) -> Price:
     """
     Return what a request says about its cost, before any tile is read.
 
-    No surcharge for delivery to another region is documented for this API.
+    Neither a minimum nor a surcharge for delivery to another region is documented for this API.
 
     :param body: The request, as JSON of any shape.
     """
     priced = of_images(mapping(body, "processRequest"), mapping(body, "output") or mapping(body, "zarrOutput"))
-    return replace(priced, delivery=None)
+    return replace(priced, delivery=None, minimum=0.0)
 
 
 def estimate_of(task: BatchTask) -> Estimate | None:

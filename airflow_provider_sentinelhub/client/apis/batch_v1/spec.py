@@ -24,7 +24,7 @@ BATCH_V1: Final = TaskApiSpec(
     input=("processRequest", "input"),
     script_holder="processRequest",
     calls=calls.TASKS,
-    can=Capabilities(resume=False, tell_cost=False),
+    can=Capabilities(resume=False, tells_cost=False),
     tagged=description.tagged,
     tag_of=description.tag_of,
     untagged=description.untagged,
