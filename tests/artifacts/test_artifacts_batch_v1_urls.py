@@ -62,3 +62,9 @@ def test_templates_that_tell_tiles_and_outputs_apart(request_: dict[str, Any]) -
 )
 def test_templates_by_which_files_would_overwrite_each_other(request_: dict[str, Any], said: str) -> None:
     assert said in errors_of(request_)[0]
+
+
+def test_a_path_of_an_unknown_output_is_refused() -> None:
+    request = two("s3://my-bucket/red/<tileName>.tif", defaultTilePath="s3://my-bucket/nir/<tileName>.tif")
+    request["output"]["responses"][0]["identifier"] = "blue"
+    assert any(said.startswith("output.responses.0.identifier: is not an output") for said in errors_of(request))

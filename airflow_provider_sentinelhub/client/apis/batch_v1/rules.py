@@ -26,7 +26,7 @@ from airflow_provider_sentinelhub.client.errors import InvalidParameter
 from airflow_provider_sentinelhub.client.preflight.area import Area, grid_of
 from airflow_provider_sentinelhub.client.preflight.outputs import EVALSCRIPT, RESPONSES, TIFF, Asked
 from airflow_provider_sentinelhub.client.requests.crs import WGS84
-from airflow_provider_sentinelhub.client.requests.findings import Advice, Finding, Json, Rule, mapping
+from airflow_provider_sentinelhub.client.requests.findings import Advice, Finding, Json, Rule, mapping, objects
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -119,6 +119,22 @@ def check_many_files(body: Json, deployment: Deployment | None) -> Iterator[Find
         yield InvalidParameter(where, url, rule, fix)
 
 
+def check_paths(body: Json, deployment: Deployment | None) -> Iterator[Finding]:  # noqa: ARG001 - a Rule
+    """
+    Find paths for outputs that the request does not ask for.
+
+    :param body: The request.
+    :param deployment: Not used.
+    """
+    known = Asked(in_v2_form(body)).formats
+    for number, each in enumerate(objects(body, OUTPUT, "responses")):
+        name = each.get("identifier")
+        if isinstance(name, str) and "{" not in name and name not in known:
+            rule = "is not an output that processRequest.output.responses asks for"
+            fix = f"Write one of {', '.join(known)}, or remove this path."
+            yield InvalidParameter(f"{OUTPUT}.responses.{number}.identifier", name, rule, fix)
+
+
 def _least_tiles(extent: Extent, grid: TilingGrid) -> int:
     """Return how many tiles an area fills; it usually meets more."""
     if grid.crs == f"EPSG:{WGS84}":
@@ -191,6 +207,7 @@ RULES: Final[tuple[Rule, ...]] = (
     *(_told_in_v1(rule) for rule in RULES_OF_V2),
     check_storage,
     check_many_files,
+    check_paths,
     check_collection,
     check_policy,
 )
