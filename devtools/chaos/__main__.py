@@ -164,8 +164,8 @@ class ChaosExperiment:
 
         def drive(lane: Lane) -> None:
             runner = ScenarioRunner(stack, lane)
-            lane.restore()
             while True:
+                lane.restore()
                 with self._lock:
                     if not waiting:
                         return

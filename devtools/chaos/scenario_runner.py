@@ -268,9 +268,8 @@ class ScenarioRunner:
         for task in scenario.tasks:
             if twice(self._stack.sim.task(task["id"])):
                 scenario.violations.append("features were processed again after they had succeeded")
-            ends = {TASK_APIS[task["api"]].stopped}
-            if scenario.restarts is not None:
-                ends |= TASK_APIS[task["api"]].restartable
+            # Killed before the restart was sent, it stays as it ended.
+            ends = {TASK_APIS[task["api"]].stopped, *TASK_APIS[task["api"]].restartable}
             if scenario.state is None and started(task) and not is_running(task) and task["status"] not in ends:
                 scenario.violations.append(f"a remote task ended as {task['status']}, and was not stopped")
 

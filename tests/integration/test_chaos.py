@@ -8,7 +8,9 @@ import re
 from concurrent.futures import ThreadPoolExecutor, wait
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
+from urllib.error import HTTPError
 from urllib.parse import urlsplit
+from urllib.request import urlopen
 
 import pyarrow as pa
 import pytest
@@ -19,7 +21,7 @@ from airflow_provider_sentinelhub.simulator.process import Simulator
 from devtools.chaos.__main__ import arguments, main
 from devtools.chaos.faults import KILLS, Outage, Target
 from devtools.chaos.proxy import FailureMode, Proxy
-from devtools.chaos.records import statistics_violations
+from devtools.chaos.records import is_running, statistics_violations, twice
 from devtools.chaos.runs import RunPlan, plans
 from devtools.chaos.scenarios import Action, Scenario, groups
 from devtools.chaos.stack import Lane
@@ -44,13 +46,14 @@ def first(count: int, seed: int) -> list[RunPlan]:
 @pytest.mark.integration
 @pytest.mark.timeout(900)
 def test_every_batch_is_started_once_whoever_dies(capsys: pytest.CaptureFixture[str]) -> None:
-    status = main(["--seed", "229", "--runs", "7", "--lanes", "5", "--quick", "--scenarios", "2"])
+    scenarios = ["--groups", "ended,running", "--scenarios", "2"]
+    status = main(["--seed", "1671", "--runs", "7", "--lanes", "5", "--quick", *scenarios])
     printed = capsys.readouterr().out
     assert status == 0, printed
     runs, _, kills, _, _, started, _, orphans, right = row(printed, "all")
     assert (runs, started, orphans, right) == ("7", "1", "0", "7")
     assert int(kills) >= 6
-    for variant in ("deferred_statistical", "blocking_statistical", "blocking_statistical_rerun"):
+    for variant in ("deferred_statistical", "blocking_statistical_rerun", "blocking_v1", "blocking_v1_restart"):
         assert row(printed, variant)[0] == "1", printed
     assert len(re.findall(r"^(?:let|mark|clear).*yes$", printed, re.MULTILINE)) == 4, printed
 
@@ -213,3 +216,33 @@ def test_the_same_seed_draws_the_same_faults() -> None:
 def test_most_faults_are_kills() -> None:
     injections = [injection for plan in first(300, seed=3) for injection in plan.injections]
     assert sum(injection.fault in KILLS for injection in injections) > len(injections) / 2
+
+
+def attempt(number: int, status: str, cost_pu: float = 0.0) -> dict[str, Any]:
+    return {"number": number, "status": status, "cost_pu": cost_pu}
+
+
+def test_a_feature_that_is_processed_or_paid_for_again_is_found() -> None:
+    once = [attempt(1, "DONE", 2.0), attempt(2, "FATAL"), attempt(2, "DONE", 2.0)]
+    assert twice({"attempts": once}) == 0
+    assert twice({"attempts": [*once, attempt(1, "FATAL", 2.0)]}) == 1
+    assert twice({"attempts": [*once, attempt(1, "DONE"), attempt(2, "DONE")]}) == 2
+
+
+def test_a_task_that_is_about_to_be_restarted_still_runs() -> None:
+    history = [{"event": event} for event in ("created", "user START", "status PROCESSING", "status PARTIAL")]
+    task = {"api": "batch-v1", "status": "PARTIAL", "history": history}
+    assert not is_running(task)
+    history.append({"event": "user RESTART"})
+    assert is_running(task)
+
+
+def test_a_step_that_follows_a_call_is_not_marked_before_it(lane: tuple[Simulator, Lane]) -> None:
+    _, proxies = lane
+    path = re.compile("/restartpartial$")
+    assert not proxies.has_seen(path)
+    with pytest.raises(HTTPError):
+        urlopen(f"{proxies.service.url}/api/v1/batch/process/1/restartpartial", data=b"{}")
+    assert proxies.has_seen(path)
+    proxies.restore()
+    assert not proxies.has_seen(path)
