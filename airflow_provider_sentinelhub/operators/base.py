@@ -275,17 +275,22 @@ def _an_attempt_follows(ti: RuntimeTaskInstanceProtocol, *, resumes_after_clear:
     from airflow.sdk import TaskInstanceState
 
     mapped = ti.map_index is not None and ti.map_index >= 0
-    try:
-        states = ti.get_task_states(
-            dag_id=ti.dag_id,
-            task_ids=[ti.task_id],
-            run_ids=[ti.run_id],
-            map_index=ti.map_index if mapped else None,
-        )
-    except Exception:
-        # Without an answer from Airflow, assume that no user has changed the state.
-        log.exception("Cannot read the task's state")
-        return not _is_last_attempt(ti)
+    for is_last in (False, True):
+        try:
+            states = ti.get_task_states(
+                dag_id=ti.dag_id,
+                task_ids=[ti.task_id],
+                run_ids=[ti.run_id],
+                map_index=ti.map_index if mapped else None,
+            )
+        except Exception:
+            # The kill may have interrupted a message to Airflow, and the first answer is the one to that message.
+            if not is_last:
+                continue
+            # Without an answer from Airflow, assume that no user has changed the state.
+            log.exception("Cannot read the task's state")
+            return not _is_last_attempt(ti)
+        break
     state = states.get(ti.run_id, {}).get(f"{ti.task_id}_{ti.map_index}" if mapped else ti.task_id)
     # A running task that a user has cleared; it has nothing to do with a rerun.
     if state == TaskInstanceState.RESTARTING:

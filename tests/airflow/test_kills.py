@@ -95,6 +95,30 @@ def test_a_user_ends_it_while_it_is_waited_for(
     assert remote.actions() == ["user START", "user STOP"]
 
 
+def test_the_kill_interrupts_a_message_to_airflow(
+    sim: Simulator, run_task: RunTask, comms: Comms, remote: Remote, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from airflow.sdk.execution_time.comms import OKResponse
+
+    asked: list[str] = []
+    answer = comms.send
+
+    def shifted(msg: Any) -> Any:
+        name = type(msg).__name__
+        if name == "GetTaskStates":
+            asked.append(name)
+            if len(asked) == 1:
+                # That to the message that was interrupted.
+                return OKResponse(ok=True)
+        return answer(msg)
+
+    monkeypatch.setattr(comms, "send", shifted)
+    sim.set_script(NEVER_ENDS)
+    comms.ti_states["t"] = "failed"
+    killed(lambda: run_task(operator(sim), max_tries=3), remote.is_processed)
+    assert remote.actions() == ["user START", "user STOP"]
+
+
 @pytest.mark.parametrize("max_tries", [0, 3])
 @pytest.mark.parametrize(("on_clear", "is_stopped"), [("resume", False), ("adopt", False), ("new", True)])
 def test_a_user_clears_it_while_it_is_waited_for(
