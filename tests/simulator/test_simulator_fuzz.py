@@ -15,7 +15,7 @@ def test_preflight_and_the_simulator_agree_about_odd_requests(sim: Simulator, se
     assert outcome.broken == []
     assert outcome.unexplained == []
     # The cases are neither all wrong nor all right.
-    assert min(outcome.agreed.values()) > 15
+    assert min(outcome.agreed.values()) > 10
     assert sum(outcome.answers.values()) >= 150
 
 
