@@ -26,11 +26,13 @@ def get_commands() -> list[CLICommand]:
     validate = cli_config.ActionCommand(
         name="validate",
         help="Check requests before they are sent",
-        description="Check Batch Processing V2, Batch Statistical and Statistical requests as the operators do. Needs "
+        description="Check requests of Batch Processing, Batch Statistical and Statistical as the operators do. Needs "
         "no network and no connection. Exits with 1 if there is an error; warnings alone give 0.",
         func=cli_config.lazy_load_command("airflow_provider_sentinelhub.cli.validate.validate"),
         args=(
-            argument(("requests",), nargs="+", metavar="REQUEST.json", help="files, one request each"),
+            argument(
+                ("requests",), nargs="+", metavar="REQUEST.json", help="files, one request each; - for standard input"
+            ),
             argument(
                 ("--deployment",),
                 choices=DEPLOYMENTS,
