@@ -44,21 +44,21 @@ class SentinelHubBatchProcessV1Operator(RunningWithRestartsOperatorBase):
     .. seealso:: ``docs/howto/batch_process_v1.md``
 
     :param request: The service's own request, as a dict, its JSON text, or the path of a ``.json`` file. It holds no
-        credentials: those are taken from the connections when it is sent. An ``evalscript`` may be the path of a
-        ``.js`` file; its text is sent as it is. Templated.
+        credentials: the policy of the bucket lets the service deliver. An ``evalscript`` may be the path of a ``.js``
+        file; its text is sent as it is. Templated.
     :param analyse_first: Have the remote task analysed first, and start it only then.
     :param on_clear: What to do with the remote task of earlier attempts after a user has cleared the Airflow task.
         ``resume``: continue with it, unless the Airflow task succeeded or the request has changed. A running task is
         waited for; of one that is PARTIAL, only failed features are restarted; one that is FAILED or CANCELED is
         replaced by a new one. ``new``: cancel it and create a new one. ``adopt``: like ``resume``, also after a
         success.
-    :param check_bucket: Check the bucket before a task is created: that it can be used (a small object is written,
-        read, listed and deleted), that it holds the features, and in which region it is.
+    :param check_bucket: Check the bucket before a task is created: that Airflow can use it (a small object is written,
+        read, listed and deleted). Whether its policy lets the service in is known only then.
     :param check_features: Not used: requests of this API read no GeoPackage.
     :param max_restarts: How many times failed features are restarted at most. Templated.
     :param on_partial: What to do when the remote task is PARTIAL, because some features failed: ``fail``, ``warn``,
         ``restart`` (have the service run them again, then ``fail`` if some are still missing) or
-        ``restart_then_warn``. Templated.
+        ``restart_then_warn``. With ``fail``, a clear restarts them once. Templated.
     :param max_pu: Maximum processing units the remote task may cost, restarts included. Before a start, the task is
         analysed, and not started if the service estimates that it would cost more: the service reserves what it has
         estimated. Default: the limit of the connection; without one, a task of more than 10,000 PU or 1,000,000 km2 is
@@ -67,10 +67,11 @@ class SentinelHubBatchProcessV1Operator(RunningWithRestartsOperatorBase):
     :param poll_interval: Time in seconds between two checks of the remote task; the service asks for 60 or more.
         Templated.
     :param timeout: How long the remote task may take, over all retries of the Airflow task, as a ``timedelta`` or in
-        seconds. After that it is stopped, and the Airflow task fails. ``None`` for no limit. Airflow's
+        seconds. After that it is cancelled for good, and the Airflow task fails. ``None`` for no limit. Airflow's
         ``execution_timeout`` counts in the same way, also while deferred; the shorter one applies.
-    :param stop_on_kill: Whether to stop the remote task when the Airflow task is killed: marked failed or success,
-        or ended with its DAG run. A clear leaves it running for the next attempt.
+    :param stop_on_kill: Whether to cancel the remote task when the Airflow task is killed: marked failed or success,
+        or ended with its DAG run. A cancelled task cannot be started again. A clear leaves it running for the next
+        attempt.
     :param progress_interval: Time in seconds between two counts of the features while waiting, pushed to the XCom
         ``sentinelhub_progress``; 0 for none. Templated.
     :param sentinelhub_conn_id: The Sentinel Hub connection. Templated.

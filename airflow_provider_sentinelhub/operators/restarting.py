@@ -36,7 +36,7 @@ class RestartingOperatorBase(StartingOperatorBase):
 
     :param on_partial: What to do when the remote task is PARTIAL, because some features failed: ``fail``, ``warn``,
         ``restart`` (have the service run them again, then ``fail`` if some are still missing) or
-        ``restart_then_warn``. Templated.
+        ``restart_then_warn``. With ``fail``, a clear restarts them once. Templated.
     :param max_restarts: How many times failed features are restarted at most. Templated.
     :param max_pu: Maximum processing units the remote task may cost, restarts included. It is not started or restarted
         if the service estimates that it would cost more. A running task is not stopped for its cost, because the

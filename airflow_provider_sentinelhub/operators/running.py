@@ -329,6 +329,17 @@ class RunningWithRestartsOperatorBase(RunningOperatorBase, RestartingOperatorBas
     """
     Base of the operators that run a task in which the service itself runs failed features again.
 
+    :param request: The service's own request, as a dict, its JSON text, or the path of a ``.json`` file. It holds no
+        credentials: the policy of the bucket lets the service deliver. An ``evalscript`` may be the path of a ``.js``
+        file; its text is sent as it is. Templated.
+    :param check_bucket: Check the bucket before a task is created: that Airflow can use it (a small object is written,
+        read, listed and deleted). Whether its policy lets the service in is known only then.
+    :param timeout: How long the remote task may take, over all retries of the Airflow task, as a ``timedelta`` or in
+        seconds. After that it is cancelled for good, and the Airflow task fails. ``None`` for no limit. Airflow's
+        ``execution_timeout`` counts in the same way, also while deferred; the shorter one applies.
+    :param stop_on_kill: Whether to cancel the remote task when the Airflow task is killed: marked failed or success,
+        or ended with its DAG run. A cancelled task cannot be started again. A clear leaves it running for the next
+        attempt.
     :param on_clear: What to do with the remote task of earlier attempts after a user has cleared the Airflow task.
         ``resume``: continue with it, unless the Airflow task succeeded or the request has changed. A running task is
         waited for; of one that is PARTIAL, only failed features are restarted; one that is FAILED or CANCELED is
