@@ -87,7 +87,8 @@ def test_every_operation(sim: Simulator, hook: SentinelHubBatchV1Hook) -> None:
         hook.delete_request(task)
 
     # The service refuses actions on what it has just created.
-    sim.set_script({"timing": {"actions_after_seconds": 600}})
+    # Two seconds here: longer than it takes to send the first of them.
+    sim.set_script({"timing": {"actions_after_seconds": 2400}})
     canceled = hook.create_request(process, GRID, bucket_name=sim.ready.bucket)
     hook.cancel_job(canceled)
     deleted = hook.create_request(of_the_public_client(sim), GRID, bucket_name=sim.ready.bucket)
