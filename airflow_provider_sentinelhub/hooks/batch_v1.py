@@ -205,7 +205,7 @@ class SentinelHubBatchV1Hook(SentinelHubBatchHook):
         :param collection_id: Id of the batch collection. Default: it stays.
         :param unlink: Whether to take it out of its batch collection.
         :raises Conflict: It is being processed, or waits for it.
-        :raises InvalidParameter: There is nothing to change; nothing is sent.
+        :raises InvalidParameter: No change was given. No request is sent.
         """
         from airflow_provider_sentinelhub.client.apis.batch_v1 import calls
 

@@ -157,7 +157,7 @@ class BatchResults(ABC):
         Count the features of a task that has ended, without names and errors.
 
         :param task: The task.
-        :raises ArtifactMissing: There is nothing to count.
+        :raises ArtifactMissing: The features cannot be counted.
         """
         counter = self.counter(task)
         found = counter() if counter is not None else None

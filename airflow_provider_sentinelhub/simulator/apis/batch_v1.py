@@ -320,7 +320,7 @@ def _link(task: Task, collection_id: str, collections: Collections) -> None:
         images.check()
         bands = bands_of(_single_bands(images))
     except AnalysisFailed:
-        # The analysis says so as well; until then there is nothing to compare.
+        # The analysis will report it. Without bands the collection cannot be compared yet.
         bands = None
     if bands is None:
         problem = None if collection_id in collections.all() else f"Collection with id {collection_id} does not exist."

@@ -236,7 +236,7 @@ def update(
     :param description: The description. Default: it stays.
     :param collection_id: The batch collection. Default: it stays.
     :param unlink: Take the task out of its batch collection. Default: it stays there.
-    :raises InvalidParameter: An id is not valid, or there is nothing to change; nothing is sent.
+    :raises InvalidParameter: An id is not valid, or no change was given. No request is sent.
     """
     body: dict[str, Any] = {} if description is None else {"description": description}
     if collection_id is not None:
