@@ -24,7 +24,6 @@ from airflow_provider_sentinelhub.artifacts.report.field_forms import (
     lines,
     shortened,
 )
-from airflow_provider_sentinelhub.client.costs.amounts import pu_text
 from airflow_provider_sentinelhub.client.errors import ArtifactMissing, InvalidParameter
 from airflow_provider_sentinelhub.client.text import one_line, printable
 
@@ -250,11 +249,6 @@ def _url_lines(report: FeatureReport) -> Iterator[str]:
         yield f"all statistics: {report.statistics.statistics_url}"
 
 
-def _cost_lines(report: FeatureReport) -> Iterator[str]:
-    if report.cost_pu is not None:
-        yield f"cost of the features: {pu_text(report.cost_pu)}"
-
-
 def _name_list(most: int, text: Callable[[FeatureReport], Iterator[str]] | None = None) -> Form:
     return Form(
         write=lambda names, limits: [shortened(name) for name in names[: min(limits.names, most)]],
@@ -284,7 +278,6 @@ _STATUSES = Form(
 _COST = Form(
     write=lambda cost, _: {} if cost is None else {"cost_pu": cost},
     read=lambda found: found.get("cost_pu"),
-    text=_cost_lines,
     is_flat=True,
 )
 _NOTES = Form(
