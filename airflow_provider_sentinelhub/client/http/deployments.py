@@ -40,6 +40,9 @@ class Service(StrEnum):
     BATCH_V2 = "batch/v2"
     BATCH_STATISTICAL = "statistics/batch/v1"
     STATISTICAL = "statistics/v1"
+    PROCESS = "process/v1"
+    ASYNC_PROCESS = "async/v1"
+    CATALOG = "catalog/v1"
     BYOC = "byoc/v1"
 
     def prefix(self, layout: PathLayout) -> str:
@@ -51,6 +54,8 @@ class Service(StrEnum):
         name, version = self.value.rsplit("/", 1)
         # It was deprecated before there was a new layout.
         is_legacy = layout is PathLayout.LEGACY or self is Service.BATCH_V1
+        if self is Service.CATALOG and is_legacy:
+            return "/api/v1/catalog/1.0.0"
         return f"/api/{version}/{name}" if is_legacy else f"/{name}/{version}"
 
 
