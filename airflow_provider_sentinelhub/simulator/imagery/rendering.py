@@ -64,6 +64,7 @@ class Renderer:
     :param pixels: ``evalscript`` runs the script; ``quick`` does not.
     :param wanted: Identifiers of outputs; all of them when ``None``. Others may be missing in what the script returns.
     :param sample_type: In place of AUTO; statistics have another default.
+    :param period: In place of the time ranges of the request.
     :raises AnalysisFailed: The script's ``setup()`` is wrong.
     :raises RenderingFailed: The script fails; the text is the service's.
     """
@@ -73,8 +74,10 @@ class Renderer:
         request: dict[str, Any],
         feature: Feature,
         pixels: Pixels = "evalscript",
+        *,
         wanted: Sequence[str] | None = None,
         sample_type: str = "AUTO",
+        period: Period | None = None,
     ) -> None:
         self._data: list[dict[str, Any]] = request["input"]["data"]
         self._feature = feature
@@ -84,7 +87,7 @@ class Renderer:
         self._reads: list[Read] = []
         self._kept: list[list[int]] = []
         self._evaluation: Evaluation | None = None
-        reads = reads_of(self._setup, self._data, feature) if pixels == "evalscript" else None
+        reads = reads_of(self._setup, self._data, feature, period) if pixels == "evalscript" else None
         if reads is not None:
             self._evaluation = Evaluation(request["evalscript"])
             try:
@@ -138,28 +141,29 @@ class Renderer:
         """
         each = rows or self._rows_at_once
         for first in range(0, self._feature.height, each):
-            found = self.render(first, min(each, self._feature.height - first))
-            yield Rendered(first, {name: found[name] for name in (found if wanted is None else wanted)})
+            yield Rendered(first, self.render(first, min(each, self._feature.height - first), wanted))
 
-    def render(self, first_row: int, rows: int) -> dict[str, NDArray[Any]]:
+    def render(self, first_row: int, rows: int, wanted: Sequence[str] | None = None) -> dict[str, NDArray[Any]]:
         """
         Render some rows.
 
         :param first_row: First row, from 0.
         :param rows: Number of rows.
-        :returns: By identifier of the wanted outputs: bands, rows and columns.
+        :param wanted: See :meth:`blocks`.
+        :returns: By identifier: bands, rows and columns.
         :raises RenderingFailed: The script fails.
         """
+        names = self._wanted if wanted is None else list(wanted)
         if self._evaluation is None:
-            return {name: self._quick(self._outputs[name], first_row, rows) for name in self._wanted}
+            return {name: self._quick(self._outputs[name], first_row, rows) for name in names}
         step = self._rows_at_once
         parts = [
-            self._evaluate(self._evaluation, start, min(step, first_row + rows - start))
+            self._evaluate(self._evaluation, Block(self._feature, start, min(step, first_row + rows - start)), names)
             for start in range(first_row, first_row + rows, step)
         ]
         if len(parts) == 1:
             return parts[0]
-        return {name: np.concatenate([part[name] for part in parts], axis=1) for name in self._wanted}
+        return {name: np.concatenate([part[name] for part in parts], axis=1) for name in names}
 
     @property
     def userdata(self) -> bytes:
@@ -187,12 +191,11 @@ class Renderer:
         resized = zip(self._outputs.items(), bands, strict=True)
         self._outputs = {name: output.with_bands(number) for (name, output), number in resized}
 
-    def _evaluate(self, evaluation: Evaluation, first_row: int, rows: int) -> dict[str, NDArray[Any]]:
-        block = Block(self._feature, first_row, rows)
+    def _evaluate(self, evaluation: Evaluation, block: Block, names: Sequence[str]) -> dict[str, NDArray[Any]]:
         arrays = [each for read, kept in zip(self._reads, self._kept, strict=True) for each in read.arrays(kept, block)]
-        numbers = {number: name for number, name in enumerate(self._outputs) if name in self._wanted}
+        numbers = {number: name for number, name in enumerate(self._outputs) if name in names}
         wanted = {number: self._outputs[name].bands for number, name in numbers.items()}
-        found = evaluation.block(rows * self._feature.width, arrays, wanted)
+        found = evaluation.block(block.rows * self._feature.width, arrays, wanted)
         return {
             name: converted(found[number], self._outputs[name]).reshape(-1, *block.shape)
             for number, name in numbers.items()
