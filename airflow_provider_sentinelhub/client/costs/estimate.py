@@ -185,7 +185,7 @@ class _Area:
         why = f"{BASE_PIXELS:,} pixels count 1, a feature never less than {LEAST_AREA}"
         cheap = f"1/3 for features of {DISCOUNT_FROM_PIXELS:,} pixels or more; {self.full_price:,} are smaller"
         if not discounted:
-            cheap = "there is no discount for statistics"
+            cheap = "only batches of images have a discount"
         area = self.units or 1.0
         return (
             Factor("area", self.units, why, self.units, self.units),
