@@ -20,6 +20,7 @@ from airflow_provider_sentinelhub.simulator.http.tokens import Tokens
 from airflow_provider_sentinelhub.simulator.ready import Ready
 from airflow_provider_sentinelhub.simulator.tasks.clock import Clock
 from airflow_provider_sentinelhub.simulator.tasks.engine import Engine
+from airflow_provider_sentinelhub.simulator.tasks.ingestion import Ingestion
 from airflow_provider_sentinelhub.simulator.tasks.service import Service
 from airflow_provider_sentinelhub.simulator.tasks.store import Store
 
@@ -52,10 +53,13 @@ def run(options: argparse.Namespace, home: Path, script: Script | None) -> None:
         tokens = Tokens(service, options.client_id, options.client_secret)
         application = Faults(build(service, tokens, APIS), service)
         engine = Engine(service)
+        ingestion = Ingestion(service)
         engine.start()
+        ingestion.start()
         try:
             _serve(application, listener, options, _ready(options, home, listener, s3))
         finally:
+            ingestion.stop()
             engine.stop()
     finally:
         store.close()
