@@ -11,6 +11,7 @@ if TYPE_CHECKING:
         SentinelHubBatchHook,
         SentinelHubBatchV1Hook,
         SentinelHubHook,
+        SentinelHubProcessHook,
         SentinelHubStatisticalHook,
     )
     from airflow_provider_sentinelhub.operators import (
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
         SentinelHubEstimateBatchProcessV1Operator,
         SentinelHubEstimateBatchStatisticalOperator,
         SentinelHubInputFeaturesOperator,
+        SentinelHubProcessOperator,
         SentinelHubRerunFailedBatchStatisticalOperator,
         SentinelHubRerunFailedOperator,
         SentinelHubRestartPartialBatchProcessV1Operator,
@@ -74,6 +76,8 @@ __all__ = [
     "SentinelHubEstimateBatchStatisticalOperator",
     "SentinelHubHook",
     "SentinelHubInputFeaturesOperator",
+    "SentinelHubProcessHook",
+    "SentinelHubProcessOperator",
     "SentinelHubRerunFailedBatchStatisticalOperator",
     "SentinelHubRerunFailedOperator",
     "SentinelHubRestartPartialBatchProcessV1Operator",

@@ -26,7 +26,8 @@ def get_provider_info() -> dict[str, Any]:
             {
                 "integration-name": _NAME,
                 "python-modules": [
-                    f"{_PACKAGE}.hooks.{name}" for name in ("sentinel_hub", "batch", "batch_v1", "statistical")
+                    f"{_PACKAGE}.hooks.{name}"
+                    for name in ("sentinel_hub", "batch", "batch_v1", "process", "statistical")
                 ],
             }
         ],
@@ -40,6 +41,7 @@ def get_provider_info() -> dict[str, Any]:
                         "batch_process_v1",
                         "batch_statistical",
                         "input_features",
+                        "process",
                         "rerun_failed",
                         "statistical",
                         "statistics_table",

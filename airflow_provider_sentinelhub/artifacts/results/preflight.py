@@ -13,7 +13,7 @@ from airflow_provider_sentinelhub.artifacts.storage.layout import (
     is_shared,
 )
 from airflow_provider_sentinelhub.artifacts.storage.location import Location, without_secrets
-from airflow_provider_sentinelhub.client.apis.registry import other_request_type
+from airflow_provider_sentinelhub.client.apis.registry import other_request_type, request_type
 from airflow_provider_sentinelhub.client.as_json import as_json
 from airflow_provider_sentinelhub.client.errors import InvalidParameter
 from airflow_provider_sentinelhub.client.lifecycle.spec import TaskApiSpec
@@ -79,9 +79,11 @@ def mistaken_request(api: ApiSpec, request: Any) -> InvalidParameter | None:
     :param request: A request of any shape, or its JSON text.
     """
     asked = from_text(request)
-    if isinstance(asked, Mapping) and "evalscript" in asked and api.script_holder not in asked:
+    holder = api.script_holder
+    if holder and isinstance(asked, Mapping) and "evalscript" in asked and holder not in asked:
         rule = f"has its evalscript at the top, like a request for a single image; {api.title} has it elsewhere"
-        fix = f"Write it in {api.script_holder}, as in the examples of {api.operator}."
+        single = request_type(asked).operator
+        fix = f"Write it in {holder}, as in the examples of {api.operator}, or use {single} for a single image."
         return InvalidParameter("request", list(asked), rule, fix)
     if (other := other_request_type(api, asked)) is None:
         return None

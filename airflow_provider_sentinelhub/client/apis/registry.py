@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from airflow_provider_sentinelhub.client.apis.batch_statistical.spec import BATCH_STATISTICAL
 from airflow_provider_sentinelhub.client.apis.batch_v1.spec import BATCH_V1
 from airflow_provider_sentinelhub.client.apis.batch_v2.spec import BATCH_V2
+from airflow_provider_sentinelhub.client.apis.process.spec import PROCESS
 from airflow_provider_sentinelhub.client.apis.statistical.spec import STATISTICAL
 from airflow_provider_sentinelhub.client.lifecycle.tiling_grids import tiling_grids
 from airflow_provider_sentinelhub.client.requests.findings import Json, mapping, part
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 TASK_APIS: Final[Mapping[str, TaskApiSpec]] = {api.key: api for api in (BATCH_V2, BATCH_STATISTICAL, BATCH_V1)}
 """The asynchronous APIs by their key."""
 
-APIS: Final[Mapping[str, ApiSpec]] = {**TASK_APIS, STATISTICAL.key: STATISTICAL}
+APIS: Final[Mapping[str, ApiSpec]] = {**TASK_APIS, **{api.key: api for api in (STATISTICAL, PROCESS)}}
 """All APIs by their key."""
 
 # Fields that only one version of Batch Processing has.
@@ -46,11 +47,15 @@ def request_type(request: Any) -> ApiSpec:
     """
     Return the API a request is for: statistics have an ``aggregation``, Statistical requests have no ``output``.
 
+    Only requests for a single image have their evalscript at the top.
+
     A request with a misspelt ``aggregation`` is recognised by its other fields, and so is one of Batch Processing V1.
 
     :param request: JSON of any shape; if it looks like none of them, it counts as a Batch V2 request.
     """
     fields, given = mapping(request), mapping(request, "input")
+    if "evalscript" in fields and not {"processRequest", "aggregation"} & fields.keys():
+        return PROCESS
     if "aggregation" not in fields and not _looks_like_statistics(fields, given):
         return BATCH_V1 if _has_signs(request, BATCH_V1) and part(given, "type") is None else BATCH_V2
     return BATCH_STATISTICAL if "features" in given or "output" in fields else STATISTICAL

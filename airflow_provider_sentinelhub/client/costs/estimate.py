@@ -11,7 +11,7 @@ Source: https://documentation.dataspace.copernicus.eu/APIs/SentinelHub/Overview/
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import TYPE_CHECKING, Any, Final
 
@@ -185,7 +185,7 @@ class _Area:
         why = f"{BASE_PIXELS:,} pixels count 1, a feature never less than {LEAST_AREA}"
         cheap = f"1/3 for features of {DISCOUNT_FROM_PIXELS:,} pixels or more; {self.full_price:,} are smaller"
         if not discounted:
-            cheap = "there is no discount for statistics"
+            cheap = "only batches of images have a discount"
         area = self.units or 1.0
         return (
             Factor("area", self.units, why, self.units, self.units),
@@ -208,6 +208,17 @@ def _spread(factor: Factor) -> str:
 
 def _pu(value: float) -> str:
     return f"{value:,.0f} PU" if value >= MINIMUM_PU else f"{value:,.3g} PU"
+
+
+def of_image(request: Mapping[str, Any], *, minimum_pu: float) -> Price:
+    """
+    Return what a request for images of single areas, which are in the answers, says about its cost.
+
+    :param request: The request, as JSON of any shape; each response has its format.
+    :param minimum_pu: Minimum cost of each answer, in processing units.
+    """
+    priced = of_images(request, {})
+    return replace(priced, minimum=minimum_pu, discounted=False, each_answered=True, delivery=None)
 
 
 def of_images(process: Mapping[str, Any], output: Mapping[str, Any]) -> Price:

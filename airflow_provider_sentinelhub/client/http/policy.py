@@ -16,7 +16,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from airflow_provider_sentinelhub.client import errors
-from airflow_provider_sentinelhub.client.http.call import Call, Repeat
+from airflow_provider_sentinelhub.client.http.call import Call, Received, Repeat
 from airflow_provider_sentinelhub.client.http.problems import Problem, Reply, refusal
 
 if TYPE_CHECKING:
@@ -248,6 +248,8 @@ def _parsed(call: Call[T], answer: Reply) -> T:
             status=answer.status,
         )
     try:
+        if call.sink is not None:
+            return call.parse(Received(answer.headers, answer.size))
         decoded = json.loads(answer.body) if answer.body.strip() else None
         return call.parse(decoded)
     except (ValueError, TypeError, KeyError, RecursionError) as e:

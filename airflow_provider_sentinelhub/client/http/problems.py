@@ -36,14 +36,16 @@ class Reply:
 
     :param status: HTTP status.
     :param headers: Headers, names in lower case.
-    :param body: The raw body; it may contain secrets, so it is never shown.
+    :param body: The raw body; it may contain secrets, so it is never shown. Empty if it was written to a sink.
     :param cut_at: Number of bytes after which reading stopped; ``None`` if the body is complete.
+    :param size: Number of bytes that were written to a sink.
     """
 
     status: int
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = field(default=b"", repr=False)
     cut_at: int | None = None
+    size: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -101,7 +101,7 @@ class ApiSpec:
     :param price: Returns what a request says about its cost.
     :param input: Path in a request to the object with ``data`` and, if the request has an area of interest, ``bounds``.
     :param storages: Paths in a request to the bucket locations that need credentials.
-    :param script_holder: Field of a request that contains ``evalscript``.
+    :param script_holder: Field of a request that contains ``evalscript``; empty if the request itself does.
     :param or_else: What its users can do instead of using ``operator``, for a message; empty if there is nothing.
     """
 
@@ -116,6 +116,11 @@ class ApiSpec:
     script_holder: str
     storages: tuple[tuple[str, ...], ...] = ()
     or_else: str = ""
+
+    @property
+    def script_path(self) -> tuple[str, ...]:
+        """Path of the evalscript in a request."""
+        return (self.script_holder, "evalscript") if self.script_holder else ("evalscript",)
 
     def estimate(
         self, request: Mapping[str, Any], pixels: PixelCounts, deployment: Deployment | None = None

@@ -159,6 +159,19 @@ class Images:
                 key = self.template.output(feature.name, identifier, media_type)
                 bucket.put(key, renderer.userdata if media_type == JSON else files[identifier].content(cog))
 
+    def collected(self, feature: Feature) -> tuple[dict[str, str], str]:
+        """
+        Return the GeoTIFFs of a feature as the tile of a collection: keys by output, and the sensing time.
+
+        :param feature: The feature.
+        """
+        keys = {
+            identifier: self.template.output(feature.name, identifier, media_type)
+            for identifier, media_type in self.responses
+            if media_type == "image/tiff"
+        }
+        return keys, self._time.isoformat().replace("+00:00", "Z")
+
     @property
     def _zarr(self) -> zarr.ZarrGroup | None:
         if all(media_type != zarr.MEDIA_TYPE for _, media_type in self.responses):
