@@ -1,8 +1,8 @@
 """
 What Async Process requests leave in the bucket, and what this package leaves there to find them again.
 
-The service lists no requests, and knows one only while it runs. So everything that must be known later is in the bucket:
-each request is delivered to a folder of its own, whose name follows from the intent. A note in that folder, written
+The service lists no requests, and knows one only while it runs. So all that must be known later is in the bucket: each
+request is delivered to a folder of its own, whose name follows from the intent. A note in that folder, written
 before the request is sent, says that it may have been sent; the id of the request is in the note once it is known, and
 in the names of everything that the service writes there.
 
@@ -57,7 +57,7 @@ _COSTS = frozenset({"costpu", "cost", "pu", "processingunits", "processingunitss
 _DEPTH = 4
 
 
-def check_delivery_url(body: Mapping[str, Any], field: str, url: str) -> None:
+def check_delivery_url(body: Mapping[str, Any], field: str, url: str) -> None:  # noqa: ARG001 - as for other APIs
     """
     Check the form of a delivery URL.
 
@@ -139,6 +139,55 @@ def best(states: Iterable[State]) -> State:
     :param states: Those of all that were found; :attr:`Stage.UNKNOWN` if none was.
     """
     return min(states, key=lambda state: _FIRST.index(state.stage), default=State(Stage.UNKNOWN))
+
+
+class Waited(StrEnum):
+    """Why a wait for a request has ended."""
+
+    ENDED = "ended"
+    """The results, or an error, are in the bucket."""
+    NO_TRACE = "no_trace"
+    """There is no trace of a request that may have been sent."""
+    GONE = "gone"
+    """The service does not know the request any more, and its results are not in the bucket."""
+    LATE = "late"
+    """The deadline has passed."""
+    LOST = "lost"
+    """Service or bucket have refused every look for too long."""
+    PAUSED = "paused"
+    """A pause is over."""
+
+
+@dataclass(slots=True)
+class Patience:
+    """
+    How long to wait for what does not appear.
+
+    :param since: When the request may have been sent, in seconds since the epoch.
+    :param trace_timeout: Seconds to wait for a trace of the request, and for its results after its end.
+    """
+
+    since: float
+    trace_timeout: float
+    _gone_since: float | None = None
+
+    def ends_with(self, state: State) -> Waited | None:
+        """
+        Return why the wait is over; ``None`` if it is not.
+
+        :param state: The state that was just read.
+        """
+        now = time.time()
+        if state.stage is not Stage.GONE:
+            self._gone_since = None
+        elif self._gone_since is None:
+            self._gone_since = now
+        if state.is_over:
+            return Waited.ENDED
+        if state.stage is Stage.UNKNOWN and now >= self.since + self.trace_timeout:
+            return Waited.NO_TRACE
+        is_gone = self._gone_since is not None and now >= self._gone_since + self.trace_timeout
+        return Waited.GONE if is_gone else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,6 +310,8 @@ class Deliveries:
         :returns: The note; ``None`` if somebody else has written one.
         :raises StorageUnavailable: The bucket cannot be read or written.
         """
+        if self.submission(number) is not None:
+            return None
         note = Submission(number, generation, time.time(), uuid.uuid4().hex, deadline=deadline)
         self.storage.create(_content(note), self._note(number))
         # A store may ignore the condition, and may answer a repeated request as if somebody else had written the note.
@@ -294,7 +345,8 @@ class Deliveries:
         :raises StorageUnavailable: The bucket cannot be read.
         """
         names = (each.url.removeprefix(self.folder(number)) for each in self._objects(number))
-        return sorted({found.lower() for name in names for found in _UUID.findall(name)})
+        found = {each for name in names for each in _UUID.findall(name)}
+        return sorted(found - {*_UUID.findall(self.url)})
 
     def ended(self, number: int, request_id: str) -> State:
         """
@@ -309,18 +361,17 @@ class Deliveries:
         for identifier, media_type in self.formats.items():
             expected = self._expected(number, request_id, identifier)
             names = (expected, *(f"{expected}.{each}" for each in _EXTENSIONS.get(media_type, ())))
-            urls |= {identifier: name for name in names[:1] if name in objects} or {
-                identifier: name for name in names if name in objects
-            }
+            if (found := next((name for name in names if name in objects), None)) is not None:
+                urls[identifier] = found
         missing = tuple(name for name in self.formats if name not in urls)
         seen = tuple(one_line(each.removeprefix(self.folder(number)).lstrip("/"), 100) for each in objects)[:_SHOWN]
         state = State(Stage.GONE, request_id, urls, missing, seen=seen)
         if not missing:
             others = [each for url, each in objects.items() if url not in urls.values()]
             return replace(state, stage=Stage.DELIVERED, cost_pu=self._cost(others))
-        error = next((each for url, each in objects.items() if url.endswith(f"/{ERROR}") and _is_of(url, request_id)), None)
-        if error is not None:
-            return replace(state, stage=Stage.FAILED, message=self._message(error))
+        for url, each in objects.items():
+            if url.endswith(f"/{ERROR}") and _is_of(url, request_id):
+                return replace(state, stage=Stage.FAILED, message=self._message(each))
         return state
 
     def _note(self, number: int) -> str:

@@ -71,6 +71,8 @@ def other_request_type(api: ApiSpec, request: Any) -> ApiSpec | None:
     """
     fields, given = mapping(request), mapping(request, "input")
     likely = request_type(request)
+    if (api.key, likely.key) == (PROCESS.key, ASYNC_PROCESS.key):
+        return likely
     if likely.key == api.key or ("processRequest" in fields) == ("aggregation" in fields):
         return None
     if {likely.key, api.key} == {BATCH_V1.key, BATCH_V2.key}:

@@ -139,6 +139,12 @@ def _short(text: str) -> str:
     return one_line(text, _SHOWN)
 
 
+def _limit(problem: Problem) -> tuple[type[errors.ApiError], str]:
+    if problem.is_about_running:
+        return errors.TooManyRunning, "Wait until one of the account's requests has ended"
+    return errors.RateLimited, "Spread the requests, or raise the account's rate limit"
+
+
 def refusal(call: Call[Any], status: int, problem: Problem) -> errors.ApiError:
     """
     Return the error for a final answer.
@@ -167,10 +173,8 @@ def refusal(call: Call[Any], status: int, problem: Problem) -> errors.ApiError:
             kind, advice = errors.NotFound, "Check the id, and that it belongs to this account and deployment"
         case HTTPStatus.CONFLICT:
             kind, advice = errors.Conflict, call.conflict
-        case HTTPStatus.TOO_MANY_REQUESTS if problem.is_about_running:
-            kind, advice = errors.TooManyRunning, "Wait until one of the account's requests has ended"
         case HTTPStatus.TOO_MANY_REQUESTS:
-            kind, advice = errors.RateLimited, "Spread the requests, or raise the account's rate limit"
+            kind, advice = _limit(problem)
         case HTTPStatus.BAD_REQUEST if _ILLEGAL.search(problem.message):
             kind, advice = errors.IllegalAction, "Read the task's status again"
         case _ if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
