@@ -12,6 +12,7 @@ if TYPE_CHECKING:
         SentinelHubBatchHook,
         SentinelHubBatchV1Hook,
         SentinelHubHook,
+        SentinelHubProcessHook,
         SentinelHubStatisticalHook,
     )
     from airflow_provider_sentinelhub.operators import (
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
         SentinelHubEstimateBatchProcessV1Operator,
         SentinelHubEstimateBatchStatisticalOperator,
         SentinelHubInputFeaturesOperator,
+        SentinelHubProcessOperator,
         SentinelHubRerunFailedBatchStatisticalOperator,
         SentinelHubRerunFailedOperator,
         SentinelHubRestartPartialBatchProcessV1Operator,
@@ -79,6 +81,8 @@ __all__ = [
     "SentinelHubEstimateBatchStatisticalOperator",
     "SentinelHubHook",
     "SentinelHubInputFeaturesOperator",
+    "SentinelHubProcessHook",
+    "SentinelHubProcessOperator",
     "SentinelHubRerunFailedBatchStatisticalOperator",
     "SentinelHubRerunFailedOperator",
     "SentinelHubRestartPartialBatchProcessV1Operator",

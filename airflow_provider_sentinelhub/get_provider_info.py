@@ -27,7 +27,7 @@ def get_provider_info() -> dict[str, Any]:
                 "integration-name": _NAME,
                 "python-modules": [
                     f"{_PACKAGE}.hooks.{name}"
-                    for name in ("sentinel_hub", "async_process", "batch", "batch_v1", "statistical")
+                    for name in ("sentinel_hub", "async_process", "batch", "batch_v1", "process", "statistical")
                 ],
             }
         ],
@@ -42,6 +42,7 @@ def get_provider_info() -> dict[str, Any]:
                         "batch_process_v1",
                         "batch_statistical",
                         "input_features",
+                        "process",
                         "rerun_failed",
                         "statistical",
                         "statistics_table",

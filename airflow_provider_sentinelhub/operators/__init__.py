@@ -38,6 +38,7 @@ if TYPE_CHECKING:
         SentinelHubStopBatchStatisticalOperator,
     )
     from airflow_provider_sentinelhub.operators.input_features import SentinelHubInputFeaturesOperator
+    from airflow_provider_sentinelhub.operators.process import SentinelHubProcessOperator
     from airflow_provider_sentinelhub.operators.rerun_failed import SentinelHubRerunFailedOperator
     from airflow_provider_sentinelhub.operators.statistical import SentinelHubStatisticalOperator
     from airflow_provider_sentinelhub.operators.statistics_table import SentinelHubStatisticsTableOperator
@@ -61,6 +62,7 @@ __all__ = [
     "SentinelHubEstimateBatchProcessV1Operator",
     "SentinelHubEstimateBatchStatisticalOperator",
     "SentinelHubInputFeaturesOperator",
+    "SentinelHubProcessOperator",
     "SentinelHubRerunFailedBatchStatisticalOperator",
     "SentinelHubRerunFailedOperator",
     "SentinelHubRestartPartialBatchProcessV1Operator",
@@ -108,6 +110,7 @@ if not TYPE_CHECKING:
                 "SentinelHubStopBatchStatisticalOperator",
             ),
             "input_features": ("SentinelHubInputFeaturesOperator",),
+            "process": ("SentinelHubProcessOperator",),
             "rerun_failed": ("SentinelHubRerunFailedOperator",),
             "statistical": ("SentinelHubStatisticalOperator",),
             "statistics_table": ("SentinelHubStatisticsTableOperator",),

@@ -187,7 +187,7 @@ class _Area:
 
     def factors(self, discount: float | None) -> tuple[Factor, Factor]:
         why = f"{BASE_PIXELS:,} pixels count 1, a feature never less than {LEAST_AREA}"
-        cheap = "there is no discount for statistics"
+        cheap = "only images of batches and Async Process have a discount"
         if discount is not None:
             share = Fraction(discount).limit_denominator(9)
             cheap = f"{share} for features of {DISCOUNT_FROM_PIXELS:,} pixels or more; {self.full_price:,} are smaller"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from airflow_provider_sentinelhub.client.apis.process.calls import formats_of
+from airflow_provider_sentinelhub.client.apis.process.calls import MAX_PARTS, MAX_PX, formats_of
 from airflow_provider_sentinelhub.client.errors import InvalidParameter
 from airflow_provider_sentinelhub.client.http.deployments import DEPLOYMENTS, Service
 from airflow_provider_sentinelhub.client.preflight.area import Area
@@ -24,10 +24,6 @@ if TYPE_CHECKING:
 
     from airflow_provider_sentinelhub.client.http.deployments import Deployment
 
-MAX_PX: Final = 2500
-"""Maximum width and height of an image in one answer."""
-MAX_PARTS: Final = 10_000
-"""Maximum number of parts of one image: 250,000 x 250,000 px."""
 TIFF: Final = "image/tiff"
 
 _MAX_PX_ASYNC: Final = 10_000
