@@ -8,6 +8,7 @@ from airflow_provider_sentinelhub.exports import lazy
 
 if TYPE_CHECKING:
     from airflow_provider_sentinelhub.hooks import (
+        SentinelHubAsyncProcessHook,
         SentinelHubBatchHook,
         SentinelHubBatchV1Hook,
         SentinelHubHook,
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
         SentinelHubAnalyseBatchProcessOperator,
         SentinelHubAnalyseBatchProcessV1Operator,
         SentinelHubAnalyseBatchStatisticalOperator,
+        SentinelHubAsyncProcessOperator,
         SentinelHubBatchProcessOperator,
         SentinelHubBatchProcessV1Operator,
         SentinelHubBatchProcessV1ReportOperator,
@@ -49,12 +51,15 @@ if TYPE_CHECKING:
         SentinelHubBatchProcessV1Sensor,
         SentinelHubBatchStatisticalSensor,
     )
-    from airflow_provider_sentinelhub.triggers import SentinelHubBatchTrigger
+    from airflow_provider_sentinelhub.triggers import SentinelHubAsyncProcessTrigger, SentinelHubBatchTrigger
 
 __all__ = [
     "SentinelHubAnalyseBatchProcessOperator",
     "SentinelHubAnalyseBatchProcessV1Operator",
     "SentinelHubAnalyseBatchStatisticalOperator",
+    "SentinelHubAsyncProcessHook",
+    "SentinelHubAsyncProcessOperator",
+    "SentinelHubAsyncProcessTrigger",
     "SentinelHubBatchHook",
     "SentinelHubBatchProcessOperator",
     "SentinelHubBatchProcessSensor",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from airflow_provider_sentinelhub.exports import lazy
 
 if TYPE_CHECKING:
+    from airflow_provider_sentinelhub.hooks.async_process import SentinelHubAsyncProcessHook
     from airflow_provider_sentinelhub.hooks.batch import SentinelHubBatchHook
     from airflow_provider_sentinelhub.hooks.batch_v1 import SentinelHubBatchV1Hook
     from airflow_provider_sentinelhub.hooks.process import SentinelHubProcessHook
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from airflow_provider_sentinelhub.hooks.statistical import SentinelHubStatisticalHook
 
 __all__ = [
+    "SentinelHubAsyncProcessHook",
     "SentinelHubBatchHook",
     "SentinelHubBatchV1Hook",
     "SentinelHubHook",
@@ -25,6 +27,7 @@ if not TYPE_CHECKING:
     __getattr__ = lazy(
         __name__,
         {
+            "async_process": ("SentinelHubAsyncProcessHook",),
             "batch": ("SentinelHubBatchHook",),
             "batch_v1": ("SentinelHubBatchV1Hook",),
             "process": ("SentinelHubProcessHook",),

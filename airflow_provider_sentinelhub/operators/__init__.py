@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from airflow_provider_sentinelhub.exports import lazy
 
 if TYPE_CHECKING:
+    from airflow_provider_sentinelhub.operators.async_process import SentinelHubAsyncProcessOperator
     from airflow_provider_sentinelhub.operators.batch_process import (
         SentinelHubAnalyseBatchProcessOperator,
         SentinelHubBatchProcessOperator,
@@ -46,6 +47,7 @@ __all__ = [
     "SentinelHubAnalyseBatchProcessOperator",
     "SentinelHubAnalyseBatchProcessV1Operator",
     "SentinelHubAnalyseBatchStatisticalOperator",
+    "SentinelHubAsyncProcessOperator",
     "SentinelHubBatchProcessOperator",
     "SentinelHubBatchProcessV1Operator",
     "SentinelHubBatchProcessV1ReportOperator",
@@ -77,6 +79,7 @@ if not TYPE_CHECKING:
     __getattr__ = lazy(
         __name__,
         {
+            "async_process": ("SentinelHubAsyncProcessOperator",),
             "batch_process": (
                 "SentinelHubAnalyseBatchProcessOperator",
                 "SentinelHubBatchProcessOperator",

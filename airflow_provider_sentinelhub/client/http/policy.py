@@ -175,7 +175,7 @@ def _retry_of(
     match answer.status:
         case HTTPStatus.UNAUTHORIZED if not attempt.token_renewed:
             return TryAgain(0.0, "the token was refused", renew_token=True)
-        case HTTPStatus.TOO_MANY_REQUESTS if problem.code != _NEVER_FITS:
+        case HTTPStatus.TOO_MANY_REQUESTS if problem.code != _NEVER_FITS and not problem.is_about_running:
             asked = retry_after(answer.headers, limits)
             # All clients are told the same time: without jitter they would all come back together.
             return TryAgain(asked + backoff * 0.5 if asked is not None else backoff, why, throttled=True)

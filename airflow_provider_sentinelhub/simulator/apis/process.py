@@ -9,42 +9,37 @@ Source: https://documentation.dataspace.copernicus.eu/APIs/SentinelHub/Process.h
 import io
 import tarfile
 from collections.abc import Iterator
-from typing import Annotated, Any, Final
+from typing import Any, Final
 
-import shapely
 from fastapi import APIRouter, Request, Response
 from fastapi.concurrency import run_in_threadpool
-from pydantic import Field
 
 from airflow_provider_sentinelhub.simulator.evalscript import parse, require_version_first
-from airflow_provider_sentinelhub.simulator.features.features import Feature, outline_in_crs
 from airflow_provider_sentinelhub.simulator.http.bodies import parse_body
-from airflow_provider_sentinelhub.simulator.imagery.encoding import EXTENSIONS, PNG, USUAL_QUALITY, Format, images
+from airflow_provider_sentinelhub.simulator.imagery.encoding import EXTENSIONS, Format, images
 from airflow_provider_sentinelhub.simulator.problems import (
     AnalysisFailed,
     Problem,
     RenderingFailed,
     bad_payload,
     no_processing_units,
-    violations,
 )
-from airflow_provider_sentinelhub.simulator.statistics.parcels import MAX_PIXELS, parcel
+from airflow_provider_sentinelhub.simulator.statistics.parcels import MAX_PIXELS
 from airflow_provider_sentinelhub.simulator.tasks.cost import feature_pu
 from airflow_provider_sentinelhub.simulator.tasks.service import Service
-from airflow_provider_sentinelhub.simulator.validation.findings import Findings, check_body, check_data
-from airflow_provider_sentinelhub.simulator.validation.images import check_bounds
-from airflow_provider_sentinelhub.simulator.validation.shapes import (
-    BoundsShape,
-    Filled,
-    ImageInputShape,
-    Pixels,
-    Positive,
-    Shape,
+from airflow_provider_sentinelhub.simulator.validation.findings import check_body
+from airflow_provider_sentinelhub.simulator.validation.shapes import Filled, Pixels, Shape
+from airflow_provider_sentinelhub.simulator.validation.single_images import (
+    USERDATA,
+    SingleInputShape,
+    SizedOutputShape,
+    check_single_image,
+    formats_of,
+    raster_of,
 )
 
 MINIMUM_PU = 0.005
 TARS: Final = ("application/tar", "application/x-tar")
-USERDATA = "userdata"
 
 
 class Process:
@@ -67,39 +62,22 @@ class Process:
         yield router
 
 
-class _Format(Shape):
-    type: str
-    quality: Annotated[int, Field(ge=0, le=100)] = USUAL_QUALITY
-
-
-class _Response(Shape):
-    identifier: Filled = "default"
-    format: _Format = _Format(type=PNG)
-
-
-class _Output(Shape):
+class _Output(SizedOutputShape):
     width: Pixels = 1
     height: Pixels = 1
-    resx: Positive = 1
-    resy: Positive = 1
-    responses: list[_Response] | None = None
-
-
-class _Input(ImageInputShape):
-    bounds: BoundsShape
 
 
 class _Request(Shape):
-    input: _Input
+    input: SingleInputShape
     output: _Output | None = None
     evalscript: Filled
 
 
 def _answer(service: Service, payload: Any, accept: str) -> Response:
-    check_body(payload, _Request, _check_parts)
+    check_body(payload, _Request, check_single_image)
     output = payload.get("output", {})
     kind, formats = _wanted(output, accept)
-    feature, outline = _raster(payload["input"]["bounds"], output)
+    feature, outline = raster_of(payload["input"]["bounds"], output, MAX_PIXELS)
     try:
         if service.script.strict:
             require_version_first(payload["evalscript"])
@@ -120,35 +98,9 @@ def _answer(service: Service, payload: Any, accept: str) -> Response:
     return Response(content, media_type=kind, headers=headers)
 
 
-def _check_parts(request: dict[str, Any], findings: Findings) -> None:
-    check_data(request["input"]["data"], "input->data", findings)
-    check_bounds(request["input"]["bounds"], "input->bounds", findings, required=True)
-    output = request.get("output", {})
-    if {"width", "height"} & output.keys() and {"resx", "resy"} & output.keys():
-        findings.add("output", "Only width and height or resx and resy can be set at the same time.")
-    if ("resx" in output) != ("resy" in output):
-        findings.add("output", "resx and resy must be set together.")
-    identifiers: set[str] = set()
-    for number, response in enumerate(output.get("responses", [])):
-        where = f"output->responses[{number}]"
-        name, media_type = response.get("identifier", "default"), response.get("format", {}).get("type", PNG)
-        if media_type not in EXTENSIONS:
-            findings.add(f"{where}->format->type", f"format {media_type} is not supported, use one of {[*EXTENSIONS]}")
-        if (name == USERDATA) != (media_type == "application/json"):
-            findings.add(f"{where}->identifier", "userdata must have the format application/json, and nothing else may")
-        if name in identifiers:
-            findings.add(f"{where}->identifier", f"identifier {name} is used twice")
-        identifiers.add(name)
-
-
 def _wanted(output: dict[str, Any], accept: str) -> tuple[str, dict[str, Format]]:
     """Return the media type of the answer, and the formats of the outputs: the header has priority."""
-    formats = {
-        each.get("identifier", "default"): Format(
-            each.get("format", {}).get("type", PNG), each.get("format", {}).get("quality", USUAL_QUALITY)
-        )
-        for each in output.get("responses") or [{}]
-    }
+    formats = formats_of(output)
     listed = [each.partition(";")[0].strip().lower() for each in accept.split(",")]
     asked = next((each for each in listed if each in {*EXTENSIONS, *TARS}), None)
     if asked in TARS:
@@ -160,24 +112,6 @@ def _wanted(output: dict[str, Any], accept: str) -> tuple[str, dict[str, Format]
     if (name == USERDATA) != (kind == "application/json"):
         raise bad_payload(f"Output {name} cannot be returned as {kind}.")
     return kind, {name: Format(kind, own.quality)}
-
-
-def _raster(bounds: dict[str, Any], output: dict[str, Any]) -> tuple[Feature, shapely.Geometry | None]:
-    """Return the raster, and the outline to which the image is cut: with both, the box is the image's extent."""
-    outline, crs = outline_in_crs(bounds)
-    box = shapely.box(*bounds["bbox"]) if "bbox" in bounds else shapely.box(*outline.bounds)
-    feature = parcel(box, crs, output, None, "image")
-    found = [
-        {
-            "parameter": f"output->{given}",
-            "violation": f"`{side} = {size}`, calculated from {given}, is larger than allowed {MAX_PIXELS}.",
-        }
-        for side, given, size in (("width", "resx", feature.width), ("height", "resy", feature.height))
-        if size > MAX_PIXELS
-    ]
-    if found:
-        raise violations(found)
-    return feature, outline if "geometry" in bounds else None
 
 
 def _check_balance(service: Service, spent: float) -> None:
