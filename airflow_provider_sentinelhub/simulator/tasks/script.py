@@ -296,6 +296,8 @@ class Script(Part):
     :param buckets_without_policy: Names of buckets that requests without credentials cannot use.
     :param strict: Whether an evalscript fails that does not begin with ``//VERSION=3``: one with comments before it, or
         without it.
+    :param pixels: ``evalscript`` computes pixels by running the evalscript over synthetic scenes. ``quick`` does not
+        run it: values depend on names, place and date only.
     """
 
     timing: Timing = Field(default_factory=Timing)
@@ -305,6 +307,7 @@ class Script(Part):
     endpoints: list[EndpointRule] = Field(default_factory=list)
     buckets_without_policy: list[str] = Field(default_factory=list)
     strict: bool = False
+    pixels: Literal["evalscript", "quick"] = "evalscript"
 
     def take_endpoint_rule(self, method: str, path: str) -> EndpointRule | None:
         """
