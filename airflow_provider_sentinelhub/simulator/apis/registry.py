@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 from airflow_provider_sentinelhub.simulator.apis.batch_statistical import BatchStatistical
 from airflow_provider_sentinelhub.simulator.apis.batch_v1 import BatchV1
 from airflow_provider_sentinelhub.simulator.apis.batch_v2 import BatchV2
+from airflow_provider_sentinelhub.simulator.apis.catalog.api import Catalog
 from airflow_provider_sentinelhub.simulator.apis.statistical import Statistical
 from airflow_provider_sentinelhub.simulator.tasks.api import TaskApi
 
 if TYPE_CHECKING:
     from airflow_provider_sentinelhub.simulator.http.routes import Api
 
-APIS: tuple[Api, ...] = (BatchV1(), BatchV2(), BatchStatistical(), Statistical())
+APIS: tuple[Api, ...] = (BatchV1(), BatchV2(), BatchStatistical(), Statistical(), Catalog())
 TASK_APIS = tuple(api for api in APIS if isinstance(api, TaskApi))

@@ -15,7 +15,7 @@ from airflow_provider_sentinelhub.simulator.tasks.lifecycle import Task
 from airflow_provider_sentinelhub.simulator.tasks.script import TaskRule
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
 _TABLES = """
@@ -33,6 +33,8 @@ CREATE TABLE IF NOT EXISTS requests (number INTEGER PRIMARY KEY AUTOINCREMENT, a
   status INTEGER, fault TEXT);
 CREATE TABLE IF NOT EXISTS asked (place TEXT NOT NULL, start TEXT NOT NULL, times INTEGER NOT NULL,
   PRIMARY KEY (place, start)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS documents (kind TEXT NOT NULL, name TEXT NOT NULL, document TEXT NOT NULL,
+  PRIMARY KEY (kind, name)) WITHOUT ROWID;
 """
 
 
@@ -271,6 +273,36 @@ class Store:
             times = [int(self._database.execute(query, (place, start)).fetchone()[0]) for start in starts]
             self._database.execute("COMMIT")
         return times
+
+    def add_documents(self, kind: str, documents: Mapping[str, Any]) -> None:
+        """
+        Store JSON documents; one of the same name is replaced.
+
+        :param kind: What they are.
+        :param documents: The documents by name.
+        """
+        rows = [(kind, name, json.dumps(each)) for name, each in documents.items()]
+        with self._lock:
+            self._database.execute("BEGIN")
+            self._database.executemany("INSERT OR REPLACE INTO documents VALUES (?, ?, ?)", rows)
+            self._database.execute("COMMIT")
+
+    def documents(self, kind: str) -> dict[str, Any]:
+        """
+        Return the documents of a kind by name.
+
+        :param kind: The kind.
+        """
+        rows = self._all("SELECT name, document FROM documents WHERE kind = ?", (kind,))
+        return {name: json.loads(text) for name, text in rows}
+
+    def delete_documents(self, kind: str) -> None:
+        """
+        Delete the documents of a kind.
+
+        :param kind: The kind.
+        """
+        self._all("DELETE FROM documents WHERE kind = ?", (kind,))
 
     def add_token(self, token: str, expires: float) -> None:
         """
