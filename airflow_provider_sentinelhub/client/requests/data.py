@@ -24,7 +24,13 @@ _FIX = "Write it like 2019-04-01T00:00:00Z."
 _NEXT_DAY = "Hours go from 00 to 23. For the end of a day, write T00:00:00Z of the next day."
 
 
-def _moment(value: Any) -> str | None:
+def moment_text(value: Any) -> str | None:
+    """
+    Return a date and time as the service reads it, in UTC.
+
+    :param value: A date and time, or its text; without a time zone it is in UTC. ``None`` stays ``None``.
+    :raises PydanticCustomError: It is not one, or has no time: for use in validators.
+    """
     if value is None:
         return None
     if isinstance(value, datetime):
@@ -80,8 +86,8 @@ class TimeRange(RequestModel):
     :param end: Its end.
     """
 
-    start: Annotated[str | None, BeforeValidator(_moment), Field(alias="from")] = None
-    end: Annotated[str | None, BeforeValidator(_moment), Field(alias="to")] = None
+    start: Annotated[str | None, BeforeValidator(moment_text), Field(alias="from")] = None
+    end: Annotated[str | None, BeforeValidator(moment_text), Field(alias="to")] = None
 
     @model_validator(mode="after")
     def _in_order(self) -> TimeRange:

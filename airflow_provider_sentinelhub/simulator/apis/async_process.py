@@ -257,7 +257,7 @@ class _Requests:
 
     def _note(self, accepted: Accepted, event: str) -> None:
         accepted.history.append({"at": iso(self._service.clock.now()), "event": event})
-        self._service.store.keep(KIND, accepted.id, asdict(accepted))
+        self._service.store.keep(KIND, {accepted.id: asdict(accepted)})
 
 
 def _check_parts(request: dict[str, Any], findings: Findings) -> None:

@@ -9,6 +9,7 @@ from airflow_provider_sentinelhub.simulator.apis.batch_statistical import BatchS
 from airflow_provider_sentinelhub.simulator.apis.batch_v1 import BatchV1
 from airflow_provider_sentinelhub.simulator.apis.batch_v2 import BatchV2
 from airflow_provider_sentinelhub.simulator.apis.byoc import Byoc
+from airflow_provider_sentinelhub.simulator.apis.catalog.api import Catalog
 from airflow_provider_sentinelhub.simulator.apis.process import Process
 from airflow_provider_sentinelhub.simulator.apis.statistical import Statistical
 from airflow_provider_sentinelhub.simulator.tasks.api import TaskApi
@@ -23,6 +24,7 @@ APIS: tuple[Api, ...] = (
     Statistical(),
     Process(),
     AsyncProcess(),
+    Catalog(),
     Byoc(),
 )
 TASK_APIS = tuple(api for api in APIS if isinstance(api, TaskApi))

@@ -12,11 +12,12 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from airflow_provider_sentinelhub.simulator.http.admin import admin_router, from_this_machine
-from airflow_provider_sentinelhub.simulator.http.routes import Api
+from airflow_provider_sentinelhub.simulator.http.routes import AdministeredApi, Api, OpenApi
 from airflow_provider_sentinelhub.simulator.http.tokens import Refused, Tokens
 from airflow_provider_sentinelhub.simulator.problems import Problem, violations
 from airflow_provider_sentinelhub.simulator.tasks.service import Service
 
+ADMIN = "/simulator"
 TOKEN_PATHS = ("/auth/realms/main/protocol/openid-connect/token", "/oauth/token")
 
 
@@ -36,8 +37,12 @@ def build(service: Service, tokens: Tokens, apis: Iterable[Api]) -> FastAPI:
     for api in apis:
         for router in api.routers(service):
             app.include_router(router, dependencies=[Depends(authorized)])
+        for router in api.open_routers(service) if isinstance(api, OpenApi) else ():
+            app.include_router(router)
+        for router in api.admin_routers(service) if isinstance(api, AdministeredApi) else ():
+            app.include_router(router, prefix=ADMIN, dependencies=[Depends(from_this_machine)])
     app.include_router(_token_router(tokens))
-    app.include_router(admin_router(service), prefix="/simulator", dependencies=[Depends(from_this_machine)])
+    app.include_router(admin_router(service), prefix=ADMIN, dependencies=[Depends(from_this_machine)])
     _add_error_handlers(app)
     return app
 

@@ -4,7 +4,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any, Protocol, runtime_checkable
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
@@ -26,6 +26,30 @@ class Api(Protocol):
     def routers(self, service: Service) -> Iterable[APIRouter]:
         """
         Build the routes.
+
+        :param service: The simulated service.
+        """
+
+
+@runtime_checkable
+class OpenApi(Protocol):
+    """An API with routes that need no token."""
+
+    def open_routers(self, service: Service) -> Iterable[APIRouter]:
+        """
+        Build these routes.
+
+        :param service: The simulated service.
+        """
+
+
+@runtime_checkable
+class AdministeredApi(Protocol):
+    """An API with routes of its own in the admin interface."""
+
+    def admin_routers(self, service: Service) -> Iterable[APIRouter]:
+        """
+        Build these routes; their paths are those below ``/simulator``.
 
         :param service: The simulated service.
         """

@@ -15,7 +15,7 @@ from airflow_provider_sentinelhub.simulator.tasks.lifecycle import Task
 from airflow_provider_sentinelhub.simulator.tasks.script import TaskRule
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
 _TABLES = """
@@ -137,19 +137,22 @@ class Store:
         """
         self._all("INSERT OR REPLACE INTO settings VALUES (?, ?)", (name, json.dumps(value)))
 
-    def keep(self, kind: str, key: str, document: Any) -> None:
+    def keep(self, kind: str, documents: Mapping[str, Any]) -> None:
         """
         Write what an API without tasks has to remember.
 
         :param kind: What it is.
-        :param key: Its id.
-        :param document: Any JSON value; replaces an earlier one.
+        :param documents: JSON values by id; one of the same id is replaced.
         """
         query = (
             "INSERT INTO documents (kind, id, document) VALUES (?, ?, ?) "
             "ON CONFLICT (kind, id) DO UPDATE SET document = excluded.document"
         )
-        self._all(query, (kind, key, json.dumps(document)))
+        rows = [(kind, key, json.dumps(each)) for key, each in documents.items()]
+        with self._lock:
+            self._database.execute("BEGIN")
+            self._database.executemany(query, rows)
+            self._database.execute("COMMIT")
 
     def kept(self, kind: str) -> dict[str, Any]:
         """
@@ -159,6 +162,14 @@ class Store:
         """
         rows = self._all("SELECT id, document FROM documents WHERE kind = ? ORDER BY number", (kind,))
         return {key: json.loads(document) for key, document in rows}
+
+    def forget(self, kind: str) -> None:
+        """
+        Delete all documents of a kind.
+
+        :param kind: What they are.
+        """
+        self._all("DELETE FROM documents WHERE kind = ?", (kind,))
 
     def save(self, task: Task) -> None:
         """
