@@ -142,6 +142,15 @@ def test_mapped(airflow: AirflowStack, sim: Simulator, dag_id: str) -> None:
     assert all(task["request"]["processRequest"]["evalscript"].startswith("//VERSION=3") for task in tasks)
 
 
+def test_plan(airflow: AirflowStack, sim: Simulator) -> None:
+    run, folder = trigger(airflow, sim, "plan_batches")
+    assert airflow.api.wait_for_run(run) == "success"
+    assert airflow.api.xcom(run.task("delivered")) == 4
+    places = {path.relative_to(sim.bucket_folder).parts[1:3] for path in sim.bucket_folder.rglob("*.tif")}
+    assert {("golo", "2019-04"), ("golo", "2019-05"), ("tavignano", "2019-04"), ("tavignano", "2019-05")} <= places
+    assert delivered(sim, folder) == 4
+
+
 @pytest.mark.parametrize(("most_pu", "status"), [(10_000, "DONE"), (1, "ANALYSIS_DONE")])
 def test_if_affordable(airflow: AirflowStack, sim: Simulator, most_pu: float, status: str) -> None:
     run, _ = trigger(airflow, sim, "batch_if_affordable", most_pu=most_pu)
