@@ -65,6 +65,7 @@ def test_corsica_as_zarr(airflow: AirflowStack, sim: Simulator) -> None:
     array = group["default"]
     assert isinstance(array, zarr.Array)
     assert (array.shape, array.attrs["long_name"]) == ((1, 3000, 2000), "Maximum NDVI")
+    assert airflow.api.xcom(run.task("mean_ndvi")) > -1
 
 
 def test_corsica_with_v1(airflow: AirflowStack, sim: Simulator) -> None:
@@ -89,6 +90,7 @@ def test_corsica_as_zarr_with_v1(airflow: AirflowStack, sim: Simulator) -> None:
     array = group["default"]
     assert isinstance(array, zarr.Array)
     assert (array.shape, array.attrs["long_name"]) == ((1, 3000, 2000), "Maximum NDVI")
+    assert airflow.api.xcom(run.task("mean_ndvi")) > -1
 
 
 def test_steps_of_v1(airflow: AirflowStack, sim: Simulator) -> None:
