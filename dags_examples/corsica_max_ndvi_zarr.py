@@ -8,9 +8,11 @@ batch a folder of its own.
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
-from airflow.sdk import DAG, Param
+from airflow.sdk import DAG, Param, task
 
+from airflow_provider_sentinelhub.hooks.batch import SentinelHubBatchHook
 from airflow_provider_sentinelhub.operators.batch_process import SentinelHubBatchProcessOperator
 
 with DAG(
@@ -29,7 +31,7 @@ with DAG(
     },
     tags=["sentinelhub"],
 ):
-    SentinelHubBatchProcessOperator(
+    max_ndvi = SentinelHubBatchProcessOperator(
         task_id="max_ndvi",
         request={
             "processRequest": {
@@ -69,3 +71,17 @@ with DAG(
         timeout=timedelta(hours=12),
         retries=2,
     )
+
+    # [START howto_hook_open_zarr]
+    @task
+    def mean_ndvi(result: Any) -> float:
+        """
+        Return the mean of all pixels that have a value; needs the extra ``zarr``.
+
+        :param result: What the operator returned.
+        """
+        group = SentinelHubBatchHook().open_zarr(result)
+        return float(group["default"].mean())
+
+    mean_ndvi(max_ndvi.output)
+    # [END howto_hook_open_zarr]

@@ -7,9 +7,11 @@ The service has announced the end of V1. Use V2 for new DAGs, see ``corsica_max_
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
-from airflow.sdk import DAG, Param
+from airflow.sdk import DAG, Param, task
 
+from airflow_provider_sentinelhub.hooks.batch_v1 import SentinelHubBatchV1Hook
 from airflow_provider_sentinelhub.operators.batch_process_v1 import SentinelHubBatchProcessV1Operator
 
 with DAG(
@@ -70,3 +72,15 @@ with DAG(
         retries=2,
     )
     # [END howto_operator_batch_process_v1_zarr]
+
+    @task
+    def mean_ndvi(result: Any) -> float:
+        """
+        Return the mean of all pixels that have a value; needs the extra ``zarr``.
+
+        :param result: What the operator returned.
+        """
+        group = SentinelHubBatchV1Hook().open_zarr(result)
+        return float(group["default"].mean())
+
+    mean_ndvi(max_ndvi.output)

@@ -11,6 +11,8 @@ Markdown cannot include, so what stands between such a comment and ``<!-- end --
     A table of a module's ``COLUMNS``: name, type and meaning.
 ``<!-- listing of airflow_provider_sentinelhub/client/errors.py -->``
     The literal block in a module's docstring.
+``<!-- operations of devtools/operations.py -->``
+    Tables of all operations of the service, and of where each is in this package.
 ``<!-- messages of tests/bad_inputs/requests.py: REQUESTS -->``
     A table of bad inputs, and of what users are told about them.
 
@@ -27,6 +29,7 @@ import sys
 import textwrap
 from typing import TYPE_CHECKING, Any
 
+from devtools import operations
 from devtools.signatures import PACKAGE, PARAMETER, REPOSITORY, class_node, own_parameters
 
 if TYPE_CHECKING:
@@ -69,6 +72,7 @@ def refreshed(text: str) -> str:
         "columns of": _columns,
         "listing of": _listing,
         "messages of": _messages,
+        "operations of": _operations,
     }
 
     def replace(found: re.Match[str]) -> str:
@@ -154,6 +158,10 @@ def _messages(what: str) -> str:
     name, _, constant = what.partition(": ")
     rows = [f"| {_cell(bad.title)} | {_code_cell(bad.message)} |" for bad in _constant(name, constant)]
     return "\n".join(["| bad input | message |", "|---|---|", *rows])
+
+
+def _operations(_what: str) -> str:
+    return operations.table()
 
 
 def _constant(name: str, constant: str) -> Any:

@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_sentinelhub.client.costs.amounts import pu_text
-from airflow_provider_sentinelhub.client.errors import InvalidRequest
+from airflow_provider_sentinelhub.client.errors import InvalidParameter, InvalidRequest
 from airflow_provider_sentinelhub.hooks import checks, credentials
 from airflow_provider_sentinelhub.hooks.sentinel_hub import SentinelHubHook
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     import pyarrow as pa
+    import xarray
 
     from airflow_provider_sentinelhub.artifacts.features.size import InputSize
     from airflow_provider_sentinelhub.artifacts.report.report import FeatureReport
@@ -368,6 +369,41 @@ class SentinelHubBatchHook(SentinelHubHook):
         from airflow_provider_sentinelhub.artifacts.report.failed import failed_features
 
         return failed_features(self.storage, report_url, limit=limit)
+
+    def open_zarr(self, result: Mapping[str, Any] | str, *, feature: str | None = None) -> xarray.Dataset:
+        """
+        Open the Zarr of a task as an ``xarray.Dataset``; values are read when they are used.
+
+        Needs the extra ``zarr``. Pixels with the fill value are NaN. If the task is known, ``attrs["crs"]`` is the
+        coordinate reference system of its tiling grid, e.g. ``EPSG:3035``.
+
+        :param result: What the operator returned, or the id of the task, or the URL of the Zarr.
+        :param feature: Name of a tile, to return only the part of the arrays that it occupies. Needs the report of the
+            task, so not with a URL. Default: everything.
+        :raises InvalidConfiguration: The extra ``zarr`` is not installed.
+        :raises InvalidParameter: There is no such feature.
+        :raises ArtifactMissing: There is no Zarr, or no report.
+        :raises ArtifactCorrupt: The Zarr cannot be read within bounds.
+        :raises StorageUnavailable: The bucket cannot be read.
+        """
+        from airflow_provider_sentinelhub.artifacts.report.place import box_of
+        from airflow_provider_sentinelhub.artifacts.storage.layout import report_url
+        from airflow_provider_sentinelhub.artifacts.storage.zarr_group import open_group, within
+        from airflow_provider_sentinelhub.client.preflight.area import grid_of
+
+        given = result if isinstance(result, str) else str(result.get("task_id"))
+        if "://" in given:
+            if feature is not None:
+                rule = "cannot be found with the URL of a Zarr, because the report says where it is"
+                raise InvalidParameter("feature", feature, rule, "Give the result of the operator, or the id.")
+            return open_group(self.storage, given)
+        task = self.get(given)
+        group = open_group(self.storage, self.results.delivered_url(task))
+        if (grid := grid_of(task.request, self.api.tiling_grid)) is not None:
+            group = group.assign_attrs({"crs": grid.crs, **group.attrs})
+        if feature is None:
+            return group
+        return within(group, box_of(self.storage, report_url(self.results.root(task), task.id), feature))
 
     def statistics(self, statistics_url: str, *, columns: Sequence[str] | None = None) -> pa.Table:
         """

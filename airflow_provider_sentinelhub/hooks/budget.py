@@ -31,7 +31,6 @@ LARGE_KM2: Final = 1_000_000.0
 """The same in square kilometres: more than any country of the European Union."""
 # Estimates before the analysis are rough.
 _MARGIN: Final = 2.0
-_KM_OF_A_DEGREE: Final = 111.0
 _LARGE = f"without max_pu nothing of more than {LARGE_PU:,.0f} PU or {LARGE_KM2:,.0f} km2 is started"
 
 
@@ -188,18 +187,19 @@ def check_request(
 
 
 def _tiles(api: TaskApiSpec, request: Mapping[str, Any]) -> InputSize | None:
-    """Estimate the tiles of a request; ``None`` if it cannot be read."""
+    """Count the tiles of a request; ``None`` if it cannot be read."""
     from airflow_provider_sentinelhub.artifacts.features.size import InputSize
     from airflow_provider_sentinelhub.client.preflight.area import Area, grid_of
     from airflow_provider_sentinelhub.client.requests.findings import is_number, part
+    from airflow_provider_sentinelhub.client.requests.tiles import count_tiles
 
-    grid, extent = grid_of(request, api.tiling_grid), Area.of(request, *api.input, "bounds").extent
+    area = Area.of(request, *api.input, "bounds")
+    grid, shape = grid_of(request, api.tiling_grid), area.shape
     resolution = part(request, *api.tiling_grid, "resolution")
-    if grid is None or extent is None or not is_number(resolution) or not resolution:
+    if grid is None or shape is None or not is_number(resolution) or not resolution:
         return None
-    side_km = grid.tile_size * _KM_OF_A_DEGREE if grid.tile_size <= 1 else grid.tile_size / 1000
-    tiles = math.ceil((math.sqrt(extent.km2) / side_km + 1) ** 2)
-    return InputSize(tiles, tiles * float(grid.tile_pixels(resolution)) ** 2, extent)
+    tiles = count_tiles(grid, shape, area.epsg)
+    return InputSize(tiles, tiles * float(grid.tile_pixels(resolution)) ** 2, area.extent)
 
 
 def check_budget(

@@ -65,6 +65,7 @@ def test_corsica_as_zarr(airflow: AirflowStack, sim: Simulator) -> None:
     array = group["default"]
     assert isinstance(array, zarr.Array)
     assert (array.shape, array.attrs["long_name"]) == ((1, 3000, 2000), "Maximum NDVI")
+    assert airflow.api.xcom(run.task("mean_ndvi")) > -1
 
 
 def test_corsica_with_v1(airflow: AirflowStack, sim: Simulator) -> None:
@@ -89,6 +90,7 @@ def test_corsica_as_zarr_with_v1(airflow: AirflowStack, sim: Simulator) -> None:
     array = group["default"]
     assert isinstance(array, zarr.Array)
     assert (array.shape, array.attrs["long_name"]) == ((1, 3000, 2000), "Maximum NDVI")
+    assert airflow.api.xcom(run.task("mean_ndvi")) > -1
 
 
 def test_steps_of_v1(airflow: AirflowStack, sim: Simulator) -> None:
@@ -140,6 +142,15 @@ def test_mapped(airflow: AirflowStack, sim: Simulator, dag_id: str) -> None:
     assert delivered(sim, folder) == 2
     tasks = [sim.call("GET", f"/batch/v2/process/{result['task_id']}").body for result in results]
     assert all(task["request"]["processRequest"]["evalscript"].startswith("//VERSION=3") for task in tasks)
+
+
+def test_plan(airflow: AirflowStack, sim: Simulator) -> None:
+    run, folder = trigger(airflow, sim, "plan_batches")
+    assert airflow.api.wait_for_run(run) == "success"
+    assert airflow.api.xcom(run.task("delivered")) == 4
+    places = {path.relative_to(sim.bucket_folder).parts[1:3] for path in sim.bucket_folder.rglob("*.tif")}
+    assert {("golo", "2019-04"), ("golo", "2019-05"), ("tavignano", "2019-04"), ("tavignano", "2019-05")} <= places
+    assert delivered(sim, folder) == 4
 
 
 @pytest.mark.parametrize(("most_pu", "status"), [(10_000, "DONE"), (1, "ANALYSIS_DONE")])

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, Final
 from airflow_provider_sentinelhub.client.apis.async_process.spec import ASYNC_PROCESS
 from airflow_provider_sentinelhub.client.apis.batch_statistical.spec import BATCH_STATISTICAL
 from airflow_provider_sentinelhub.client.apis.batch_v1.spec import BATCH_V1
+from airflow_provider_sentinelhub.client.apis.batch_v2.calls import grids
 from airflow_provider_sentinelhub.client.apis.batch_v2.spec import BATCH_V2
 from airflow_provider_sentinelhub.client.apis.process.spec import PROCESS
 from airflow_provider_sentinelhub.client.apis.statistical.spec import STATISTICAL
-from airflow_provider_sentinelhub.client.lifecycle.tiling_grids import tiling_grids
 from airflow_provider_sentinelhub.client.requests.findings import Json, mapping, part
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ _SIGNS: Final = {
 
 def harmless_call() -> Call[Any]:
     """Return a call that reads little, changes nothing and costs nothing: the first page of the tiling grids."""
-    return tiling_grids(BATCH_V2.service, 1)
+    return grids(1)
 
 
 def request_type(request: Any) -> ApiSpec:

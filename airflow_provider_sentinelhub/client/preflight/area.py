@@ -91,16 +91,20 @@ class Area:
         }
 
     @cached_property
-    def extent(self) -> Extent | None:
-        """Its size and location; ``None`` if it cannot be read."""
+    def shape(self) -> BaseGeometry | None:
+        """What is processed: of a bounding box and a geometry, their intersection; ``None`` if it cannot be read."""
         found = list(self.shapes.values())
         if not found:
             return None
-        # Only the intersection is processed.
         shape = (
             found[0].intersection(found[1]) if len(found) > 1 and all(each.is_valid for each in found) else found[-1]
         )
-        return None if shape.is_empty else Extent.of(shape, self.epsg)
+        return None if shape.is_empty else shape
+
+    @cached_property
+    def extent(self) -> Extent | None:
+        """Its size and location; ``None`` if it cannot be read."""
+        return None if self.shape is None else Extent.of(self.shape, self.epsg)
 
     def check(self, sources: list[Json]) -> Iterator[Finding]:
         """

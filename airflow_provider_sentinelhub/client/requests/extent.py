@@ -149,22 +149,37 @@ def boxes_km2(boxes: Any, epsg: int | None) -> float:
     return float(((sides[:, 2] - sides[:, 0]) * (sides[:, 3] - sides[:, 1])).sum()) / _M2_OF_KM2
 
 
-def _placed(sides: Sequence[float], epsg: int | None) -> tuple[Sides, int | None]:
+def in_degrees(shape: BaseGeometry, epsg: int | None) -> BaseGeometry | None:
+    """
+    Return a geometry in longitude and latitude; ``None`` if it is in none of the systems known here.
+
+    :param shape: The geometry.
+    :param epsg: EPSG code of its coordinates: WGS 84, Web Mercator or one of a UTM zone.
+    """
     import shapely
 
-    west, south, east, north = (float(side) for side in sides)
-    to_degrees: Any = None
+    if epsg == WGS84:
+        return shape
+    west, south, east, north = shape.bounds
     if epsg == _WEB_MERCATOR:
-        to_degrees = _degrees_of_mercator
+        to_degrees: Any = _degrees_of_mercator
     elif epsg is not None and epsg // 100 in {_UTM_NORTH, _UTM_SOUTH}:
 
         def to_degrees(points: Any) -> Any:
             return _degrees_of_utm(points, epsg)
 
-    if to_degrees is None:
+    else:
+        return None
+    return shapely.transform(shapely.segmentize(shape, max(east - west, north - south, 1.0) / _STEPS), to_degrees)
+
+
+def _placed(sides: Sequence[float], epsg: int | None) -> tuple[Sides, int | None]:
+    import shapely
+
+    west, south, east, north = (float(side) for side in sides)
+    placed = None if epsg == WGS84 else in_degrees(shapely.box(west, south, east, north), epsg)
+    if placed is None:
         return (west, south, east, north), epsg
-    box = shapely.box(west, south, east, north)
-    placed = shapely.transform(shapely.segmentize(box, max(east - west, north - south, 1.0) / _STEPS), to_degrees)
     west, south, east, north = placed.bounds
     return (west, south, east, north), WGS84
 

@@ -13,9 +13,10 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_sentinelhub.client.apis.batch_statistical.models import BatchStatisticalRequest
+from airflow_provider_sentinelhub.client.http.call import Call
 from airflow_provider_sentinelhub.client.http.deployments import Service
 from airflow_provider_sentinelhub.client.lifecycle.intent import TAG
-from airflow_provider_sentinelhub.client.lifecycle.tasks import TaskCalls
+from airflow_provider_sentinelhub.client.lifecycle.tasks import BatchTask, TaskCalls
 from airflow_provider_sentinelhub.client.models import from_text, validated
 from airflow_provider_sentinelhub.client.requests.findings import part
 from airflow_provider_sentinelhub.client.requests.intervals import cut, written
@@ -42,6 +43,17 @@ def check(request: Any) -> dict[str, Any]:
     :raises InvalidParameter: Names each field that is wrong, its value, its rule and its fix.
     """
     return validated(BatchStatisticalRequest, from_text(request)).body()
+
+
+def status(task_id: str) -> Call[BatchTask]:
+    """
+    Read a task without its request.
+
+    :param task_id: Its id.
+    :raises InvalidParameter: The id is not valid; nothing is sent.
+    """
+    path = f"{TASKS.path_of(task_id)}/status"
+    return Call("GET", TASKS.service, path, BatchTask.model_validate, f"read the status of batch task {task_id}")
 
 
 def tagged(body: Mapping[str, Any], tag: str) -> dict[str, Any]:

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_sentinelhub.client.apis.batch_v2.models import BatchV2Request
 from airflow_provider_sentinelhub.client.errors import InvalidParameter
+from airflow_provider_sentinelhub.client.http.call import Call
 from airflow_provider_sentinelhub.client.http.deployments import Service
-from airflow_provider_sentinelhub.client.lifecycle.tasks import TaskCalls
+from airflow_provider_sentinelhub.client.lifecycle import tiling_grids
+from airflow_provider_sentinelhub.client.lifecycle.tasks import BatchTask, TaskCalls
 from airflow_provider_sentinelhub.client.models import from_text, validated
 from airflow_provider_sentinelhub.client.requests.findings import part
 
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from airflow_provider_sentinelhub.client.lifecycle.spec import Rerun
+    from airflow_provider_sentinelhub.client.lifecycle.tiling_grids import GridDescription, GridPage
 
 TASKS = TaskCalls(Service.BATCH_V2, "/process")
 
@@ -44,6 +47,40 @@ def delivery_url(request: Mapping[str, Any]) -> str:
     """
     delivery = part(request, "output", "delivery")
     return str(part(delivery, "s3", "url") or part(delivery, "gs", "url") or "")
+
+
+def update(task_id: str, description: str) -> Call[BatchTask]:
+    """
+    Change the description of a task, which is all that the service changes; it refuses this while the task runs.
+
+    A task is found again by the tag in its description: a description without it loses the task.
+
+    :param task_id: Its id.
+    :param description: The description.
+    :raises InvalidParameter: The id is not valid; nothing is sent.
+    """
+    path, body = TASKS.path_of(task_id), {"description": description}
+    return Call("PUT", Service.BATCH_V2, path, BatchTask.model_validate, f"update batch task {task_id}", body=body)
+
+
+def grids(count: int | None = None, token: str | None = None) -> Call[GridPage]:
+    """
+    List the tiling grids, one page at a time.
+
+    :param count: How many to a page. Default: as many as the service likes.
+    :param token: ``links.next_token`` of the page before; ``None`` for the first page.
+    """
+    return tiling_grids.tiling_grids(Service.BATCH_V2, count, token)
+
+
+def grid(grid_id: int) -> Call[GridDescription]:
+    """
+    Read a tiling grid.
+
+    :param grid_id: Its id.
+    :raises InvalidParameter: The id is not valid; nothing is sent.
+    """
+    return tiling_grids.tiling_grid(Service.BATCH_V2, grid_id)
 
 
 def check_rerun(body: Mapping[str, Any]) -> None:
