@@ -84,11 +84,13 @@ class Renderer:
         self._setup = evalscript.parse(request["evalscript"])
         self._outputs = {name: _typed(each, sample_type) for name, each in self._setup.outputs.items()}
         self._wanted = [each for each in self._outputs if wanted is None or each in wanted]
+        self._all: list[Read] = []
         self._reads: list[Read] = []
         self._kept: list[list[int]] = []
         self._evaluation: Evaluation | None = None
         reads = reads_of(self._setup, self._data, feature, period) if pixels == "evalscript" else None
         if reads is not None:
+            self._all = reads
             self._evaluation = Evaluation(request["evalscript"])
             try:
                 self._begin(reads)
@@ -123,13 +125,13 @@ class Renderer:
 
     def during(self, period: Period) -> None:
         """
-        Read another time range than that of the request.
+        Read a part of the time range.
 
         :param period: Its beginning and end.
         :raises RenderingFailed: The script fails.
         """
         if self._evaluation is not None:
-            self._begin(reads_of(self._setup, self._data, self._feature, period) or [])
+            self._begin([each.during(period) for each in self._all])
 
     def blocks(self, wanted: Sequence[str] | None = None, rows: int | None = None) -> Iterator[Rendered]:
         """
