@@ -165,11 +165,12 @@ class _Child:
         except OSError:
             answered = b""
         if not answered:
-            raise RenderingFailed(self._end())
+            raise RenderingFailed(self._told())
         answer = json.loads(answered)
         return answer, [reader.read(size) for size in answer["sizes"]]
 
-    def _end(self) -> str:
+    def end(self) -> int:
+        """End the process, and return its status."""
         self.alive = False
         self._process.kill()
         status = self._process.wait()
@@ -180,6 +181,10 @@ class _Child:
                 except OSError:
                     # What could not be written cannot be flushed.
                     continue
+        return status
+
+    def _told(self) -> str:
+        status = self.end()
         if status in {-signal.SIGXCPU, -signal.SIGKILL, -signal.SIGALRM}:
             return f"Script exceeds a limit: {child.SECONDS} s of CPU time for a block of pixels, or its memory."
         return f"Script ended its engine with status {status}."
@@ -187,6 +192,12 @@ class _Child:
 
 _FREE = threading.BoundedSemaphore(MOST_CHILDREN)
 _IDLE: list[_Child] = []
+
+
+def end_children() -> None:
+    """End the children that are free. The next script starts a new one."""
+    while _IDLE:
+        _IDLE.pop().end()
 
 
 def _told(thrown: str, script: str) -> str:
