@@ -1,9 +1,9 @@
 """
 What a pixel costs in the simulator: by running the evalscript, and quickly.
 
-Usage: ``python benchmarks/evaluate_pixel.py [side]`` (default 500, of a square in pixels). An NDVI of one scene, and the
-maximum NDVI of ten. CPU time counts, of this process and of the child that runs scripts. The floor computes the same
-by numpy, from the same digital numbers.
+Usage: ``python benchmarks/evaluate_pixel.py [side]`` (default 500, of a square in pixels). An NDVI of one scene, and
+the maximum NDVI of ten. CPU time counts, of this process and of the child that runs scripts. The floor computes the
+same by numpy, from the same digital numbers.
 """
 
 from __future__ import annotations
