@@ -264,13 +264,13 @@ def test_blocks_and_tiles_fit_together(rows: int, column: int, row: int, asked: 
 
 def test_a_row_with_many_samples_is_cut() -> None:
     # More samples than a script is given at once.
-    years = {"from": "2019-01-01T00:00:00Z", "to": "2020-12-31T00:00:00Z"}
+    months = {"from": "2019-01-01T00:00:00Z", "to": "2019-02-28T00:00:00Z"}
     count = script('["B04"]', '{ bands: 1, sampleType: "UINT16" }', "return [samples.length]", ', mosaicking: "TILE"')
-    wide = Feature("w", 4326, 1200, 1, 9.5, 48.0, 0.001, 0.001)
-    found, _ = rendered(request(count, {"type": "sentinel-3-olci"}, timeRange=years), wide)
-    assert found["default"].shape == (1, 1, 1200)
+    wide = Feature("w", 4326, 5000, 1, 9.5, 48.0, 0.0001, 0.0001)
+    found, _ = rendered(request(count, {"type": "sentinel-3-olci"}, timeRange=months), wide)
+    assert found["default"].shape == (1, 1, 5000)
     assert (found["default"] == found["default"][0, 0, 0]).all()
-    assert found["default"][0, 0, 0] > 600
+    assert found["default"][0, 0, 0] > 50
 
 
 def test_quick_pixels_run_no_script() -> None:
