@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -71,6 +71,15 @@ class Read:
     bounds: bool
     period: Period
     samples: tuple[tuple[Scene, ...], ...]
+
+    def during(self, period: Period) -> Read:
+        """
+        Return it with the scenes of a part of its time range.
+
+        :param period: Beginning and end.
+        """
+        scenes = [each for sample in self.samples for each in sample if period[0] <= each.sensed <= period[1]]
+        return replace(self, period=period, samples=_samples(self.mosaicking, scenes))
 
     def plan(self) -> dict[str, Any]:
         """Return what the script is told about it; see ``prelude.js``."""
@@ -238,7 +247,8 @@ def _scenes(source: Source, data: dict[str, Any], feature: Feature, period: Peri
     except TooManyScenes as error:
         raise RenderingFailed(f"The time range and the area are too large: {error}.") from error
     wanted = data.get("dataFilter", {})
-    most = wanted.get("maxCloudCoverage", 100)
+    given = wanted.get("maxCloudCoverage")
+    most = given if isinstance(given, int | float) else 100
     direction = str(wanted.get("orbitDirection", "")).lower()
     found = [
         each

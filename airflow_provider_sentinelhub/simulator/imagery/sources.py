@@ -87,9 +87,11 @@ class Block:
         :param outline: In longitude and latitude.
         """
         lon, lat = self.places
-        shapely.prepare(outline)
         if outline.contains(box(lon.min(), lat.min(), lon.max(), lat.max())):
             return np.ones(self.shape, bool)
+        # A copy: other threads use the outline, and it would be changed.
+        outline = shapely.from_wkb(shapely.to_wkb(outline))
+        shapely.prepare(outline)
         found: NDArray[np.bool_] = shapely.contains_xy(outline, lon, lat)
         return found
 
@@ -144,11 +146,12 @@ class PublicSource:
     def __init__(self, collection: Collection) -> None:
         self._collection = collection
         self._bands = {name: Band(collection, name) for name in collection.bands}
+        self._described = {name: SourceBand(each.dtype, each.units) for name, each in self._bands.items()}
 
     @property
     def bands(self) -> Mapping[str, SourceBand]:
         """Its bands by name."""
-        return {name: SourceBand(each.dtype, each.units) for name, each in self._bands.items()}
+        return self._described
 
     def scenes(self, bounds: Bounds, start: dt.datetime, end: dt.datetime) -> list[Scene]:
         """
@@ -181,13 +184,14 @@ class PublicSource:
         return found
 
 
-def _public(collection: Collection, data: dict[str, Any]) -> Source:
+def _public(source: PublicSource, data: dict[str, Any]) -> Source:
+    # It is the same, whatever else the request says about it.
     del data
-    return PublicSource(collection)
+    return source
 
 
 _SOURCES: dict[str, Callable[[dict[str, Any]], Source]] = {
-    kind: partial(_public, collection) for kind, collection in COLLECTIONS.items()
+    kind: partial(_public, PublicSource(collection)) for kind, collection in COLLECTIONS.items()
 }
 
 

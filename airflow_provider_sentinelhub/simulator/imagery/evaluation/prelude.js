@@ -94,16 +94,17 @@
     static createOceanColor(minVal, maxVal) { return ColorRampVisualizer.of(oceanColor, minVal, maxVal); }
   }
 
+  // Its values go from the last to the first.
   class ColorGradientVisualizer {
     constructor(valColPairs, minVal = 0.0, maxVal = 1.0) {
-      const pairs = ascending(valColPairs);
+      const pairs = ascending(valColPairs.map(([value, color]) => [1 - value, color]));
       this.values = pairs.map(([value]) => value);
       this.colors = pairs.map(([, color]) => channels(color));
       this.minVal = minVal;
       this.maxVal = maxVal;
     }
     process(val) {
-      const at = 1 - (val - this.minVal) / (this.maxVal - this.minVal);
+      const at = (val - this.minVal) / (this.maxVal - this.minVal);
       return valueInterpolate(at, this.values, this.colors).map((each) => Math.round(each) / 255);
     }
     static createRedTemperature(minVal, maxVal) { return new ColorGradientVisualizer(redTemperature, minVal, maxVal); }
