@@ -50,7 +50,7 @@ def run(options: argparse.Namespace, home: Path, script: Script | None) -> None:
     try:
         clock = Clock(options.speed, store.setting("clock"))
         keys = Keys(options.access_key_id, options.secret_access_key, options.role_arn, s3.endpoint, REGION)
-        service = Service(store, clock, keys, TASK_APIS, script)
+        service = Service(store, clock, keys, TASK_APIS, script, pixels=options.pixels)
         register_collections(service)
         tokens = Tokens(service, options.client_id, options.client_secret)
         application = Faults(build(service, tokens, APIS), service)

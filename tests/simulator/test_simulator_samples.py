@@ -19,10 +19,11 @@ from rasterio.transform import Affine
 from airflow_provider_sentinelhub.simulator.apis.registry import TASK_APIS
 from airflow_provider_sentinelhub.simulator.bucket.delivery import Keys
 from airflow_provider_sentinelhub.simulator.features.features import Feature
-from airflow_provider_sentinelhub.simulator.imagery.sources import MASK, Block, source_of
+from airflow_provider_sentinelhub.simulator.imagery.sources import Block, source_of
 from airflow_provider_sentinelhub.simulator.problems import RenderingFailed
 from airflow_provider_sentinelhub.simulator.process import Simulator
 from airflow_provider_sentinelhub.simulator.sample import upload
+from airflow_provider_sentinelhub.simulator.scenes.bands import MASK
 from airflow_provider_sentinelhub.simulator.tasks.clock import Clock
 from airflow_provider_sentinelhub.simulator.tasks.collections import Collections
 from airflow_provider_sentinelhub.simulator.tasks.samples import register_collections

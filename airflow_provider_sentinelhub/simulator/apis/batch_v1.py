@@ -26,7 +26,7 @@ from airflow_provider_sentinelhub.simulator.http.routes import Paths, add_grids,
 from airflow_provider_sentinelhub.simulator.http.tasks import ACCOUNT, USER, Tasks
 from airflow_provider_sentinelhub.simulator.http.tiles import Tiles
 from airflow_provider_sentinelhub.simulator.imagery.images import Images
-from airflow_provider_sentinelhub.simulator.problems import AnalysisFailed, conflict
+from airflow_provider_sentinelhub.simulator.problems import AnalysisFailed, RenderingFailed, conflict
 from airflow_provider_sentinelhub.simulator.tasks.api import Analysis, Collected, TaskApi, Work
 from airflow_provider_sentinelhub.simulator.tasks.collections import BATCH, Collections, bands_of
 from airflow_provider_sentinelhub.simulator.tasks.cost import feature_pu
@@ -148,7 +148,10 @@ class BatchV1(TaskApi):
         error = rule.error if rule is not None and failed else None
         if outcome == "delivered":
             try:
-                _images(work.task).deliver(work.feature, work.bucket)
+                if not _images(work.task).deliver(work.feature, work.bucket, work.script.pixels):
+                    outcome = "no_data"
+            except RenderingFailed as failure:
+                failed, error = True, str(failure)
             except (BucketFailed, RasterioError) as failure:
                 failed, error = True, f"Writing failed: {failure}"
         row = FeatureRow(

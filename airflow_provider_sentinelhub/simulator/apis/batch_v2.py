@@ -26,7 +26,7 @@ from airflow_provider_sentinelhub.simulator.http.bodies import masked
 from airflow_provider_sentinelhub.simulator.http.routes import Paths, add_grids, add_tasks, add_update
 from airflow_provider_sentinelhub.simulator.http.tasks import ACCOUNT, Tasks
 from airflow_provider_sentinelhub.simulator.imagery.images import Images
-from airflow_provider_sentinelhub.simulator.problems import AnalysisFailed, bad_payload, violations
+from airflow_provider_sentinelhub.simulator.problems import AnalysisFailed, RenderingFailed, bad_payload, violations
 from airflow_provider_sentinelhub.simulator.tasks.api import Analysis, Collected, TaskApi
 from airflow_provider_sentinelhub.simulator.tasks.collections import BYOC, Collections, bands_of
 from airflow_provider_sentinelhub.simulator.tasks.cost import feature_pu
@@ -140,7 +140,10 @@ class BatchV2(TaskApi):
         images = _images(work.task)
         if outcome == "delivered":
             try:
-                images.deliver(feature, work.bucket)
+                if not images.deliver(feature, work.bucket, work.script.pixels):
+                    outcome = "no_data"
+            except RenderingFailed as failure:
+                outcome, error = "fatal", str(failure)
             except (BucketFailed, RasterioError) as failure:
                 outcome, error = "fatal", f"Writing failed: {failure}"
         row = FeatureRow(

@@ -67,7 +67,7 @@ def images(
     :raises RenderingFailed: The script fails, or an output cannot be written in its format.
     """
     drawn = [name for name, each in formats.items() if each.media_type != JSON]
-    with Renderer(request, feature, pixels) as renderer, ExitStack() as stack:
+    with Renderer(request, feature, pixels, wanted=drawn) as renderer, ExitStack() as stack:
         for name in drawn:
             if name not in renderer.outputs:
                 raise RenderingFailed(f"Output {name} requested but missing from function setup().")
