@@ -101,7 +101,8 @@ def _profile(feature: Feature, output: Output, wanted: Format) -> dict[str, Any]
         raise RenderingFailed(
             f"Output {output.id}: {kind} cannot have {output.bands} bands of the sampleType {output.sample_type}."
         )
-    return {**common, "quality": wanted.quality} if kind == JPEG else common
+    # GDAL begins at 1.
+    return {**common, "quality": max(1, wanted.quality)} if kind == JPEG else common
 
 
 def _write(dataset: Any, feature: Feature, output: Output, block: Rendered, outline: BaseGeometry | None) -> None:
