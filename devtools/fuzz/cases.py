@@ -31,8 +31,18 @@ PATHS = {
     "batch-v2": "/batch/v2/process",
     "batch-statistical": "/statistics/batch/v1",
     "statistical": "/statistics/v1",
+    "process": "/process/v1",
 }
 _SECRETS = ("accessKey", "secretAccessKey")
+_IMAGES = """//VERSION=3
+function setup() {
+  return {
+    input: ["B04", "dataMask"],
+    output: [{id: "default", bands: 3}, {id: "small", bands: 1, sampleType: "UINT16"}]
+  };
+}
+function evaluatePixel(sample) { return {default: [sample.B04, 0.5, 0], small: [sample.dataMask]}; }
+"""
 _HISTOGRAMS = {
     "ndvi": {
         "histograms": {"default": {"nBins": 5, "lowEdge": 0.0, "highEdge": 1.0}},
@@ -162,6 +172,20 @@ def _samples(simulator: Simulator, folder: str) -> Iterator[tuple[str, dict[str,
         del request["aggregation"][name]
     request["aggregation"] |= {"width": 100, "height": 100}
     yield "statistical", request
+    yield from (("process", request) for request in _of_images(square))
+
+
+def _of_images(square: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    source = sample_statistical()["input"]
+    png = {"identifier": "small", "format": {"type": "image/png"}}
+    output = {"resx": 10, "resy": 10, "responses": [{"identifier": "default", "format": {"type": "image/tiff"}}]}
+    yield {"input": source, "output": output, "evalscript": _IMAGES}
+    bounds: dict[str, Any] = {"geometry": square}
+    output = {"width": 50, "height": 60, "responses": [png]}
+    yield {"input": {**source, "bounds": bounds}, "output": output, "evalscript": _IMAGES}
+    bounds = {"geometry": square, "bbox": [9.2, 42.0, 9.25, 42.1]}
+    output = {"responses": [{"format": {"type": "image/jpeg", "quality": 50}}]}
+    yield {"input": {**source, "bounds": bounds}, "output": output, "evalscript": _IMAGES}
 
 
 def _of_tiles(ready: Ready, folder: str, at: str) -> Iterator[dict[str, Any]]:

@@ -91,7 +91,7 @@ KNOWN = (
     ),
     Known(
         "preflight",
-        r"^\S+\.evalscript: is not a (band|unit) of ",
+        r"^(\S+\.)?evalscript: is not a (band|unit) of ",
         "The simulator makes its pixels up, and takes bands and units of any name.",
     ),
     Known(

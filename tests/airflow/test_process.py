@@ -160,6 +160,20 @@ def test_parts_make_the_same_image_and_are_cleaned_up(
     assert files(sim, folder) == {f"{name}.tif{more}" for name in ("one", "image") for more in ("", ".request.json")}
 
 
+def test_parts_make_the_same_image_of_what_a_script_computes(
+    ask: Callable[..., Run], sim: Simulator, folder: str
+) -> None:
+    sim.set_script({"pixels": "evalscript"})
+    span = {"from": "2025-06-01T00:00:00Z", "to": "2025-06-16T00:00:00Z"}
+    body = request()
+    body["input"]["data"][0]["dataFilter"] = {"timeRange": span}
+    assert ask(request=body, output_url=f"{folder}/one.tif").state == "success"
+    assert ask(request=body, split=True, part_size=60).state == "success"
+    one = pixels(sim, f"{folder}/one.tif")
+    assert (one == pixels(sim, f"{folder}/image.tif")).all()
+    assert np.ptp(one) > 0
+
+
 def test_only_what_a_geometry_touches_is_requested(ask: Callable[..., Run], sim: Simulator, folder: str) -> None:
     corner = [[500_000, 5_150_700], [500_790, 5_150_700], [500_000, 5_150_100], [500_000, 5_150_700]]
     body = request()

@@ -17,8 +17,9 @@ from rasterio.transform import Affine
 from rasterio.vrt import WarpedVRT
 
 from airflow_provider_sentinelhub.simulator.bucket.delivery import BucketFailed
-from airflow_provider_sentinelhub.simulator.imagery.sources import MASK, Block, SourceBand, register
+from airflow_provider_sentinelhub.simulator.imagery.sources import Block, SourceBand, register
 from airflow_provider_sentinelhub.simulator.problems import RenderingFailed
+from airflow_provider_sentinelhub.simulator.scenes.bands import MASK
 from airflow_provider_sentinelhub.simulator.scenes.scenes import Scene
 from airflow_provider_sentinelhub.simulator.tasks.collections import Band, ReadableCollection, readable
 

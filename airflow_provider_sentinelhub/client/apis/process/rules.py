@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from airflow_provider_sentinelhub.client.apis.process.calls import MAX_PARTS, MAX_PX, formats_of
 from airflow_provider_sentinelhub.client.errors import InvalidParameter
+from airflow_provider_sentinelhub.client.evalscript import read_setup
 from airflow_provider_sentinelhub.client.http.deployments import DEPLOYMENTS, Service
 from airflow_provider_sentinelhub.client.preflight.area import Area
 from airflow_provider_sentinelhub.client.preflight.data import data_rule
@@ -26,6 +27,11 @@ if TYPE_CHECKING:
 
 TIFF: Final = "image/tiff"
 
+# By format: sample types and numbers of bands.
+_DRAWN: Final = {
+    "image/png": (("AUTO", "UINT8", "UINT16"), (1, 2, 3, 4)),
+    "image/jpeg": (("AUTO", "UINT8"), (1, 3)),
+}
 _MAX_PX_ASYNC: Final = 10_000
 _WAYS = (
     f"Set split=True on SentinelHubProcessOperator, which requests the image in parts; or use "
@@ -84,6 +90,27 @@ def check_size(body: Json, deployment: Deployment | None) -> Iterator[Finding]: 
             yield InvalidParameter(f"output.{resolution}", step, rule, fix)
 
 
+def check_formats(body: Json, deployment: Deployment | None) -> Iterator[Finding]:  # noqa: ARG001 - a Rule
+    """
+    Find outputs of the evalscript that a PNG or a JPEG has no room for.
+
+    :param body: The request.
+    :param deployment: Not used.
+    """
+    formats, script = formats_of(body), part(body, "evalscript")
+    for each in (read_setup(script).outputs or ()) if isinstance(script, str) else ():
+        kind = formats.get(each.id or "", "")
+        if kind not in _DRAWN:
+            continue
+        sample_types, counts = _DRAWN[kind]
+        if each.sample_type is not None and each.sample_type not in sample_types:
+            fact = f"output {each.id} has the sampleType {each.sample_type}, and {kind} has {', '.join(sample_types)}"
+            yield Advice("evalscript", fact, f"Choose one of them, or ask for {TIFF}.")
+        if each.bands is not None and each.bands not in counts:
+            fact = f"output {each.id} has {each.bands} bands, and {kind} has {' or '.join(map(str, counts))}"
+            yield Advice("evalscript", fact, f"Return as many, or ask for {TIFF}.")
+
+
 def check_parts(body: Json, deployment: Deployment | None) -> Iterator[Finding]:  # noqa: ARG001 - a Rule
     """
     Find an image that cannot be put together from parts.
@@ -122,7 +149,13 @@ def check_deployment(body: Json, deployment: Deployment | None) -> Iterator[Find
     yield from check_sources("input.data", objects(body, "input", "data"), deployment)
 
 
-_COMMON: Final[tuple[Rule, ...]] = (check_area, data_rule("input", "data"), check_image_outputs, check_deployment)
+_COMMON: Final[tuple[Rule, ...]] = (
+    check_area,
+    data_rule("input", "data"),
+    check_image_outputs,
+    check_formats,
+    check_deployment,
+)
 
 RULES: Final = (*_COMMON, check_size)
 RULES_OF_PARTS: Final = (*_COMMON, check_parts)
