@@ -36,6 +36,7 @@ if TYPE_CHECKING:
         SentinelHubStartBatchStatisticalOperator,
         SentinelHubStopBatchStatisticalOperator,
     )
+    from airflow_provider_sentinelhub.operators.byoc import SentinelHubByocIngestOperator
     from airflow_provider_sentinelhub.operators.input_features import SentinelHubInputFeaturesOperator
     from airflow_provider_sentinelhub.operators.rerun_failed import SentinelHubRerunFailedOperator
     from airflow_provider_sentinelhub.operators.statistical import SentinelHubStatisticalOperator
@@ -51,6 +52,7 @@ __all__ = [
     "SentinelHubBatchReportOperator",
     "SentinelHubBatchStatisticalOperator",
     "SentinelHubBatchStatisticalReportOperator",
+    "SentinelHubByocIngestOperator",
     "SentinelHubCancelBatchProcessV1Operator",
     "SentinelHubCreateBatchProcessOperator",
     "SentinelHubCreateBatchProcessV1Operator",
@@ -104,6 +106,7 @@ if not TYPE_CHECKING:
                 "SentinelHubStartBatchStatisticalOperator",
                 "SentinelHubStopBatchStatisticalOperator",
             ),
+            "byoc": ("SentinelHubByocIngestOperator",),
             "input_features": ("SentinelHubInputFeaturesOperator",),
             "rerun_failed": ("SentinelHubRerunFailedOperator",),
             "statistical": ("SentinelHubStatisticalOperator",),

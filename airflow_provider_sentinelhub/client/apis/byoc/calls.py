@@ -12,6 +12,7 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 
 from airflow_provider_sentinelhub.client.apis.byoc.answers import (
+    PENDING,
     ByocTile,
     CollectionPage,
     TilePage,
@@ -340,3 +341,36 @@ def _tiles(collection_id: str) -> str:
 
 def _tile(collection_id: str, tile_id: str) -> str:
     return f"{_tiles(collection_id)}/{checked_id('tile_id', tile_id)}"
+
+
+def first_unsettled(collection_id: str, prefix: str, at_least: int) -> Procedure[str]:
+    """
+    Look whether the service has ended the ingestion of tiles; a few pages, not one request for each tile.
+
+    :param collection_id: Id of the collection.
+    :param prefix: What the paths of the tiles begin with; empty for all tiles.
+    :param at_least: How many such tiles there must be.
+    :returns: Why it has not ended; empty if it has.
+    """
+    for status in PENDING:
+        found = yield from _count(collection_id, prefix, 1, status)
+        if found:
+            return f"some tiles are {status}"
+    found = yield from _count(collection_id, prefix, at_least, None)
+    return "" if found >= at_least else f"there are {found} of at least {at_least} tiles"
+
+
+def _count(collection_id: str, prefix: str, enough: int, status: str | None) -> Procedure[int]:
+    """Count tiles, up to a number."""
+    found = 0
+    per_page = min(enough, _MOST_PER_PAGE) if not prefix else _MOST_PER_PAGE
+    walk = read_pages(lambda token: list_tiles(collection_id, max(1, per_page), token, status=status), lambda _: None)
+    try:
+        asked = next(walk)
+        while found < enough:
+            page: TilePage = yield asked
+            found += sum(each.path.startswith(prefix) for each in page.data)
+            asked = walk.send(page)
+    except StopIteration:
+        pass
+    return found
