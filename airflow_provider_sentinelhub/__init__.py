@@ -11,6 +11,7 @@ if TYPE_CHECKING:
         SentinelHubAsyncProcessHook,
         SentinelHubBatchHook,
         SentinelHubBatchV1Hook,
+        SentinelHubByocHook,
         SentinelHubHook,
         SentinelHubProcessHook,
         SentinelHubStatisticalHook,
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
         SentinelHubBatchReportOperator,
         SentinelHubBatchStatisticalOperator,
         SentinelHubBatchStatisticalReportOperator,
+        SentinelHubByocIngestOperator,
         SentinelHubCancelBatchProcessV1Operator,
         SentinelHubCreateBatchProcessOperator,
         SentinelHubCreateBatchProcessV1Operator,
@@ -50,8 +52,13 @@ if TYPE_CHECKING:
         SentinelHubBatchProcessSensor,
         SentinelHubBatchProcessV1Sensor,
         SentinelHubBatchStatisticalSensor,
+        SentinelHubByocSensor,
     )
-    from airflow_provider_sentinelhub.triggers import SentinelHubAsyncProcessTrigger, SentinelHubBatchTrigger
+    from airflow_provider_sentinelhub.triggers import (
+        SentinelHubAsyncProcessTrigger,
+        SentinelHubBatchTrigger,
+        SentinelHubByocTrigger,
+    )
 
 __all__ = [
     "SentinelHubAnalyseBatchProcessOperator",
@@ -72,6 +79,10 @@ __all__ = [
     "SentinelHubBatchStatisticalSensor",
     "SentinelHubBatchTrigger",
     "SentinelHubBatchV1Hook",
+    "SentinelHubByocHook",
+    "SentinelHubByocIngestOperator",
+    "SentinelHubByocSensor",
+    "SentinelHubByocTrigger",
     "SentinelHubCancelBatchProcessV1Operator",
     "SentinelHubCreateBatchProcessOperator",
     "SentinelHubCreateBatchProcessV1Operator",

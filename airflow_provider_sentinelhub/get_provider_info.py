@@ -27,7 +27,7 @@ def get_provider_info() -> dict[str, Any]:
                 "integration-name": _NAME,
                 "python-modules": [
                     f"{_PACKAGE}.hooks.{name}"
-                    for name in ("sentinel_hub", "async_process", "batch", "batch_v1", "process", "statistical")
+                    for name in ("sentinel_hub", "async_process", "batch", "batch_v1", "byoc", "process", "statistical")
                 ],
             }
         ],
@@ -41,6 +41,7 @@ def get_provider_info() -> dict[str, Any]:
                         "batch_process",
                         "batch_process_v1",
                         "batch_statistical",
+                        "byoc",
                         "input_features",
                         "process",
                         "rerun_failed",
@@ -54,14 +55,15 @@ def get_provider_info() -> dict[str, Any]:
             {
                 "integration-name": _NAME,
                 "python-modules": [
-                    f"{_PACKAGE}.sensors.{name}" for name in ("batch_process", "batch_process_v1", "batch_statistical")
+                    f"{_PACKAGE}.sensors.{name}"
+                    for name in ("batch_process", "batch_process_v1", "batch_statistical", "byoc")
                 ],
             }
         ],
         "triggers": [
             {
                 "integration-name": _NAME,
-                "python-modules": [f"{_PACKAGE}.triggers.{name}" for name in ("async_process", "batch")],
+                "python-modules": [f"{_PACKAGE}.triggers.{name}" for name in ("async_process", "batch", "byoc")],
             }
         ],
         "cli": [f"{_PACKAGE}.cli.definition.get_commands"],

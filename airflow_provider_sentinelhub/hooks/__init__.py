@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from airflow_provider_sentinelhub.hooks.async_process import SentinelHubAsyncProcessHook
     from airflow_provider_sentinelhub.hooks.batch import SentinelHubBatchHook
     from airflow_provider_sentinelhub.hooks.batch_v1 import SentinelHubBatchV1Hook
+    from airflow_provider_sentinelhub.hooks.byoc import SentinelHubByocHook
     from airflow_provider_sentinelhub.hooks.process import SentinelHubProcessHook
     from airflow_provider_sentinelhub.hooks.sentinel_hub import SentinelHubHook
     from airflow_provider_sentinelhub.hooks.statistical import SentinelHubStatisticalHook
@@ -18,6 +19,7 @@ __all__ = [
     "SentinelHubAsyncProcessHook",
     "SentinelHubBatchHook",
     "SentinelHubBatchV1Hook",
+    "SentinelHubByocHook",
     "SentinelHubHook",
     "SentinelHubProcessHook",
     "SentinelHubStatisticalHook",
@@ -30,6 +32,7 @@ if not TYPE_CHECKING:
             "async_process": ("SentinelHubAsyncProcessHook",),
             "batch": ("SentinelHubBatchHook",),
             "batch_v1": ("SentinelHubBatchV1Hook",),
+            "byoc": ("SentinelHubByocHook",),
             "process": ("SentinelHubProcessHook",),
             "sentinel_hub": ("SentinelHubHook",),
             "statistical": ("SentinelHubStatisticalHook",),

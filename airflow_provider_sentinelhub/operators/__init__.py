@@ -37,6 +37,7 @@ if TYPE_CHECKING:
         SentinelHubStartBatchStatisticalOperator,
         SentinelHubStopBatchStatisticalOperator,
     )
+    from airflow_provider_sentinelhub.operators.byoc import SentinelHubByocIngestOperator
     from airflow_provider_sentinelhub.operators.input_features import SentinelHubInputFeaturesOperator
     from airflow_provider_sentinelhub.operators.process import SentinelHubProcessOperator
     from airflow_provider_sentinelhub.operators.rerun_failed import SentinelHubRerunFailedOperator
@@ -54,6 +55,7 @@ __all__ = [
     "SentinelHubBatchReportOperator",
     "SentinelHubBatchStatisticalOperator",
     "SentinelHubBatchStatisticalReportOperator",
+    "SentinelHubByocIngestOperator",
     "SentinelHubCancelBatchProcessV1Operator",
     "SentinelHubCreateBatchProcessOperator",
     "SentinelHubCreateBatchProcessV1Operator",
@@ -109,6 +111,7 @@ if not TYPE_CHECKING:
                 "SentinelHubStartBatchStatisticalOperator",
                 "SentinelHubStopBatchStatisticalOperator",
             ),
+            "byoc": ("SentinelHubByocIngestOperator",),
             "input_features": ("SentinelHubInputFeaturesOperator",),
             "process": ("SentinelHubProcessOperator",),
             "rerun_failed": ("SentinelHubRerunFailedOperator",),

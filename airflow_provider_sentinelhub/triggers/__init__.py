@@ -9,10 +9,16 @@ from airflow_provider_sentinelhub.exports import lazy
 if TYPE_CHECKING:
     from airflow_provider_sentinelhub.triggers.async_process import SentinelHubAsyncProcessTrigger
     from airflow_provider_sentinelhub.triggers.batch import SentinelHubBatchTrigger
+    from airflow_provider_sentinelhub.triggers.byoc import SentinelHubByocTrigger
 
-__all__ = ["SentinelHubAsyncProcessTrigger", "SentinelHubBatchTrigger"]
+__all__ = ["SentinelHubAsyncProcessTrigger", "SentinelHubBatchTrigger", "SentinelHubByocTrigger"]
 
 if not TYPE_CHECKING:
     __getattr__ = lazy(
-        __name__, {"async_process": ("SentinelHubAsyncProcessTrigger",), "batch": ("SentinelHubBatchTrigger",)}
+        __name__,
+        {
+            "async_process": ("SentinelHubAsyncProcessTrigger",),
+            "batch": ("SentinelHubBatchTrigger",),
+            "byoc": ("SentinelHubByocTrigger",),
+        },
     )

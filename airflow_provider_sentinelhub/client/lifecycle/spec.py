@@ -188,6 +188,8 @@ class TaskApiSpec(ApiSpec):
     :param delivery_url: Returns the URL that results are delivered to, from a request as returned by the service.
     :param tiling_grid: Path in a request to the object with ``id`` and ``resolution`` of a tiling grid.
     :param estimate_of: Returns what the service itself has estimated for a task. Default: nothing.
+    :param data_type: Returns the ``type`` of a data source that reads the collection which the results of a request, as
+        the service returns it, are added to; empty if there is none.
     :param terminal: Statuses that a task does not leave by itself.
     :param answered: Terminal statuses in which every feature has a result, or an error.
     :param analysed: Statuses after the analysis.
@@ -209,6 +211,7 @@ class TaskApiSpec(ApiSpec):
     delivery_url: Callable[[Mapping[str, Any]], str]
     tiling_grid: tuple[str, ...] = ("input",)
     estimate_of: Callable[[BatchTask], Estimate | None] = lambda _: None
+    data_type: Callable[[Mapping[str, Any]], str] = lambda _: ""
     terminal: frozenset[str]
     answered: frozenset[str]
     analysed: frozenset[str]
