@@ -224,6 +224,15 @@ def test_field_statistics(airflow: AirflowStack, sim: Simulator) -> None:
     assert airflow.api.xcom(run.task("greenest"))["weeks"] > 10
 
 
+def test_async_image(airflow: AirflowStack, sim: Simulator) -> None:
+    sim.set_script({"pixels": "quick"})
+    run, folder = trigger(airflow, sim, "async_image")
+    assert airflow.api.wait_for_run(run) == "success"
+    assert airflow.api.xcom(run.task("tell")).startswith(folder)
+    assert delivered(sim, folder) == 1
+    assert len(sim.async_requests()) == 1
+
+
 def parcels_in_the_bucket(sim: Simulator, *names: str) -> str:
     """Put parcels into the bucket; return where."""
     return upload(sim.ready, f"{uuid.uuid4()}/parcels.gpkg", sample_parcels(names))
