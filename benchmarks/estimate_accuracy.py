@@ -234,6 +234,6 @@ def surcharges(measured: list[Row]) -> str:
 
 
 if __name__ == "__main__":
-    with Simulator.start(speed=6000) as running:
+    with Simulator.start(speed=6000, quick=True) as running:
         found = rows(running)
     print(f"{table(found)}\n\n{surcharges(found)}")

@@ -320,7 +320,7 @@ def main(given: Sequence[str] | None = None) -> int:
     for name in names:
         # A service of its own for each, so that its records contain these clicks only.
         with ExitStack() as stack:
-            sim = stack.enter_context(Simulator.start(speed=_SPEED))
+            sim = stack.enter_context(Simulator.start(speed=_SPEED, quick=True))
             first = stack.enter_context(airflow_on(sim, "first"))
             scenario = Scenario(name, sim)
             try:

@@ -118,7 +118,7 @@ def simulated_service(guard: Guard, speed: float, instructions: Mapping[str, Any
     home = Path(tempfile.mkdtemp(prefix=time.strftime("%Y%m%d-%H%M%S-"), dir=state_folder()))
     (home / "script.json").write_text(json.dumps(instructions), encoding="utf-8")
     command = [sys.executable, "-m", "airflow_provider_sentinelhub.simulator", "--home", str(home), "--port", "0"]
-    command += ["--speed", str(speed), "--script", str(home / "script.json")]
+    command += ["--speed", str(speed), "--script", str(home / "script.json"), "--pixels", "quick"]
     env = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     ready = _wait_until_ready(guard, command, env, home)
     connections = {

@@ -576,7 +576,7 @@ def trace(root: Path) -> dict[str, dict[str, Any]]:
             "_AIRFLOW_PROCESS_CONTEXT": "client",
         }
         simulator = subprocess.Popen(
-            [sys.executable, "-m", f"{PACKAGE}.simulator", "--exit-with-stdin", "--speed", "3600"],
+            [sys.executable, "-m", f"{PACKAGE}.simulator", "--exit-with-stdin", "--speed", "3600", "--pixels", "quick"],
             cwd=home,
             env=environment,
             stdin=subprocess.PIPE,

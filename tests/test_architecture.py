@@ -129,6 +129,8 @@ MAY_NAME = {
     "hooks/batch.py": "SentinelHubBatchHook() is one of Batch V2: the default of a public parameter",
     "hooks/batch_v1.py": "the public hook of Batch Processing V1",
     "hooks/statistical.py": "the public hook of the Statistical API",
+    "hooks/process.py": "the public hook of the Process API",
+    "hooks/image_parts.py": "requests the parts of an image for that hook",
     "client/http/deployments.py": "Service: the path of each API, and which deployment lacks which",
     "cli/convert.py": "converts requests of one API to those of another",
     "cli/definition.py": "a tuple, because every airflow command imports it; test_validate.py compares it",

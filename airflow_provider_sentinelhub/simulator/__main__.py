@@ -48,6 +48,11 @@ def arguments(given: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--role-arn", default=ROLE_ARN, help="role that may be given in place of the S3 key")
     parser.add_argument("--bucket", type=_bucket, default="sentinelhub", help="bucket to create (default: sentinelhub)")
     parser.add_argument("--script", type=_file, help="JSON file of durations and failures")
+    parser.add_argument(
+        "--pixels",
+        choices=("evalscript", "quick"),
+        help="run evalscripts for every pixel, or fill in quick values; as the script says, or evalscript, by default",
+    )
     parser.add_argument("--exit-with-stdin", action="store_true", help="exit when standard input ends")
     return parser.parse_args(given)
 

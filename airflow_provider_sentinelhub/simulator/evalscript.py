@@ -1,12 +1,12 @@
 """
-Inputs and outputs of an evalscript: what its ``setup()`` returns. Nothing else of it is run for a task.
+Inputs and outputs of an evalscript: what its ``setup()`` returns. Nothing else of it is run here.
 
 Source: https://documentation.dataspace.copernicus.eu/APIs/SentinelHub/Evalscript/V3.html
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -52,6 +52,33 @@ class Output:
         """The pixel type as numpy spells it."""
         return SAMPLE_TYPES[self.sample_type]
 
+    def with_bands(self, number: int) -> Output:
+        """
+        Return the output with another number of bands.
+
+        :param number: How many.
+        """
+        return self if number == self.bands else replace(self, names=tuple(f"B{band}" for band in range(number)))
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """
+    One input of an evalscript.
+
+    :param bands: Names of its bands.
+    :param units: One for each band, one for all, or none for the defaults; in upper case.
+    :param datasource: Identifier of the data source; ``None`` where the order counts.
+    :param mosaicking: SIMPLE, ORBIT or TILE.
+    :param bounds: Whether the script asks for the geometry of tiles.
+    """
+
+    bands: tuple[str, ...]
+    units: tuple[str, ...] = ()
+    datasource: str | None = None
+    mosaicking: str = "SIMPLE"
+    bounds: bool = False
+
 
 @dataclass(frozen=True, slots=True)
 class Setup:
@@ -61,11 +88,13 @@ class Setup:
     :param bands: Input bands that are billed; the mask is free.
     :param outputs: By identifier.
     :param mosaicking: SIMPLE, ORBIT or TILE.
+    :param inputs: In the script's order.
     """
 
     bands: int
     outputs: dict[str, Output]
     mosaicking: str
+    inputs: tuple[Input, ...] = ()
 
 
 # Each task for statistics has a script of its own: its tag is a comment in it.
@@ -85,7 +114,8 @@ def parse(evalscript: str) -> Setup:
         raise AnalysisFailed("Install airflow-provider-sentinelhub[simulator]: without it no evalscript is run.")
     if ran.value is None or (ran.trouble is not None and ran.trouble.certain):
         raise AnalysisFailed(f"Evalscript error: the script {ran.trouble.fact if ran.trouble else 'has no setup()'}.")
-    return Setup(_input_bands(ran.value), _outputs(ran.value), str(ran.value.get("mosaicking") or "SIMPLE"))
+    bands = _input_bands(ran.value)
+    return Setup(bands, _outputs(ran.value), str(ran.value.get("mosaicking") or "SIMPLE"), _inputs(ran.value))
 
 
 def require_version_first(evalscript: str) -> None:
@@ -113,6 +143,27 @@ def _input_bands(setup: dict[str, Any]) -> int:
         else:
             raise AnalysisFailed("Evalscript error: 'input' in setup() must list bands.")
     return sum(1 for name in names if name.rpartition(":")[2] != "dataMask")
+
+
+def _inputs(setup: dict[str, Any]) -> tuple[Input, ...]:
+    """Read the inputs of a setup whose bands have been counted, so their shape is right."""
+    usual = str(setup.get("mosaicking") or "SIMPLE")
+    plain = tuple(each for each in setup["input"] if isinstance(each, str))
+    found = [Input(plain, mosaicking=usual.upper())] if plain else []
+    for each in setup["input"]:
+        if isinstance(each, str):
+            continue
+        units, metadata = each.get("units") or [], each.get("metadata") or []
+        found.append(
+            Input(
+                bands=tuple(str(band) for band in each["bands"]),
+                units=tuple(str(unit).upper() for unit in ([units] if isinstance(units, str) else units)),
+                datasource=str(each["datasource"]) if each.get("datasource") is not None else None,
+                mosaicking=str(each.get("mosaicking") or usual).upper(),
+                bounds="bounds" in metadata,
+            )
+        )
+    return tuple(found)
 
 
 def _outputs(setup: dict[str, Any]) -> dict[str, Output]:

@@ -55,6 +55,8 @@ class Simulator:
         speed: float = 60,
         script: dict[str, Any] | None = None,
         options: tuple[str, ...] = (),
+        *,
+        quick: bool = False,
     ) -> Simulator:
         """
         Start a simulator and wait until it is up.
@@ -63,10 +65,11 @@ class Simulator:
         :param speed: Simulated seconds per real second.
         :param script: Durations and failures, see ``docs/simulator.md``.
         :param options: Further options of its command line, e.g. ``("--port", "8080")``.
+        :param quick: Whether pixels are quick ones, for which no evalscript is run: ``--pixels quick``.
         :raises ServiceUnavailable: It does not start; the text quotes its log.
         """
         command = [sys.executable, "-m", "airflow_provider_sentinelhub.simulator", "--exit-with-stdin"]
-        command += ["--speed", str(speed), *options]
+        command += ["--speed", str(speed), *(("--pixels", "quick") if quick else ()), *options]
         if home is not None:
             home.mkdir(parents=True, exist_ok=True)
             command += ["--home", str(home)]

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 EVALSCRIPT = """//VERSION=3
 function setup() {
   return {
-    input: [{ bands: ["B04", "B08", "dataMask"] }],
+    input: [{ bands: ["B04", "B08", "dataMask"], units: "DN" }],
     output: [{ id: "default", bands: 2, sampleType: "UINT16", nodataValue: 0 }],
   };
 }

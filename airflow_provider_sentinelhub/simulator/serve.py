@@ -20,6 +20,8 @@ from airflow_provider_sentinelhub.simulator.http.tokens import Tokens
 from airflow_provider_sentinelhub.simulator.ready import Ready
 from airflow_provider_sentinelhub.simulator.tasks.clock import Clock
 from airflow_provider_sentinelhub.simulator.tasks.engine import Engine
+from airflow_provider_sentinelhub.simulator.tasks.ingestion import Ingestion
+from airflow_provider_sentinelhub.simulator.tasks.samples import register_collections
 from airflow_provider_sentinelhub.simulator.tasks.service import Service
 from airflow_provider_sentinelhub.simulator.tasks.store import Store
 
@@ -48,14 +50,18 @@ def run(options: argparse.Namespace, home: Path, script: Script | None) -> None:
     try:
         clock = Clock(options.speed, store.setting("clock"))
         keys = Keys(options.access_key_id, options.secret_access_key, options.role_arn, s3.endpoint, REGION)
-        service = Service(store, clock, keys, TASK_APIS, script)
+        service = Service(store, clock, keys, TASK_APIS, script, pixels=options.pixels)
+        register_collections(service)
         tokens = Tokens(service, options.client_id, options.client_secret)
         application = Faults(build(service, tokens, APIS), service)
         engine = Engine(service)
+        ingestion = Ingestion(service)
         engine.start()
+        ingestion.start()
         try:
             _serve(application, listener, options, _ready(options, home, listener, s3))
         finally:
+            ingestion.stop()
             engine.stop()
     finally:
         store.close()

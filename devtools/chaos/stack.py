@@ -134,7 +134,7 @@ class ChaosStack:
         self._exits.__exit__(kind, error, tb)
 
     def _start(self) -> None:
-        self.sim = self._exits.enter_context(Simulator.start(speed=SPEED, script=SCRIPT))
+        self.sim = self._exits.enter_context(Simulator.start(speed=SPEED, script=SCRIPT, quick=True))
         key, names = _PARCELS
         upload(self.sim.ready, key, sample_parcels(names))
         # The base URL does not identify an Airflow: two may have none, or the same one behind two proxies.

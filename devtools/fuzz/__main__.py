@@ -136,7 +136,7 @@ def main(given: Sequence[str] | None = None) -> int:
     parser.add_argument("--cases", type=int, default=5000, help="how many (default: 5000)")
     parser.add_argument("--seed", type=int, default=1, help="the same seed makes the same cases (default: 1)")
     options = parser.parse_args(given)
-    with Simulator.start(speed=600) as simulator:
+    with Simulator.start(speed=600, quick=True) as simulator:
         outcome = run(simulator, options.cases, options.seed)
     print(f"{options.cases} cases, answers: " + ", ".join(f"{n} x {s}" for s, n in sorted(outcome.answers.items())))
     print(f"agreed: {outcome.agreed['accept']} accepted and {outcome.agreed['refuse']} refused by both")

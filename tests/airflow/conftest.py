@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def session_simulator() -> Iterator[Simulator]:
-    with Simulator.start(speed=1200) as simulator:
+    with Simulator.start(speed=1200, quick=True) as simulator:
         yield simulator
 
 

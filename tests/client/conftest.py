@@ -20,7 +20,7 @@ settings.load_profile("client")
 
 @pytest.fixture(scope="session")
 def running_simulator() -> Iterator[Simulator]:
-    with Simulator.start(speed=600) as simulator:
+    with Simulator.start(speed=600, quick=True) as simulator:
         yield simulator
 
 

@@ -16,7 +16,7 @@ REPOSITORY = Path(__file__).parents[2]
 
 @pytest.fixture(scope="session")
 def session_simulator() -> Iterator[Simulator]:
-    with Simulator.start(speed=600) as simulator:
+    with Simulator.start(speed=600, quick=True) as simulator:
         yield simulator
 
 

@@ -115,8 +115,9 @@ def test_a_table_that_is_not_what_the_service_wrote_is_a_violation(
 
 @pytest.fixture(scope="module")
 def lane() -> Iterator[tuple[Simulator, Lane]]:
-    with Simulator.start() as sim, Proxy(sim.ready.base_url) as service, Proxy(sim.ready.s3_endpoint) as bucket:
-        yield sim, Lane(0, service, bucket)
+    with Simulator.start(quick=True) as sim:  # noqa: SIM117 - on one line it is too long
+        with Proxy(sim.ready.base_url) as service, Proxy(sim.ready.s3_endpoint) as bucket:
+            yield sim, Lane(0, service, bucket)
 
 
 def statuses(sim: Simulator, lane: Lane) -> dict[Target, int]:

@@ -233,6 +233,17 @@ def test_async_image(airflow: AirflowStack, sim: Simulator) -> None:
     assert len(sim.async_requests()) == 1
 
 
+def test_images(airflow: AirflowStack, sim: Simulator) -> None:
+    sim.set_script({"pixels": "quick"})
+    run, folder = trigger(airflow, sim, "images", resolution=11)
+    assert airflow.api.wait_for_run(run) == "success"
+    image, large = (airflow.api.xcom(run.task(name)) for name in ("image", "large"))
+    assert (image["url"], image["width"], image["height"]) == (f"{folder}/2025-06-14.png", 512, 512)
+    assert (large["width"], large["height"], large["epsg"]) == (2727, 2727, 32632)
+    assert airflow.api.xcom(run.task("cost")) == pytest.approx(4 * (256 / 512) ** 2 * 2 / 3, abs=1e-3)
+    assert delivered(sim, folder) == 5
+
+
 def parcels_in_the_bucket(sim: Simulator, *names: str) -> str:
     """Put parcels into the bucket; return where."""
     return upload(sim.ready, f"{uuid.uuid4()}/parcels.gpkg", sample_parcels(names))

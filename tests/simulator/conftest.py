@@ -13,7 +13,7 @@ from airflow_provider_sentinelhub.simulator.sample import sample_parcels, sample
 
 @pytest.fixture(scope="session")
 def session_simulator() -> Iterator[Simulator]:
-    with Simulator.start(speed=600) as simulator:
+    with Simulator.start(speed=600, quick=True) as simulator:
         yield simulator
 
 

@@ -25,6 +25,7 @@ from airflow_provider_sentinelhub.simulator.bucket.delivery import Bucket, Bucke
 from airflow_provider_sentinelhub.simulator.evalscript import Output
 from airflow_provider_sentinelhub.simulator.features.features import Feature
 from airflow_provider_sentinelhub.simulator.imagery import rasters
+from airflow_provider_sentinelhub.simulator.imagery.rendering import Renderer
 from airflow_provider_sentinelhub.simulator.imagery.zarr import ZarrGroup
 from airflow_provider_sentinelhub.simulator.problems import AnalysisFailed
 from airflow_provider_sentinelhub.simulator.process import Simulator
@@ -51,6 +52,13 @@ function evaluatePixel(sample) { return { ndvi: [sample.B04], count: [1] }; }
 GRID = {"type": "tiling-grid", "id": 6, "resolution": 100.0}
 ARRAY: Json = {"dtype": "<u2", "order": "C", "chunks": [1, 500, 500], "fill_value": 0}
 DEFAULT_COMPRESSOR = {"id": "blosc", "cname": "lz4", "clevel": 5, "shuffle": 1, "blocksize": 0}
+
+
+def quick(tile: Feature, output: Output) -> Renderer:
+    """Pixels for which no evalscript is run."""
+    outputs = f'{{ id: "{output.id}", bands: 1, sampleType: "{output.sample_type}" }}'
+    script = f'function setup() {{ return {{ input: ["B04"], output: {outputs} }}; }} function evaluatePixel() {{}}'
+    return Renderer({"input": {"data": []}, "evalscript": script}, tile, "quick")
 
 
 def in_three_tiles() -> Json:
@@ -258,7 +266,7 @@ def test_every_group_reads_back_as_its_pixels(
     for key, content in written.metadata(tiles, [output], datetime(2024, 1, 1, tzinfo=UTC)).items():
         bucket.put(key, content)
     for tile in tiles:
-        written.write(tile, output, bucket)
+        written.write(tile, quick(tile, output), [output.id], bucket)
     found = opened(folder / "a/b")
     names = ("lat", "lon") if tiles[0].crs == 4326 else ("y", "x")
     data, y, x = (values(found, name) for name in ("ndvi", *names))
@@ -285,8 +293,9 @@ def test_every_group_reads_back_as_its_pixels(
 def test_a_tile_cannot_be_written_without_the_coordinates(tmp_path: Path) -> None:
     tile, output = Feature("a", 3035, 4, 4, 0, 0, 100, 100), Output("ndvi", ("B0",), "FLOAT32", None)
     group = ZarrGroup({"group": {"zarr_format": 2}, "arrayParameters": {**ARRAY, "chunks": [1, 4, 4]}}, "")
+    bucket = Bucket(LocalStore(tmp_path))  # type: ignore[arg-type] # as above
     with pytest.raises(BucketFailed):
-        group.write(tile, output, Bucket(LocalStore(tmp_path)))  # type: ignore[arg-type] # as above
+        group.write(tile, quick(tile, output), [output.id], bucket)
 
 
 def test_an_output_cannot_have_the_name_of_a_coordinate() -> None:

@@ -226,15 +226,15 @@ def of_image(request: Mapping[str, Any], *, minimum_pu: float) -> Price:
     return replace(priced, minimum=minimum_pu, discounted=False, each_answered=True, delivery=None)
 
 
-def of_images(process: Mapping[str, Any], output: Mapping[str, Any]) -> Price:
+def of_images(computed: Mapping[str, Any], output: Mapping[str, Any]) -> Price:
     """
     Return what a request for images says about its cost.
 
-    :param process: What is read, computed and written for each feature, as JSON of any shape.
+    :param computed: What is read, computed and written for each feature, as JSON of any shape.
     :param output: Where and how it is delivered, as JSON of any shape.
     """
-    setup, sources = _setup(process), objects(process, "input", "data")
-    written = objects(process, "output", "responses") or [{"identifier": "default"}]
+    setup, sources = _setup(computed), objects(computed, "input", "data")
+    written = objects(computed, "output", "responses") or [{"identifier": "default"}]
     return Price(
         setup,
         (

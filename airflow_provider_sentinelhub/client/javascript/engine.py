@@ -88,7 +88,7 @@ def run_setup(script: str) -> Ran | None:
     :param script: The script; any text.
     :returns: What came of it; ``None`` if the engine is not installed.
     """
-    folder = _folder()
+    folder = engine_folder()
     if folder is None:
         return None
     if len(script) > MAX_CHARACTERS or "\0" in script:
@@ -111,7 +111,8 @@ def not_installed(fact: str) -> Trouble:
 
 
 @cache
-def _folder() -> str | None:
+def engine_folder() -> str | None:
+    """Return where the engine is; ``None`` if it is not installed."""
     # Only looked for: the engine is never imported into this process.
     spec = find_spec("_quickjs")
     return str(Path(spec.origin).parent) if spec is not None and spec.origin and sys.executable else None

@@ -179,7 +179,7 @@ def check_bands(field: str, setup: Setup, sources: Sequence[Json]) -> Iterator[F
     """
     inputs = setup.inputs or ()
     for number, each in enumerate(inputs):
-        kind = _kind(_source_of(each, number, len(inputs), sources))
+        kind = kind_of(_source_of(each, number, len(inputs), sources))
         if each.bands is None or kind not in BANDS:
             continue
         known = BANDS[kind]
@@ -198,7 +198,12 @@ def _source_of(each: Input, number: int, inputs: int, sources: Sequence[Json]) -
     return sources[number] if len(sources) == inputs else {}
 
 
-def _kind(source: Json) -> str:
+def kind_of(source: Json) -> str:
+    """
+    Return the type of a data source, also where it has its former name.
+
+    :param source: Entry of ``input.data``.
+    """
     kind = str(source.get("type")).lower()
     return _FORMER.get(kind, kind)
 

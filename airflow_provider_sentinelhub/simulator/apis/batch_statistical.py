@@ -17,7 +17,7 @@ from airflow_provider_sentinelhub.simulator.bucket.delivery import BucketFailed
 from airflow_provider_sentinelhub.simulator.features.features import input_file
 from airflow_provider_sentinelhub.simulator.http.routes import ACTIONS, Paths, add_status, add_tasks
 from airflow_provider_sentinelhub.simulator.http.tasks import USER, Tasks
-from airflow_provider_sentinelhub.simulator.problems import AnalysisFailed
+from airflow_provider_sentinelhub.simulator.problems import AnalysisFailed, RenderingFailed
 from airflow_provider_sentinelhub.simulator.statistics.answers import EMPTY, Plan, answer
 from airflow_provider_sentinelhub.simulator.statistics.parcels import MAX_PIXELS, from_geopackage
 from airflow_provider_sentinelhub.simulator.tasks.api import Analysis, TaskApi
@@ -49,6 +49,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_sentinelhub.simulator.bucket.delivery import Bucket
     from airflow_provider_sentinelhub.simulator.features.features import Feature
+    from airflow_provider_sentinelhub.simulator.imagery.rendering import Pixels
     from airflow_provider_sentinelhub.simulator.tasks.api import Work
     from airflow_provider_sentinelhub.simulator.tasks.lifecycle import Task
     from airflow_provider_sentinelhub.simulator.tasks.service import Service
@@ -153,7 +154,10 @@ class BatchStatistical(TaskApi):
         elif error is not None:
             body = {"error": {"type": error}}
         elif outcome not in FILELESS:
-            body["response"], price = _response(work, empty=outcome == EMPTY)
+            try:
+                body["response"], price = _response(work, empty=outcome == EMPTY)
+            except RenderingFailed as failure:
+                body, error = {"error": {"type": "BAD_REQUEST"}}, str(failure)
         delivered = outcome not in FILELESS
         if delivered:
             about = {"id": feature.id, "identifier": feature.name if feature.named else None}
@@ -229,13 +233,13 @@ def _referenced(task: Task, source: Bucket) -> str:
         raise AnalysisFailed(f"The evalscript {url} cannot be read: {error}.") from error
 
 
-def _plan(task: Task) -> Plan:
-    return Plan.of(task.request, task.evalscript or task.request["aggregation"]["evalscript"])
+def _plan(task: Task, pixels: Pixels = "quick") -> Plan:
+    return Plan.of(task.request, task.evalscript or task.request["aggregation"]["evalscript"], pixels)
 
 
 def _response(work: Work, *, empty: bool) -> tuple[dict[str, Any], float]:
     task, feature = work.task, work.feature
-    plan = _plan(task)
+    plan = _plan(task, work.script.pixels)
     earlier = [work.subject.earlier] * len(plan.intervals)
     outcomes = plan.settled(feature, work.script.interval_outcomes(work.subject, plan.intervals, earlier), empty=empty)
     price = statistics_pu(feature, plan.setup, plan.answered(outcomes), task.request["input"]["data"])

@@ -26,9 +26,9 @@ from airflow_provider_sentinelhub.simulator.http.routes import Paths, add_grids,
 from airflow_provider_sentinelhub.simulator.http.tasks import ACCOUNT, USER, Tasks
 from airflow_provider_sentinelhub.simulator.http.tiles import Tiles
 from airflow_provider_sentinelhub.simulator.imagery.images import Images
-from airflow_provider_sentinelhub.simulator.problems import AnalysisFailed, conflict
-from airflow_provider_sentinelhub.simulator.tasks.api import Analysis, TaskApi, Work
-from airflow_provider_sentinelhub.simulator.tasks.collections import Collections, bands_of
+from airflow_provider_sentinelhub.simulator.problems import AnalysisFailed, RenderingFailed, conflict
+from airflow_provider_sentinelhub.simulator.tasks.api import Analysis, Collected, TaskApi, Work
+from airflow_provider_sentinelhub.simulator.tasks.collections import BATCH, Collections, bands_of
 from airflow_provider_sentinelhub.simulator.tasks.cost import feature_pu
 from airflow_provider_sentinelhub.simulator.tasks.lifecycle import Lifecycle, Task
 from airflow_provider_sentinelhub.simulator.tasks.service import Service
@@ -148,7 +148,10 @@ class BatchV1(TaskApi):
         error = rule.error if rule is not None and failed else None
         if outcome == "delivered":
             try:
-                _images(work.task).deliver(work.feature, work.bucket)
+                if not _images(work.task).deliver(work.feature, work.bucket, work.script.pixels):
+                    outcome = "no_data"
+            except RenderingFailed as failure:
+                failed, error = True, str(failure)
             except (BucketFailed, RasterioError) as failure:
                 failed, error = True, f"Writing failed: {failure}"
         row = FeatureRow(
@@ -162,6 +165,11 @@ class BatchV1(TaskApi):
         # Only what was processed is billed.
         billed = not failed and outcome in {"delivered", "missing_file", "undelivered"}
         return row, _price(work.task, work.feature) if billed else 0.0
+
+    def collected(self, task: Task, feature: Feature) -> Collected | None:
+        """Return the tile of a batch collection."""
+        collection_id = task.request.get("output", {}).get("collectionId")
+        return Collected(BATCH, collection_id, *_images(task).collected(feature)) if collection_id else None
 
     def final_status(self, task: Task, store: Store) -> tuple[str, str | None]:
         """Return DONE, PARTIAL or FAILED, by the tiles that failed."""
@@ -197,7 +205,7 @@ class _Tasks(Tasks):
         tiles.check_number_of_files(task.request, len(found))
         output = task.request.get("output", {})
         with self._service.lock:
-            collections = Collections(self._service)
+            collections = Collections(self._service, BATCH)
             if output.get("createCollection"):
                 bucket = Template.of(tiles.place(task.request)[1], task.id).bucket
                 made = collections.create(str(ACCOUNT), f"Batch request {task.id}", bucket)
@@ -229,7 +237,7 @@ class _Tasks(Tasks):
             return
         if output is None or not output["cogOutput"]:
             raise tiles.violation("output->collectionId", "cogOutput must be true for a collection")
-        _link(task, collection_id, Collections(self._service))
+        _link(task, collection_id, Collections(self._service, BATCH))
         output["collectionId"] = collection_id
 
     def delete(self, task_id: str) -> None:

@@ -24,10 +24,11 @@ from airflow_provider_sentinelhub.simulator.features.features import (
 )
 from airflow_provider_sentinelhub.simulator.http.bodies import masked
 from airflow_provider_sentinelhub.simulator.http.routes import Paths, add_grids, add_tasks, add_update
-from airflow_provider_sentinelhub.simulator.http.tasks import Tasks
+from airflow_provider_sentinelhub.simulator.http.tasks import ACCOUNT, Tasks
 from airflow_provider_sentinelhub.simulator.imagery.images import Images
-from airflow_provider_sentinelhub.simulator.problems import AnalysisFailed, bad_payload
-from airflow_provider_sentinelhub.simulator.tasks.api import Analysis, TaskApi
+from airflow_provider_sentinelhub.simulator.problems import AnalysisFailed, RenderingFailed, bad_payload, violations
+from airflow_provider_sentinelhub.simulator.tasks.api import Analysis, Collected, TaskApi
+from airflow_provider_sentinelhub.simulator.tasks.collections import BYOC, Collections, bands_of
 from airflow_provider_sentinelhub.simulator.tasks.cost import feature_pu
 from airflow_provider_sentinelhub.simulator.tasks.store import FeatureRow
 from airflow_provider_sentinelhub.simulator.validation.findings import Findings, check_access, check_body, check_variant
@@ -75,7 +76,7 @@ class BatchV2(TaskApi):
 
     def routers(self, service: Service) -> Iterator[APIRouter]:
         """Build the routes: the legacy layout and the new one."""
-        tasks = Tasks(service, self)
+        tasks = _Tasks(service, self)
         for prefix in ("/api/v2/batch", "/batch/v2"):
             router = APIRouter()
             paths = Paths(f"{prefix}/process", "/batch/v2/process")
@@ -139,7 +140,10 @@ class BatchV2(TaskApi):
         images = _images(work.task)
         if outcome == "delivered":
             try:
-                images.deliver(feature, work.bucket)
+                if not images.deliver(feature, work.bucket, work.script.pixels):
+                    outcome = "no_data"
+            except RenderingFailed as failure:
+                outcome, error = "fatal", str(failure)
             except (BucketFailed, RasterioError) as failure:
                 outcome, error = "fatal", f"Writing failed: {failure}"
         row = FeatureRow(
@@ -155,6 +159,11 @@ class BatchV2(TaskApi):
             return row, 0.0
         return row, self.price(work.task, feature)
 
+    def collected(self, task: Task, feature: Feature) -> Collected | None:
+        """Return the tile of a BYOC collection."""
+        collection_id = task.request["output"].get("collectionId")
+        return Collected(BYOC, collection_id, *_images(task).collected(feature)) if collection_id else None
+
     def price(self, task: Task, feature: Feature) -> float:
         """Return what the images of one feature cost."""
         images = _images(task)
@@ -163,6 +172,37 @@ class BatchV2(TaskApi):
     def execution_key(self, task: Task) -> str:
         """Return where the execution database goes."""
         return _template(task).beside(f"execution-{task.id}.sqlite")
+
+
+class _Tasks(Tasks):
+    def _complete(self, task: Task) -> None:
+        output = task.request["output"]
+        if output["type"] == "zarr" or not (output.get("createCollection") or output.get("collectionId")):
+            return
+        with self._service.lock:
+            collections = Collections(self._service, BYOC)
+            if not output.get("collectionId"):
+                bucket = _template(task).bucket
+                output["collectionId"] = collections.create(str(ACCOUNT), f"Batch task {task.id}", bucket)["id"]
+            if problem := _not_linked(task, output["collectionId"], collections):
+                raise violations([{"parameter": "output->collectionId", "violation": problem}])
+
+
+def _not_linked(task: Task, collection_id: str, collections: Collections) -> str | None:
+    found = collections.all().get(collection_id)
+    if found is None:
+        return f"Collection with id {collection_id} does not exist."
+    bucket = _template(task).bucket
+    if bucket != str(found["s3Bucket"]).rpartition(":")[2]:
+        return f"Collection {collection_id} is in the bucket {found['s3Bucket']}, not {bucket}."
+    try:
+        images = _images(task)
+        images.check()
+        outputs = [images.setup.outputs[name] for name, media_type in images.responses if media_type == "image/tiff"]
+        return collections.link(collection_id, None, bands_of(outputs))
+    except AnalysisFailed:
+        # The analysis will say so.
+        return None
 
 
 def _located(part: dict[str, Any]) -> tuple[str, dict[str, Any]]:

@@ -17,7 +17,13 @@ from fastapi import APIRouter
 from airflow_provider_sentinelhub.simulator.evalscript import require_version_first
 from airflow_provider_sentinelhub.simulator.features.features import outline_in_crs
 from airflow_provider_sentinelhub.simulator.http.routes import add_answer
-from airflow_provider_sentinelhub.simulator.problems import AnalysisFailed, Problem, no_processing_units, violations
+from airflow_provider_sentinelhub.simulator.problems import (
+    AnalysisFailed,
+    Problem,
+    RenderingFailed,
+    no_processing_units,
+    violations,
+)
 from airflow_provider_sentinelhub.simulator.statistics.answers import EMPTY, Plan, answer
 from airflow_provider_sentinelhub.simulator.statistics.parcels import MAX_PIXELS, parcel
 from airflow_provider_sentinelhub.simulator.tasks.cost import statistics_pu
@@ -70,19 +76,30 @@ def _answer(service: Service, payload: Any) -> tuple[dict[str, Any], float]:
     try:
         if service.script.strict:
             require_version_first(request["aggregation"]["evalscript"])
-        plan = Plan.of(request, request["aggregation"]["evalscript"])
+        plan = Plan.of(request, request["aggregation"]["evalscript"], service.script.pixels)
     except AnalysisFailed as error:
         raise Problem(400, "RENDERER_EXCEPTION", str(error)) from error
+    try:
+        return _statistics(service, request, feature, plan)
+    except RenderingFailed as error:
+        raise Problem(400, "RENDERER_EXCEPTION", str(error)) from error
+
+
+def _statistics(
+    service: Service, request: dict[str, Any], feature: Feature, plan: Plan
+) -> tuple[dict[str, Any], float]:
     outcomes = _outcomes(service, feature, plan, request["aggregation"]["evalscript"])
     if outcomes is None:
         return {"data": [], "status": "FAILED"}, 0.0
     price = statistics_pu(feature, plan.setup, plan.answered(outcomes), request["input"]["data"])
     spent = max(MINIMUM_PU, price)
+    if service.balance < spent:
+        raise no_processing_units()
+    # What fails is not charged.
+    found = answer(plan, feature, outcomes)
     with service.lock:
-        if service.balance < spent:
-            raise no_processing_units()
         service.balance -= spent
-    return answer(plan, feature, outcomes), spent
+    return found, spent
 
 
 def _outcomes(service: Service, feature: Feature, plan: Plan, evalscript: str) -> list[str | None] | None:

@@ -14,7 +14,7 @@ from airflow_provider_sentinelhub.simulator.http.paging import page as page_of
 from airflow_provider_sentinelhub.simulator.http.routes import Paths
 from airflow_provider_sentinelhub.simulator.http.tasks import ACCOUNT
 from airflow_provider_sentinelhub.simulator.problems import conflict, violations
-from airflow_provider_sentinelhub.simulator.tasks.collections import Collections
+from airflow_provider_sentinelhub.simulator.tasks.collections import BATCH, Collections
 from airflow_provider_sentinelhub.simulator.tasks.service import Service
 from airflow_provider_sentinelhub.simulator.validation.findings import Findings, check_shape
 from airflow_provider_sentinelhub.simulator.validation.shapes import Filled, Json, Shape
@@ -34,7 +34,7 @@ class LinkedCollections:
     def __init__(self, service: Service, api: str) -> None:
         self._service = service
         self._api = api
-        self._collections = Collections(service)
+        self._collections = Collections(service, BATCH)
 
     def create(self, payload: Any) -> dict[str, Any]:
         """

@@ -67,7 +67,7 @@ def images(
     :raises RenderingFailed: The script fails, or an output cannot be written in its format.
     """
     drawn = [name for name, each in formats.items() if each.media_type != JSON]
-    with Renderer(request, feature, pixels) as renderer, ExitStack() as stack:
+    with Renderer(request, feature, pixels, wanted=drawn) as renderer, ExitStack() as stack:
         for name in drawn:
             if name not in renderer.outputs:
                 raise RenderingFailed(f"Output {name} requested but missing from function setup().")
@@ -108,7 +108,8 @@ def _write(dataset: Any, feature: Feature, output: Output, block: Rendered, outl
     values: NDArray[Any] = block.outputs[output.id]
     rows = values.shape[1]
     if outline is not None:
-        place = Affine(*feature.transform) * Affine.translation(0, block.first_row)
+        top = feature.north - block.first_row * feature.step_y
+        place = Affine(feature.step_x, 0, feature.west, 0, -feature.step_y, top)
         outside = geometry_mask([outline], (rows, feature.width), place)
         values = np.where(outside, np.asarray(output.nodata or 0).astype(values.dtype), values)
     dataset.write(values, window=Window(0, block.first_row, feature.width, rows))

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_sentinelhub.simulator import evalscript
 from airflow_provider_sentinelhub.simulator.bucket import geopackage
-from airflow_provider_sentinelhub.simulator.imagery import rasters, zarr
+from airflow_provider_sentinelhub.simulator.imagery import zarr
+from airflow_provider_sentinelhub.simulator.imagery.rasters import GeoTiff
+from airflow_provider_sentinelhub.simulator.imagery.rendering import Renderer
 from airflow_provider_sentinelhub.simulator.problems import AnalysisFailed
 
 if TYPE_CHECKING:
@@ -17,6 +20,9 @@ if TYPE_CHECKING:
     from airflow_provider_sentinelhub.simulator.bucket.delivery import Bucket, Template
     from airflow_provider_sentinelhub.simulator.evalscript import Setup
     from airflow_provider_sentinelhub.simulator.features.features import Feature
+    from airflow_provider_sentinelhub.simulator.imagery.rendering import Pixels
+
+JSON = "application/json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +58,7 @@ class Images:
         """
         setup = self.setup
         for identifier, media_type in self.responses:
-            if media_type == "application/json":
+            if media_type == JSON:
                 continue
             if identifier not in setup.outputs:
                 raise AnalysisFailed(f"Output {identifier} requested but missing from function setup().")
@@ -121,24 +127,50 @@ class Images:
             for identifier, media_type in self.responses
         )
 
-    def deliver(self, feature: Feature, bucket: Bucket) -> None:
+    def deliver(self, feature: Feature, bucket: Bucket, pixels: Pixels) -> bool:
         """
         Write the files of one feature.
 
         :param feature: The feature.
         :param bucket: Where they go.
+        :param pixels: How pixels are computed.
+        :returns: Whether there is data; otherwise nothing is written.
+        :raises RenderingFailed: The evalscript fails.
         :raises BucketFailed: They cannot be uploaded.
         """
-        cog = self.output.get("cogParameters", {}) if self.output.get("cogOutput") else None
-        for identifier, media_type in self.responses:
+        wanted = [identifier for identifier, media_type in self.responses if media_type != JSON]
+        with Renderer(self.process_request, feature, pixels, wanted=wanted) as renderer:
+            if not renderer.has_scenes:
+                return False
             if self._zarr is not None:
-                self._zarr.write(feature, self.setup.outputs[identifier], bucket)
-                continue
-            key = self.template.output(feature.name, identifier, media_type)
-            if media_type == "application/json":
-                bucket.put(key, rasters.userdata(feature))
+                self._zarr.write(feature, renderer, wanted, bucket)
             else:
-                bucket.put(key, rasters.geotiff(feature, self.setup.outputs[identifier], cog))
+                self._write(feature, renderer, wanted, bucket)
+        return True
+
+    def _write(self, feature: Feature, renderer: Renderer, wanted: list[str], bucket: Bucket) -> None:
+        cog = self.output.get("cogParameters", {}) if self.output.get("cogOutput") else None
+        with ExitStack() as stack:
+            files = {name: stack.enter_context(GeoTiff(feature, renderer.outputs[name])) for name in wanted}
+            for block in renderer.blocks():
+                for name, values in block.outputs.items():
+                    files[name].write(block.first_row, values)
+            for identifier, media_type in self.responses:
+                key = self.template.output(feature.name, identifier, media_type)
+                bucket.put(key, renderer.userdata if media_type == JSON else files[identifier].content(cog))
+
+    def collected(self, feature: Feature) -> tuple[dict[str, str], str]:
+        """
+        Return the GeoTIFFs of a feature as the tile of a collection: keys by output, and the sensing time.
+
+        :param feature: The feature.
+        """
+        keys = {
+            identifier: self.template.output(feature.name, identifier, media_type)
+            for identifier, media_type in self.responses
+            if media_type == "image/tiff"
+        }
+        return keys, self._time.isoformat().replace("+00:00", "Z")
 
     @property
     def _zarr(self) -> zarr.ZarrGroup | None:

@@ -1,7 +1,8 @@
 """
-GeoTIFFs as the service delivers them, with synthetic pixels.
+GeoTIFFs as the service delivers them, and quick pixels to fill them with.
 
-A pixel depends only on its band and coordinates: neighbouring tiles fit together and every run gives the same pixels.
+A quick pixel depends only on its band and coordinates: neighbouring tiles fit together and every run gives the same
+pixels.
 """
 
 from __future__ import annotations
@@ -19,6 +20,9 @@ from rasterio.transform import Affine
 from rasterio.windows import Window
 
 if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Self
+
     from numpy.typing import NDArray
 
     from airflow_provider_sentinelhub.simulator.evalscript import Output
@@ -54,38 +58,59 @@ def pixels(feature: Feature, band: int, dtype: str, first_row: int = 0, rows: in
     return typed
 
 
-def geotiff(feature: Feature, output: Output, cog: dict[str, Any] | None) -> bytes:
+class GeoTiff:
     """
-    Write one output of one feature.
+    A GeoTIFF that is written block by block. Use it in a ``with`` statement.
 
-    :param feature: The feature.
+    :param feature: The raster.
     :param output: Bands and pixel type.
-    :param cog: ``cogParameters`` for a Cloud Optimized GeoTIFF; ``None`` for a plain one.
     """
-    profile: dict[str, Any] = {
-        "driver": "GTiff",
-        "width": feature.width,
-        "height": feature.height,
-        "count": output.bands,
-        "dtype": output.dtype,
-        "crs": CRS.from_epsg(feature.crs),
-        "transform": Affine(*feature.transform),
-        "nodata": output.nodata,
-        "compress": "deflate",
-        "zlevel": 1,
-        "BIGTIFF": "IF_SAFER",
-    }
-    with MemoryFile(ext=".tif") as memory:
-        with memory.open(**profile) as dataset:
-            dataset.update_tags(**TAGS)
-            for row in range(0, feature.height, ROWS_AT_ONCE):
-                rows = min(ROWS_AT_ONCE, feature.height - row)
-                for band in range(1, output.bands + 1):
-                    window = Window(0, row, feature.width, rows)
-                    dataset.write(pixels(feature, band, output.dtype, row, rows), band, window=window)
-        if cog is None:
-            return bytes(memory.read())
-        return _cog(memory, output.dtype, cog)
+
+    def __init__(self, feature: Feature, output: Output) -> None:
+        self._dtype = output.dtype
+        self._width = feature.width
+        self._memory = MemoryFile(ext=".tif")
+        self._dataset = self._memory.open(
+            driver="GTiff",
+            width=feature.width,
+            height=feature.height,
+            count=output.bands,
+            dtype=output.dtype,
+            crs=CRS.from_epsg(feature.crs),
+            transform=Affine(*feature.transform),
+            nodata=output.nodata,
+            compress="deflate",
+            zlevel=1,
+            BIGTIFF="IF_SAFER",
+        )
+        self._dataset.update_tags(**TAGS)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._dataset.close()
+        self._memory.close()
+
+    def write(self, first_row: int, values: NDArray[Any]) -> None:
+        """
+        Write some rows.
+
+        :param first_row: First row, from 0.
+        :param values: Bands, rows and columns.
+        """
+        self._dataset.write(values, window=Window(0, first_row, self._width, values.shape[1]))
+
+    def content(self, cog: dict[str, Any] | None) -> bytes:
+        """
+        Return the file, once all rows are written.
+
+        :param cog: ``cogParameters`` for a Cloud Optimized GeoTIFF; ``None`` for a plain one.
+        """
+        self._dataset.close()
+        return bytes(self._memory.read()) if cog is None else _cog(self._memory, self._dtype, cog)
 
 
 def _cog(plain: MemoryFile, dtype: str, given: dict[str, Any]) -> bytes:

@@ -7,26 +7,34 @@ registered here; others register theirs when the simulator starts, see :func:`re
 
 from __future__ import annotations
 
+import datetime as dt
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
+import shapely
+from shapely.geometry import box
 
+from airflow_provider_sentinelhub.client.preflight.bands import kind_of
 from airflow_provider_sentinelhub.simulator.features.grids import WGS84, transformer
+from airflow_provider_sentinelhub.simulator.scenes.bands import MASK, Band
+from airflow_provider_sentinelhub.simulator.scenes.collections import COLLECTIONS, Collection, Cut
+from airflow_provider_sentinelhub.simulator.scenes.ground import Ground
+from airflow_provider_sentinelhub.simulator.scenes.scenes import Scene, scenes_of
 
 if TYPE_CHECKING:
-    import datetime as dt
     from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
+    from shapely.geometry.base import BaseGeometry
 
     from airflow_provider_sentinelhub.simulator.features.features import Feature
-    from airflow_provider_sentinelhub.simulator.scenes.scenes import Scene
 
     Bounds = tuple[float, float, float, float]
 
-MASK = "dataMask"
+# Where a collection has no dates, its only scene has this one.
+TIMELESS = dt.datetime(2011, 1, 1, tzinfo=dt.UTC)
 
 
 @dataclass(frozen=True)
@@ -66,6 +74,24 @@ class Block:
             return across, down
         lon, lat = transformer(each.crs, WGS84).transform(across, down)
         return lon, lat
+
+    @cached_property
+    def ground(self) -> Ground:
+        """The synthetic ground below the pixels."""
+        return Ground(*self.places)
+
+    def inside(self, outline: BaseGeometry) -> NDArray[np.bool_]:
+        """
+        Return which centres of pixels are inside an outline.
+
+        :param outline: In longitude and latitude.
+        """
+        lon, lat = self.places
+        shapely.prepare(outline)
+        if outline.contains(box(lon.min(), lat.min(), lon.max(), lat.max())):
+            return np.ones(self.shape, bool)
+        found: NDArray[np.bool_] = shapely.contains_xy(outline, lon, lat)
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,14 +134,70 @@ class Source(Protocol):
         """
 
 
-_SOURCES: dict[str, Callable[[dict[str, Any]], Source]] = {}
+class PublicSource:
+    """
+    A public collection over the synthetic ground.
+
+    :param collection: The collection.
+    """
+
+    def __init__(self, collection: Collection) -> None:
+        self._collection = collection
+        self._bands = {name: Band(collection, name) for name in collection.bands}
+        self._described = {name: SourceBand(each.dtype, each.units) for name, each in self._bands.items()}
+
+    @property
+    def bands(self) -> Mapping[str, SourceBand]:
+        """Its bands by name."""
+        return self._described
+
+    def scenes(self, bounds: Bounds, start: dt.datetime, end: dt.datetime) -> list[Scene]:
+        """
+        List its scenes, in the order in which they were sensed.
+
+        :param bounds: West, south, east and north, in degrees.
+        :param start: Of the time range.
+        :param end: Of the time range.
+        """
+        if self._collection.cut is not Cut.STATIC:
+            return scenes_of(self._collection.type, bounds, start, end)
+        kind = self._collection.type
+        return [Scene(kind, kind, kind, TIMELESS, 0, "", box(-180, -90, 180, 90), None)]
+
+    def read(self, scene: Scene, bands: Sequence[str], block: Block) -> dict[str, NDArray[Any]]:
+        """
+        Read digital numbers.
+
+        :param scene: One of its scenes.
+        :param bands: Names of bands.
+        :param block: For which pixels.
+        """
+        mask = block.inside(scene.footprint)
+        found: dict[str, NDArray[Any]] = {MASK: mask.astype(np.uint8)}
+        view = block.ground.at(scene.sensed.date())
+        for name in bands:
+            if name != MASK:
+                values = self._bands[name].read(view)
+                found[name] = values if mask.all() else np.where(mask, values, np.zeros((), values.dtype))
+        return found
+
+
+def _public(source: PublicSource, data: dict[str, Any]) -> Source:
+    # It is the same, whatever else the request says about it.
+    del data
+    return source
+
+
+_SOURCES: dict[str, Callable[[dict[str, Any]], Source]] = {
+    kind: partial(_public, PublicSource(collection)) for kind, collection in COLLECTIONS.items()
+}
 
 
 def register(prefix: str, opened: Callable[[dict[str, Any]], Source]) -> None:
     """
     Say where samples of a kind of data source come from.
 
-    :param prefix: How ``data.type`` begins, e.g. ``byoc-``; the longest one counts.
+    :param prefix: ``data.type``, or how it begins: then it ends in a hyphen, e.g. ``byoc-``.
     :param opened: Returns the source for an entry of ``input.data``.
     """
     _SOURCES[prefix] = opened
@@ -128,6 +210,7 @@ def source_of(data: dict[str, Any]) -> Source | None:
     :param data: Entry of ``input.data``.
     :returns: The source; ``None`` where there are no samples of it.
     """
-    kind = str(data.get("type", "")).lower()
-    fitting = [prefix for prefix in _SOURCES if kind.startswith(prefix)]
+    kind = kind_of(data)
+    # Of the public ones, some begin with another's name.
+    fitting = [prefix for prefix in _SOURCES if kind == prefix or (prefix.endswith("-") and kind.startswith(prefix))]
     return _SOURCES[max(fitting, key=len)](data) if fitting else None

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from airflow_provider_sentinelhub.simulator.bucket.delivery import Bucket
     from airflow_provider_sentinelhub.simulator.evalscript import Output
     from airflow_provider_sentinelhub.simulator.features.features import Feature
+    from airflow_provider_sentinelhub.simulator.imagery.rendering import Renderer
 
 MEDIA_TYPE = "zarr/array"
 SAMPLE_TYPES_OF_ARRAYS = {
@@ -162,34 +163,43 @@ class ZarrGroup:
         files = data | {name: json.dumps(each, indent=1).encode() for name, each in documents.items()}
         return {self._key(name): content for name, content in files.items()}
 
-    def write(self, feature: Feature, output: Output, bucket: Bucket) -> None:
+    def write(self, feature: Feature, renderer: Renderer, outputs: list[str], bucket: Bucket) -> None:
         """
-        Write the chunks of one output of one tile. Those that hold the fill value only are left out.
+        Write the chunks of a tile. Those that hold the fill value only are left out.
 
         :param feature: The tile.
-        :param output: The output.
+        :param renderer: Has its pixels.
+        :param outputs: Identifiers of outputs.
         :param bucket: Where they go.
+        :raises RenderingFailed: The evalscript fails.
         :raises BucketFailed: They cannot be written, or the coordinates are gone.
         """
-        array = self._array(output.id)
-        _, rows, columns = array["chunks"]
         column = self._offset(bucket, _names(feature)[1], feature.west + feature.step_x / 2, feature.step_x)
         south = feature.north - feature.height * feature.step_y
         if self._bottom_left:
             row = self._offset(bucket, _names(feature)[0], south + feature.step_y / 2, feature.step_y)
         else:
             row = self._offset(bucket, _names(feature)[0], feature.north - feature.step_y / 2, -feature.step_y)
+        by_rows: dict[int, list[str]] = {}
+        for name in outputs:
+            by_rows.setdefault(self._array(name)["chunks"][1], []).append(name)
+        for rows, names in by_rows.items():
+            for down in range(feature.height // rows):
+                first = feature.height - (down + 1) * rows if self._bottom_left else down * rows
+                for name, values in renderer.render(first, rows, names).items():
+                    stripe = values[0].astype(self._array(name)["dtype"])
+                    self._put(name, stripe[::-1] if self._bottom_left else stripe, row // rows + down, column, bucket)
+
+    def _put(self, name: str, stripe: NDArray[Any], row: int, column: int, bucket: Bucket) -> None:
+        """Write one row of chunks."""
+        array = self._array(name)
+        columns = array["chunks"][2]
         fill = np.array(float(array["fill_value"])).astype(array["dtype"])
-        for down in range(feature.height // rows):
-            first = feature.height - (down + 1) * rows if self._bottom_left else down * rows
-            stripe = _stripe(feature, output, array["dtype"], first, rows)
-            if self._bottom_left:
-                stripe = stripe[::-1]
-            for across in range(feature.width // columns):
-                chunk = stripe[:, across * columns : (across + 1) * columns]
-                if not np.array_equal(chunk, np.broadcast_to(fill, chunk.shape), equal_nan=True):
-                    key = self._key(f"{output.id}/0.{row // rows + down}.{column // columns + across}")
-                    bucket.put(key, _encoded(np.ascontiguousarray(chunk), array["compressor"]))
+        for across in range(stripe.shape[1] // columns):
+            chunk = stripe[:, across * columns : (across + 1) * columns]
+            if not np.array_equal(chunk, np.broadcast_to(fill, chunk.shape), equal_nan=True):
+                key = self._key(f"{name}/0.{row}.{column // columns + across}")
+                bucket.put(key, _encoded(np.ascontiguousarray(chunk), array["compressor"]))
 
     @property
     def _bottom_left(self) -> bool:
@@ -267,15 +277,6 @@ def _described(shape: list[int], chunks: list[int], dtype: str, fill: Any, compr
         "order": "C",
         "filters": None,
     }
-
-
-def _stripe(feature: Feature, output: Output, dtype: str, first: int, rows: int) -> NDArray[Any]:
-    """Compute the pixels of some rows of a tile, with little more memory than they take."""
-    stripe: NDArray[Any] = np.empty((rows, feature.width), dtype)
-    for start in range(0, rows, rasters.ROWS_AT_ONCE):
-        count = min(rasters.ROWS_AT_ONCE, rows - start)
-        stripe[start : start + count] = rasters.pixels(feature, 1, output.dtype, first + start, count)
-    return stripe
 
 
 def _encoded(values: NDArray[Any], compressor: Any) -> bytes:

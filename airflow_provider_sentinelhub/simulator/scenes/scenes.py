@@ -42,7 +42,7 @@ TILE_M = 109_800
 # How far a Sentinel-2 tile reaches beyond the tile of the grid to the east and south, in degrees of latitude.
 OVERLAP_DEG = 0.09
 MGRS_GRID = GRIDS[2]
-# A strip that has less of a tile than this makes no product of it.
+# A strip that has less of a tile than this makes no product of it; the next tile overlaps it by more.
 SLIVER = 0.002
 # Of a tile's side, for the share of clouds.
 SAMPLES = 16
@@ -240,8 +240,9 @@ def _cut(name: str, crs: int, west: float, north: float) -> tuple[_Piece, ...]:
         if footprint.geom_type != "Polygon" or footprint.area < SLIVER * outline.area:
             continue
         inside = np.floor(lon / STRIP_DEG) == strip
-        if inside.any():
-            found.append(_Piece(strip, name, crs, footprint, lon[inside], lat[inside]))
+        point = footprint.representative_point()
+        some = (lon[inside], lat[inside]) if inside.any() else (np.array([point.x]), np.array([point.y]))
+        found.append(_Piece(strip, name, crs, footprint, *some))
     return tuple(found)
 
 

@@ -8,25 +8,29 @@ from __future__ import annotations
 
 import itertools
 import math
+from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from airflow_provider_sentinelhub.simulator import evalscript
 from airflow_provider_sentinelhub.simulator.problems import AnalysisFailed
+from airflow_provider_sentinelhub.simulator.scenes.bands import MASK
 from airflow_provider_sentinelhub.simulator.statistics import values
+from airflow_provider_sentinelhub.simulator.statistics.evaluated import Evaluated, sensed
 from airflow_provider_sentinelhub.simulator.statistics.intervals import Interval, Step, moment, split
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    import datetime as dt
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
     from airflow_provider_sentinelhub.simulator.evalscript import Output, Setup
     from airflow_provider_sentinelhub.simulator.features.features import Feature
+    from airflow_provider_sentinelhub.simulator.imagery.rendering import Pixels
 
-MASK = "dataMask"
 DEFAULT = "default"
 NAN = "NaN"
 SENTINEL_2 = "sentinel-2-"
@@ -37,6 +41,18 @@ EMPTY = "no_data"
 ABSENT = "absent"
 
 
+class Values(Protocol):
+    """Where the values of pixels come from."""
+
+    def during(self, start: dt.datetime, end: dt.datetime) -> dict[str, list[NDArray[Any]]]:
+        """
+        Return valid values in an interval: for each output, those of each band.
+
+        :param start: Beginning of the interval.
+        :param end: Its end.
+        """
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """
@@ -45,21 +61,26 @@ class Plan:
     :param setup: Of the evalscript.
     :param intervals: The intervals.
     :param calculations: ``calculations`` of the request.
-    :param has_gaps: Whether all data comes from Sentinel-2, which does not see a place every day.
+    :param data: The data sources.
+    :param script: The evalscript.
+    :param pixels: How pixels are computed.
     """
 
     setup: Setup
     intervals: list[Interval]
     calculations: dict[str, Any]
-    has_gaps: bool = False
+    data: list[dict[str, Any]]
+    script: str
+    pixels: Pixels = "quick"
 
     @classmethod
-    def of(cls, request: dict[str, Any], script: str) -> Plan:
+    def of(cls, request: dict[str, Any], script: str, pixels: Pixels = "quick") -> Plan:
         """
         Read a checked request.
 
         :param request: Has ``aggregation``, maybe ``calculations``, and ``input`` with the data sources.
         :param script: The evalscript.
+        :param pixels: How pixels are computed.
         :raises AnalysisFailed: The evalscript is wrong, or lacks an output of the request.
         """
         setup = evalscript.parse(script)
@@ -70,8 +91,13 @@ class Plan:
         intervals = split(
             moment(period["from"]), moment(period["to"]), Step.parse(every["of"]), every["lastIntervalBehavior"]
         )
-        kinds = [str(source.get("type")).lower() for source in request.get("input", {}).get("data", [])]
-        return cls(setup, intervals, calculations, bool(kinds) and all(kind.startswith(SENTINEL_2) for kind in kinds))
+        return cls(setup, intervals, calculations, request.get("input", {}).get("data", []), script, pixels)
+
+    @property
+    def has_gaps(self) -> bool:
+        """Whether all data comes from Sentinel-2, which does not see a place every day."""
+        kinds = [str(source.get("type")).lower() for source in self.data]
+        return bool(kinds) and all(kind.startswith(SENTINEL_2) for kind in kinds)
 
     @property
     def outputs(self) -> list[Output]:
@@ -88,10 +114,17 @@ class Plan:
         """
         if empty:
             return [each or EMPTY for each in outcomes]
+        seen = self._seen(feature)
         return [
-            outcome or (ABSENT if self.has_gaps and not values.is_seen(feature, each.start, each.end) else None)
-            for each, outcome in zip(self.intervals, outcomes, strict=True)
+            outcome or (None if seen(each) else ABSENT) for each, outcome in zip(self.intervals, outcomes, strict=True)
         ]
+
+    def _seen(self, feature: Feature) -> Callable[[Interval], bool]:
+        if self.pixels == "evalscript" and (moments := sensed(self, feature)) is not None:
+            return lambda each: any(each.start <= moment < each.end for moment in moments)
+        if self.has_gaps:
+            return lambda each: values.is_seen(feature, each.start, each.end)
+        return lambda _: True
 
     def answered(self, outcomes: Sequence[str | None]) -> list[Interval]:
         """
@@ -127,26 +160,16 @@ def answer(plan: Plan, feature: Feature, outcomes: Sequence[str | None]) -> dict
     :param outcomes: What the script says about each interval.
     :returns: ``data``, ``status`` (PARTIAL when some intervals failed, FAILED when all did) and
         ``geometryPixelCount``, which is ``None`` where no interval has an entry.
+    :raises RenderingFailed: The evalscript fails.
     """
     place = values.pixels(feature)
-    bands = [[values.Band.of(place, output, name) for name in output.names] for output in plan.outputs]
-    data: list[dict[str, Any]] = []
-    for interval, outcome in zip(plan.intervals, outcomes, strict=True):
-        if outcome == ABSENT:
-            continue
-        entry: dict[str, Any] = {"interval": interval.describe()}
-        if outcome not in {None, EMPTY}:
-            data.append({**entry, "error": {"type": outcome}})
-            continue
-        day = interval.start.date()
-        chosen = values.clear(place, day) if outcome is None else np.zeros(len(place.lon), bool)
-        entry["outputs"] = {
-            output.id: {
-                "bands": {band.name: _band(plan, output, band.name, place, band.values(day, chosen)) for band in listed}
-            }
-            for output, listed in zip(plan.outputs, bands, strict=True)
-        }
-        data.append(entry)
+    with ExitStack() as stack:
+        source = _values(plan, place, stack) if {None} & set(outcomes) else None
+        data = [
+            _entry(plan, place, source, interval, outcome)
+            for interval, outcome in zip(plan.intervals, outcomes, strict=True)
+            if outcome != ABSENT
+        ]
     failed = sum("error" in entry for entry in data)
     [touched] = rounded([len(place.lon)], place.scale)
     return {
@@ -154,6 +177,35 @@ def answer(plan: Plan, feature: Feature, outcomes: Sequence[str | None]) -> dict
         "status": "OK" if not failed else "FAILED" if failed == len(data) else "PARTIAL",
         "geometryPixelCount": touched if data else None,
     }
+
+
+def _values(plan: Plan, place: values.Pixels, stack: ExitStack) -> Values:
+    if plan.pixels == "evalscript":
+        evaluated = stack.enter_context(Evaluated(plan, place))
+        if evaluated.runs:
+            return evaluated
+    return values.Quick(place, plan.outputs)
+
+
+def _entry(
+    plan: Plan, place: values.Pixels, source: Values | None, interval: Interval, outcome: str | None
+) -> dict[str, Any]:
+    entry: dict[str, Any] = {"interval": interval.describe()}
+    if outcome not in {None, EMPTY}:
+        return {**entry, "error": {"type": outcome}}
+    found: dict[str, list[NDArray[Any]]] = {}
+    if source is not None and outcome is None:
+        found = source.during(interval.start, interval.end)
+    nothing = np.zeros(0)
+    outputs: dict[str, Any] = {}
+    for output in plan.outputs:
+        # updateOutput() may have set another number of bands.
+        listed = found.get(output.id, [nothing] * output.bands)
+        bands = output.with_bands(len(listed)).names
+        outputs[output.id] = {
+            "bands": {name: _band(plan, output, name, place, each) for name, each in zip(bands, listed, strict=True)}
+        }
+    return {**entry, "outputs": outputs}
 
 
 def _band(plan: Plan, output: Output, name: str, place: values.Pixels, found: NDArray[Any]) -> dict[str, Any]:

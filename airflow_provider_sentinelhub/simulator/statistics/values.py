@@ -1,5 +1,5 @@
 """
-Synthetic pixels for statistics: a function of place, output, band and date, so that users can recompute them.
+Quick pixels for statistics: a function of place, output, band and date, so that users can recompute them.
 
 For the pixel whose centre lies at ``lon``, ``lat`` (degrees), in the interval that begins on the day ``d`` of the year
 (1 to 366, UTC)::
@@ -28,7 +28,7 @@ from __future__ import annotations
 import datetime as dt
 import math
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -38,6 +38,8 @@ from airflow_provider_sentinelhub.simulator.features.grids import WGS84, transfo
 from airflow_provider_sentinelhub.simulator.imagery.rasters import TOP
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
     from shapely.geometry.base import BaseGeometry
 
@@ -66,6 +68,8 @@ class Pixels:
     :param centre: Longitude and latitude of the feature's centre.
     :param sampled: How many pixels were sampled, including those outside.
     :param total: How many pixels the raster has.
+    :param raster: The raster of the sampled pixels.
+    :param inside: Which of them overlap the outline, row by row.
     """
 
     lon: Floats
@@ -73,6 +77,8 @@ class Pixels:
     centre: tuple[float, float]
     sampled: int
     total: int
+    raster: Feature
+    inside: NDArray[np.bool_]
 
     @property
     def scale(self) -> float:
@@ -95,11 +101,27 @@ def pixels(feature: Feature) -> Pixels:
             feature.west + (columns + 0.5) * feature.step_x, feature.north - (rows + 0.5) * feature.step_y
         )
     )
+    inside = np.ones(len(x), bool)
     if feature.geometry is not None:
         inside = _overlapping(feature, shapely.make_valid(feature.geometry), x, y)
         x, y = x[inside], y[inside]
     lon, lat = (x, y) if feature.crs == WGS84 else transformer(feature.crs, WGS84).transform(x, y)
-    return Pixels(lon, lat, feature.centre, len(columns) * len(rows), feature.width * feature.height)
+    sampled, total = len(columns) * len(rows), feature.width * feature.height
+    return Pixels(lon, lat, feature.centre, sampled, total, _thinned(feature, columns, rows, every), inside)
+
+
+def _thinned(feature: Feature, columns: NDArray[Any], rows: NDArray[Any], every: int) -> Feature:
+    """Return a raster whose pixels have the centres of those that were sampled."""
+    step_x, step_y = every * feature.step_x, every * feature.step_y
+    return replace(
+        feature,
+        width=len(columns),
+        height=len(rows),
+        west=feature.west + (columns[0] + 0.5) * feature.step_x - step_x / 2,
+        north=feature.north - (rows[0] + 0.5) * feature.step_y + step_y / 2,
+        step_x=step_x,
+        step_y=step_y,
+    )
 
 
 def _overlapping(feature: Feature, outline: BaseGeometry, x: Floats, y: Floats) -> NDArray[np.bool_]:
@@ -208,6 +230,30 @@ class Band:
             values = 0.05 + 0.20 * self.offset + 0.10 * now + 0.04 * texture
         typed: NDArray[Any] = (values if self.dtype == "float32" else values * TOP[self.dtype]).astype(self.dtype)
         return typed
+
+
+class Quick:
+    """
+    Values of all outputs, without running the evalscript.
+
+    :param place: The pixels.
+    :param outputs: The outputs with statistics.
+    """
+
+    def __init__(self, place: Pixels, outputs: Sequence[Output]) -> None:
+        self._place = place
+        self._bands = {each.id: [Band.of(place, each, name) for name in each.names] for each in outputs}
+
+    def during(self, start: dt.datetime, end: dt.datetime) -> dict[str, list[NDArray[Any]]]:
+        """
+        Return valid values in an interval: for each output, those of each band.
+
+        :param start: Beginning of the interval.
+        :param end: Its end.
+        """
+        del end
+        chosen = clear(self._place, start.date())
+        return {name: [band.values(start.date(), chosen) for band in bands] for name, bands in self._bands.items()}
 
 
 def _hash(text: str) -> float:

@@ -57,6 +57,23 @@ class Work:
     stuck: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """
+    A tile that a feature adds to a collection.
+
+    :param kind: Kind of the collection, see :mod:`.collections`.
+    :param collection_id: Its id.
+    :param keys: Keys of the files, by source of their bands.
+    :param sensed: Sensing time of the tile.
+    """
+
+    kind: str
+    collection_id: str
+    keys: Mapping[str, str]
+    sensed: str | None = None
+
+
 class TaskApi(ABC):
     """
     An API of tasks.
@@ -164,6 +181,15 @@ class TaskApi(ABC):
         :param work: The feature, its task and the script.
         :returns: What became of it, and its cost in processing units.
         """
+
+    def collected(self, task: Task, feature: Feature) -> Collected | None:  # noqa: ARG002 - for those who override it
+        """
+        Return what a delivered feature adds to a collection; ``None`` when it adds nothing.
+
+        :param task: Its task.
+        :param feature: The feature.
+        """
+        return None
 
     def price(self, task: Task, feature: Feature) -> float:  # noqa: ARG002 - for those who override it
         """

@@ -19,6 +19,7 @@ from airflow_provider_sentinelhub.simulator.evalscript import require_version_fi
 from airflow_provider_sentinelhub.simulator.problems import AnalysisFailed
 from airflow_provider_sentinelhub.simulator.tasks import execution_database
 from airflow_provider_sentinelhub.simulator.tasks.api import Analysis, Work
+from airflow_provider_sentinelhub.simulator.tasks.collections import Collections
 from airflow_provider_sentinelhub.simulator.tasks.cost import MINIMUM_BALANCE_PU, MINIMUM_PU, transfer_pu
 from airflow_provider_sentinelhub.simulator.tasks.script import Subject
 
@@ -267,6 +268,11 @@ class Engine:
         access = api.delivery(task.request)[1]
         extra = transfer_pu(access, bucket.written - before, self._service.keys.region) if pu else 0.0
         self._store.handle_feature(task.id, row, pu + extra)
+        if row.delivered and (added := api.collected(task, feature)) is not None:
+            with self._service.lock:
+                collections = Collections(self._service, added.kind)
+                if added.collection_id in collections.all():
+                    collections.deliver(added.collection_id, added.keys, added.sensed)
         timing = self._service.script.timing
         with self._service.lock:
             task.handled += 1

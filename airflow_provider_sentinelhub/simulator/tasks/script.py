@@ -179,6 +179,7 @@ class Timing(Part):
     :param visible_after_seconds: How long a new task is 404 and not listed.
     :param actions_after_seconds: How long every action on a new task is 404, also when it can be read.
     :param status_lag_seconds: Age of the status that GET shows.
+    :param tile_seconds: How long a tile of a collection is WAITING, then QUEUED, then INGESTING: this long each.
     :param token_ttl_seconds: Lifetime of an access token in REAL seconds.
     :param async_seconds: How long an Async Process request runs.
     :param async_copy_seconds: From its acceptance to the copy of the request in the bucket.
@@ -200,6 +201,7 @@ class Timing(Part):
     visible_after_seconds: NonNegativeFloat = 0
     actions_after_seconds: NonNegativeFloat = 0
     status_lag_seconds: NonNegativeFloat = 0
+    tile_seconds: NonNegativeFloat = 10
     token_ttl_seconds: PositiveFloat = 3600
     async_seconds: NonNegativeFloat = 120
     async_copy_seconds: NonNegativeFloat = 0

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from airflow_provider_sentinelhub.simulator.bucket.delivery import Keys
+    from airflow_provider_sentinelhub.simulator.imagery.rendering import Pixels
     from airflow_provider_sentinelhub.simulator.tasks.api import TaskApi
     from airflow_provider_sentinelhub.simulator.tasks.clock import Clock
     from airflow_provider_sentinelhub.simulator.tasks.lifecycle import Task
@@ -31,10 +32,19 @@ class Service:
     :param keys: Bucket keys and the S3 server's URL.
     :param apis: The APIs of tasks.
     :param script: Replaces the stored script; ``None`` keeps it.
+    :param pixels: How pixels are computed, whatever this script says; and with later ones that do not say. As the
+        script says when ``None``.
     """
 
     def __init__(
-        self, store: Store, clock: Clock, keys: Keys, apis: Iterable[TaskApi], script: Script | None = None
+        self,
+        store: Store,
+        clock: Clock,
+        keys: Keys,
+        apis: Iterable[TaskApi],
+        script: Script | None = None,
+        *,
+        pixels: Pixels | None = None,
     ) -> None:
         self.store = store
         self.clock = clock
@@ -43,6 +53,9 @@ class Service:
         self._apis = {api.name: api for api in apis}
         stored = store.setting("script")
         self._script = script or (Script.model_validate(stored) if stored else Script())
+        self._pixels = pixels
+        if pixels is not None:
+            self._script.pixels = pixels
         self.save_script()
 
     def api_of(self, task: Task) -> TaskApi:
@@ -65,6 +78,8 @@ class Service:
         :param script: The new one.
         """
         with self.lock:
+            if self._pixels is not None and "pixels" not in script.model_fields_set:
+                script.pixels = self._pixels
             self._script = script
             self.save_script()
 

@@ -31,6 +31,10 @@ CREATE TABLE IF NOT EXISTS tokens (token TEXT PRIMARY KEY, expires REAL NOT NULL
 CREATE TABLE IF NOT EXISTS requests (number INTEGER PRIMARY KEY AUTOINCREMENT, at REAL NOT NULL,
   simulated REAL NOT NULL, method TEXT NOT NULL, path TEXT NOT NULL, endpoint TEXT NOT NULL,
   status INTEGER, fault TEXT);
+CREATE TABLE IF NOT EXISTS tiles (id TEXT PRIMARY KEY, collection TEXT NOT NULL, path TEXT NOT NULL,
+  created REAL NOT NULL, status TEXT NOT NULL, since REAL NOT NULL, facts TEXT NOT NULL,
+  UNIQUE (collection, path)) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS tiles_by_status ON tiles (status, since);
 CREATE TABLE IF NOT EXISTS asked (place TEXT NOT NULL, start TEXT NOT NULL, times INTEGER NOT NULL,
   PRIMARY KEY (place, start)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS documents (kind TEXT NOT NULL, id TEXT NOT NULL, number INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -100,6 +104,15 @@ class Store:
     def _all(self, query: str, values: Iterable[Any] = ()) -> list[tuple[Any, ...]]:
         with self._lock:
             return self._database.execute(query, tuple(values)).fetchall()
+
+    def query(self, query: str, values: Iterable[Any] = ()) -> list[tuple[Any, ...]]:
+        """
+        Run one statement of a module that has tables of its own here.
+
+        :param query: The statement.
+        :param values: Its parameters.
+        """
+        return self._all(query, values)
 
     def close(self) -> None:
         """Close the file."""
