@@ -227,7 +227,7 @@ class ChaosStep:
     path: re.Pattern[str]
     held: Held
     condition: Condition = _ANYTHING
-    only: tuple[TaskApiSpec, ...] = ()
+    only: tuple[ApiSpec, ...] = ()
     long: bool = False
     deferred: bool = True
     blocking: bool = True

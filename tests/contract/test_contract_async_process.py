@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from airflow_provider_sentinelhub.client.apis.async_process import calls, models, rules
 from airflow_provider_sentinelhub.client.apis.async_process.spec import ASYNC_PROCESS
+from airflow_provider_sentinelhub.client.apis.process import models as process_models
 from airflow_provider_sentinelhub.client.errors import RateLimited, TooManyRunning
 from airflow_provider_sentinelhub.client.http.deployments import PathLayout
 from airflow_provider_sentinelhub.client.http.policy import Attempt, Done, RetryLimits, TryAgain, decide
@@ -48,7 +49,7 @@ def validator(name: str) -> Any:
     ("name", "model"),
     [
         ("AsyncProcessRequest", models.AsyncProcessRequest),
-        ("ProcessRequestInput", models.ImageInput),
+        ("ProcessRequestInput", process_models.ImageInput),
         ("AsyncProcessRequestOutput", models.DeliveredOutput),
         ("AsyncStatusResponse", models.AcceptedRequest),
     ],

@@ -9,17 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import rasterio
-from sentinelhub import (
-    CRS,
-    AsyncProcessRequest,
-    BBox,
-    DataCollection,
-    MimeType,
-    SentinelHubRequest,
-    SHConfig,
-    get_async_running_status,
-)
+from sentinelhub.api.process import AsyncProcessRequest, SentinelHubRequest, get_async_running_status
+from sentinelhub.config import SHConfig
+from sentinelhub.constants import CRS, MimeType
+from sentinelhub.data_collections import DataCollection
 from sentinelhub.download.sentinelhub_client import SentinelHubDownloadClient
+from sentinelhub.geometry import BBox
 
 from airflow_provider_sentinelhub.simulator.process import Simulator
 
@@ -51,7 +46,7 @@ def request(sim: Simulator, **changes: Any) -> dict[str, Any]:
 
 
 def folder(sim: Simulator, body: dict[str, Any]) -> Path:
-    return sim.bucket_folder / body["output"]["delivery"]["s3"]["url"].split("/", 3)[3]
+    return sim.bucket_folder / str(body["output"]["delivery"]["s3"]["url"]).split("/", 3)[3]
 
 
 def until_ended(sim: Simulator, request_id: str, path: str = PATHS[0]) -> None:
