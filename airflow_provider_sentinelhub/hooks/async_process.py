@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,8 @@ from airflow_provider_sentinelhub.hooks.sentinel_hub import SentinelHubHook
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from airflow.sdk import Context
+
     from airflow_provider_sentinelhub.artifacts.results.async_process import Deliveries, State, Submission
     from airflow_provider_sentinelhub.artifacts.storage.storage import Storage
     from airflow_provider_sentinelhub.client.apis.async_process.models import AcceptedRequest
@@ -20,6 +23,23 @@ if TYPE_CHECKING:
 
 # So many requests of one submission are looked at.
 _MANY = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """
+    What an attempt of an Airflow task works on.
+
+    :param context: The task's context.
+    :param body: The checked request.
+    :param intent: The intent.
+    :param deliveries: The folders of its requests.
+    """
+
+    context: Context
+    body: Mapping[str, Any]
+    intent: Intent
+    deliveries: Deliveries
 
 
 class SentinelHubAsyncProcessHook(SentinelHubHook):

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NoReturn
 
@@ -41,33 +41,15 @@ if TYPE_CHECKING:
 
     from airflow.sdk import Context, XComArg
 
-    from airflow_provider_sentinelhub.artifacts.results.async_process import Deliveries, State, Submission, Waited
-    from airflow_provider_sentinelhub.client.lifecycle.intent import Intent
+    from airflow_provider_sentinelhub.artifacts.results.async_process import State, Submission, Waited
     from airflow_provider_sentinelhub.client.lifecycle.watch import Watch
-    from airflow_provider_sentinelhub.hooks.async_process import SentinelHubAsyncProcessHook
+    from airflow_provider_sentinelhub.hooks.async_process import SentinelHubAsyncProcessHook, Work
 
 _KEY = "sentinelhub_async"
 _XCOM_BYTES = 3500
 _TRIGGER_MARGIN_S = 300.0
 # Between two attempts to submit while the account runs as many requests as it may: doubles up to this factor.
 _MOST_PAUSES = 8
-
-
-@dataclass(frozen=True, slots=True)
-class _Work:
-    """
-    What an attempt works on.
-
-    :param context: The task's context.
-    :param body: The checked request.
-    :param intent: The intent.
-    :param deliveries: The folders of its requests.
-    """
-
-    context: Context
-    body: Mapping[str, Any]
-    intent: Intent
-    deliveries: Deliveries
 
 
 class SentinelHubAsyncProcessOperator(RequestTemplateMixin, checks.CheckedParametersMixin):
@@ -262,12 +244,14 @@ class SentinelHubAsyncProcessOperator(RequestTemplateMixin, checks.CheckedParame
                 self._request_id,
             )
 
-    def _work(self, context: Context) -> _Work:
+    def _work(self, context: Context) -> Work:
+        from airflow_provider_sentinelhub.hooks.async_process import Work
+
         body = self.hook.prepare(self.with_files(self.request))
         intent = intent_of(context, body)
-        return _Work(context, body, intent, self.hook.deliveries(body, intent))
+        return Work(context, body, intent, self.hook.deliveries(body, intent))
 
-    def _chosen(self, work: _Work, last: Submission) -> Submission | None:
+    def _chosen(self, work: Work, last: Submission) -> Submission | None:
         """
         Return the submission that this attempt continues with; ``None`` if a new request is needed.
 
@@ -305,7 +289,7 @@ class SentinelHubAsyncProcessOperator(RequestTemplateMixin, checks.CheckedParame
             work.deliveries.save(last)
         return last
 
-    def _submit(self, work: _Work, number: int, deadline: float | None, pauses: int = 0) -> dict[str, Any]:
+    def _submit(self, work: Work, number: int, deadline: float | None, pauses: int = 0) -> dict[str, Any]:
         """Submit the request, and wait for it; if the account has no room for it, wait for that first."""
         deliveries = work.deliveries
         while True:
@@ -331,7 +315,7 @@ class SentinelHubAsyncProcessOperator(RequestTemplateMixin, checks.CheckedParame
                 return self._wait(work, self._remember(work, note, accepted.id), just_submitted=True)
 
     def _wait_for_room(
-        self, work: _Work, number: int, deadline: float | None, pauses: int, error: TooManyRunning
+        self, work: Work, number: int, deadline: float | None, pauses: int, error: TooManyRunning
     ) -> None:
         seconds = float(self.poll_interval) * min(2**pauses, _MOST_PAUSES)
         if deadline is not None:
@@ -347,7 +331,7 @@ class SentinelHubAsyncProcessOperator(RequestTemplateMixin, checks.CheckedParame
         self._defer(work, note, deadline, pause_until=time.time() + seconds, kwargs=again)
 
     def _wait(
-        self, work: _Work, submission: Submission, *, is_gone: bool = False, just_submitted: bool = False
+        self, work: Work, submission: Submission, *, is_gone: bool = False, just_submitted: bool = False
     ) -> dict[str, Any]:
         """
         Wait until the request has ended, and return the result.
@@ -380,7 +364,7 @@ class SentinelHubAsyncProcessOperator(RequestTemplateMixin, checks.CheckedParame
                     self._defer(work, submission, submission.deadline)
             time.sleep(watch.pause())
 
-    def _saw(self, work: _Work, watch: Watch, submission: Submission, state: State) -> Submission:
+    def _saw(self, work: Work, watch: Watch, submission: Submission, state: State) -> Submission:
         from airflow_provider_sentinelhub.client.lifecycle.tasks import BatchTask
 
         self._say(watch.saw(BatchTask(id=state.request_id or "unknown", status=state.stage)))
@@ -392,7 +376,7 @@ class SentinelHubAsyncProcessOperator(RequestTemplateMixin, checks.CheckedParame
         if line is not None:
             self.log.info(line)
 
-    def _after(self, work: _Work, submission: Submission, state: State, ended: Waited) -> dict[str, Any]:
+    def _after(self, work: Work, submission: Submission, state: State, ended: Waited) -> dict[str, Any]:
         from airflow_provider_sentinelhub.artifacts.results.async_process import Stage, Waited
 
         if ended is Waited.NO_TRACE:
@@ -405,7 +389,7 @@ class SentinelHubAsyncProcessOperator(RequestTemplateMixin, checks.CheckedParame
 
     def _defer(
         self,
-        work: _Work,
+        work: Work,
         submission: Submission,
         deadline: float | None,
         *,
@@ -435,7 +419,7 @@ class SentinelHubAsyncProcessOperator(RequestTemplateMixin, checks.CheckedParame
         spare = None if deadline is None else timedelta(seconds=max(0.0, deadline - time.time()) + _TRIGGER_MARGIN_S)
         self.defer(trigger=trigger, method_name="execute_complete", kwargs=kwargs, timeout=spare)
 
-    def _conclude(self, work: _Work, submission: Submission, state: State) -> dict[str, Any]:
+    def _conclude(self, work: Work, submission: Submission, state: State) -> dict[str, Any]:
         folder = self._folder(work, submission)
         result: dict[str, Any] = {
             "request_id": state.request_id,
@@ -477,7 +461,7 @@ class SentinelHubAsyncProcessOperator(RequestTemplateMixin, checks.CheckedParame
         error.result = {"request_id": state.request_id, "outcome": "FAILED"}
         return error
 
-    def _without_trace(self, work: _Work, submission: Submission) -> dict[str, Any]:
+    def _without_trace(self, work: Work, submission: Submission) -> dict[str, Any]:
         folder, waited = self._folder(work, submission), float(self.trace_timeout)
         if self.on_unknown == "create":
             self.log.warning(
@@ -497,7 +481,7 @@ class SentinelHubAsyncProcessOperator(RequestTemplateMixin, checks.CheckedParame
         error.retryable = False
         raise error
 
-    def _gone(self, work: _Work, submission: Submission, state: State) -> ArtifactMissing:
+    def _gone(self, work: Work, submission: Submission, state: State) -> ArtifactMissing:
         found = ", ".join(state.seen) or "nothing"
         error = ArtifactMissing(
             f"The service knows no request {state.request_id} any more, so it has ended; after "
@@ -508,7 +492,7 @@ class SentinelHubAsyncProcessOperator(RequestTemplateMixin, checks.CheckedParame
         error.retryable = False
         return error
 
-    def _late(self, work: _Work, submission: Submission) -> TaskTimedOut:
+    def _late(self, work: Work, submission: Submission) -> TaskTimedOut:
         about = submission.request_id or f"to {self._folder(work, submission)}"
         error = TaskTimedOut(
             f"Request {about} did not end within {self._limit_text()}. The service cannot cancel it, so it runs to its "
@@ -517,7 +501,7 @@ class SentinelHubAsyncProcessOperator(RequestTemplateMixin, checks.CheckedParame
         error.result = {"request_id": submission.request_id, "outcome": "RUNNING"}
         return error
 
-    def _remember(self, work: _Work, submission: Submission, request_id: str) -> Submission:
+    def _remember(self, work: Work, submission: Submission, request_id: str) -> Submission:
         """Keep the id of a request in the bucket and in Airflow: one of them is enough."""
         from airflow.sdk.execution_time.context import NEVER_EXPIRE
 
@@ -531,7 +515,7 @@ class SentinelHubAsyncProcessOperator(RequestTemplateMixin, checks.CheckedParame
         work.context["task_state_store"].set(_KEY, record, retention=NEVER_EXPIRE)
         return known
 
-    def _with_record(self, work: _Work, submission: Submission) -> Submission:
+    def _with_record(self, work: Work, submission: Submission) -> Submission:
         """Return a submission with the id that Airflow knows, if the bucket does not."""
         record: Any = work.context["task_state_store"].get(_KEY)
         if not isinstance(record, Mapping):
@@ -548,7 +532,7 @@ class SentinelHubAsyncProcessOperator(RequestTemplateMixin, checks.CheckedParame
 
         return Submission(number, 0)
 
-    def _folder(self, work: _Work, submission: Submission) -> str:
+    def _folder(self, work: Work, submission: Submission) -> str:
         return work.deliveries.folder(submission.number)
 
     def _new_deadline(self) -> float | None:

@@ -303,8 +303,8 @@ def test_another_run_of_the_same_name_uses_no_results_of_a_deleted_one(
 
 
 def test_a_deadline_leaves_the_request_running_for_a_clear(go: Callable[..., Run], sim: Simulator, url: str) -> None:
-    sim.set_script({**QUICK, "timing": {"async_seconds": 6000}})
-    found = go(timeout=0.2)
+    sim.set_script({**QUICK, "timing": {"async_seconds": 1200}})
+    found = go(timeout=0.1)
     assert found.state == "failed"
     assert "cannot cancel it" in str(found.error)
     assert go({"try_number": 2, "max_tries": 2}, timeout=60).state == "success"

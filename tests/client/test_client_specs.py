@@ -13,6 +13,7 @@ import pytest
 from pydantic import BaseModel
 
 import airflow_provider_sentinelhub
+from airflow_provider_sentinelhub.client.apis.async_process.models import AsyncProcessRequest
 from airflow_provider_sentinelhub.client.apis.batch_statistical.models import BatchStatisticalRequest
 from airflow_provider_sentinelhub.client.apis.batch_v1.models import BatchV1Request
 from airflow_provider_sentinelhub.client.apis.batch_v2.models import BatchV2Request
@@ -46,6 +47,7 @@ MODELS: dict[str, type[BaseModel]] = {
     "batch-statistical": BatchStatisticalRequest,
     "statistical": StatisticalRequest,
     "process": ImageRequest,
+    "async-process": AsyncProcessRequest,
 }
 DOCUMENTS: dict[str, Callable[..., dict[str, Any]]] = {
     "batch-v1": partial(batch_v1_document, processRequest__output__responses__0__identifier="ndvi"),
@@ -53,6 +55,9 @@ DOCUMENTS: dict[str, Callable[..., dict[str, Any]]] = {
     "batch-statistical": batch_statistical_document,
     "statistical": statistical_document,
     "process": partial(image_document, output__responses__0__identifier="ndvi"),
+    "async-process": partial(
+        image_document, output__responses__0__identifier="ndvi", output__delivery={"s3": {"url": "s3://bucket/images"}}
+    ),
 }
 STATUSES = ("CREATED", "ANALYSING", "ANALYSIS_DONE", "PROCESSING", "DONE", "PARTIAL", "FAILED", "STOPPED", "CANCELED")
 INTENT = Intent("dag", "run", "task", 3, "0123456789abcdef", 2)

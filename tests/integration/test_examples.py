@@ -235,6 +235,15 @@ def test_field_statistics(airflow: AirflowStack, sim: Simulator) -> None:
     assert airflow.api.xcom(run.task("greenest"))["weeks"] > 10
 
 
+def test_async_image(airflow: AirflowStack, sim: Simulator) -> None:
+    sim.set_script({"pixels": "quick"})
+    run, folder = trigger(airflow, sim, "async_image")
+    assert airflow.api.wait_for_run(run) == "success"
+    assert airflow.api.xcom(run.task("tell")).startswith(folder)
+    assert delivered(sim, folder) == 1
+    assert len(sim.async_requests()) == 1
+
+
 def test_images(airflow: AirflowStack, sim: Simulator) -> None:
     sim.set_script({"pixels": "quick"})
     run, folder = trigger(airflow, sim, "images", resolution=11)
