@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from airflow_provider_sentinelhub.hooks import (
         SentinelHubBatchHook,
         SentinelHubBatchV1Hook,
+        SentinelHubCatalogHook,
         SentinelHubHook,
         SentinelHubStatisticalHook,
     )
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
         SentinelHubBatchStatisticalOperator,
         SentinelHubBatchStatisticalReportOperator,
         SentinelHubCancelBatchProcessV1Operator,
+        SentinelHubCatalogSearchOperator,
         SentinelHubCreateBatchProcessOperator,
         SentinelHubCreateBatchProcessV1Operator,
         SentinelHubCreateBatchStatisticalOperator,
@@ -46,6 +48,7 @@ if TYPE_CHECKING:
         SentinelHubBatchProcessSensor,
         SentinelHubBatchProcessV1Sensor,
         SentinelHubBatchStatisticalSensor,
+        SentinelHubCatalogSensor,
     )
     from airflow_provider_sentinelhub.triggers import SentinelHubBatchTrigger
 
@@ -66,6 +69,9 @@ __all__ = [
     "SentinelHubBatchTrigger",
     "SentinelHubBatchV1Hook",
     "SentinelHubCancelBatchProcessV1Operator",
+    "SentinelHubCatalogHook",
+    "SentinelHubCatalogSearchOperator",
+    "SentinelHubCatalogSensor",
     "SentinelHubCreateBatchProcessOperator",
     "SentinelHubCreateBatchProcessV1Operator",
     "SentinelHubCreateBatchStatisticalOperator",

@@ -26,7 +26,8 @@ def get_provider_info() -> dict[str, Any]:
             {
                 "integration-name": _NAME,
                 "python-modules": [
-                    f"{_PACKAGE}.hooks.{name}" for name in ("sentinel_hub", "batch", "batch_v1", "statistical")
+                    f"{_PACKAGE}.hooks.{name}"
+                    for name in ("sentinel_hub", "batch", "batch_v1", "catalog", "statistical")
                 ],
             }
         ],
@@ -39,6 +40,7 @@ def get_provider_info() -> dict[str, Any]:
                         "batch_process",
                         "batch_process_v1",
                         "batch_statistical",
+                        "catalog",
                         "input_features",
                         "rerun_failed",
                         "statistical",
@@ -51,7 +53,8 @@ def get_provider_info() -> dict[str, Any]:
             {
                 "integration-name": _NAME,
                 "python-modules": [
-                    f"{_PACKAGE}.sensors.{name}" for name in ("batch_process", "batch_process_v1", "batch_statistical")
+                    f"{_PACKAGE}.sensors.{name}"
+                    for name in ("batch_process", "batch_process_v1", "batch_statistical", "catalog")
                 ],
             }
         ],

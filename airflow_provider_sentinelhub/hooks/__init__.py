@@ -9,10 +9,17 @@ from airflow_provider_sentinelhub.exports import lazy
 if TYPE_CHECKING:
     from airflow_provider_sentinelhub.hooks.batch import SentinelHubBatchHook
     from airflow_provider_sentinelhub.hooks.batch_v1 import SentinelHubBatchV1Hook
+    from airflow_provider_sentinelhub.hooks.catalog import SentinelHubCatalogHook
     from airflow_provider_sentinelhub.hooks.sentinel_hub import SentinelHubHook
     from airflow_provider_sentinelhub.hooks.statistical import SentinelHubStatisticalHook
 
-__all__ = ["SentinelHubBatchHook", "SentinelHubBatchV1Hook", "SentinelHubHook", "SentinelHubStatisticalHook"]
+__all__ = [
+    "SentinelHubBatchHook",
+    "SentinelHubBatchV1Hook",
+    "SentinelHubCatalogHook",
+    "SentinelHubHook",
+    "SentinelHubStatisticalHook",
+]
 
 if not TYPE_CHECKING:
     __getattr__ = lazy(
@@ -20,6 +27,7 @@ if not TYPE_CHECKING:
         {
             "batch": ("SentinelHubBatchHook",),
             "batch_v1": ("SentinelHubBatchV1Hook",),
+            "catalog": ("SentinelHubCatalogHook",),
             "sentinel_hub": ("SentinelHubHook",),
             "statistical": ("SentinelHubStatisticalHook",),
         },

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
         SentinelHubStartBatchStatisticalOperator,
         SentinelHubStopBatchStatisticalOperator,
     )
+    from airflow_provider_sentinelhub.operators.catalog import SentinelHubCatalogSearchOperator
     from airflow_provider_sentinelhub.operators.input_features import SentinelHubInputFeaturesOperator
     from airflow_provider_sentinelhub.operators.rerun_failed import SentinelHubRerunFailedOperator
     from airflow_provider_sentinelhub.operators.statistical import SentinelHubStatisticalOperator
@@ -52,6 +53,7 @@ __all__ = [
     "SentinelHubBatchStatisticalOperator",
     "SentinelHubBatchStatisticalReportOperator",
     "SentinelHubCancelBatchProcessV1Operator",
+    "SentinelHubCatalogSearchOperator",
     "SentinelHubCreateBatchProcessOperator",
     "SentinelHubCreateBatchProcessV1Operator",
     "SentinelHubCreateBatchStatisticalOperator",
@@ -104,6 +106,7 @@ if not TYPE_CHECKING:
                 "SentinelHubStartBatchStatisticalOperator",
                 "SentinelHubStopBatchStatisticalOperator",
             ),
+            "catalog": ("SentinelHubCatalogSearchOperator",),
             "input_features": ("SentinelHubInputFeaturesOperator",),
             "rerun_failed": ("SentinelHubRerunFailedOperator",),
             "statistical": ("SentinelHubStatisticalOperator",),
