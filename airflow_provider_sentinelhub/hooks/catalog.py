@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_sentinelhub.artifacts.storage.storage import Storage
     from airflow_provider_sentinelhub.client.apis.catalog.answers import Item, ItemPage
+    from airflow_provider_sentinelhub.client.apis.catalog.coverage import Condition, Coverage
 
 log = logging.getLogger(__name__)
 
@@ -176,6 +177,17 @@ class SentinelHubCatalogHook(SentinelHubHook):
         body = calls.check(request) | {"distinct": name}
         return [value for page in self._pages(body, None) for value in page.values]
 
+    def coverage(self, condition: Condition) -> Coverage:
+        """
+        Say how much of an area the scenes of an interval cover together.
+
+        :param condition: What scenes are wanted, see
+            :class:`~airflow_provider_sentinelhub.client.apis.catalog.coverage.Condition`.
+        :raises InvalidParameter: There are too many scenes.
+        :raises ApiError: The service refused the request.
+        """
+        return condition.judge(self.sender.run(condition.look()))
+
     def write(self, request: Any, storage: Storage | None, url: str | None, max_items: int | None = None) -> Searched:
         """
         Search, and write what is found: as STAC-GeoParquet (``.parquet``) or with one item to a line (``.ndjson``).
@@ -308,3 +320,35 @@ def as_many_as_fit(documents: list[Any], beside: Mapping[str, Any], most_bytes: 
             break
         shown.append(each)
     return shown
+
+
+def area_at(url: str, aws_conn_id: str | None, gcp_conn_id: str | None) -> dict[str, Any]:
+    """
+    Read the polygons of a file as one area.
+
+    :param url: Its URL.
+    :param aws_conn_id: The AWS connection, for ``s3://``.
+    :param gcp_conn_id: The Google Cloud connection, for ``gs://``.
+    :returns: GeoJSON.
+    :raises InvalidParameter: There is no such file, it cannot be read, or it is not in degrees of WGS 84.
+    :raises StorageUnavailable: The bucket cannot be read.
+    """
+    import json
+
+    import shapely
+
+    from airflow_provider_sentinelhub.artifacts.features.features import Columns
+    from airflow_provider_sentinelhub.client.requests.crs import WGS84
+    from airflow_provider_sentinelhub.hooks.bucket_connections import open_buckets
+    from airflow_provider_sentinelhub.hooks.input_features import from_urls
+
+    shapes: list[Any] = []
+    for batch in from_urls([url], storage=open_buckets(aws_conn_id, gcp_conn_id), columns=Columns()):
+        if batch.epsg != WGS84:
+            fix = "Write it in EPSG:4326, e.g. with ogr2ogr -t_srs EPSG:4326."
+            raise InvalidParameter("aoi", url, f"is in EPSG:{batch.epsg}, not in degrees of WGS 84", fix)
+        shapes.append(shapely.union_all(shapely.make_valid([each for each in batch.geometries if each is not None])))
+    if not shapes:
+        raise InvalidParameter("aoi", url, "has no polygons", "Give another file.")
+    area: dict[str, Any] = json.loads(shapely.to_geojson(shapely.union_all(shapes)))
+    return area

@@ -124,7 +124,7 @@ class SentinelHubBatchTrigger(BaseTrigger):
         """Wait, then yield one event."""
         from airflow_provider_sentinelhub.client.lifecycle.watch import Watch
 
-        not_before = time.monotonic() + _settling_time()
+        not_before = time.monotonic() + settling_time()
         # In dag.test() a trigger has no task instance, and nobody else could take the remote task over.
         is_known = self.stop_on_kill and self.task_instance is not None
         with awaited(self.batch_task_id, self.task_instance) if is_known else nullcontext():
@@ -212,7 +212,7 @@ class SentinelHubBatchTrigger(BaseTrigger):
             await uninterrupted(stop_if_unwanted(self._stop("The Airflow task was killed")))
 
 
-def _settling_time() -> float:
+def settling_time() -> float:
     """
     Return the seconds until a task is safely deferred.
 
