@@ -12,6 +12,7 @@ if TYPE_CHECKING:
         SentinelHubBatchHook,
         SentinelHubBatchV1Hook,
         SentinelHubByocHook,
+        SentinelHubCatalogHook,
         SentinelHubHook,
         SentinelHubProcessHook,
         SentinelHubStatisticalHook,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
         SentinelHubBatchStatisticalReportOperator,
         SentinelHubByocIngestOperator,
         SentinelHubCancelBatchProcessV1Operator,
+        SentinelHubCatalogSearchOperator,
         SentinelHubCreateBatchProcessOperator,
         SentinelHubCreateBatchProcessV1Operator,
         SentinelHubCreateBatchStatisticalOperator,
@@ -53,6 +55,7 @@ if TYPE_CHECKING:
         SentinelHubBatchProcessV1Sensor,
         SentinelHubBatchStatisticalSensor,
         SentinelHubByocSensor,
+        SentinelHubCatalogSensor,
     )
     from airflow_provider_sentinelhub.triggers import (
         SentinelHubAsyncProcessTrigger,
@@ -84,6 +87,9 @@ __all__ = [
     "SentinelHubByocSensor",
     "SentinelHubByocTrigger",
     "SentinelHubCancelBatchProcessV1Operator",
+    "SentinelHubCatalogHook",
+    "SentinelHubCatalogSearchOperator",
+    "SentinelHubCatalogSensor",
     "SentinelHubCreateBatchProcessOperator",
     "SentinelHubCreateBatchProcessV1Operator",
     "SentinelHubCreateBatchStatisticalOperator",

@@ -27,7 +27,16 @@ def get_provider_info() -> dict[str, Any]:
                 "integration-name": _NAME,
                 "python-modules": [
                     f"{_PACKAGE}.hooks.{name}"
-                    for name in ("sentinel_hub", "async_process", "batch", "batch_v1", "byoc", "process", "statistical")
+                    for name in (
+                        "sentinel_hub",
+                        "async_process",
+                        "batch",
+                        "batch_v1",
+                        "byoc",
+                        "catalog",
+                        "process",
+                        "statistical",
+                    )
                 ],
             }
         ],
@@ -42,6 +51,7 @@ def get_provider_info() -> dict[str, Any]:
                         "batch_process_v1",
                         "batch_statistical",
                         "byoc",
+                        "catalog",
                         "input_features",
                         "process",
                         "rerun_failed",
@@ -56,7 +66,7 @@ def get_provider_info() -> dict[str, Any]:
                 "integration-name": _NAME,
                 "python-modules": [
                     f"{_PACKAGE}.sensors.{name}"
-                    for name in ("batch_process", "batch_process_v1", "batch_statistical", "byoc")
+                    for name in ("batch_process", "batch_process_v1", "batch_statistical", "byoc", "catalog")
                 ],
             }
         ],

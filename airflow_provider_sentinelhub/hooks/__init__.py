@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from airflow_provider_sentinelhub.hooks.batch import SentinelHubBatchHook
     from airflow_provider_sentinelhub.hooks.batch_v1 import SentinelHubBatchV1Hook
     from airflow_provider_sentinelhub.hooks.byoc import SentinelHubByocHook
+    from airflow_provider_sentinelhub.hooks.catalog import SentinelHubCatalogHook
     from airflow_provider_sentinelhub.hooks.process import SentinelHubProcessHook
     from airflow_provider_sentinelhub.hooks.sentinel_hub import SentinelHubHook
     from airflow_provider_sentinelhub.hooks.statistical import SentinelHubStatisticalHook
@@ -20,6 +21,7 @@ __all__ = [
     "SentinelHubBatchHook",
     "SentinelHubBatchV1Hook",
     "SentinelHubByocHook",
+    "SentinelHubCatalogHook",
     "SentinelHubHook",
     "SentinelHubProcessHook",
     "SentinelHubStatisticalHook",
@@ -33,6 +35,7 @@ if not TYPE_CHECKING:
             "batch": ("SentinelHubBatchHook",),
             "batch_v1": ("SentinelHubBatchV1Hook",),
             "byoc": ("SentinelHubByocHook",),
+            "catalog": ("SentinelHubCatalogHook",),
             "process": ("SentinelHubProcessHook",),
             "sentinel_hub": ("SentinelHubHook",),
             "statistical": ("SentinelHubStatisticalHook",),

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
         SentinelHubStopBatchStatisticalOperator,
     )
     from airflow_provider_sentinelhub.operators.byoc import SentinelHubByocIngestOperator
+    from airflow_provider_sentinelhub.operators.catalog import SentinelHubCatalogSearchOperator
     from airflow_provider_sentinelhub.operators.input_features import SentinelHubInputFeaturesOperator
     from airflow_provider_sentinelhub.operators.process import SentinelHubProcessOperator
     from airflow_provider_sentinelhub.operators.rerun_failed import SentinelHubRerunFailedOperator
@@ -57,6 +58,7 @@ __all__ = [
     "SentinelHubBatchStatisticalReportOperator",
     "SentinelHubByocIngestOperator",
     "SentinelHubCancelBatchProcessV1Operator",
+    "SentinelHubCatalogSearchOperator",
     "SentinelHubCreateBatchProcessOperator",
     "SentinelHubCreateBatchProcessV1Operator",
     "SentinelHubCreateBatchStatisticalOperator",
@@ -112,6 +114,7 @@ if not TYPE_CHECKING:
                 "SentinelHubStopBatchStatisticalOperator",
             ),
             "byoc": ("SentinelHubByocIngestOperator",),
+            "catalog": ("SentinelHubCatalogSearchOperator",),
             "input_features": ("SentinelHubInputFeaturesOperator",),
             "process": ("SentinelHubProcessOperator",),
             "rerun_failed": ("SentinelHubRerunFailedOperator",),

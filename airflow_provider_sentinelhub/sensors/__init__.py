@@ -11,12 +11,14 @@ if TYPE_CHECKING:
     from airflow_provider_sentinelhub.sensors.batch_process_v1 import SentinelHubBatchProcessV1Sensor
     from airflow_provider_sentinelhub.sensors.batch_statistical import SentinelHubBatchStatisticalSensor
     from airflow_provider_sentinelhub.sensors.byoc import SentinelHubByocSensor
+    from airflow_provider_sentinelhub.sensors.catalog import SentinelHubCatalogSensor
 
 __all__ = [
     "SentinelHubBatchProcessSensor",
     "SentinelHubBatchProcessV1Sensor",
     "SentinelHubBatchStatisticalSensor",
     "SentinelHubByocSensor",
+    "SentinelHubCatalogSensor",
 ]
 
 if not TYPE_CHECKING:
@@ -27,5 +29,6 @@ if not TYPE_CHECKING:
             "batch_process_v1": ("SentinelHubBatchProcessV1Sensor",),
             "batch_statistical": ("SentinelHubBatchStatisticalSensor",),
             "byoc": ("SentinelHubByocSensor",),
+            "catalog": ("SentinelHubCatalogSensor",),
         },
     )

@@ -1,0 +1,98 @@
+"""
+Items of the catalog on disk, one to a line, until all of them are there.
+
+Source: https://github.com/stac-utils/stac-geoparquet (the specification of STAC-GeoParquet) for the table made of them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Self
+
+from airflow_provider_sentinelhub.client.errors import UnexpectedAnswer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from io import BufferedWriter
+    from pathlib import Path
+    from types import TracebackType
+
+MOST_BYTES = 64 * 1024**3
+_CHUNK_BYTES = 16 * 1024**2
+
+
+class Spool:
+    """
+    A file with one JSON document to a line; it is NDJSON as it stands.
+
+    :param path: The file; replaced if it exists.
+    """
+
+    def __init__(self, path: Path) -> None:
+        import msgspec
+
+        self.path = path
+        self.count = 0
+        self._size = 0
+        self._file: BufferedWriter = path.open("wb")
+        self._encode = msgspec.json.Encoder().encode_lines
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+    def add(self, documents: list[Any]) -> None:
+        """
+        Write documents.
+
+        :param documents: JSON.
+        :raises UnexpectedAnswer: They are nested too deeply, or the file becomes too large.
+        """
+        try:
+            text = self._encode(documents)
+        except RecursionError as e:
+            raise UnexpectedAnswer("The catalog returned items that are nested too deeply. Please report it.") from e
+        self._size += len(text)
+        if self._size > MOST_BYTES:
+            raise UnexpectedAnswer(
+                f"The catalog returned more than {MOST_BYTES:,} bytes of items. Search for less at a time."
+            )
+        self._file.write(text)
+        self.count += len(documents)
+
+    def close(self) -> None:
+        """Finish the file."""
+        self._file.close()
+
+
+def chunks(path: Path) -> Iterator[list[bytes]]:
+    """
+    Yield the lines of a file, some megabytes at a time.
+
+    :param path: The file.
+    """
+    lines: list[bytes] = []
+    size = 0
+    with path.open("rb") as file:
+        for line in file:
+            lines.append(line)
+            size += len(line)
+            if size >= _CHUNK_BYTES:
+                yield lines
+                lines, size = [], 0
+    if lines:
+        yield lines
+
+
+def as_lines(documents: Iterable[Any]) -> bytes:
+    """
+    Return JSON documents as NDJSON.
+
+    :param documents: The documents.
+    """
+    import msgspec
+
+    return msgspec.json.Encoder().encode_lines(list(documents))
