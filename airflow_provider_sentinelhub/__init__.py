@@ -47,7 +47,7 @@ if TYPE_CHECKING:
         SentinelHubBatchProcessV1Sensor,
         SentinelHubBatchStatisticalSensor,
     )
-    from airflow_provider_sentinelhub.triggers import SentinelHubBatchTrigger
+    from airflow_provider_sentinelhub.triggers import SentinelHubBatchTrigger, SentinelHubCatalogTrigger
 
 __all__ = [
     "SentinelHubAnalyseBatchProcessOperator",
@@ -66,6 +66,7 @@ __all__ = [
     "SentinelHubBatchTrigger",
     "SentinelHubBatchV1Hook",
     "SentinelHubCancelBatchProcessV1Operator",
+    "SentinelHubCatalogTrigger",
     "SentinelHubCreateBatchProcessOperator",
     "SentinelHubCreateBatchProcessV1Operator",
     "SentinelHubCreateBatchStatisticalOperator",

@@ -55,7 +55,12 @@ def get_provider_info() -> dict[str, Any]:
                 ],
             }
         ],
-        "triggers": [{"integration-name": _NAME, "python-modules": [f"{_PACKAGE}.triggers.batch"]}],
+        "triggers": [
+            {
+                "integration-name": _NAME,
+                "python-modules": [f"{_PACKAGE}.triggers.{name}" for name in ("batch", "catalog")],
+            }
+        ],
         "cli": [f"{_PACKAGE}.cli.definition.get_commands"],
         "connection-types": [
             {

@@ -1,4 +1,4 @@
-"""Trigger for Sentinel Hub."""
+"""Triggers for Sentinel Hub."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from airflow_provider_sentinelhub.exports import lazy
 
 if TYPE_CHECKING:
     from airflow_provider_sentinelhub.triggers.batch import SentinelHubBatchTrigger
+    from airflow_provider_sentinelhub.triggers.catalog import SentinelHubCatalogTrigger
 
-__all__ = ["SentinelHubBatchTrigger"]
+__all__ = ["SentinelHubBatchTrigger", "SentinelHubCatalogTrigger"]
 
 if not TYPE_CHECKING:
-    __getattr__ = lazy(__name__, {"batch": ("SentinelHubBatchTrigger",)})
+    __getattr__ = lazy(__name__, {"batch": ("SentinelHubBatchTrigger",), "catalog": ("SentinelHubCatalogTrigger",)})

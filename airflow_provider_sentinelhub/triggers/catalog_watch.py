@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 MOST_NEW: Final = 10_000
 """How many new acquisitions one look collects; the next look finds the others."""
 
+_APART_S = 10.0
 _SLOWEST_S = 900.0
 _REFUSED_S = 1800.0
 _SAY_AGAIN_S = 3600.0
@@ -125,6 +126,7 @@ class CatalogWatch(SharedStreamProducer):
         self._waiting = 0
         self._is_settled = asyncio.Event()
         self._is_lost = False
+        self._settled_at: datetime | None = None
         self._failures = 0
         self._said: tuple[str, datetime] | None = None
 
@@ -161,8 +163,9 @@ class CatalogWatch(SharedStreamProducer):
             window = memory.window(self._now(), self._settings.back)
             news = await self._persistently(lambda window=window: self._look(memory, window))  # type: ignore[misc]  # bound at once
             reports = [Report(key, acquisition, repeats_since) for key, acquisition in news]
-            for begin in range(0, len(reports), self._settings.batch_size):
-                batch = reports[begin : begin + self._settings.batch_size]
+            for batch in self._batches(reports):
+                if batch[-1] is reports[-1]:
+                    await self._apart()
                 self._waiting = len(batch)
                 self._is_settled.clear()
                 for report in batch:
@@ -203,9 +206,28 @@ class CatalogWatch(SharedStreamProducer):
             await self._save()
         except Exception as e:  # noqa: BLE001 - an exception here would end the watch; the next save stores it all
             self._log.warning("Cannot store what was reported, trying again later: %s", one_line(e))
+        self._settled_at = self._now()
         self._waiting -= len(reports)
         if self._waiting <= 0:
             self._is_settled.set()
+
+    def _batches(self, reports: Sequence[Report]) -> Iterator[Sequence[Report]]:
+        for begin in range(0, len(reports) - 1, self._settings.batch_size):
+            yield reports[begin : min(begin + self._settings.batch_size, len(reports) - 1)]
+        if reports:
+            yield reports[-1:]
+
+    async def _apart(self) -> None:
+        """
+        Hold back the last event of a look until the scheduler has seen those before it.
+
+        What is stored while the scheduler creates a run for an earlier event is in no run until another event comes
+        (apache/airflow#56050). So the last one comes by itself, and its run has those that were left over.
+        """
+        if self._settled_at is not None:
+            passed = (self._now() - self._settled_at).total_seconds()
+            if 0 <= passed < _APART_S:
+                await self._sleep(_APART_S - passed)
 
     # ------------------------------------------------------------------------------------------------------ one look
 
