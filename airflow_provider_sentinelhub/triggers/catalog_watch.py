@@ -173,11 +173,12 @@ class CatalogWatch(SharedStreamProducer):
                 await self._is_settled.wait()
                 if self._is_lost:
                     raise RuntimeError("Airflow did not say that it has stored all events; starting again")
-            if news.is_complete:
-                memory.looked(window, self._settings.back)
-                repeats_since = None
             await self._persistently(self._save)
             if news.is_complete:
+                memory.looked(window, self._settings.back)
+                self._limit(memory)
+                await self._persistently(self._save_forgotten)
+                repeats_since = None
                 await self._sleep(self._settings.poll_interval)
 
     async def advance(self, batch: Sequence[AdvanceItem]) -> None:
@@ -299,7 +300,7 @@ class CatalogWatch(SharedStreamProducer):
             now = self._now()
             memory = Memory(settings.policy, settings.start or now - settings.back.wide, settled_at=now)
             # Before the first event: a repeat of it can be told by this time.
-            await self._put({f"{settings.state_key}.head": memory.head()})
+            await self._put(self._head(memory))
             return memory
         memory = Memory.read(settings.policy, head)
         for part in range(memory.parts):
@@ -311,11 +312,8 @@ class CatalogWatch(SharedStreamProducer):
         self._stored[f"{settings.state_key}.head"] = head
         return memory
 
-    async def _save(self) -> None:
-        """Store what changed: the keys, then how to read them, so that a kill in between loses no key."""
-        if self._memory is None:
-            return
-        if (floor := self._memory.forget_excess()) is not None:
+    def _limit(self, memory: Memory) -> None:
+        if (floor := memory.forget_excess()) is not None:
             self._log.warning(
                 "%s: more than %d acquisitions to remember. What was acquired before %s is not reported any more. "
                 "Use a shorter wide_look_back or several watchers with smaller areas.",
@@ -323,13 +321,30 @@ class CatalogWatch(SharedStreamProducer):
                 MOST_REMEMBERED,
                 floor.date(),
             )
-        texts = self._memory.divided()
-        wanted = {self._name(len(texts), number): text for number, text in enumerate(texts)}
+
+    async def _save(self) -> None:
+        """Store what was reported: the keys, then the head that counts them, so that a kill in between loses none."""
+        if self._memory is None:
+            return
+        wanted = self._parts(self._memory)
         await self._put(wanted)
-        await self._put({f"{self._settings.state_key}.head": self._memory.head()})
+        await self._put(self._head(self._memory))
         for name in [name for name in self._stored if name not in wanted and not name.endswith(".head")]:
             await self._store.result().adelete(name)
-            self._stored.pop(name, None)
+            del self._stored[name]
+
+    async def _save_forgotten(self) -> None:
+        """Store that a look is complete: the head, then the keys, so that none is forgotten that can be asked for."""
+        if self._memory is not None:
+            await self._put(self._head(self._memory))
+            await self._put(self._parts(self._memory))
+
+    def _parts(self, memory: Memory) -> dict[str, Any]:
+        texts = memory.divided()
+        return {self._name(len(texts), number): text for number, text in enumerate(texts)}
+
+    def _head(self, memory: Memory) -> dict[str, Any]:
+        return {f"{self._settings.state_key}.head": memory.head()}
 
     async def _put(self, values: dict[str, Any]) -> None:
         for name, value in values.items():
