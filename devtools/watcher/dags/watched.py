@@ -38,7 +38,7 @@ watched = Asset(
 def take_acquisitions() -> None:
     """Write down what started the run."""
 
-    @task
+    @task(retries=5, retry_delay=timedelta(seconds=1))
     def take(**context: Any) -> int:
         found = new_acquisitions(context)
         told = {"acquisitions": [[each.acquisition, each.item_id] for each in found], "repeated": found.repeated}
