@@ -61,6 +61,7 @@ if TYPE_CHECKING:
         SentinelHubAsyncProcessTrigger,
         SentinelHubBatchTrigger,
         SentinelHubByocTrigger,
+        SentinelHubCatalogTrigger,
     )
 
 __all__ = [
@@ -90,6 +91,7 @@ __all__ = [
     "SentinelHubCatalogHook",
     "SentinelHubCatalogSearchOperator",
     "SentinelHubCatalogSensor",
+    "SentinelHubCatalogTrigger",
     "SentinelHubCreateBatchProcessOperator",
     "SentinelHubCreateBatchProcessV1Operator",
     "SentinelHubCreateBatchStatisticalOperator",

@@ -73,7 +73,9 @@ def get_provider_info() -> dict[str, Any]:
         "triggers": [
             {
                 "integration-name": _NAME,
-                "python-modules": [f"{_PACKAGE}.triggers.{name}" for name in ("async_process", "batch", "byoc")],
+                "python-modules": [
+                    f"{_PACKAGE}.triggers.{name}" for name in ("async_process", "batch", "byoc", "catalog")
+                ],
             }
         ],
         "cli": [f"{_PACKAGE}.cli.definition.get_commands"],

@@ -10,8 +10,14 @@ if TYPE_CHECKING:
     from airflow_provider_sentinelhub.triggers.async_process import SentinelHubAsyncProcessTrigger
     from airflow_provider_sentinelhub.triggers.batch import SentinelHubBatchTrigger
     from airflow_provider_sentinelhub.triggers.byoc import SentinelHubByocTrigger
+    from airflow_provider_sentinelhub.triggers.catalog import SentinelHubCatalogTrigger
 
-__all__ = ["SentinelHubAsyncProcessTrigger", "SentinelHubBatchTrigger", "SentinelHubByocTrigger"]
+__all__ = [
+    "SentinelHubAsyncProcessTrigger",
+    "SentinelHubBatchTrigger",
+    "SentinelHubByocTrigger",
+    "SentinelHubCatalogTrigger",
+]
 
 if not TYPE_CHECKING:
     __getattr__ = lazy(
@@ -20,5 +26,6 @@ if not TYPE_CHECKING:
             "async_process": ("SentinelHubAsyncProcessTrigger",),
             "batch": ("SentinelHubBatchTrigger",),
             "byoc": ("SentinelHubByocTrigger",),
+            "catalog": ("SentinelHubCatalogTrigger",),
         },
     )

@@ -216,12 +216,14 @@ class SentinelHubCatalogTrigger(BaseEventTrigger):
         return f"sentinelhub.{self.name}.{blake2b(what.encode(), digest_size=6).hexdigest()}"
 
     def _search(self) -> Search:
-        from airflow_provider_sentinelhub.client.apis.catalog.calls import read_search
+        import asyncio
+
         from airflow_provider_sentinelhub.client.errors import AuthenticationError
         from airflow_provider_sentinelhub.hooks.sentinel_hub import forget_shared_sender, shared_async_sender
 
         async def search(window: Window, take: Callable[[Sequence[Any]], object]) -> None:
-            import asyncio
+            # The first import is slow enough to block other triggers.
+            read_search = await asyncio.to_thread(_read_search)
 
             def page(found: ItemPage) -> None:
                 take(found.items)
@@ -292,6 +294,12 @@ def payload_of(report: Report, watcher: str, policy: str) -> dict[str, Any]:
         "report": {"every": found.item_key, "latest": f"{report.key}:{version}"}.get(policy, report.key),
         "may_repeat_since": None if since is None else since.isoformat(),
     }
+
+
+def _read_search() -> Any:
+    from airflow_provider_sentinelhub.client.apis.catalog.calls import read_search
+
+    return read_search
 
 
 def _second(moment: datetime) -> str:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 MOST_NEW: Final = 10_000
 """How many new acquisitions one look collects; the next look finds the others."""
 
+_APART_S = 10.0
 _SLOWEST_S = 900.0
 _REFUSED_S = 1800.0
 _SAY_AGAIN_S = 3600.0
@@ -125,6 +126,7 @@ class CatalogWatch(SharedStreamProducer):
         self._waiting = 0
         self._is_settled = asyncio.Event()
         self._is_lost = False
+        self._settled_at: datetime | None = None
         self._failures = 0
         self._said: tuple[str, datetime] | None = None
 
@@ -161,8 +163,9 @@ class CatalogWatch(SharedStreamProducer):
             window = memory.window(self._now(), self._settings.back)
             news = await self._persistently(lambda window=window: self._look(memory, window))  # type: ignore[misc]  # bound at once
             reports = [Report(key, acquisition, repeats_since) for key, acquisition in news]
-            for begin in range(0, len(reports), self._settings.batch_size):
-                batch = reports[begin : begin + self._settings.batch_size]
+            for batch in self._batches(reports):
+                if batch[-1] is reports[-1]:
+                    await self._apart()
                 self._waiting = len(batch)
                 self._is_settled.clear()
                 for report in batch:
@@ -170,11 +173,12 @@ class CatalogWatch(SharedStreamProducer):
                 await self._is_settled.wait()
                 if self._is_lost:
                     raise RuntimeError("Airflow did not say that it has stored all events; starting again")
-            if news.is_complete:
-                memory.looked(window, self._settings.back)
-                repeats_since = None
             await self._persistently(self._save)
             if news.is_complete:
+                memory.looked(window, self._settings.back)
+                self._limit(memory)
+                await self._persistently(self._save_forgotten)
+                repeats_since = None
                 await self._sleep(self._settings.poll_interval)
 
     async def advance(self, batch: Sequence[AdvanceItem]) -> None:
@@ -203,9 +207,28 @@ class CatalogWatch(SharedStreamProducer):
             await self._save()
         except Exception as e:  # noqa: BLE001 - an exception here would end the watch; the next save stores it all
             self._log.warning("Cannot store what was reported, trying again later: %s", one_line(e))
+        self._settled_at = self._now()
         self._waiting -= len(reports)
         if self._waiting <= 0:
             self._is_settled.set()
+
+    def _batches(self, reports: Sequence[Report]) -> Iterator[Sequence[Report]]:
+        for begin in range(0, len(reports) - 1, self._settings.batch_size):
+            yield reports[begin : min(begin + self._settings.batch_size, len(reports) - 1)]
+        if reports:
+            yield reports[-1:]
+
+    async def _apart(self) -> None:
+        """
+        Hold back the last event of a look until the scheduler has seen those before it.
+
+        What is stored while the scheduler creates a run for an earlier event is in no run until another event comes
+        (apache/airflow#56050). So the last one comes by itself, and its run has those that were left over.
+        """
+        if self._settled_at is not None:
+            passed = (self._now() - self._settled_at).total_seconds()
+            if 0 <= passed < _APART_S:
+                await self._sleep(_APART_S - passed)
 
     # ------------------------------------------------------------------------------------------------------ one look
 
@@ -277,7 +300,7 @@ class CatalogWatch(SharedStreamProducer):
             now = self._now()
             memory = Memory(settings.policy, settings.start or now - settings.back.wide, settled_at=now)
             # Before the first event: a repeat of it can be told by this time.
-            await self._put({f"{settings.state_key}.head": memory.head()})
+            await self._put(self._head(memory))
             return memory
         memory = Memory.read(settings.policy, head)
         for part in range(memory.parts):
@@ -289,11 +312,8 @@ class CatalogWatch(SharedStreamProducer):
         self._stored[f"{settings.state_key}.head"] = head
         return memory
 
-    async def _save(self) -> None:
-        """Store what changed: the keys, then how to read them, so that a kill in between loses no key."""
-        if self._memory is None:
-            return
-        if (floor := self._memory.forget_excess()) is not None:
+    def _limit(self, memory: Memory) -> None:
+        if (floor := memory.forget_excess()) is not None:
             self._log.warning(
                 "%s: more than %d acquisitions to remember. What was acquired before %s is not reported any more. "
                 "Use a shorter wide_look_back or several watchers with smaller areas.",
@@ -301,13 +321,30 @@ class CatalogWatch(SharedStreamProducer):
                 MOST_REMEMBERED,
                 floor.date(),
             )
-        texts = self._memory.divided()
-        wanted = {self._name(len(texts), number): text for number, text in enumerate(texts)}
+
+    async def _save(self) -> None:
+        """Store what was reported: the keys, then the head that counts them, so that a kill in between loses none."""
+        if self._memory is None:
+            return
+        wanted = self._parts(self._memory)
         await self._put(wanted)
-        await self._put({f"{self._settings.state_key}.head": self._memory.head()})
+        await self._put(self._head(self._memory))
         for name in [name for name in self._stored if name not in wanted and not name.endswith(".head")]:
             await self._store.result().adelete(name)
-            self._stored.pop(name, None)
+            del self._stored[name]
+
+    async def _save_forgotten(self) -> None:
+        """Store that a look is complete: the head, then the keys, so that none is forgotten that can be asked for."""
+        if self._memory is not None:
+            await self._put(self._head(self._memory))
+            await self._put(self._parts(self._memory))
+
+    def _parts(self, memory: Memory) -> dict[str, Any]:
+        texts = memory.divided()
+        return {self._name(len(texts), number): text for number, text in enumerate(texts)}
+
+    def _head(self, memory: Memory) -> dict[str, Any]:
+        return {f"{self._settings.state_key}.head": memory.head()}
 
     async def _put(self, values: dict[str, Any]) -> None:
         for name, value in values.items():

@@ -1,4 +1,4 @@
-"""The watcher through late, repeated and reprocessed items, and killed at any step: nothing is lost, repeats are marked."""
+"""The watcher killed at any step, while items come late and again: nothing is lost, and repeats are marked."""
 
 from __future__ import annotations
 
@@ -56,11 +56,11 @@ class Process:
 
     def step(self, effect: Callable[[], Any]) -> Any:
         self.steps -= 1
-        if self.steps == 0:
+        if self.steps <= 0:
             raise Killed
         result = effect()
         self.steps -= 1
-        if self.steps == 0:
+        if self.steps <= 0:
             raise Killed
         return result
 
@@ -143,7 +143,12 @@ def item(number: int, sensed: datetime, version: int = 0, seconds: int = 0) -> d
     made = (sensed + HOUR * (1 + version)).strftime("%Y%m%dT%H%M%S")
     item_id = f"S2C_MSIL2A_{day}_N05{version:02}_R022_T{number:02}TUK_{made}"
     at = (sensed + timedelta(seconds=seconds)).isoformat()
-    return {"id": item_id, "collection": "c", "properties": {"datetime": at, "platform": "sentinel-2c"}, "bbox": [1, 2, 3, 4]}
+    return {
+        "id": item_id,
+        "collection": "c",
+        "properties": {"datetime": at, "platform": "sentinel-2c"},
+        "bbox": [1, 2, 3, 4],
+    }
 
 
 @st.composite
@@ -160,7 +165,9 @@ def catalogs(draw: st.DrawFn) -> list[tuple[datetime, dict[str, Any]]]:
     return published
 
 
-def lives(world: World, kills: Sequence[int], gaps: Sequence[int], policy: Policy, start: datetime | None = BEGIN) -> None:
+def lives(
+    world: World, kills: Sequence[int], gaps: Sequence[int], policy: Policy, start: datetime | None = BEGIN
+) -> None:
     async def all_of_them() -> None:
         for steps, gap in zip(kills, gaps, strict=True):
             await Process(world, steps, world.now + timedelta(days=4), how(policy, start)).live()

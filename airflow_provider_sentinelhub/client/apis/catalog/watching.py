@@ -135,7 +135,8 @@ class Memory:
 
     def _raise_floor(self, floor: datetime) -> None:
         self.floor = floor
-        first = _day(floor)
+        # A day more: the times of versions differ by seconds, also around midnight.
+        first = _day(floor) - 1
         for key in [key for key, day in self._days.items() if day < first]:
             del self._days[key]
             self._ranks.pop(key, None)
@@ -187,7 +188,7 @@ class Memory:
         if len(self._days) <= most:
             return None
         kept = sorted(self._days.values(), reverse=True)[:most]
-        floor = datetime.fromordinal(kept[-1] + 1).replace(tzinfo=UTC)
+        floor = datetime.fromordinal(kept[-1] + 2).replace(tzinfo=UTC)
         self._raise_floor(max(self.floor or floor, floor))
         return self.floor
 
