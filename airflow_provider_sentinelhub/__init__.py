@@ -8,15 +8,18 @@ from airflow_provider_sentinelhub.exports import lazy
 
 if TYPE_CHECKING:
     from airflow_provider_sentinelhub.hooks import (
+        SentinelHubAsyncProcessHook,
         SentinelHubBatchHook,
         SentinelHubBatchV1Hook,
         SentinelHubHook,
+        SentinelHubProcessHook,
         SentinelHubStatisticalHook,
     )
     from airflow_provider_sentinelhub.operators import (
         SentinelHubAnalyseBatchProcessOperator,
         SentinelHubAnalyseBatchProcessV1Operator,
         SentinelHubAnalyseBatchStatisticalOperator,
+        SentinelHubAsyncProcessOperator,
         SentinelHubBatchProcessOperator,
         SentinelHubBatchProcessV1Operator,
         SentinelHubBatchProcessV1ReportOperator,
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
         SentinelHubEstimateBatchProcessV1Operator,
         SentinelHubEstimateBatchStatisticalOperator,
         SentinelHubInputFeaturesOperator,
+        SentinelHubProcessOperator,
         SentinelHubRerunFailedBatchStatisticalOperator,
         SentinelHubRerunFailedOperator,
         SentinelHubRestartPartialBatchProcessV1Operator,
@@ -47,12 +51,15 @@ if TYPE_CHECKING:
         SentinelHubBatchProcessV1Sensor,
         SentinelHubBatchStatisticalSensor,
     )
-    from airflow_provider_sentinelhub.triggers import SentinelHubBatchTrigger
+    from airflow_provider_sentinelhub.triggers import SentinelHubAsyncProcessTrigger, SentinelHubBatchTrigger
 
 __all__ = [
     "SentinelHubAnalyseBatchProcessOperator",
     "SentinelHubAnalyseBatchProcessV1Operator",
     "SentinelHubAnalyseBatchStatisticalOperator",
+    "SentinelHubAsyncProcessHook",
+    "SentinelHubAsyncProcessOperator",
+    "SentinelHubAsyncProcessTrigger",
     "SentinelHubBatchHook",
     "SentinelHubBatchProcessOperator",
     "SentinelHubBatchProcessSensor",
@@ -74,6 +81,8 @@ __all__ = [
     "SentinelHubEstimateBatchStatisticalOperator",
     "SentinelHubHook",
     "SentinelHubInputFeaturesOperator",
+    "SentinelHubProcessHook",
+    "SentinelHubProcessOperator",
     "SentinelHubRerunFailedBatchStatisticalOperator",
     "SentinelHubRerunFailedOperator",
     "SentinelHubRestartPartialBatchProcessV1Operator",

@@ -26,7 +26,8 @@ def get_provider_info() -> dict[str, Any]:
             {
                 "integration-name": _NAME,
                 "python-modules": [
-                    f"{_PACKAGE}.hooks.{name}" for name in ("sentinel_hub", "batch", "batch_v1", "statistical")
+                    f"{_PACKAGE}.hooks.{name}"
+                    for name in ("sentinel_hub", "async_process", "batch", "batch_v1", "process", "statistical")
                 ],
             }
         ],
@@ -36,10 +37,12 @@ def get_provider_info() -> dict[str, Any]:
                 "python-modules": [
                     f"{_PACKAGE}.operators.{name}"
                     for name in (
+                        "async_process",
                         "batch_process",
                         "batch_process_v1",
                         "batch_statistical",
                         "input_features",
+                        "process",
                         "rerun_failed",
                         "statistical",
                         "statistics_table",
@@ -55,7 +58,12 @@ def get_provider_info() -> dict[str, Any]:
                 ],
             }
         ],
-        "triggers": [{"integration-name": _NAME, "python-modules": [f"{_PACKAGE}.triggers.batch"]}],
+        "triggers": [
+            {
+                "integration-name": _NAME,
+                "python-modules": [f"{_PACKAGE}.triggers.{name}" for name in ("async_process", "batch")],
+            }
+        ],
         "cli": [f"{_PACKAGE}.cli.definition.get_commands"],
         "connection-types": [
             {

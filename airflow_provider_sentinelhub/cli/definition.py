@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from airflow.cli.cli_config import CLICommand
 
-APIS = ("batch-v2", "batch-statistical", "batch-v1", "statistical")
+APIS = ("batch-v2", "batch-statistical", "batch-v1", "statistical", "process", "async-process")
 DEPLOYMENTS = ("aws-eu-central-1", "aws-us-west-2", "cdse")
 
 
@@ -26,8 +26,9 @@ def get_commands() -> list[CLICommand]:
     validate = cli_config.ActionCommand(
         name="validate",
         help="Check requests before they are sent",
-        description="Check requests of Batch Processing, Batch Statistical and Statistical as the operators do. Needs "
-        "no network and no connection. Exits with 1 if there is an error; warnings alone give 0.",
+        description="Check requests of Batch Processing, Batch Statistical, Statistical, Process and Async Process as "
+        "the operators do. Needs no network and no connection. Exits with 1 if there is an error; warnings alone give "
+        "0.",
         func=cli_config.lazy_load_command("airflow_provider_sentinelhub.cli.validate.validate"),
         args=(
             argument(

@@ -20,7 +20,7 @@ from airflow_provider_sentinelhub.client.requests.findings import part
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from airflow_provider_sentinelhub.client.lifecycle.spec import ApiSpec
 
@@ -147,18 +147,22 @@ def read(name: str) -> Any:
 
 def _with_script(request: Any, folder: Path) -> tuple[Any, InvalidParameter | None]:
     """Return a request with its evalscript read from its file, and the error if that fails: the rest is checked."""
-    holder = request_type(request).script_holder
-    script = part(request, holder, "evalscript")
+    path = request_type(request).script_path
+    field, script = ".".join(path), part(request, *path)
     if not isinstance(script, str) or not script.endswith(".js") or "\n" in script or _is_template(script):
         return request, None
     try:
         text = (folder / script).read_text(encoding="utf-8")
     except OSError as e:
         rule, fix = f"cannot be read ({e})", "Paths are relative to the request's file."
-        return request, InvalidParameter(f"{holder}.evalscript", script, rule, fix)
+        return request, InvalidParameter(field, script, rule, fix)
     except UnicodeError as e:
-        return request, InvalidParameter(f"{holder}.evalscript", script, f"{_NOT_UTF_8} ({e})", _SAVE)
-    return {**request, holder: {**request[holder], "evalscript": text}}, None
+        return request, InvalidParameter(field, script, f"{_NOT_UTF_8} ({e})", _SAVE)
+    return _with_value(request, path, text), None
+
+
+def _with_value(given: Any, path: Sequence[str], value: Any) -> Any:
+    return {**given, path[0]: _with_value(given[path[0]], path[1:], value)} if path else value
 
 
 def _counted(count: int, noun: str) -> str:
@@ -167,7 +171,7 @@ def _counted(count: int, noun: str) -> str:
 
 def _is_rendered(field: str, value: Any) -> bool:
     """Say whether Airflow renders a value before it is sent."""
-    if field.endswith(".evalscript"):
+    if field.rpartition(".")[2] == "evalscript":
         # Only a path is rendered; braces in a script are JavaScript.
         return isinstance(value, str) and _is_template(value) and value.endswith(".js") and "\n" not in value
     if field.endswith(".geometry"):

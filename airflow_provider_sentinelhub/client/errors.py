@@ -15,6 +15,7 @@ Every way the service, the bucket and the request itself can say no.
     │   │   └── IllegalAction       400, because the task is in another state than the action needs
     │   ├── Conflict                409
     │   ├── RateLimited             429, longer than the policy was willing to wait
+    │   │   └── TooManyRunning      429, because the account already runs as many requests as it may
     │   ├── ServiceUnavailable      5xx, a broken connection or a timeout, longer than the policy was willing to wait
     │   │   └── OutcomeUnknown      the same for a call that may not be repeated: it may have been carried out
     │   └── UnexpectedAnswer        an answer that is not what the API promises
@@ -168,6 +169,10 @@ class RateLimited(ApiError):
     """The service kept answering 429."""
 
     retryable = True
+
+
+class TooManyRunning(RateLimited):
+    """The account already runs as many requests as it may: wait until one of them ends."""
 
 
 class ServiceUnavailable(ApiError):

@@ -7,19 +7,30 @@ from typing import TYPE_CHECKING
 from airflow_provider_sentinelhub.exports import lazy
 
 if TYPE_CHECKING:
+    from airflow_provider_sentinelhub.hooks.async_process import SentinelHubAsyncProcessHook
     from airflow_provider_sentinelhub.hooks.batch import SentinelHubBatchHook
     from airflow_provider_sentinelhub.hooks.batch_v1 import SentinelHubBatchV1Hook
+    from airflow_provider_sentinelhub.hooks.process import SentinelHubProcessHook
     from airflow_provider_sentinelhub.hooks.sentinel_hub import SentinelHubHook
     from airflow_provider_sentinelhub.hooks.statistical import SentinelHubStatisticalHook
 
-__all__ = ["SentinelHubBatchHook", "SentinelHubBatchV1Hook", "SentinelHubHook", "SentinelHubStatisticalHook"]
+__all__ = [
+    "SentinelHubAsyncProcessHook",
+    "SentinelHubBatchHook",
+    "SentinelHubBatchV1Hook",
+    "SentinelHubHook",
+    "SentinelHubProcessHook",
+    "SentinelHubStatisticalHook",
+]
 
 if not TYPE_CHECKING:
     __getattr__ = lazy(
         __name__,
         {
+            "async_process": ("SentinelHubAsyncProcessHook",),
             "batch": ("SentinelHubBatchHook",),
             "batch_v1": ("SentinelHubBatchV1Hook",),
+            "process": ("SentinelHubProcessHook",),
             "sentinel_hub": ("SentinelHubHook",),
             "statistical": ("SentinelHubStatisticalHook",),
         },

@@ -319,16 +319,40 @@ def check_budget_of_places(
     areas = (Area.of(place.request(body), *BOUNDS).extent for place in places)
     extent = Extent.of_all(area for area in areas if area is not None)
     found = api.estimate(body, pixel_counts(body, places))
+    them = "1 geometry" if len(places) == 1 else f"{len(places)} geometries"
+    less = "longer intervals, a coarser resolution, fewer bands"
+    check_budget_of_answers(hook, found, extent, max_pu, what=f"Statistics of {them}", less=less)
+
+
+def check_budget_of_answers(
+    hook: SentinelHubHook,
+    found: Estimate,
+    extent: Extent | None,
+    max_pu: float | str | None,
+    *,
+    what: str,
+    less: str,
+) -> None:
+    """
+    Fail if requests that are answered at once would cost too much; log their estimated cost and their area.
+
+    :param hook: Has the connection.
+    :param found: What they would cost.
+    :param extent: Their area.
+    :param max_pu: The operator's maximum cost in PU; see :func:`check_budget_of_places`.
+    :param what: What is requested, for messages.
+    :param less: How to request less, for messages.
+    :raises BudgetExceeded: Nothing was requested.
+    """
     limit = limit_of(hook, max_pu)
     where = "" if extent is None else f" Area: {extent.text()}."
-    them = "1 geometry" if len(places) == 1 else f"{len(places)} geometries"
     if limit is None:
-        _refuse_large(found, extent, f"Statistics of {them} would cost", "Nothing was requested.")
-    elif found.pu > limit:
+        _refuse_large(found, extent, f"{what} would cost", "Nothing was requested.")
+    # Written so that nothing passes if a template rendered the limit to nan.
+    elif not found.pu <= limit:
         raise BudgetExceeded(
-            f"Statistics of {them} would cost about {pu_text(found.pu)}, more than {describe_limit(hook, max_pu)}. "
-            f"Nothing was requested.{where}\n{found.text()}\n"
-            "Raise max_pu, or request less: longer intervals, a coarser resolution, fewer bands."
+            f"{what} would cost about {pu_text(found.pu)}, more than {describe_limit(hook, max_pu)}. "
+            f"Nothing was requested.{where}\n{found.text()}\nRaise max_pu, or request less: {less}."
         )
     _tell(found, extent)
     if limit is not None and (found.high_pu is None or found.high_pu > limit):

@@ -10,11 +10,11 @@ from airflow_provider_sentinelhub.client.errors import InvalidConfiguration, Inv
 
 if TYPE_CHECKING:
     from airflow_provider_sentinelhub.client.http.deployments import Deployment
-    from airflow_provider_sentinelhub.client.lifecycle.spec import TaskApiSpec
+    from airflow_provider_sentinelhub.client.lifecycle.spec import ApiSpec, TaskApiSpec
 
 
 def with_credentials(
-    api: TaskApiSpec,
+    api: ApiSpec,
     body: Mapping[str, Any],
     aws_conn_id: str | None,
     gcp_conn_id: str | None,
@@ -100,7 +100,7 @@ def explained(
     )
 
 
-def explained_by_policy(api: TaskApiSpec, body: Mapping[str, Any], error: InvalidRequest) -> InvalidRequest:
+def explained_by_policy(api: ApiSpec, body: Mapping[str, Any], error: InvalidRequest) -> InvalidRequest:
     """
     Return a refusal that names the policy of the bucket that was refused; other refusals unchanged.
 
@@ -120,7 +120,7 @@ def explained_by_policy(api: TaskApiSpec, body: Mapping[str, Any], error: Invali
     )
 
 
-def role_in(api: TaskApiSpec, request: Mapping[str, Any]) -> str:
+def role_in(api: ApiSpec, request: Mapping[str, Any]) -> str:
     """
     Return the role that a request names for a bucket; empty if it names none.
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from airflow_provider_sentinelhub.artifacts.storage.storage import Storage
     from airflow_provider_sentinelhub.client.http.call import Call
     from airflow_provider_sentinelhub.client.http.deployments import Deployment, ServiceAddress
-    from airflow_provider_sentinelhub.client.lifecycle.spec import ApiSpec, TaskApiSpec
+    from airflow_provider_sentinelhub.client.lifecycle.spec import ApiSpec
     from airflow_provider_sentinelhub.client.requests.findings import Finding
 
 log = logging.getLogger(__name__)
@@ -36,7 +36,7 @@ class Reaches(Protocol):
     """The part of a hook that the check of the buckets needs."""
 
     @property
-    def api(self) -> TaskApiSpec:
+    def api(self) -> ApiSpec:
         """The API."""
 
     @property

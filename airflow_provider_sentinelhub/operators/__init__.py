@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from airflow_provider_sentinelhub.exports import lazy
 
 if TYPE_CHECKING:
+    from airflow_provider_sentinelhub.operators.async_process import SentinelHubAsyncProcessOperator
     from airflow_provider_sentinelhub.operators.batch_process import (
         SentinelHubAnalyseBatchProcessOperator,
         SentinelHubBatchProcessOperator,
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
         SentinelHubStopBatchStatisticalOperator,
     )
     from airflow_provider_sentinelhub.operators.input_features import SentinelHubInputFeaturesOperator
+    from airflow_provider_sentinelhub.operators.process import SentinelHubProcessOperator
     from airflow_provider_sentinelhub.operators.rerun_failed import SentinelHubRerunFailedOperator
     from airflow_provider_sentinelhub.operators.statistical import SentinelHubStatisticalOperator
     from airflow_provider_sentinelhub.operators.statistics_table import SentinelHubStatisticsTableOperator
@@ -45,6 +47,7 @@ __all__ = [
     "SentinelHubAnalyseBatchProcessOperator",
     "SentinelHubAnalyseBatchProcessV1Operator",
     "SentinelHubAnalyseBatchStatisticalOperator",
+    "SentinelHubAsyncProcessOperator",
     "SentinelHubBatchProcessOperator",
     "SentinelHubBatchProcessV1Operator",
     "SentinelHubBatchProcessV1ReportOperator",
@@ -59,6 +62,7 @@ __all__ = [
     "SentinelHubEstimateBatchProcessV1Operator",
     "SentinelHubEstimateBatchStatisticalOperator",
     "SentinelHubInputFeaturesOperator",
+    "SentinelHubProcessOperator",
     "SentinelHubRerunFailedBatchStatisticalOperator",
     "SentinelHubRerunFailedOperator",
     "SentinelHubRestartPartialBatchProcessV1Operator",
@@ -75,6 +79,7 @@ if not TYPE_CHECKING:
     __getattr__ = lazy(
         __name__,
         {
+            "async_process": ("SentinelHubAsyncProcessOperator",),
             "batch_process": (
                 "SentinelHubAnalyseBatchProcessOperator",
                 "SentinelHubBatchProcessOperator",
@@ -105,6 +110,7 @@ if not TYPE_CHECKING:
                 "SentinelHubStopBatchStatisticalOperator",
             ),
             "input_features": ("SentinelHubInputFeaturesOperator",),
+            "process": ("SentinelHubProcessOperator",),
             "rerun_failed": ("SentinelHubRerunFailedOperator",),
             "statistical": ("SentinelHubStatisticalOperator",),
             "statistics_table": ("SentinelHubStatisticsTableOperator",),

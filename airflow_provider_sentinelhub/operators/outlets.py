@@ -36,25 +36,44 @@ def announce(
     """
     if not outlets:
         return
-    from airflow.sdk import Asset, AssetAlias
-
     url = hook.results.delivered_url(hook.get(result["task_id"]))
     extra = {
         **{key: result[key] for key in ("task_id", "task_ids", "outcome", "cost_pu") if key in result},
         **counts_in(result),
         "delivered_url": url,
         "report_url": result.get("report_url"),
-        **_area_and_period(task.request),
+        **area_and_period(task.request),
     }
+    add_events(context, outlets, url, extra, is_delivered=bool(result.get("delivered")))
+
+
+def add_events(
+    context: Context, outlets: list[Any], url: str, extra: Mapping[str, Any], *, is_delivered: bool = True
+) -> None:
+    """
+    Add to the asset events of an Airflow task's outlets; see :func:`announce`.
+
+    :param context: The task's context.
+    :param outlets: The outlets of the Airflow task.
+    :param url: URL of what was delivered.
+    :param extra: ``extra`` of the events.
+    :param is_delivered: Whether anything was delivered.
+    """
+    from airflow.sdk import Asset, AssetAlias
+
     for outlet in outlets:
         if isinstance(outlet, Asset):
             context["outlet_events"][outlet].extra.update(extra)
-        elif isinstance(outlet, AssetAlias) and result.get("delivered"):
-            context["outlet_events"][outlet].add(Asset(url), extra)
+        elif isinstance(outlet, AssetAlias) and is_delivered:
+            context["outlet_events"][outlet].add(Asset(url), dict(extra))
 
 
-def _area_and_period(request: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the area and the time range of a request."""
+def area_and_period(request: Mapping[str, Any]) -> dict[str, Any]:
+    """
+    Return the area and the time range of a request.
+
+    :param request: The request.
+    """
     found: dict[str, Any] = {}
     source = request.get("processRequest", request).get("input", {})
     bounds = source.get("bounds") or {}

@@ -90,15 +90,16 @@ class RequestTemplateMixin(BaseOperator):
             raise _unreadable(request)
         if not isinstance(request, dict):
             return request
-        return {key: self._with_script(key, value) for key, value in request.items()}
+        parts = {key: self._with_script(f"{key}.{_EVALSCRIPT}", value) for key, value in request.items()}
+        return self._with_script(_EVALSCRIPT, parts)
 
-    def _with_script(self, name: str, part: Any) -> Any:
+    def _with_script(self, field: str, part: Any) -> Any:
         from airflow_provider_sentinelhub.client.models import from_text
 
         given = from_text(part)
         if not isinstance(given, dict) or not _is_path(given.get(_EVALSCRIPT), ".js"):
             return part
-        return {**given, _EVALSCRIPT: _read(f"{name}.{_EVALSCRIPT}", given[_EVALSCRIPT], self.get_template_env())}
+        return {**given, _EVALSCRIPT: _read(field, given[_EVALSCRIPT], self.get_template_env())}
 
 
 def _is_text(script: Any) -> bool:

@@ -39,6 +39,21 @@ _ALARM_MARGIN_S = 30.0
 _ALARM_MARGIN_SHARE = 0.1
 
 
+def deadline_from_now(limits: Mapping[str, timedelta | float], *, deferrable: bool) -> float | None:
+    """
+    Return when a wait ends that starts now, in seconds since the epoch; ``None`` for never.
+
+    :param limits: How long it may take, in seconds, by the name of the operator's parameter.
+    :param deferrable: Whether the operator is deferred; otherwise Airflow's own timeout interrupts the worker.
+    """
+    seconds = {
+        name: limit.total_seconds() if isinstance(limit, timedelta) else float(limit) for name, limit in limits.items()
+    }
+    if not deferrable and (alarm := seconds.get("execution_timeout")) is not None:
+        seconds["execution_timeout"] = alarm - min(_ALARM_MARGIN_S, _ALARM_MARGIN_SHARE * alarm)
+    return time.time() + min(seconds.values()) if seconds else None
+
+
 class WaitingOperatorBase(RemoteTaskOperatorBase):
     """
     Base of the operators that wait for a remote task.
@@ -100,13 +115,7 @@ class WaitingOperatorBase(RemoteTaskOperatorBase):
 
         Airflow does not apply ``execution_timeout`` to a deferred task (apache/airflow#69678), so it is applied here.
         """
-        seconds = {
-            name: limit.total_seconds() if isinstance(limit, timedelta) else float(limit)
-            for name, limit in self._limits.items()
-        }
-        if not self.deferrable and (alarm := seconds.get("execution_timeout")) is not None:
-            seconds["execution_timeout"] = alarm - min(_ALARM_MARGIN_S, _ALARM_MARGIN_SHARE * alarm)
-        return time.time() + min(seconds.values()) if seconds else None
+        return deadline_from_now(self._limits, deferrable=self.deferrable)
 
     @property
     def _limits(self) -> dict[str, timedelta | float]:

@@ -42,6 +42,10 @@ class AnalysisFailed(Exception):
     """The task cannot be processed; the text becomes its ``error``."""
 
 
+class RenderingFailed(Exception):
+    """The evalscript, or what it asks for, cannot be rendered; the text is the service's."""
+
+
 def bad_payload(message: str, errors: list[dict[str, str]] | None = None) -> Problem:
     """
     Return the 400 of an invalid payload or action.

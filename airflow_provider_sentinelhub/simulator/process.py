@@ -178,6 +178,11 @@ class Simulator:
         task: dict[str, Any] = self.admin("GET", f"/tasks/{task_id}")
         return task
 
+    def async_requests(self) -> list[dict[str, Any]]:
+        """Return all Async Process requests with their histories, in the order in which they were accepted."""
+        found: list[dict[str, Any]] = self.admin("GET", "/requests/async-process")["requests"]
+        return found
+
     def requests(self) -> dict[str, Any]:
         """Return the log of requests: ``total``, ``counts`` by endpoint and the last ``requests``."""
         log: dict[str, Any] = self.admin("GET", "/requests")

@@ -1,4 +1,4 @@
-"""Trigger for Sentinel Hub."""
+"""Triggers for Sentinel Hub."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING
 from airflow_provider_sentinelhub.exports import lazy
 
 if TYPE_CHECKING:
+    from airflow_provider_sentinelhub.triggers.async_process import SentinelHubAsyncProcessTrigger
     from airflow_provider_sentinelhub.triggers.batch import SentinelHubBatchTrigger
 
-__all__ = ["SentinelHubBatchTrigger"]
+__all__ = ["SentinelHubAsyncProcessTrigger", "SentinelHubBatchTrigger"]
 
 if not TYPE_CHECKING:
-    __getattr__ = lazy(__name__, {"batch": ("SentinelHubBatchTrigger",)})
+    __getattr__ = lazy(
+        __name__, {"async_process": ("SentinelHubAsyncProcessTrigger",), "batch": ("SentinelHubBatchTrigger",)}
+    )

@@ -108,7 +108,7 @@ class Progress:
         if self._counter is None:
             return None
         # Downloading and counting hundreds of thousands of features would block the event loop.
-        report = await _in_pool(self._counter)
+        report = await in_pool(self._counter)
         if report is None:
             return None
         return {"total": report.total, **{outcome.lower(): count for outcome, count in report.counts().items()}}
@@ -125,7 +125,7 @@ class Progress:
             return None
         # Read here, because the counter runs in a thread, from which Airflow must not be called.
         facts = await ConnectionFacts.aread(conn_id)
-        options = await _in_pool(partial(storage_options, scheme, facts))
+        options = await in_pool(partial(storage_options, scheme, facts))
         loop = asyncio.get_running_loop()
 
         def ask(procedure: Procedure[T]) -> T:
@@ -154,5 +154,10 @@ class Progress:
         )
 
 
-async def _in_pool(work: Callable[[], T]) -> T:
+async def in_pool(work: Callable[[], T]) -> T:
+    """
+    Do work that blocks, such as reading a bucket, beside the event loop.
+
+    :param work: The work.
+    """
     return await asyncio.get_running_loop().run_in_executor(_POOL, work)

@@ -86,6 +86,18 @@ def tasks_of(stack: ChaosStack, run: Run) -> list[tuple[Intent, dict[str, Any]]]
     ]
 
 
+def async_requests_of(stack: ChaosStack, run: Run) -> list[dict[str, Any]]:
+    """
+    Return all Async Process requests that the service has accepted for a run.
+
+    :param stack: Airflow, service and proxies.
+    :param run: The run.
+    """
+    folder = f"/{run.dag_id}/{run.run_id}/"
+    found = stack.sim.async_requests()
+    return [each for each in found if folder in each["request"]["output"]["delivery"]["s3"]["url"]]
+
+
 def _intent_of(task: dict[str, Any]) -> Intent | None:
     # The records contain the description or the evalscript; which of the two carries the tag depends on the API.
     words = task["description"]
@@ -104,6 +116,9 @@ def evidence(stack: ChaosStack, run: Run) -> str:
     for intent, task in tasks_of(stack, run):
         lines += ["", f"{task['id']} {intent.tag} {task['status']}"]
         lines += [f"  {entry['at']} {entry['event']}" for entry in task["history"]]
+    for each in async_requests_of(stack, run):
+        lines += ["", f"{each['id']} {each['request']['output']['delivery']['s3']['url']} {each['status']}"]
+        lines += [f"  {entry['at']} {entry['event']}" for entry in each["history"]]
     api = stack.airflow.api
     try:
         for ti in api.task_instances(run):

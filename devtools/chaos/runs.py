@@ -14,7 +14,15 @@ from devtools.airflow_http import AirflowApiError
 from devtools.airflow_names import Run
 from devtools.chaos.faults import KILLS, Fault
 from devtools.chaos.proxy import Call, Interceptor, Proxy, Reply
-from devtools.chaos.records import is_running, restarted, started, statistics_violations, tasks_of, twice
+from devtools.chaos.records import (
+    async_requests_of,
+    is_running,
+    restarted,
+    started,
+    statistics_violations,
+    tasks_of,
+    twice,
+)
 from devtools.chaos.steps import STEPS, ChaosStep, Variant
 
 if TYPE_CHECKING:
@@ -262,7 +270,7 @@ def plans(
                     waiting[variant] = draw.sample(possible, len(possible))
                 steps.add(waiting[variant].pop())
             number += 1
-            ordered = sorted(steps, key=lambda step: step.number)
+            ordered = sorted(steps, key=lambda step: step.place)
             yield RunPlan(
                 number, variant, tuple(Injection(step, _draw(draw, step, variant, quick=quick)) for step in ordered)
             )
@@ -314,6 +322,10 @@ def verify(stack: ChaosStack, result: RunResult) -> None:
     :param stack: Airflow, service and proxies.
     :param result: The run; filled in.
     """
+    (_verify_request if result.plan.variant.is_async else _verify_tasks)(stack, result)
+
+
+def _verify_tasks(stack: ChaosStack, result: RunResult) -> None:
     variant = result.plan.variant
     tasks = tasks_of(stack, result.run)
     result.created = len(tasks)
@@ -344,6 +356,30 @@ def verify(stack: ChaosStack, result: RunResult) -> None:
         elif variant.is_statistical:
             features = {feature["name"] for feature in stack.sim.task(returned["task_id"])["features"]}
             result.violations += statistics_violations(stack.sim.bucket_folder, returned, features)
+
+
+def _verify_request(stack: ChaosStack, result: RunResult) -> None:
+    """Verify that the service has accepted one request for the run, and that the run has waited for it."""
+    requests = async_requests_of(stack, result.run)
+    result.created = len(requests)
+    result.starts[-1, 0] = len(requests)
+    if len(requests) != 1:
+        result.violations.append(f"{len(requests)} requests were accepted and charged")
+    # The service cannot cancel one, so nobody may have stopped waiting.
+    result.orphans = sum(each["status"] == "RUNNING" for each in requests)
+    if result.orphans:
+        result.violations.append(f"{result.orphans} orphans")
+    if result.state != "success":
+        result.violations.append(f"the run is {result.state or 'unknown'} after {result.seconds:.0f} s")
+        return
+    returned = _returned(stack, result.run, -1)
+    if returned is None or returned["outcome"] != "DONE" or returned["cost_pu"] is None:
+        result.violations.append(f"wrong result: {returned}")
+    elif returned["request_id"] not in {each["id"] for each in requests}:
+        result.violations.append(f"result of another request: {returned['request_id']}")
+    else:
+        files = [stack.sim.bucket_folder / url.split("/", 3)[3] for url in returned["output_urls"].values()]
+        result.violations += [f"{file.name} is not in the bucket" for file in files if not file.exists()]
 
 
 def _verify_restarts(stack: ChaosStack, result: RunResult, index: int, tasks: Sequence[dict[str, Any]]) -> None:

@@ -32,6 +32,8 @@ TIMING: dict[str, Any] = {
     "feature_seconds": 960,
     "visible_after_seconds": 45,
     "status_lag_seconds": 30,
+    "async_seconds": 960,
+    "async_lag_seconds": 60,
 }
 # Original tasks only; the tag of a rerun continues after this.
 _ORIGINAL = r"_rerun/.*~\d+$"

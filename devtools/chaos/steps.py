@@ -7,8 +7,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Literal
 
+from airflow_provider_sentinelhub.client.apis.async_process.spec import ASYNC_PROCESS
 from airflow_provider_sentinelhub.client.apis.batch_statistical.spec import BATCH_STATISTICAL
 from airflow_provider_sentinelhub.client.apis.batch_v1.spec import BATCH_V1
 from airflow_provider_sentinelhub.client.apis.batch_v2.spec import BATCH_V2
@@ -17,7 +19,7 @@ from airflow_provider_sentinelhub.client.http.deployments import PathLayout
 from devtools.chaos.faults import Fault
 
 if TYPE_CHECKING:
-    from airflow_provider_sentinelhub.client.lifecycle.spec import TaskApiSpec
+    from airflow_provider_sentinelhub.client.lifecycle.spec import ApiSpec, TaskApiSpec
     from devtools.chaos.proxy import Call
 
 
@@ -62,6 +64,8 @@ class Variant(StrEnum):
     BLOCKING_V1_RESTART = "blocking_v1_restart"
     DEFERRED_V1_RESTART_HOPELESS = "deferred_v1_restart_hopeless"
     BLOCKING_V1_RESTART_HOPELESS = "blocking_v1_restart_hopeless"
+    DEFERRED_ASYNC = "deferred_async"
+    BLOCKING_ASYNC = "blocking_async"
 
     @property
     def dag_id(self) -> str:
@@ -69,9 +73,14 @@ class Variant(StrEnum):
         return f"chaos_{self.value}"
 
     @property
-    def api(self) -> TaskApiSpec:
+    def api(self) -> ApiSpec:
         """The API."""
-        return api_of(self.value)
+        return ASYNC_PROCESS if self.is_async else api_of(self.value)
+
+    @property
+    def is_async(self) -> bool:
+        """Whether it is a request of Async Process, which is no task."""
+        return self.value.endswith("_async")
 
     @property
     def is_statistical(self) -> bool:
@@ -127,7 +136,7 @@ _ANALYSE = re.compile(rf"^({_TASKS})/{_ID}/analyse$")
 _START = re.compile(rf"^({_TASKS})/{_ID}/start$")
 _TILES = re.compile(rf"^({_TASKS})/{_ID}/tiles$")
 _RESTART = re.compile(rf"^({_TASKS})/{_ID}/restartpartial$")
-_STORE = re.compile(r"/store/ti/[^/]+/sentinelhub_batch$")
+_STORE = re.compile(r"/store/ti/[^/]+/sentinelhub_(batch|async)$")
 _STATE = re.compile(rf"/task-instances/{_ID}/state$")
 _RUN = re.compile(rf"/task-instances/{_ID}/run$")
 _DATABASE = re.compile(r"/execution-[^/]+\.sqlite$")
@@ -140,6 +149,12 @@ _PART = re.compile(rf"/statistics-{_ID}\.parts/[^/]+\.parquet$")
 _LEDGER = re.compile(rf"/statistics-{_ID}\.parts/[^/]+\.arrow$")
 _NOTE = re.compile(rf"/statistics-{_ID}\.parts/published$")
 _STATISTICS = re.compile(rf"/statistics-{_ID}\.parquet$")
+
+_ASYNC = f"{ASYNC_PROCESS.service.prefix(PathLayout.NEW)}/process"
+_SUBMIT = re.compile(rf"^{_ASYNC}$")
+_REQUEST = re.compile(rf"^{_ASYNC}/{_ID}$")
+_REQUEST_NOTE = re.compile(r"/airflow-[0-9a-f]+-\d+/airflow-request\.json$")
+_COPY = re.compile(r"/request-[^/]+\.json$")
 
 Receiver = Literal["service", "bucket", "airflow"]
 Held = Literal["before", "after"]
@@ -165,6 +180,14 @@ def _answered(call: Call) -> bool:
 def _of_another_task(call: Call) -> bool:
     """Whether a file named after a task contains results of another one, its rerun."""
     return bool({found.decode() for found in re.findall(_ID.encode(), call.body)} - set(re.findall(_ID, call.path)))
+
+
+def _is_gone(call: Call) -> bool:
+    return call.reply is not None and call.reply.status == HTTPStatus.NOT_FOUND
+
+
+def _not_yet(call: Call) -> bool:
+    return b'"succeeded": false' in call.body
 
 
 _ANYTHING = _words()
@@ -194,6 +217,7 @@ class ChaosStep:
     :param follows: Pattern of the path of an earlier call of the same run, without which it does not occur.
     :param in_trigger: Whether the trigger makes the call, where there is one.
     :param fresh: Whether the service may not find the new task yet.
+    :param after: Number of the step it comes after, if that is not the one before.
     """
 
     number: int
@@ -213,6 +237,12 @@ class ChaosStep:
     follows: re.Pattern[str] | None = None
     in_trigger: bool = False
     fresh: bool = False
+    after: float = 0.0
+
+    @property
+    def place(self) -> float:
+        """Its place among all steps."""
+        return self.after or self.number
 
     def occurs(self, variant: Variant) -> bool:
         """
@@ -222,7 +252,7 @@ class ChaosStep:
         """
         if self.analyse is not None and self.analyse is not variant.analyses:
             return False
-        if (self.only and variant.api not in self.only) or (self.long and not variant.is_long):
+        if variant.api not in (self.only or TASK_APIS.values()) or (self.long and not variant.is_long):
             return False
         if (self.rerun and len(variant.reruns) == 1) or (self.restart and not variant.restarts):
             return False
@@ -273,6 +303,16 @@ _RERUN_CREATED = _words('["')
 _REPROCESSING, _REDONE = _status("PROCESSING", _RERUN), _status("DONE", _RERUN)
 _RESTARTING, _RESTARTED = _words('"is_restarting":true'), _words('"is_restarting":false', '"resumes":1')
 
+_ALL = (*TASK_APIS.values(), ASYNC_PROCESS)
+_UNSENT = _words('"request_id": ""')
+
+
+def _noted(call: Call) -> bool:
+    return not _UNSENT(call) and _not_yet(call)
+
+
+_of_all = partial(ChaosStep, only=_ALL)
+_of_request = partial(ChaosStep, only=(ASYNC_PROCESS,))
 # A start of a task of these APIs has it analysed.
 _of_analysed = partial(ChaosStep, only=(BATCH_V2, BATCH_STATISTICAL), analyse=False)
 _of_statistics = partial(ChaosStep, only=(BATCH_STATISTICAL,))
@@ -285,10 +325,10 @@ STEPS = (
     ChaosStep(2, "long script on its way", "bucket", "PUT", _SCRIPT, "before", long=True),
     ChaosStep(3, "create on its way", "service", "POST", _LIST, "before"),
     ChaosStep(4, "created, answer on its way", "service", "POST", _LIST, "after"),
-    ChaosStep(5, "created, before the record", "airflow", "PUT", _STORE, "before"),
-    ChaosStep(6, "recorded", "airflow", "PUT", _STORE, "after"),
-    ChaosStep(7, "before the deferral", "airflow", "PATCH", _STATE, "before", _words('"deferred"'), blocking=False),
-    ChaosStep(8, "deferred, not yet taken", "airflow", "PATCH", _STATE, "after", _words('"deferred"'), blocking=False),
+    _of_all(5, "created, before the record", "airflow", "PUT", _STORE, "before"),
+    _of_all(6, "recorded", "airflow", "PUT", _STORE, "after"),
+    _of_all(7, "before the deferral", "airflow", "PATCH", _STATE, "before", _words('"deferred"'), blocking=False),
+    _of_all(8, "deferred, not yet taken", "airflow", "PATCH", _STATE, "after", _words('"deferred"'), blocking=False),
     ChaosStep(9, "first look", "service", "GET", _ONE, "after", _NEW, in_trigger=True, fresh=True),
     ChaosStep(10, "analyse on its way", "service", "POST", _ANALYSE, "before", analyse=True, in_trigger=True),
     ChaosStep(11, "analysing, answer on its way", "service", "POST", _ANALYSE, "after", analyse=True, in_trigger=True),
@@ -297,7 +337,7 @@ STEPS = (
     _of_analysed(14, "analysing", "service", "GET", _ONE, "after", _status("ANALYSING"), in_trigger=True),
     ChaosStep(15, "processing", "service", "GET", _ONE, "after", _status("PROCESSING"), in_trigger=True),
     ChaosStep(16, "ended, before the event", "service", "GET", _ONE, "after", _answered, in_trigger=True),
-    ChaosStep(17, "woken up", "airflow", "PATCH", _RUN, "after", _words('"execute_complete"'), blocking=False),
+    _of_all(17, "woken up", "airflow", "PATCH", _RUN, "after", _words('"execute_complete"'), blocking=False),
     ChaosStep(18, "reading the report", "bucket", "GET", _DATABASE, "before", only=(BATCH_V2,)),
     _of_statistics(19, "reading the results", "bucket", "GET", _ANSWER, "before"),
     _of_statistics(20, "results read, on their way", "bucket", "PUT", _PART, "before"),
@@ -325,6 +365,21 @@ STEPS = (
     _after_restart(40, "restart: processing", "service", "GET", _ONE, "after", _status("PROCESSING")),
     _after_restart(41, "restart: ended, before the event", "service", "GET", _ONE, "after", _answered),
     ChaosStep(42, "report written", "bucket", "PUT", _REPORT, "after"),
-    ChaosStep(43, "success on its way", "airflow", "PATCH", _STATE, "before", _words('"success"')),
-    ChaosStep(44, "success, answer on its way", "airflow", "PATCH", _STATE, "after", _words('"success"')),
+    _of_all(43, "success on its way", "airflow", "PATCH", _STATE, "before", _words('"success"')),
+    _of_all(44, "success, answer on its way", "airflow", "PATCH", _STATE, "after", _words('"success"')),
+    _of_request(45, "looking for a note", "bucket", "GET", _REQUEST_NOTE, "before", after=1.1),
+    _of_request(46, "note on its way", "bucket", "PUT", _REQUEST_NOTE, "before", _UNSENT, after=2.1),
+    _of_request(47, "noted, before the submission", "bucket", "PUT", _REQUEST_NOTE, "after", _UNSENT, after=2.2),
+    _of_request(48, "submission on its way", "service", "POST", _SUBMIT, "before", after=3.1),
+    _of_request(49, "accepted, answer on its way", "service", "POST", _SUBMIT, "after", after=3.2),
+    _of_request(50, "accepted, before its id is noted", "bucket", "PUT", _REQUEST_NOTE, "before", _noted, after=4.1),
+    _of_request(51, "id noted, before the record", "bucket", "PUT", _REQUEST_NOTE, "after", _noted, after=4.2),
+    _of_request(
+        52, "running", "service", "GET", _REQUEST, "after", _status("RUNNING"), in_trigger=True, fresh=True, after=9.1
+    ),
+    _of_request(
+        53, "ended, before the look", "service", "GET", _REQUEST, "after", _is_gone, in_trigger=True, after=15.1
+    ),
+    _of_request(54, "reading the cost", "bucket", "GET", _COPY, "before", in_trigger=True, after=16.1),
+    _of_request(55, "success noted", "bucket", "PUT", _REQUEST_NOTE, "after", _words('"succeeded": true'), after=42.1),
 )

@@ -117,6 +117,13 @@ def statistical_document(**changes: Any) -> dict[str, Any]:
     return _changed({"input": {"bounds": bounds, "data": [{"type": "sentinel-2-l2a"}]}, **_statistics()}, changes)
 
 
+def image_document(**changes: Any) -> dict[str, Any]:
+    """A valid Process request, changed as by :func:`build_document`."""
+    request = statistical_document()
+    output = {"resx": 10.0, "resy": 10.0, "responses": [{"identifier": "default", "format": {"type": "image/tiff"}}]}
+    return _changed({"input": request["input"], "output": output, "evalscript": NDVI}, changes)
+
+
 def batch_statistical_document(**changes: Any) -> dict[str, Any]:
     """A valid Batch Statistical request, changed as by :func:`build_document`."""
     features = {"s3": {"url": "s3://bucket/parcels.gpkg"}}

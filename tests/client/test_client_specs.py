@@ -16,6 +16,7 @@ import airflow_provider_sentinelhub
 from airflow_provider_sentinelhub.client.apis.batch_statistical.models import BatchStatisticalRequest
 from airflow_provider_sentinelhub.client.apis.batch_v1.models import BatchV1Request
 from airflow_provider_sentinelhub.client.apis.batch_v2.models import BatchV2Request
+from airflow_provider_sentinelhub.client.apis.process.models import ImageRequest
 from airflow_provider_sentinelhub.client.apis.registry import APIS, TASK_APIS, other_request_type, request_type
 from airflow_provider_sentinelhub.client.apis.statistical.models import StatisticalRequest
 from airflow_provider_sentinelhub.client.errors import InvalidParameter
@@ -30,6 +31,7 @@ from tests.client.client_harness import (
     batch_statistical_document,
     batch_v1_document,
     build_document,
+    image_document,
     make_task,
     statistical_document,
 )
@@ -43,12 +45,14 @@ MODELS: dict[str, type[BaseModel]] = {
     "batch-v2": BatchV2Request,
     "batch-statistical": BatchStatisticalRequest,
     "statistical": StatisticalRequest,
+    "process": ImageRequest,
 }
 DOCUMENTS: dict[str, Callable[..., dict[str, Any]]] = {
     "batch-v1": partial(batch_v1_document, processRequest__output__responses__0__identifier="ndvi"),
     "batch-v2": partial(build_document, processRequest__output__responses__0__identifier="ndvi"),
     "batch-statistical": batch_statistical_document,
     "statistical": statistical_document,
+    "process": partial(image_document, output__responses__0__identifier="ndvi"),
 }
 STATUSES = ("CREATED", "ANALYSING", "ANALYSIS_DONE", "PROCESSING", "DONE", "PARTIAL", "FAILED", "STOPPED", "CANCELED")
 INTENT = Intent("dag", "run", "task", 3, "0123456789abcdef", 2)
@@ -65,7 +69,7 @@ of_every_task_api = pytest.mark.parametrize("api", list(TASK_APIS.values()), ids
 
 def document(api: ApiSpec) -> dict[str, Any]:
     """A request of the API that nothing is wrong with, with an evalscript that has outputs."""
-    return DOCUMENTS[api.key](**{f"{api.script_holder}__evalscript": NDVI})
+    return DOCUMENTS[api.key](**{"__".join(api.script_path): NDVI})
 
 
 def test_every_api_is_looked_at_here() -> None:
@@ -120,7 +124,7 @@ def test_the_rules_find_nothing_wrong_with_it_and_stand_any_json(api: ApiSpec) -
         if deployment is DEPLOYMENTS["aws-us-west-2"]:
             # The one that has no Sentinel-2 data.
             part(good, *api.input)["data"] = [{"type": "hls"}]
-            holder = part(good, api.script_holder)
+            holder = part(good, *api.script_path[:-1])
             holder["evalscript"] = holder["evalscript"].replace("B04", "Red").replace("B08", "NIR_Narrow")
         assert examine(good, api.check, api.rules, deployment).findings.errors == ()
         requests: tuple[Any, ...] = (*ODD, [], None)
@@ -131,21 +135,21 @@ def test_the_rules_find_nothing_wrong_with_it_and_stand_any_json(api: ApiSpec) -
 @of_every_api
 def test_the_rules_look_at_area_data_and_script_where_the_spec_says_they_are(api: ApiSpec) -> None:
     request = document(api)
-    request_input, holder = part(request, *api.input), part(request, api.script_holder)
+    request_input, holder = part(request, *api.input), part(request, *api.script_path[:-1])
     request_input["data"][0]["dataFilter"] = {
         "timeRange": {"from": "1900-01-01T00:00:00Z", "to": "1900-01-02T00:00:00Z"}
     }
     holder["evalscript"] = ""
     found = examine(request, api.check, api.rules).findings
     path = ".".join(api.input)
-    assert f"{api.script_holder}.evalscript" in {each.field for each in found.errors}
+    assert ".".join(api.script_path) in {each.field for each in found.errors}
     assert f"{path}.data.0.dataFilter.timeRange.to" in {each.field for each in found.warnings}
 
 
 @of_every_api
 def test_paths_exist_in_the_models(api: ApiSpec) -> None:
     assert list(types_at(MODELS[api.key], (*api.input, "data")))
-    assert list(types_at(MODELS[api.key], (api.script_holder, "evalscript")))
+    assert list(types_at(MODELS[api.key], api.script_path))
     for path in api.storages:
         storages = list(types_at(MODELS[api.key], path))
         assert storages, path

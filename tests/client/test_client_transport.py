@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gzip
+import io
 import json
 import logging
 import socket
@@ -22,7 +23,7 @@ from airflow_provider_sentinelhub.client import errors
 from airflow_provider_sentinelhub.client.apis.batch_v2 import calls as batch_v2
 from airflow_provider_sentinelhub.client.http import transport
 from airflow_provider_sentinelhub.client.http.auth import ClientCredentials, TokenSource
-from airflow_provider_sentinelhub.client.http.call import Call
+from airflow_provider_sentinelhub.client.http.call import Call, Sink
 from airflow_provider_sentinelhub.client.http.deployments import ServiceAddress
 from airflow_provider_sentinelhub.client.http.policy import RetryLimits
 from airflow_provider_sentinelhub.client.http.problems import Reply
@@ -513,3 +514,53 @@ async def test_hostile_json_is_an_error_like_any_other(body: bytes, sending: Sen
             with pytest.raises(errors.UnexpectedAnswer, match="a body that the API does not promise") as caught:
                 await send(GRID)
     assert len(everything_said(caught.value)) < 10_000
+
+
+PIXELS = bytes(range(256)) * 1024
+SPENT = {"X-ProcessingUnits-Spent": "0.25", "Content-Type": "image/tiff"}
+
+
+def image_call(sink: Sink, **changes: Any) -> Call[Any]:
+    return replace(GRID, parse=lambda received: received, accept="image/tiff", sink=sink, **changes)
+
+
+async def test_a_body_that_is_no_json_goes_to_the_sink(sending: Sending, limits: RetryLimits, tmp_path: Path) -> None:
+    answers = iter(
+        [
+            # What broke off before leaves nothing.
+            (200, {"Content-Length": str(2 * len(PIXELS))}, PIXELS[::-1]),
+            (500, {}, b'{"error": {"message": "no"}}'),
+            (200, {**SPENT, "Content-Encoding": "gzip"}, gzip.compress(PIXELS)),
+        ]
+    )
+
+    def answering(_seen: Seen, handler: BaseHTTPRequestHandler) -> tuple[int, dict[str, str], bytes]:
+        handler.close_connection = True
+        return next(answers)
+
+    path = tmp_path / "image"
+    with service(answering) as (plan, tokens), path.open("wb") as file:
+        async with sending(plan.address, tokens, limits) as send:
+            received = await send(image_call(file, max_bytes=len(PIXELS)))
+    assert received.size == len(PIXELS)
+    assert received.headers["x-processingunits-spent"] == "0.25"
+    assert path.read_bytes() == PIXELS
+    assert [seen.headers["accept"] for seen in api_calls(plan)] == ["image/tiff"] * 3
+
+
+async def test_a_sink_takes_no_more_than_the_bound(sending: Sending, limits: RetryLimits) -> None:
+    sink = io.BytesIO()
+    with service(lambda *_: (200, SPENT, PIXELS)) as (plan, tokens):
+        async with sending(plan.address, tokens, limits) as send:
+            with pytest.raises(errors.UnexpectedAnswer, match="more than 100,000 bytes"):
+                await send(image_call(sink, max_bytes=100_000))
+    assert len(sink.getvalue()) <= 100_000
+
+
+async def test_an_error_is_read_whatever_was_asked_for(sending: Sending, limits: RetryLimits) -> None:
+    sink, body = io.BytesIO(b"before"), json.dumps({"error": {"message": "`width = 2624` is larger"}}).encode()
+    with service(lambda *_: (400, {}, body)) as (plan, tokens):
+        async with sending(plan.address, tokens, limits) as send:
+            with pytest.raises(errors.InvalidRequest, match="2624"):
+                await send(image_call(sink))
+    assert sink.getvalue() == b"before"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_sentinelhub.artifacts.results.registry import RESULTS
+from airflow_provider_sentinelhub.artifacts.results.registry import DELIVERIES
 from airflow_provider_sentinelhub.artifacts.storage.layout import (
     OUTPUT_ID,
     REQUEST_ID,
@@ -13,10 +13,9 @@ from airflow_provider_sentinelhub.artifacts.storage.layout import (
     is_shared,
 )
 from airflow_provider_sentinelhub.artifacts.storage.location import Location, without_secrets
-from airflow_provider_sentinelhub.client.apis.registry import other_request_type
+from airflow_provider_sentinelhub.client.apis.registry import other_request_type, request_type
 from airflow_provider_sentinelhub.client.as_json import as_json
 from airflow_provider_sentinelhub.client.errors import InvalidParameter
-from airflow_provider_sentinelhub.client.lifecycle.spec import TaskApiSpec
 from airflow_provider_sentinelhub.client.models import from_text
 from airflow_provider_sentinelhub.client.preflight.examine import Examined
 from airflow_provider_sentinelhub.client.preflight.examine import examine as examine_with
@@ -64,9 +63,8 @@ def examine(
             for kind, bucket in mapping(body, *path).items():
                 if isinstance(bucket, Mapping):
                     yield from _check_bucket(api, body, (*path, kind), bucket)
-        if isinstance(api, TaskApiSpec):
-            for field, url in api.by_policy(body):
-                yield from _check_delivery(api, body, field, url)
+        for field, url in api.by_policy(body):
+            yield from _check_delivery(api, body, field, url)
 
     return examine_with(request, api.check, (check_storages, *api.rules), deployment, sent_at)
 
@@ -79,9 +77,11 @@ def mistaken_request(api: ApiSpec, request: Any) -> InvalidParameter | None:
     :param request: A request of any shape, or its JSON text.
     """
     asked = from_text(request)
-    if isinstance(asked, Mapping) and "evalscript" in asked and api.script_holder not in asked:
+    holder = api.script_holder
+    if holder and isinstance(asked, Mapping) and "evalscript" in asked and holder not in asked:
         rule = f"has its evalscript at the top, like a request for a single image; {api.title} has it elsewhere"
-        fix = f"Write it in {api.script_holder}, as in the examples of {api.operator}."
+        single = request_type(asked).operator
+        fix = f"Write it in {holder}, as in the examples of {api.operator}, or use {single} for a single image."
         return InvalidParameter("request", list(asked), rule, fix)
     if (other := other_request_type(api, asked)) is None:
         return None
@@ -121,7 +121,7 @@ def _check_url(api: ApiSpec, body: Json, path: tuple[str, ...], url: str) -> Ite
 def _check_delivery(api: ApiSpec, body: Json, field: str, url: str) -> Iterator[Finding]:
     """Check where results go; warn of a place to which another task may deliver as well."""
     try:
-        RESULTS[api.key].check_delivery_url(body, field, url)
+        DELIVERIES[api.key](body, field, url)
     except InvalidParameter as e:
         yield e
         return

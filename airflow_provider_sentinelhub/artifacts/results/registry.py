@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from airflow_provider_sentinelhub.artifacts.results.async_process import check_delivery_url
 from airflow_provider_sentinelhub.artifacts.results.batch_statistical import BatchStatisticalResults
 from airflow_provider_sentinelhub.artifacts.results.batch_v1 import BatchV1Results
 from airflow_provider_sentinelhub.artifacts.results.batch_v2 import BatchV2Results
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from airflow_provider_sentinelhub.artifacts.features.problems import Problem
@@ -23,6 +24,12 @@ RESULTS: Final[Mapping[str, type[BatchResults]]] = {
     "batch-statistical": BatchStatisticalResults,
 }
 """By the key of the API."""
+
+DELIVERIES: Final[Mapping[str, Callable[[Mapping[str, Any], str, str], None]]] = {
+    **{key: results.check_delivery_url for key, results in RESULTS.items()},
+    "async-process": check_delivery_url,
+}
+"""What checks the form of a request's delivery URLs, by the key of the API."""
 
 
 def results_of(api: TaskApiSpec, storage: Storage, ask: Ask, identifier_column: str | None = None) -> BatchResults:

@@ -12,13 +12,13 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from airflow_provider_sentinelhub.artifacts.storage.storage import Storage
-    from airflow_provider_sentinelhub.client.lifecycle.spec import TaskApiSpec
+    from airflow_provider_sentinelhub.client.lifecycle.spec import ApiSpec
 
 FOLDER = "evalscripts"
 _REFERENCE = "evalscriptReference"
 
 
-def referred_script(api: TaskApiSpec, request: Any) -> str | None:
+def referred_script(api: ApiSpec, request: Any) -> str | None:
     """
     Return the URL of the script a request refers to; ``None`` if it holds one itself.
 
@@ -27,11 +27,12 @@ def referred_script(api: TaskApiSpec, request: Any) -> str | None:
     """
     if api.long_script is None:
         return None
-    url = part(request, api.script_holder, _REFERENCE, "s3", "url")
-    return url if isinstance(url, str) and part(request, api.script_holder, "evalscript") is None else None
+    reference = mapping(request, *api.script_path[:-1], _REFERENCE)
+    url = part(reference, "s3", "url") or part(reference, "gs", "url")
+    return url if isinstance(url, str) and part(request, *api.script_path) is None else None
 
 
-def with_script(api: TaskApiSpec, storage: Storage, request: Mapping[str, Any], url: str) -> dict[str, Any]:
+def with_script(api: ApiSpec, storage: Storage, request: Mapping[str, Any], url: str) -> dict[str, Any]:
     """
     Return a request that holds the script it refers to.
 
@@ -45,15 +46,16 @@ def with_script(api: TaskApiSpec, storage: Storage, request: Mapping[str, Any], 
     :raises InvalidParameter: The script is not there, or is no text.
     :raises StorageUnavailable: The bucket cannot be read.
     """
-    field = f"{api.script_holder}.{_REFERENCE}.s3.url"
+    field = ".".join((*api.script_path[:-1], _REFERENCE, url.partition(":")[0], "url"))
     try:
         text = storage.read(url).decode()
     except ArtifactMissing:
         raise InvalidParameter(field, url, "does not exist", "Upload the script first, or correct the URL.") from None
     except UnicodeDecodeError as e:
         raise InvalidParameter(field, url, f"is no text in UTF-8 ({e})", "Save the script as UTF-8.") from None
-    rest = {key: value for key, value in request[api.script_holder].items() if key != _REFERENCE}
-    return {**request, api.script_holder: {**rest, "evalscript": text}}
+    holder = mapping(request, *api.script_path[:-1])
+    rest = {key: value for key, value in holder.items() if key != _REFERENCE}
+    return _in_holder(api, request, {**rest, "evalscript": text})
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +73,7 @@ class PlacedScript:
     body: dict[str, Any]
 
 
-def placed_script(api: TaskApiSpec, body: Mapping[str, Any], tag: str, delivery_url: str) -> PlacedScript | None:
+def placed_script(api: ApiSpec, body: Mapping[str, Any], tag: str, delivery_url: str) -> PlacedScript | None:
     """
     Return the script of a request and where to store it; ``None`` if it fits into the request, tag included.
 
@@ -82,13 +84,19 @@ def placed_script(api: TaskApiSpec, body: Mapping[str, Any], tag: str, delivery_
     """
     if api.long_script is None:
         return None
-    script = body[api.script_holder]["evalscript"].encode()
+    holder = mapping(body, *api.script_path[:-1])
+    script = holder["evalscript"].encode()
     if len(script) + len(f"\n// {tag}") < api.long_script.max_bytes:
         return None
     folder, placeholder, _ = delivery_url.partition("<")
     folder = folder.rpartition("/")[0] if placeholder else folder.rstrip("/")
     url = f"{folder}/{FOLDER}/{api.long_script.name(tag)}"
-    region = mapping(body, "output", "s3").get("region")
+    kind = url.partition(":")[0]
+    region = mapping(body, *api.storages[0], kind).get("region")
     place = {"url": url, "region": region} if region else {"url": url}
-    rest = {key: value for key, value in body[api.script_holder].items() if key != "evalscript"}
-    return PlacedScript(url, script, {**body, api.script_holder: {**rest, _REFERENCE: {"s3": place}}})
+    rest = {key: value for key, value in holder.items() if key != "evalscript"}
+    return PlacedScript(url, script, _in_holder(api, body, {**rest, _REFERENCE: {kind: place}}))
+
+
+def _in_holder(api: ApiSpec, request: Mapping[str, Any], holder: Mapping[str, Any]) -> dict[str, Any]:
+    return {**request, api.script_holder: holder} if api.script_holder else dict(holder)

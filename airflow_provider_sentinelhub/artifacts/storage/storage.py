@@ -188,6 +188,29 @@ class Storage:
             except FileNotFoundError as error:
                 raise storage_unavailable("write", location, error) from StorageAnswer.of(error)
 
+    def create(self, content: bytes, url: str) -> None:
+        """
+        Write a small object unless it exists.
+
+        A store that knows no such condition replaces it. Where the answer was lost, the object may be there although
+        nothing is raised: read it to know whose it is.
+
+        :param content: Its content.
+        :param url: Where to write it.
+        """
+        from obstore.exceptions import AlreadyExistsError, NotSupportedError
+
+        location = Location.parse(url)
+        with _explaining("write", location):
+            try:
+                self._ask(location, lambda store: store.put(location.key, content, mode="create", use_multipart=False))
+            except AlreadyExistsError:
+                return
+            except NotSupportedError:
+                self.upload(content, url)
+            except FileNotFoundError as error:
+                raise storage_unavailable("write", location, error) from StorageAnswer.of(error)
+
     def list(self, prefix_url: str) -> Iterator[ObjectMeta]:
         """
         List the objects below a folder, in the order of the storage; a folder that does not exist is empty.

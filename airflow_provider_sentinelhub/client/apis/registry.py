@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from airflow_provider_sentinelhub.client.apis.async_process.spec import ASYNC_PROCESS
 from airflow_provider_sentinelhub.client.apis.batch_statistical.spec import BATCH_STATISTICAL
 from airflow_provider_sentinelhub.client.apis.batch_v1.spec import BATCH_V1
 from airflow_provider_sentinelhub.client.apis.batch_v2.calls import grids
 from airflow_provider_sentinelhub.client.apis.batch_v2.spec import BATCH_V2
+from airflow_provider_sentinelhub.client.apis.process.spec import PROCESS
 from airflow_provider_sentinelhub.client.apis.statistical.spec import STATISTICAL
 from airflow_provider_sentinelhub.client.requests.findings import Json, mapping, part
 
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 TASK_APIS: Final[Mapping[str, TaskApiSpec]] = {api.key: api for api in (BATCH_V2, BATCH_STATISTICAL, BATCH_V1)}
 """The asynchronous APIs by their key."""
 
-APIS: Final[Mapping[str, ApiSpec]] = {**TASK_APIS, STATISTICAL.key: STATISTICAL}
+APIS: Final[Mapping[str, ApiSpec]] = {**TASK_APIS, **{api.key: api for api in (STATISTICAL, PROCESS, ASYNC_PROCESS)}}
 """All APIs by their key."""
 
 # Fields that only one version of Batch Processing has.
@@ -46,11 +48,15 @@ def request_type(request: Any) -> ApiSpec:
     """
     Return the API a request is for: statistics have an ``aggregation``, Statistical requests have no ``output``.
 
+    Only requests for a single image have their evalscript at the top; those of Async Process are delivered.
+
     A request with a misspelt ``aggregation`` is recognised by its other fields, and so is one of Batch Processing V1.
 
     :param request: JSON of any shape; if it looks like none of them, it counts as a Batch V2 request.
     """
     fields, given = mapping(request), mapping(request, "input")
+    if {"evalscript", "evalscriptReference"} & fields.keys() and not {"processRequest", "aggregation"} & fields.keys():
+        return ASYNC_PROCESS if "delivery" in mapping(request, "output") else PROCESS
     if "aggregation" not in fields and not _looks_like_statistics(fields, given):
         return BATCH_V1 if _has_signs(request, BATCH_V1) and part(given, "type") is None else BATCH_V2
     return BATCH_STATISTICAL if "features" in given or "output" in fields else STATISTICAL
@@ -65,6 +71,8 @@ def other_request_type(api: ApiSpec, request: Any) -> ApiSpec | None:
     """
     fields, given = mapping(request), mapping(request, "input")
     likely = request_type(request)
+    if (api.key, likely.key) == (PROCESS.key, ASYNC_PROCESS.key):
+        return likely
     if likely.key == api.key or ("processRequest" in fields) == ("aggregation" in fields):
         return None
     if {likely.key, api.key} == {BATCH_V1.key, BATCH_V2.key}:

@@ -11,7 +11,8 @@ Source: https://documentation.dataspace.copernicus.eu/APIs/SentinelHub/Overview/
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from fractions import Fraction
 from math import prod
 from typing import TYPE_CHECKING, Any, Final
 
@@ -83,8 +84,9 @@ def estimate_cost(priced: Price, pixels: PixelCounts, deployment: Deployment | N
     :param pixels: The features by size, as in the manifest; iterated once.
     :param deployment: Where the request is sent. Default ``None``: not known.
     """
-    area = _Area.of(pixels, discounted=priced.discounted)
-    factors = (*area.factors(discounted=priced.discounted), *priced.factors)
+    discount = priced.discount if priced.discounted else None
+    area = _Area.of(pixels, discount)
+    factors = (*area.factors(discount), *priced.factors)
     highs = [factor.high for factor in factors]
     known = [high for high in highs if high is not None]
     pu = prod(factor.value for factor in factors)
@@ -122,6 +124,7 @@ class Price:
     :param factors: All factors except those of the area.
     :param minimum: Minimum cost, in processing units.
     :param discounted: Whether large features are cheaper.
+    :param discount: By which factor, if they are.
     :param may_skip: Whether features may be skipped at no cost.
     :param each_answered: Whether each feature is a request of its own, and nothing is delivered.
     :param delivery: What is delivered, and where; ``None`` if nothing is.
@@ -131,6 +134,7 @@ class Price:
     factors: tuple[Factor, ...]
     minimum: float = MINIMUM_PU
     discounted: bool = True
+    discount: float = DISCOUNT
     may_skip: bool = False
     each_answered: bool = False
     delivery: Delivery | None = None
@@ -162,30 +166,31 @@ class _Area:
     full_price: int = 0
 
     @classmethod
-    def of(cls, groups: PixelCounts, *, discounted: bool) -> _Area:
+    def of(cls, groups: PixelCounts, discount: float | None) -> _Area:
         area = cls()
         for width, height, count in groups:
             pixels = width * height
             exact = pixels / BASE_PIXELS
             least = max(LEAST_AREA, exact)
             # "At least 10,000" in the rules for version 1, "bigger than 10,000" in those for version 2.
-            discount = DISCOUNT if discounted and pixels >= DISCOUNT_FROM_PIXELS else 1.0
-            dearest = DISCOUNT if discounted and pixels > DISCOUNT_FROM_PIXELS else 1.0
+            cheaper = discount if discount is not None and pixels >= DISCOUNT_FROM_PIXELS else 1.0
+            dearest = discount if discount is not None and pixels > DISCOUNT_FROM_PIXELS else 1.0
             area.features += count
             area.pixels += count * pixels
             area.units += count * least
-            area.charged += count * least * discount
-            area.low += count * exact * discount
+            area.charged += count * least * cheaper
+            area.low += count * exact * cheaper
             area.high += count * least * dearest
             area.small += count * (exact < LEAST_AREA)
             area.full_price += count * (pixels < DISCOUNT_FROM_PIXELS)
         return area
 
-    def factors(self, *, discounted: bool) -> tuple[Factor, Factor]:
+    def factors(self, discount: float | None) -> tuple[Factor, Factor]:
         why = f"{BASE_PIXELS:,} pixels count 1, a feature never less than {LEAST_AREA}"
-        cheap = f"1/3 for features of {DISCOUNT_FROM_PIXELS:,} pixels or more; {self.full_price:,} are smaller"
-        if not discounted:
-            cheap = "there is no discount for statistics"
+        cheap = "only images of batches and Async Process have a discount"
+        if discount is not None:
+            share = Fraction(discount).limit_denominator(9)
+            cheap = f"{share} for features of {DISCOUNT_FROM_PIXELS:,} pixels or more; {self.full_price:,} are smaller"
         area = self.units or 1.0
         return (
             Factor("area", self.units, why, self.units, self.units),
@@ -208,6 +213,17 @@ def _spread(factor: Factor) -> str:
 
 def _pu(value: float) -> str:
     return f"{value:,.0f} PU" if value >= MINIMUM_PU else f"{value:,.3g} PU"
+
+
+def of_image(request: Mapping[str, Any], *, minimum_pu: float) -> Price:
+    """
+    Return what a request for images of single areas, which are in the answers, says about its cost.
+
+    :param request: The request, as JSON of any shape; each response has its format.
+    :param minimum_pu: Minimum cost of each answer, in processing units.
+    """
+    priced = of_images(request, {})
+    return replace(priced, minimum=minimum_pu, discounted=False, each_answered=True, delivery=None)
 
 
 def of_images(process: Mapping[str, Any], output: Mapping[str, Any]) -> Price:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from airflow_provider_sentinelhub.client.http.deployments import Service
@@ -29,6 +29,36 @@ class Repeat(StrEnum):
     """The second request would do the work twice."""
 
 
+class Sink(Protocol):
+    """
+    Where the body of an answer is written: a file that is open for writing, or ``io.BytesIO``.
+
+    It is emptied before anything is written to it, so an answer that broke off leaves nothing.
+    """
+
+    def seek(self, offset: int, /) -> Any:
+        """Go to a position."""
+
+    def truncate(self) -> Any:
+        """Drop what lies behind the position."""
+
+    def write(self, data: bytes, /) -> Any:
+        """Write bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """
+    An answer whose body was written to a :class:`Sink`.
+
+    :param headers: Its headers, names in lower case.
+    :param size: Size of the body in bytes, decompressed.
+    """
+
+    headers: Mapping[str, str]
+    size: int
+
+
 @dataclass(frozen=True, slots=True)
 class Call(Generic[T]):
     """
@@ -37,7 +67,8 @@ class Call(Generic[T]):
     :param method: HTTP method.
     :param service: The API; together with the path layout it determines the URL.
     :param path: Path below the API's prefix.
-    :param parse: Turns the decoded JSON answer (``None`` if it is empty) into the result.
+    :param parse: Turns the decoded JSON answer (``None`` if it is empty) into the result; with a ``sink``, turns
+        :class:`Received` into it.
     :param what: What the call does, for messages, e.g. ``start task 6aa8765a``.
     :param query: Query parameters.
     :param body: JSON body.
@@ -48,6 +79,9 @@ class Call(Generic[T]):
     :param patience_s: Read timeout: seconds without a byte after which the answer counts as lost.
     :param total_s: Total timeout: seconds after which an incomplete answer counts as lost.
     :param max_bytes: Maximum size of the answer in bytes, decompressed; a longer one is an error.
+    :param accept: Media type of the answer, for the header ``Accept``. Default: not sent.
+    :param sink: Where the body of a successful answer is written as it arrives, of whatever type it is. Default: it is
+        kept in memory and read as JSON. Errors are read as usual.
     """
 
     method: Literal["GET", "POST", "PUT", "DELETE"]
@@ -64,6 +98,8 @@ class Call(Generic[T]):
     patience_s: float = 60.0
     total_s: float = 600.0
     max_bytes: int = 8 * MIB
+    accept: str | None = None
+    sink: Sink | None = field(default=None, repr=False, compare=False)
 
     def when_fresh(self) -> Call[T]:
         """Return the same call for a resource that was created moments ago."""

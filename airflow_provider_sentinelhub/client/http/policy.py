@@ -16,7 +16,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from airflow_provider_sentinelhub.client import errors
-from airflow_provider_sentinelhub.client.http.call import Call, Repeat
+from airflow_provider_sentinelhub.client.http.call import Call, Received, Repeat
 from airflow_provider_sentinelhub.client.http.problems import Problem, Reply, refusal
 
 if TYPE_CHECKING:
@@ -175,7 +175,7 @@ def _retry_of(
     match answer.status:
         case HTTPStatus.UNAUTHORIZED if not attempt.token_renewed:
             return TryAgain(0.0, "the token was refused", renew_token=True)
-        case HTTPStatus.TOO_MANY_REQUESTS if problem.code != _NEVER_FITS:
+        case HTTPStatus.TOO_MANY_REQUESTS if problem.code != _NEVER_FITS and not problem.is_about_running:
             asked = retry_after(answer.headers, limits)
             # All clients are told the same time: without jitter they would all come back together.
             return TryAgain(asked + backoff * 0.5 if asked is not None else backoff, why, throttled=True)
@@ -248,6 +248,8 @@ def _parsed(call: Call[T], answer: Reply) -> T:
             status=answer.status,
         )
     try:
+        if call.sink is not None:
+            return call.parse(Received(answer.headers, answer.size))
         decoded = json.loads(answer.body) if answer.body.strip() else None
         return call.parse(decoded)
     except (ValueError, TypeError, KeyError, RecursionError) as e:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 # Of an action that the task's status does not allow, or no longer.
 _ILLEGAL = re.compile("illegal to change userAction|only requests with status .* can be restarted", re.IGNORECASE)
+# Not a rate: requests that take minutes have to end first.
+_ALL_RUNNING = re.compile("maximum number of concurrent .*requests", re.IGNORECASE)
 _OUT_OF_UNITS = "ACCESS_INSUFFICIENT_PROCESSING_UNITS"
 _SHOWN = 500
 _VIOLATIONS = 20
@@ -36,14 +38,16 @@ class Reply:
 
     :param status: HTTP status.
     :param headers: Headers, names in lower case.
-    :param body: The raw body; it may contain secrets, so it is never shown.
+    :param body: The raw body; it may contain secrets, so it is never shown. Empty if it was written to a sink.
     :param cut_at: Number of bytes after which reading stopped; ``None`` if the body is complete.
+    :param size: Number of bytes that were written to a sink.
     """
 
     status: int
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = field(default=b"", repr=False)
     cut_at: int | None = None
+    size: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +65,11 @@ class Problem:
     code: str | None = None
     violations: tuple[errors.Violation, ...] = ()
     more: int = 0
+
+    @property
+    def is_about_running(self) -> bool:
+        """Whether it says that the account already runs as many requests as it may."""
+        return _ALL_RUNNING.search(self.message) is not None
 
     @property
     def named(self) -> str:
@@ -130,6 +139,12 @@ def _short(text: str) -> str:
     return one_line(text, _SHOWN)
 
 
+def _limit(problem: Problem) -> tuple[type[errors.ApiError], str]:
+    if problem.is_about_running:
+        return errors.TooManyRunning, "Wait until one of the account's requests has ended"
+    return errors.RateLimited, "Spread the requests, or raise the account's rate limit"
+
+
 def refusal(call: Call[Any], status: int, problem: Problem) -> errors.ApiError:
     """
     Return the error for a final answer.
@@ -159,7 +174,7 @@ def refusal(call: Call[Any], status: int, problem: Problem) -> errors.ApiError:
         case HTTPStatus.CONFLICT:
             kind, advice = errors.Conflict, call.conflict
         case HTTPStatus.TOO_MANY_REQUESTS:
-            kind, advice = errors.RateLimited, "Spread the requests, or raise the account's rate limit"
+            kind, advice = _limit(problem)
         case HTTPStatus.BAD_REQUEST if _ILLEGAL.search(problem.message):
             kind, advice = errors.IllegalAction, "Read the task's status again"
         case _ if status >= HTTPStatus.INTERNAL_SERVER_ERROR:

@@ -22,7 +22,7 @@ from airflow_provider_sentinelhub.client.http.problems import Reply
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
-    from airflow_provider_sentinelhub.client.http.call import Call, Procedure
+    from airflow_provider_sentinelhub.client.http.call import Call, Procedure, Sink
     from airflow_provider_sentinelhub.client.http.deployments import ServiceAddress
 
 T = TypeVar("T")
@@ -68,6 +68,7 @@ class Exchange:
     :param patience_s: Read timeout: seconds without a byte of the answer.
     :param total_s: Total timeout: seconds until the answer must be complete.
     :param max_bytes: Maximum size of the answer in bytes, decompressed.
+    :param sink: Where the body of a successful answer is written; ``None`` to return it.
     """
 
     method: str
@@ -78,6 +79,7 @@ class Exchange:
     patience_s: float
     total_s: float
     max_bytes: int
+    sink: Sink | None = field(default=None, repr=False)
 
 
 FlowStep = NeedToken | Wait | Exchange
@@ -128,9 +130,11 @@ def call_flow(
             yield Wait(held)
         token = yield NeedToken(refused)
         headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+        if call.accept is not None:
+            headers["Accept"] = call.accept
         url = address.url(call.service, call.path)
         answer = yield Exchange(
-            call.method, url, dict(call.query), headers, body, call.patience_s, call.total_s, call.max_bytes
+            call.method, url, dict(call.query), headers, body, call.patience_s, call.total_s, call.max_bytes, call.sink
         )
         if not isinstance(answer, (Reply, Broken)):
             raise TypeError(f"a sender answered an exchange with {type(answer).__name__}")

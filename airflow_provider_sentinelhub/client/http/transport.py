@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from airflow_provider_sentinelhub.client.errors import ApiError
@@ -235,13 +236,13 @@ def exchange(session: requests.Session, step: Exchange | Wait) -> Reply | Broken
             allow_redirects=False,
             stream=True,
         ) as response:
-            body, limit = bytearray(), _limit(step, response.status_code)
+            body = _Body(step, response.status_code)
             # Not iter_content, which waits for a whole chunk, however slowly it arrives.
-            while len(body) <= limit and (chunk := response.raw.read1(_CHUNK, decode_content=True)):
-                body += chunk
+            while not body.is_cut and (chunk := response.raw.read1(_CHUNK, decode_content=True)):
+                body.take(chunk)
                 if time.monotonic() > ends:
                     return Broken(f"the answer was not complete after {step.total_s:.0f} s", sent=True)
-            return _reply(response.status_code, response.headers.items(), body, limit)
+            return body.reply(response.headers.items())
     except requests.RequestException as e:
         # The text of a requests error contains the URL with its query; the class name says enough.
         return Broken(type(e).__name__, sent=not _never_left(e))
@@ -273,25 +274,48 @@ async def exchange_async(session: aiohttp.ClientSession, step: Exchange | Wait) 
                 total=step.total_s, sock_connect=CONNECT_TIMEOUT_S, sock_read=step.patience_s
             ),
         ) as response:
-            body, limit = bytearray(), _limit(step, response.status)
+            body = _Body(step, response.status)
             async for chunk in response.content.iter_chunked(_CHUNK):
-                body += chunk
-                if len(body) > limit:
+                body.take(chunk)
+                if body.is_cut:
                     break
-            return _reply(response.status, response.headers.items(), body, limit)
+            return body.reply(response.headers.items())
     except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as e:
         return Broken(type(e).__name__, sent=False)
     except (aiohttp.ClientError, TimeoutError) as e:
         return Broken(type(e).__name__, sent=True)
 
 
-def _limit(step: Exchange, status: int) -> int:
-    return step.max_bytes if status < 300 else min(step.max_bytes, ERROR_BYTES)  # noqa: PLR2004 - HTTP
+class _Body:
+    """The body of an answer as it arrives: up to a limit, in memory or in the sink of the call."""
 
+    def __init__(self, step: Exchange, status: int) -> None:
+        is_success = HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES
+        self._status = status
+        self._limit = step.max_bytes if is_success else min(step.max_bytes, ERROR_BYTES)
+        self._sink = step.sink if is_success else None
+        self._kept = bytearray()
+        self._size = 0
+        if self._sink is not None:
+            self._sink.seek(0)
+            self._sink.truncate()
 
-def _reply(status: int, headers: Iterable[tuple[str, str]], body: bytearray, limit: int) -> Reply:
-    cut_at = limit if len(body) > limit else None
-    return Reply(status, {name.lower(): value for name, value in headers}, bytes(body[:limit]), cut_at)
+    @property
+    def is_cut(self) -> bool:
+        return self._size > self._limit
+
+    def take(self, chunk: bytes) -> None:
+        self._size += len(chunk)
+        if self._sink is None:
+            self._kept += chunk
+        elif not self.is_cut:
+            self._sink.write(chunk)
+
+    def reply(self, headers: Iterable[tuple[str, str]]) -> Reply:
+        named = {name.lower(): value for name, value in headers}
+        cut_at = self._limit if self.is_cut else None
+        written = 0 if self._sink is None else self._size
+        return Reply(self._status, named, bytes(self._kept[: self._limit]), cut_at, written)
 
 
 def _never_left(error: requests.RequestException) -> bool:

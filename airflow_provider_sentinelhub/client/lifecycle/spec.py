@@ -101,8 +101,13 @@ class ApiSpec:
     :param price: Returns what a request says about its cost.
     :param input: Path in a request to the object with ``data`` and, if the request has an area of interest, ``bounds``.
     :param storages: Paths in a request to the bucket locations that need credentials.
-    :param script_holder: Field of a request that contains ``evalscript``.
+    :param script_holder: Field of a request that contains ``evalscript``; empty if the request itself does.
     :param or_else: What its users can do instead of using ``operator``, for a message; empty if there is nothing.
+    :param long_script: How a long evalscript is sent; ``None`` if a request may contain one of any length.
+    :param by_policy: Returns the fields of a request that name a bucket to which the service needs no credentials,
+        because a policy of the bucket lets it in, and their URLs. Default: none.
+    :param lookups: Returns what a checked request refers to, to be read and compared before it is sent. Default:
+        nothing.
     """
 
     key: str
@@ -116,6 +121,14 @@ class ApiSpec:
     script_holder: str
     storages: tuple[tuple[str, ...], ...] = ()
     or_else: str = ""
+    long_script: LongScript | None = None
+    by_policy: Callable[[Mapping[str, Any]], Iterable[tuple[str, str]]] = lambda _: ()
+    lookups: Callable[[Mapping[str, Any]], Iterable[Lookup]] = lambda _: ()
+
+    @property
+    def script_path(self) -> tuple[str, ...]:
+        """Path of the evalscript in a request."""
+        return (self.script_holder, "evalscript") if self.script_holder else ("evalscript",)
 
     def estimate(
         self, request: Mapping[str, Any], pixels: PixelCounts, deployment: Deployment | None = None
@@ -173,13 +186,8 @@ class TaskApiSpec(ApiSpec):
     :param check_rerun: Raises :class:`InvalidParameter` if single features of a request cannot be rerun.
     :param features_url: Returns the URL of the GeoPackage a request reads its features from, if it does.
     :param delivery_url: Returns the URL that results are delivered to, from a request as returned by the service.
-    :param by_policy: Returns the fields of a request that name a bucket to which the service needs no credentials,
-        because a policy of the bucket lets it in, and their URLs. Default: none.
     :param tiling_grid: Path in a request to the object with ``id`` and ``resolution`` of a tiling grid.
     :param estimate_of: Returns what the service itself has estimated for a task. Default: nothing.
-    :param lookups: Returns what a checked request refers to, to be read and compared before a task is created.
-        Default: nothing.
-    :param long_script: How a long evalscript is sent; ``None`` if a request may contain one of any length.
     :param terminal: Statuses that a task does not leave by itself.
     :param answered: Terminal statuses in which every feature has a result, or an error.
     :param analysed: Statuses after the analysis.
@@ -199,11 +207,8 @@ class TaskApiSpec(ApiSpec):
     check_rerun: Callable[[Mapping[str, Any]], None]
     features_url: Callable[[Mapping[str, Any]], str | None]
     delivery_url: Callable[[Mapping[str, Any]], str]
-    by_policy: Callable[[Mapping[str, Any]], Iterable[tuple[str, str]]] = lambda _: ()
     tiling_grid: tuple[str, ...] = ("input",)
     estimate_of: Callable[[BatchTask], Estimate | None] = lambda _: None
-    lookups: Callable[[Mapping[str, Any]], Iterable[Lookup]] = lambda _: ()
-    long_script: LongScript | None = None
     terminal: frozenset[str]
     answered: frozenset[str]
     analysed: frozenset[str]

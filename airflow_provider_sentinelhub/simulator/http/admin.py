@@ -11,6 +11,7 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
 
 from airflow_provider_sentinelhub.client.http.deployments import LOOPBACK
+from airflow_provider_sentinelhub.simulator.http.bodies import masked
 from airflow_provider_sentinelhub.simulator.problems import bad_payload, forbidden, not_found
 from airflow_provider_sentinelhub.simulator.tasks.clock import iso
 from airflow_provider_sentinelhub.simulator.tasks.lifecycle import Task
@@ -105,6 +106,10 @@ def _add_tasks(router: APIRouter, service: Service) -> None:
     def get_tasks() -> dict[str, Any]:
         with service.lock:
             return {"tasks": [_history(service, task) for task in service.store.tasks.values()]}
+
+    @router.get("/requests/{kind}")
+    def get_kept(kind: str) -> dict[str, Any]:
+        return {"requests": [masked(each) for each in service.store.kept(kind).values()]}
 
     @router.get("/tasks/{task_id}")
     def get_task(task_id: str) -> dict[str, Any]:

@@ -44,7 +44,7 @@ def parse_body(body: bytes, content_type: str, evalscript_in: str) -> Any:
 
     :param body: The bytes.
     :param content_type: The header.
-    :param evalscript_in: The part of the request that has the evalscript.
+    :param evalscript_in: The part of the request that has the evalscript; empty if the request itself has it.
     :raises Problem: 400 or 415.
     """
     if content_type.startswith("multipart/form-data"):
@@ -65,8 +65,9 @@ def _parse_multipart(body: bytes, content_type: str, evalscript_in: str) -> Any:
     if "request" not in parts:
         raise violations([{"parameter": "request", "violation": "part request must be present"}])
     payload = parse_json(parts["request"])
-    if "evalscript" in parts and isinstance(payload, dict) and isinstance(payload.get(evalscript_in), dict):
-        payload[evalscript_in]["evalscript"] = _text(parts["evalscript"])
+    holder = payload.get(evalscript_in) if evalscript_in and isinstance(payload, dict) else payload
+    if "evalscript" in parts and isinstance(holder, dict):
+        holder["evalscript"] = _text(parts["evalscript"])
     return payload
 
 

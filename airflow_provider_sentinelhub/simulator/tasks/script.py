@@ -180,6 +180,9 @@ class Timing(Part):
     :param actions_after_seconds: How long every action on a new task is 404, also when it can be read.
     :param status_lag_seconds: Age of the status that GET shows.
     :param token_ttl_seconds: Lifetime of an access token in REAL seconds.
+    :param async_seconds: How long an Async Process request runs.
+    :param async_copy_seconds: From its acceptance to the copy of the request in the bucket.
+    :param async_lag_seconds: From its end to its results in the bucket.
     """
 
     pickup_seconds: NonNegativeFloat = 15
@@ -198,6 +201,9 @@ class Timing(Part):
     actions_after_seconds: NonNegativeFloat = 0
     status_lag_seconds: NonNegativeFloat = 0
     token_ttl_seconds: PositiveFloat = 3600
+    async_seconds: NonNegativeFloat = 120
+    async_copy_seconds: NonNegativeFloat = 0
+    async_lag_seconds: NonNegativeFloat = 0
 
 
 class StopRule(Part):
@@ -234,7 +240,7 @@ class TaskRule(Part):
     :param match: Regular expression to find in the user's text: the description, or for statistics the evalscript or
         its URL. Any task when ``None``.
     :param count: For how many tasks; all when ``None``.
-    :param analysis_error: The analysis ends FAILED with this text.
+    :param analysis_error: The analysis ends FAILED with this text; an Async Process request ends with it.
     :param stop: The service stops the task once; a later START completes it.
     :param execution_database: See :class:`ExecutionDatabaseRule`.
     """
@@ -294,8 +300,11 @@ class Script(Part):
     :param tasks: What becomes of whole tasks.
     :param endpoints: What goes wrong with calls.
     :param buckets_without_policy: Names of buckets that requests without credentials cannot use.
+    :param async_requests: How many Async Process requests may run at a time.
     :param strict: Whether an evalscript fails that does not begin with ``//VERSION=3``: one with comments before it, or
         without it.
+    :param pixels: ``evalscript`` computes pixels by running the evalscript over synthetic scenes. ``quick`` does not
+        run it: values depend on names, place and date only.
     """
 
     timing: Timing = Field(default_factory=Timing)
@@ -304,7 +313,9 @@ class Script(Part):
     tasks: list[TaskRule] = Field(default_factory=list)
     endpoints: list[EndpointRule] = Field(default_factory=list)
     buckets_without_policy: list[str] = Field(default_factory=list)
+    async_requests: NonNegativeInt = 10
     strict: bool = False
+    pixels: Literal["evalscript", "quick"] = "evalscript"
 
     def take_endpoint_rule(self, method: str, path: str) -> EndpointRule | None:
         """

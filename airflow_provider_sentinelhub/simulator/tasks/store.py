@@ -33,6 +33,8 @@ CREATE TABLE IF NOT EXISTS requests (number INTEGER PRIMARY KEY AUTOINCREMENT, a
   status INTEGER, fault TEXT);
 CREATE TABLE IF NOT EXISTS asked (place TEXT NOT NULL, start TEXT NOT NULL, times INTEGER NOT NULL,
   PRIMARY KEY (place, start)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS documents (kind TEXT NOT NULL, id TEXT NOT NULL, number INTEGER PRIMARY KEY AUTOINCREMENT,
+  document TEXT NOT NULL, UNIQUE (kind, id));
 """
 
 
@@ -121,6 +123,29 @@ class Store:
         :param value: Any JSON value.
         """
         self._all("INSERT OR REPLACE INTO settings VALUES (?, ?)", (name, json.dumps(value)))
+
+    def keep(self, kind: str, key: str, document: Any) -> None:
+        """
+        Write what an API without tasks has to remember.
+
+        :param kind: What it is.
+        :param key: Its id.
+        :param document: Any JSON value; replaces an earlier one.
+        """
+        query = (
+            "INSERT INTO documents (kind, id, document) VALUES (?, ?, ?) "
+            "ON CONFLICT (kind, id) DO UPDATE SET document = excluded.document"
+        )
+        self._all(query, (kind, key, json.dumps(document)))
+
+    def kept(self, kind: str) -> dict[str, Any]:
+        """
+        Return all documents of a kind by id, in the order in which they were first written.
+
+        :param kind: What they are.
+        """
+        rows = self._all("SELECT id, document FROM documents WHERE kind = ? ORDER BY number", (kind,))
+        return {key: json.loads(document) for key, document in rows}
 
     def save(self, task: Task) -> None:
         """

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import DAG
 
+from airflow_provider_sentinelhub.operators.async_process import SentinelHubAsyncProcessOperator
 from airflow_provider_sentinelhub.operators.batch_process import SentinelHubBatchProcessOperator
 from airflow_provider_sentinelhub.operators.batch_process_v1 import SentinelHubBatchProcessV1Operator
 from airflow_provider_sentinelhub.operators.batch_statistical import SentinelHubBatchStatisticalOperator
@@ -109,6 +110,23 @@ def tiles(bbox: list[float]) -> dict[str, Any]:
         },
         "tilingGrid": {"id": 0, "resolution": 60},
         "output": {"defaultTilePath": "s3://sentinelhub/chaos/<requestId>/<tileName>/<outputId>.tif"},
+    }
+
+
+def image(url: str) -> dict[str, Any]:
+    """
+    Return the request of Async Process for an image of an area.
+
+    :param url: Where it is delivered.
+    """
+    return {
+        **images(FOUR)["processRequest"],
+        "output": {
+            "resx": 0.0005,
+            "resy": 0.0005,
+            "responses": [{"identifier": "default", "format": {"type": "image/tiff"}}],
+            "delivery": {"s3": {"url": url}},
+        },
     }
 
 
@@ -208,6 +226,17 @@ for way in ("deferred", "blocking"):
         Images.partial(progress_interval=5, **SETTINGS, **WAYS[way]).expand(request=[images(ONE), images(ANOTHER)])
     with DAG(f"chaos_{way}_v1_mapped", schedule=None, start_date=START, params=PARAMS):
         Tiles.partial(progress_interval=5, **SETTINGS, **WAYS[way]).expand(request=[tiles(ONE), tiles(ANOTHER)])
+
+for way in ("deferred", "blocking"):
+    with DAG(f"chaos_{way}_async", schedule=None, start_date=START, params=PARAMS):
+        SentinelHubAsyncProcessOperator(
+            request=image("s3://sentinelhub/chaos/{{ dag.dag_id }}/{{ run_id }}"),
+            # A submission may arrive four seconds after its sender was killed.
+            trace_timeout=15,
+            on_unknown="create",
+            **SETTINGS,
+            **WAYS[way],
+        )
 
 for way, settings in STATISTICAL_WAYS.items():
     with DAG(f"chaos_{way}", schedule=None, start_date=START, params=PARAMS):
