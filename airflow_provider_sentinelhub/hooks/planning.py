@@ -147,7 +147,7 @@ def plan_batches(
             "%s: %s tiles, about %s%s", each["name"], f"{each['tiles']:,}", pu_text(each["estimate_pu"]), _but(each)
         )
     total = sum(each["estimate_pu"] for each in plan)
-    log.info("%d batches, %d tiles, about %s", len(plan), sum(each["tiles"] for each in plan), pu_text(total))
+    log.info("%d batch(es), %d tile(s), about %s", len(plan), sum(each["tiles"] for each in plan), pu_text(total))
     return plan
 
 

@@ -2,85 +2,29 @@
 
 from __future__ import annotations
 
-import copy
 import json
-import os
 import re
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-import jsonschema
 import pytest
-import yaml
 
 from airflow_provider_sentinelhub.simulator.process import Simulator
 from airflow_provider_sentinelhub.simulator.sample import EVALSCRIPT, sample_statistical, sample_tiles
+from tests.contract.exchanges import FOLDER, validate
+from tests.contract.exchanges import document as mended
 from tests.simulator.conftest import until
 from tests.simulator.statistics_support import results
 
 Json = dict[str, Any]
 Request = Callable[..., Json]
 Run = Callable[[Json], Json]
-BESIDE_THE_REPOSITORY = Path(__file__).resolve().parents[3] / "shared" / "contract"
 
 
 @pytest.fixture(scope="module")
 def document() -> Json:
-    folder = Path(os.environ.get("SENTINELHUB_CONTRACT_DIR", BESIDE_THE_REPOSITORY))
-    path = folder / "sentinel_hub_cdse_openapi.yaml"
-    if not path.is_file():
-        pytest.skip(
-            "no OpenAPI document: set SENTINELHUB_CONTRACT_DIR to a folder with sentinel_hub_cdse_openapi.yaml "
-            "(https://documentation.dataspace.copernicus.eu/APIs/SentinelHub/ApiReference.html)"
-        )
-    loaded: Json = yaml.load(path.read_bytes(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 - both are safe
-    schemas = loaded["components"]["schemas"]
-    # Known mistakes of the document: `group` belongs to Zarr only, and an identifier is anything, not "<identifier>".
-    schemas["BatchV2RasterOutput"]["required"] = ["delivery", "type"]
-    for name in ("ProcessRequestOutputBatchV2Response", "ProcessRequestOutputBatchResponse"):
-        del schemas[name]["properties"]["identifier"]["enum"]
-    # Details of an error are a list, and a data source may fit the description of a user's own collection as well.
-    del schemas["Boom"]["properties"]["errors"]
-    items = schemas["ProcessRequestInputData"]["items"]
-    items["anyOf"] = items.pop("oneOf")
-    # Histograms have overflowCount and underflowCount, and what has no value is the string "NaN".
-    bands = schemas["BandStatistics"]["properties"]
-    counts = bands["histogram"]["properties"]
-    for name in ("overflow", "underflow"):
-        counts[f"{name}Count"] = counts.pop(name)
-    for part in (bands["histogram"], bands["stats"]):
-        part.update({"additionalProperties": False, "required": [*part["properties"]]})
-    bands["stats"]["required"].remove("percentiles")
-    stats = bands["stats"]["properties"]
-    for name in ("min", "max", "mean", "stDev"):
-        stats[name] = {"anyOf": [stats[name], {"const": "NaN"}]}
-    stats["percentiles"]["additionalProperties"] = {"anyOf": [{"type": "number"}, {"const": "NaN"}]}
-    # Percentiles go to 100 in all the examples.
-    schemas["StatisticsDefinition"]["properties"]["percentiles"]["properties"]["k"]["items"]["maximum"] = 100
-    # It lacks the key that says whether an answer is complete and one of newer documents, and misspells another.
-    schemas["StatisticalResponse"].update(
-        {
-            "properties": {
-                **schemas["StatisticalResponse"]["properties"],
-                "status": {"enum": ["OK", "PARTIAL", "FAILED"]},
-                "geometryPixelCount": {"type": ["integer", "null"]},
-            },
-            "required": ["data", "status"],
-            "additionalProperties": False,
-        }
-    )
-    status = schemas["BatchStatisticsTaskStatusDto"]["properties"]
-    status["costPU"] = status.pop("costPu")
-    return loaded
-
-
-def validate(document: Json, schema: Json, answer: Any) -> None:
-    merged = {**copy.deepcopy(schema), "components": document["components"]}
-    validator = jsonschema.Draft202012Validator(merged, format_checker=jsonschema.FormatChecker())
-    errors = [f"{error.json_path}: {error.message}" for error in validator.iter_errors(answer)]
-    assert errors == []
+    return mended()
 
 
 def answer_schema(document: Json, path: str, method: str, status: str) -> Json:
@@ -184,7 +128,7 @@ def test_statistics(document: Json, sim: Simulator, statistics_for: Request, run
 
 
 def fixture(name: str) -> Any:
-    path = Path(os.environ.get("SENTINELHUB_CONTRACT_DIR", BESIDE_THE_REPOSITORY)) / "fixtures" / name
+    path = FOLDER / "fixtures" / name
     if not path.is_file():
         pytest.skip(f"no {name}: set SENTINELHUB_CONTRACT_DIR to a folder with fixtures/{name}")
     return json.loads(path.read_bytes())

@@ -15,7 +15,7 @@ from airflow_provider_sentinelhub.client.errors import InvalidParameter
 from airflow_provider_sentinelhub.client.http.call import Call
 from airflow_provider_sentinelhub.client.http.deployments import Service
 from airflow_provider_sentinelhub.client.lifecycle import tiling_grids
-from airflow_provider_sentinelhub.client.lifecycle.tasks import ID, BatchTask, TaskCalls
+from airflow_provider_sentinelhub.client.lifecycle.tasks import ID, TaskCalls
 from airflow_provider_sentinelhub.client.models import from_text, validated
 from airflow_provider_sentinelhub.client.requests.findings import part
 
@@ -50,9 +50,11 @@ def delivery_url(request: Mapping[str, Any]) -> str:
     return str(part(delivery, "s3", "url") or part(delivery, "gs", "url") or "")
 
 
-def update(task_id: str, description: str) -> Call[BatchTask]:
+def update(task_id: str, description: str) -> Call[Any]:
     """
     Change the description of a task, which is all that the service changes; it refuses this while the task runs.
+
+    The result is the changed request, as the service returns it.
 
     A task is found again by the tag in its description: a description without it loses the task.
 
@@ -61,7 +63,7 @@ def update(task_id: str, description: str) -> Call[BatchTask]:
     :raises InvalidParameter: The id is not valid; nothing is sent.
     """
     path, body = TASKS.path_of(task_id), {"description": description}
-    return Call("PUT", Service.BATCH_V2, path, BatchTask.model_validate, f"update batch task {task_id}", body=body)
+    return Call("PUT", Service.BATCH_V2, path, lambda answer: answer, f"update batch task {task_id}", body=body)
 
 
 def grids(count: int | None = None, token: str | None = None) -> Call[GridPage]:
