@@ -323,6 +323,7 @@ def test_a_mistake_is_told_with_its_line(body: str, told: str) -> None:
             "function preProcessScenes(c) { c.scenes.tiles[0] = {}; return c }",
             "not given",
         ),
+        ('["B04"]', ', mosaicking: "WEEK"', "", "Unknown mosaicking WEEK."),
         ('["B04"]', "", "function updateOutput(o) { o.default.bands = 0 }", "sets 0 bands for output default"),
     ],
 )  # fmt: skip

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
+import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import shapely
 
+from airflow_provider_sentinelhub.simulator.evalscript import Input
 from airflow_provider_sentinelhub.simulator.features.grids import WGS84, project
 from airflow_provider_sentinelhub.simulator.imagery.sources import source_of
 from airflow_provider_sentinelhub.simulator.problems import RenderingFailed
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from airflow_provider_sentinelhub.simulator.evalscript import Input, Setup
+    from airflow_provider_sentinelhub.simulator.evalscript import Setup
     from airflow_provider_sentinelhub.simulator.features.features import Feature
     from airflow_provider_sentinelhub.simulator.imagery.sources import Block, Source
     from airflow_provider_sentinelhub.simulator.scenes.scenes import Scene
@@ -178,6 +180,8 @@ def reads_of(
         source = sources[data.index(given)]
         if source is None:
             return None
+        if each.mosaicking not in {SIMPLE, ORBIT, TILE}:
+            raise RenderingFailed(f"Unknown mosaicking {each.mosaicking}.")
         key = each.datasource if each.datasource is not None else str(number)
         span = period or _period(given)
         bands = tuple(_bands(each, source, str(given.get("type"))))
@@ -192,7 +196,7 @@ def _matched(inputs: Sequence[Input], data: Sequence[dict[str, Any]]) -> list[tu
         first = inputs[0]
         bands = tuple(band for each in inputs for band in each.bands)
         units = tuple(unit for each in inputs for unit in _each_unit(each)) if any(i.units for i in inputs) else ()
-        return [(type(first)(bands, units, None, first.mosaicking, any(each.bounds for each in inputs)), data[0])]
+        return [(Input(bands, units, None, first.mosaicking, any(each.bounds for each in inputs)), data[0])]
     found = []
     for number, each in enumerate(inputs):
         if each.datasource is None:
@@ -242,6 +246,9 @@ def _scenes(source: Source, data: dict[str, Any], feature: Feature, period: Peri
     extent = feature.extent
     west, south, east, north = extent.bounds
     outline = project(shapely.segmentize(extent, max(east - west, north - south) / DENSIFY), feature.crs, WGS84)
+    if not all(map(math.isfinite, outline.bounds)):
+        # Beyond the area of the CRS.
+        return []
     try:
         found = source.scenes(outline.bounds, *period)
     except TooManyScenes as error:
