@@ -1,8 +1,8 @@
 """
 The public client in JavaScript, sentinelhub-js, in a folder of its own: ``python -P -m devtools.client_in_js``.
 
-It needs npm and, the first time, the network. Tests that use it are skipped where it is not installed, so that a machine
-without Node can run all others.
+It needs npm and, the first time, the network. Tests that use it are skipped where it is not installed, so that a
+machine without Node can run all others.
 
 Source: https://github.com/sentinel-hub/sentinelhub-js
 """

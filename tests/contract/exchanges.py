@@ -29,8 +29,9 @@ Json = dict[str, Any]
 FOLDER = Path(os.environ.get("SENTINELHUB_CONTRACT_DIR") or Path(__file__).parents[2].parent / "shared" / "contract")
 DOCUMENT = FOLDER / "sentinel_hub_cdse_openapi.yaml"
 WRAPPER: Json = {"$ref": "#/components/schemas/RestErrorWrapper"}
-# Parameters of queries that the document lacks: only the service's Python client knew the first.
-UNDOCUMENTED = frozenset({"userid"})
+# Parameters of queries that the document lacks: only the service's Python client knew the first, and the second is of
+# STAC's filter extension.
+UNDOCUMENTED = frozenset({"userid", "filter-lang"})
 
 
 def document() -> Json:
@@ -49,10 +50,18 @@ def _mended() -> Json:
     schemas = loaded["components"]["schemas"]
     # Known mistakes of the document: `group` belongs to Zarr only, and an identifier is anything, not "<identifier>".
     schemas["BatchV2RasterOutput"]["required"] = ["delivery", "type"]
-    for name in ("ProcessRequestOutputBatchV2Response", "ProcessRequestOutputBatchResponse"):
-        del schemas[name]["properties"]["identifier"]["enum"]
+    for name in ("BatchV2Response", "BatchResponse", "Response"):
+        del schemas[f"ProcessRequestOutput{name}"]["properties"]["identifier"]["enum"]
     # It refers to this parameter, and does not have it.
     loaded["components"]["parameters"]["BatchV2RequestId"] = {"name": "taskId", "in": "path"}
+    # STAC 1.0 has other names for the ends of a range, and the end of an interval that goes on is null.
+    statistics = schemas["CatalogCollection"]["properties"]["summaries"]["additionalProperties"]["oneOf"][1]
+    statistics["required"] = ["minimum", "maximum"]
+    ends = schemas["CatalogExtent"]["properties"]["temporal"]["properties"]["interval"]["items"]["items"]
+    ends["type"] = ["string", "null"]
+    # A filter may be text as well: the document has this value of filter-lang.
+    filters = schemas["CatalogItemSearchFilterSearchBody"]["properties"]
+    filters["filter"] = {"anyOf": [filters["filter"], {"type": "string"}]}
     # Details of an error are a list, and a data source may fit the description of a user's own collection as well.
     del schemas["Boom"]["properties"]["errors"]
     items = schemas["ProcessRequestInputData"]["items"]
@@ -93,7 +102,7 @@ def validate(document: Json, schema: Json, value: Any) -> None:
     merged = {**copy.deepcopy(schema), "components": document["components"]}
     validator = jsonschema.Draft202012Validator(merged, format_checker=jsonschema.FormatChecker())
     errors = [f"{error.json_path}: {error.message}" for error in validator.iter_errors(value)]
-    assert errors == []
+    assert not errors, "\n".join(errors)
 
 
 def legacy(path: str) -> str:
@@ -131,7 +140,8 @@ class Contract:
         operation = self.operation(method, path)
         parameters = [self._resolved(each) for each in operation.get("parameters", ())]
         names = {each["name"] for each in parameters if each["in"] == "query"}
-        assert {name for name, _ in parse_qsl(urlsplit(path).query)} - UNDOCUMENTED <= names
+        others = {name for name, _ in parse_qsl(urlsplit(path).query)} - UNDOCUMENTED - names
+        assert not others, f"{method} {path}: {others} not in the document, only {names}"
         if body is None:
             assert not operation.get("requestBody", {}).get("required", False)
             return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -14,6 +15,7 @@ from airflow_provider_sentinelhub.client.apis.statistical import calls as statis
 from airflow_provider_sentinelhub.client.http.deployments import PathLayout, Service
 from airflow_provider_sentinelhub.simulator.process import Simulator
 from airflow_provider_sentinelhub.simulator.sample import (
+    EVALSCRIPT,
     sample_parcels,
     sample_request,
     sample_statistical,
@@ -93,6 +95,85 @@ def test_statistical(contract: Contract, sim: Simulator, layout: PathLayout) -> 
     answer = contract.send(sim, statistical.statistics(statistical.check(sample_statistical())), layout)
     assert answer.data
     assert contract.refused(sim, "POST", Service.STATISTICAL.prefix(layout), {}) == 400
+
+
+def calls_of(title: str) -> Any:
+    """The Calls of an API; the test is skipped where this version does not have it."""
+    (api,) = (each for each in APIS if each.title == title)
+    if not api.is_here:
+        pytest.skip(f"client/apis/{api.folder} has not arrived")
+    return importlib.import_module(f"airflow_provider_sentinelhub.client.apis.{api.folder}.calls")
+
+
+@pytest.mark.parametrize("layout", PathLayout)
+def test_catalog(contract: Contract, sim: Simulator, layout: PathLayout) -> None:
+    calls = calls_of("Catalog")
+    collection, period = "sentinel-2-l2a", "2024-07-01T00:00:00Z/2024-07-31T00:00:00Z"
+    wanted = {"collections": [collection], "bbox": [9, 42, 9.1, 42.1], "datetime": period, "limit": 3}
+    filtered = {"filter": "eo:cloud_cover <= 80"}
+    for call in (
+        calls.landing_page(),
+        calls.conformance(),
+        calls.collections(),
+        calls.collection(collection),
+        calls.queryables(collection),
+        calls.items(collection, bbox=wanted["bbox"], datetime=period, limit=2),
+        calls.simple_search({**wanted, **filtered}),
+        calls.search({**wanted, **filtered, "filter-lang": "cql2-text"}),
+        calls.search({**wanted, "filter": {"op": "<=", "args": [{"property": "eo:cloud_cover"}, 80]}}),
+    ):
+        contract.send(sim, call, layout)
+    # The answer to this is values instead of features, which the document does not describe.
+    distinct = calls.search({**wanted, "distinct": "date", "fields": {"include": ["id"]}})
+    contract.check_request(distinct.method, Service.CATALOG.prefix(layout) + distinct.path, dict(distinct.body))
+    found = sim.call("POST", f"{Service.CATALOG.prefix(layout)}/search", {**wanted, **filtered}).body["features"]
+    assert len(found) == 3
+    contract.send(sim, calls.item(collection, found[0]["id"]), layout)
+
+
+IMAGE: dict[str, Any] = {
+    "input": {
+        "bounds": {"bbox": [9, 42, 9.1, 42.1]},
+        "data": [
+            {
+                "type": "sentinel-2-l2a",
+                "dataFilter": {
+                    "timeRange": {"from": "2024-07-01T00:00:00Z", "to": "2024-07-31T00:00:00Z"},
+                    "mosaickingOrder": "leastCC",
+                },
+            }
+        ],
+    },
+    "output": {
+        "width": 16,
+        "height": 16,
+        "responses": [{"identifier": "default", "format": {"type": "image/png"}}],
+    },
+    "evalscript": EVALSCRIPT.replace("bands: 2", "bands: 1"),
+}
+
+
+@pytest.mark.parametrize("layout", PathLayout)
+def test_process(contract: Contract, sim: Simulator, layout: PathLayout) -> None:
+    body, path = calls_of("Process").check(IMAGE), Service.PROCESS.prefix(layout)
+    contract.check_request("POST", path, body)
+    answer = sim.call("POST", path, body)
+    assert answer.headers["content-type"] == "image/png", answer.body
+    contract.check_answer("POST", path, answer)
+    assert contract.refused(sim, "POST", path, {**body, "output": {"width": 3000}}) == 400
+
+
+@pytest.mark.parametrize("layout", PathLayout)
+def test_async_process(contract: Contract, sim: Simulator, layout: PathLayout) -> None:
+    calls = calls_of("Async Process")
+    keys = {"accessKey": sim.ready.access_key_id, "secretAccessKey": sim.ready.secret_access_key}
+    place = {"s3": {"url": f"s3://{sim.ready.bucket}/exchanges-async-{layout}", **keys}}
+    output = {**IMAGE["output"], "delivery": place} | {
+        "responses": [{"identifier": "default", "format": {"type": "image/tiff"}}]
+    }
+    accepted = contract.send(sim, calls.submit(calls.check({**IMAGE, "output": output})), layout)
+    contract.send(sim, calls.status(accepted.id), layout)
+    assert contract.refused(sim, "GET", f"{Service.ASYNC_PROCESS.prefix(layout)}/process/{'0' * 8}") == 404
 
 
 # What the helper itself must not let through.
