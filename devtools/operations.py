@@ -96,11 +96,14 @@ _V1 = "/process/{requestId}"
 _STATISTICS = "/{requestId}"
 _COLLECTION = "/collections/{collectionId}"
 _TILE = f"{_COLLECTION}/tiles/{{tileId}}"
+_NEW_COLLECTION: Final = {"name": "a", "s3Bucket": "bucket"}
+_NEW_TILE: Final = {"path": "folder/(BAND).tif"}
 _SEARCH: Final = {"collections": ["sentinel-2-l2a"], "bbox": [8, 41, 9, 43], "datetime": "2024-01-01T00:00:00Z/.."}
 _BATCH = "SentinelHubBatchProcess"
 _V1_HOOK = "SentinelHubBatchV1Hook"
 _INGEST = "SentinelHubByocIngestOperator"
 _BYOC_HOOK = "SentinelHubByocHook"
+_CATALOG_HOOK = "SentinelHubCatalogHook"
 _WAITING = ("SentinelHubBatchProcessOperator", "SentinelHubBatchProcessSensor")
 
 APIS: Final = (
@@ -115,22 +118,33 @@ APIS: Final = (
         Service.CATALOG,
         "catalog",
         (
-            Operation("GET", "", "calls.landing_page", (), ("SentinelHubCatalogHook",)),
-            Operation("GET", "/conformance", "calls.conformance", (), ("SentinelHubCatalogHook",)),
-            Operation("GET", "/collections", "calls.collections", (), ("SentinelHubCatalogHook",)),
-            Operation("GET", _COLLECTION, "calls.collection", ("sentinel-2-l2a",), ("SentinelHubCatalogHook",)),
+            Operation("GET", "", "calls.landing_page", (), (f"{_CATALOG_HOOK}.landing_page",)),
+            Operation("GET", "/conformance", "calls.conformance", (), (f"{_CATALOG_HOOK}.conformance",)),
+            Operation("GET", "/collections", "calls.collections", (), (f"{_CATALOG_HOOK}.collections",)),
+            Operation("GET", _COLLECTION, "calls.collection", ("sentinel-2-l2a",), (f"{_CATALOG_HOOK}.collection",)),
             Operation(
-                "GET", f"{_COLLECTION}/queryables", "calls.queryables", ("sentinel-2-l2a",), ("SentinelHubCatalogHook",)
+                "GET",
+                f"{_COLLECTION}/queryables",
+                "calls.queryables",
+                ("sentinel-2-l2a",),
+                (f"{_CATALOG_HOOK}.queryables",),
             ),
-            Operation("GET", f"{_COLLECTION}/items", "calls.items", ("sentinel-2-l2a",), ("SentinelHubCatalogHook",)),
+            Operation(
+                "GET",
+                f"{_COLLECTION}/items",
+                "calls.items",
+                ("sentinel-2-l2a",),
+                (),
+                "lists what a search finds as well",
+            ),
             Operation(
                 "GET",
                 f"{_COLLECTION}/items/{{featureId}}",
                 "calls.item",
                 ("sentinel-2-l2a", "S2A_1"),
-                ("SentinelHubCatalogHook",),
+                (f"{_CATALOG_HOOK}.item",),
             ),
-            Operation("GET", "/search", "calls.simple_search", (_SEARCH,), ("SentinelHubCatalogHook",)),
+            Operation("GET", "/search", "calls.simple_search", (_SEARCH,), (), "can do less than the search by POST"),
             Operation(
                 "POST",
                 "/search",
@@ -364,24 +378,46 @@ APIS: Final = (
         Service.BYOC,
         "byoc",
         (
-            Operation("POST", f"{_COLLECTION}/tiles", "calls.create_tile", (ID, {}), (_INGEST,)),
+            Operation("POST", f"{_COLLECTION}/tiles", "calls.create_tile", (ID, _NEW_TILE), (_INGEST,)),
             Operation(
                 "GET",
                 f"{_COLLECTION}/tiles",
-                "calls.tiles",
+                "calls.list_tiles",
                 (ID,),
                 (_INGEST, "SentinelHubByocSensor"),
             ),
-            Operation("GET", _TILE, "calls.tile", (ID, OTHER_ID), (_BYOC_HOOK,)),
-            Operation("PUT", _TILE, "calls.update_tile", (ID, OTHER_ID, {}), (_BYOC_HOOK,)),
-            Operation("DELETE", _TILE, "calls.delete_tile", (ID, OTHER_ID), (_BYOC_HOOK,)),
-            Operation("POST", f"{_TILE}/reingest", "calls.reingest_tile", (ID, OTHER_ID), (_BYOC_HOOK,)),
-            Operation("POST", "/collections", "calls.create", ({},), (_BYOC_HOOK,)),
-            Operation("GET", "/collections", "calls.listed", (), (_BYOC_HOOK,)),
-            Operation("GET", _COLLECTION, "calls.get", (ID,), (_BYOC_HOOK,)),
-            Operation("PUT", _COLLECTION, "calls.update", (ID, {}), (_BYOC_HOOK,)),
-            Operation("DELETE", _COLLECTION, "calls.delete", (ID,), (_BYOC_HOOK,)),
-            Operation("POST", f"{_COLLECTION}/copyTiles", "calls.copy_tiles", (ID, OTHER_ID), (_BYOC_HOOK,)),
+            Operation("GET", _TILE, "calls.get_tile", (ID, OTHER_ID), (f"{_BYOC_HOOK}.get_tile",)),
+            Operation(
+                "PUT",
+                _TILE,
+                "calls.update_tile",
+                (ID, OTHER_ID, {"sensingTime": "2024-01-01T00:00:00Z"}),
+                (f"{_BYOC_HOOK}.update_tile",),
+            ),
+            Operation("DELETE", _TILE, "calls.delete_tile", (ID, OTHER_ID), (f"{_BYOC_HOOK}.delete_tile",)),
+            Operation(
+                "POST", f"{_TILE}/reingest", "calls.reingest_tile", (ID, OTHER_ID), (f"{_BYOC_HOOK}.reingest_tile",)
+            ),
+            Operation(
+                "POST",
+                "/collections",
+                "calls.create_collection",
+                (_NEW_COLLECTION,),
+                (f"{_BYOC_HOOK}.create_collection",),
+            ),
+            Operation("GET", "/collections", "calls.list_collections", (), (f"{_BYOC_HOOK}.collections",)),
+            Operation("GET", _COLLECTION, "calls.get_collection", (ID,), (f"{_BYOC_HOOK}.get_collection",)),
+            Operation(
+                "PUT",
+                _COLLECTION,
+                "calls.update_collection",
+                (ID, _NEW_COLLECTION),
+                (f"{_BYOC_HOOK}.update_collection",),
+            ),
+            Operation("DELETE", _COLLECTION, "calls.delete_collection", (ID,), (f"{_BYOC_HOOK}.delete_collection",)),
+            Operation(
+                "POST", f"{_COLLECTION}/copyTiles", "calls.copy_tiles", (ID, OTHER_ID), (f"{_BYOC_HOOK}.copy_tiles",)
+            ),
         ),
     ),
 )

@@ -120,7 +120,6 @@ def test_catalog(contract: Contract, sim: Simulator, layout: PathLayout) -> None
         calls.items(collection, bbox=wanted["bbox"], datetime=period, limit=2),
         calls.simple_search({**wanted, **filtered}),
         calls.search({**wanted, **filtered, "filter-lang": "cql2-text"}),
-        calls.search({**wanted, "filter": {"op": "<=", "args": [{"property": "eo:cloud_cover"}, 80]}}),
     ):
         contract.send(sim, call, layout)
     # The answer to this is values instead of features, which the document does not describe.
