@@ -17,6 +17,7 @@ from airflow_provider_sentinelhub.simulator.bucket.s3server import S3Server
 from airflow_provider_sentinelhub.simulator.http.app import TOKEN_PATHS, build
 from airflow_provider_sentinelhub.simulator.http.faults import Faults
 from airflow_provider_sentinelhub.simulator.http.tokens import Tokens
+from airflow_provider_sentinelhub.simulator.imagery.evaluation.engine import end_children
 from airflow_provider_sentinelhub.simulator.ready import Ready
 from airflow_provider_sentinelhub.simulator.tasks.clock import Clock
 from airflow_provider_sentinelhub.simulator.tasks.engine import Engine
@@ -64,6 +65,7 @@ def run(options: argparse.Namespace, home: Path, script: Script | None) -> None:
             ingestion.stop()
             engine.stop()
     finally:
+        end_children()
         store.close()
         s3.stop()
 

@@ -247,7 +247,8 @@ def _scenes(source: Source, data: dict[str, Any], feature: Feature, period: Peri
     except TooManyScenes as error:
         raise RenderingFailed(f"The time range and the area are too large: {error}.") from error
     wanted = data.get("dataFilter", {})
-    most = wanted.get("maxCloudCoverage", 100)
+    given = wanted.get("maxCloudCoverage")
+    most = given if isinstance(given, int | float) else 100
     direction = str(wanted.get("orbitDirection", "")).lower()
     found = [
         each

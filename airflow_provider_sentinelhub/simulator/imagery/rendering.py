@@ -160,12 +160,10 @@ class Renderer:
             return {name: self._quick(self._outputs[name], first_row, rows) for name in names}
         step = self._rows_at_once
         parts = [
-            self._evaluate(self._evaluation, Block(self._feature, start, min(step, first_row + rows - start)), names)
+            self._evaluate_rows(self._evaluation, start, min(step, first_row + rows - start), names)
             for start in range(first_row, first_row + rows, step)
         ]
-        if len(parts) == 1:
-            return parts[0]
-        return {name: np.concatenate([part[name] for part in parts], axis=1) for name in names}
+        return _joined(parts, names, axis=1)
 
     @property
     def userdata(self) -> bytes:
@@ -173,9 +171,13 @@ class Renderer:
         return rasters.userdata(self._feature) if self._evaluation is None else self._evaluation.end().encode()
 
     @property
-    def _rows_at_once(self) -> int:
+    def _pixels_at_once(self) -> int:
         most = max([1, *(read.count(kept) for read, kept in zip(self._reads, self._kept, strict=True))])
-        return max(1, min(rasters.ROWS_AT_ONCE, SAMPLES_AT_ONCE // (self._feature.width * most)))
+        return max(1, SAMPLES_AT_ONCE // most)
+
+    @property
+    def _rows_at_once(self) -> int:
+        return max(1, min(rasters.ROWS_AT_ONCE, self._pixels_at_once // self._feature.width))
 
     def _begin(self, reads: list[Read]) -> None:
         if self._evaluation is None:
@@ -193,11 +195,23 @@ class Renderer:
         resized = zip(self._outputs.items(), bands, strict=True)
         self._outputs = {name: output.with_bands(number) for (name, output), number in resized}
 
+    def _evaluate_rows(
+        self, evaluation: Evaluation, first_row: int, rows: int, names: Sequence[str]
+    ) -> dict[str, NDArray[Any]]:
+        # With many scenes, a whole row would have too many samples.
+        each, wide = self._feature, min(self._feature.width, self._pixels_at_once)
+        parts = []
+        for column in range(0, each.width, wide):
+            width = min(wide, each.width - column)
+            part = each if width == each.width else replace(each, west=each.west + column * each.step_x, width=width)
+            parts.append(self._evaluate(evaluation, Block(part, first_row, rows), names))
+        return _joined(parts, names, axis=2)
+
     def _evaluate(self, evaluation: Evaluation, block: Block, names: Sequence[str]) -> dict[str, NDArray[Any]]:
         arrays = [each for read, kept in zip(self._reads, self._kept, strict=True) for each in read.arrays(kept, block)]
         numbers = {number: name for number, name in enumerate(self._outputs) if name in names}
         wanted = {number: self._outputs[name].bands for number, name in numbers.items()}
-        found = evaluation.block(block.rows * self._feature.width, arrays, wanted)
+        found = evaluation.block(block.rows * block.feature.width, arrays, wanted)
         return {
             name: converted(found[number], self._outputs[name]).reshape(-1, *block.shape)
             for number, name in numbers.items()
@@ -225,6 +239,12 @@ def converted(values: NDArray[np.float64], output: Output) -> NDArray[Any]:
     limits = np.iinfo(output.dtype)
     whole = np.floor(np.nan_to_num(scaled, nan=0.0, posinf=limits.max, neginf=limits.min) + 0.5)
     return np.clip(whole, limits.min, limits.max).astype(output.dtype)
+
+
+def _joined(parts: list[dict[str, NDArray[Any]]], names: Sequence[str], axis: int) -> dict[str, NDArray[Any]]:
+    return (
+        parts[0] if len(parts) == 1 else {name: np.concatenate([each[name] for each in parts], axis) for name in names}
+    )
 
 
 def _typed(output: Output, sample_type: str) -> Output:

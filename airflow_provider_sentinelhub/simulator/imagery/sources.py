@@ -87,9 +87,11 @@ class Block:
         :param outline: In longitude and latitude.
         """
         lon, lat = self.places
-        shapely.prepare(outline)
         if outline.contains(box(lon.min(), lat.min(), lon.max(), lat.max())):
             return np.ones(self.shape, bool)
+        # A copy: other threads use the outline, and it would be changed.
+        outline = shapely.from_wkb(shapely.to_wkb(outline))
+        shapely.prepare(outline)
         found: NDArray[np.bool_] = shapely.contains_xy(outline, lon, lat)
         return found
 

@@ -104,7 +104,7 @@ class Scene:
         return self.platform, self.sensed.date(), self.relative_orbit
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Piece:
     """
     The part of a tile that lies in one strip.
@@ -253,6 +253,8 @@ def _samples(bounds: Bounds) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     return x.ravel(), y.ravel()
 
 
+# Lists of scenes are read page by page, and each page asks for the whole list.
+@lru_cache(maxsize=20_000)
 def _scene(collection: Collection, piece: _Piece, platform: Platform, day: dt.date, visit: int) -> Scene:
     orbit = 1 + (piece.strip + 60) * collection.orbits // 120
     direction = "ascending" if collection.ascends and visit // len(collection.slots) % 2 else "descending"

@@ -1,7 +1,7 @@
 """
 The script of a simulation: how long things take, and what goes wrong.
 
-A script is a JSON document of six parts, all optional; ``docs/simulator.md`` describes every key. Rules with a
+A script is a JSON document of eight parts, all optional; ``docs/simulator.md`` describes every key. Rules with a
 ``count`` are used up: the document read back through the admin interface shows what is left.
 """
 

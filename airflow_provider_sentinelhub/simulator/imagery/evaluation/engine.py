@@ -48,9 +48,11 @@ class Evaluation:
         self._script = script
         self._lines = script.count("\n") + 1
         _FREE.acquire()
+        self._open = True
+        self._failed = False
         self._child: _Child | None = None
         try:
-            self._child = _IDLE.pop() if _IDLE else _Child()
+            self._child = _free_child()
             self._ask({"step": "open", "script": script, "lines": self._lines})
         except BaseException:
             self.close()
@@ -111,17 +113,24 @@ class Evaluation:
 
     def close(self) -> None:
         """Make the child free for the next script."""
-        held, self._child = self._child, None
-        if held is not None and held.alive:
+        if not self._open:
+            return
+        held, self._child, self._open = self._child, None, False
+        if held is not None and self._failed:
+            # The script may have left it with little memory.
+            held.end()
+        elif held is not None:
             _IDLE.append(held)
         _FREE.release()
 
     def _ask(self, message: dict[str, Any], arrays: Sequence[bytes] = ()) -> tuple[dict[str, Any], list[bytes]]:
         if self._child is None:
             raise RenderingFailed("The script was closed.")
+        self._failed = True
         answer, results = self._child.ask(message, arrays)
         if "thrown" in answer:
             raise RenderingFailed(_told(str(answer["thrown"]), self._script))
+        self._failed = False
         return answer, results
 
 
@@ -143,7 +152,6 @@ class _Child:
             # A signal to the simulator's terminal is not meant for it; it ends with its input.
             start_new_session=True,
         )
-        self.alive = True
 
     def ask(self, message: dict[str, Any], arrays: Sequence[bytes]) -> tuple[dict[str, Any], list[bytes]]:
         """
@@ -165,12 +173,12 @@ class _Child:
         except OSError:
             answered = b""
         if not answered:
-            raise RenderingFailed(self._end())
+            raise RenderingFailed(self._told())
         answer = json.loads(answered)
         return answer, [reader.read(size) for size in answer["sizes"]]
 
-    def _end(self) -> str:
-        self.alive = False
+    def end(self) -> int:
+        """End the process, and return its status."""
         self._process.kill()
         status = self._process.wait()
         for each in (self._process.stdin, self._process.stdout):
@@ -180,6 +188,10 @@ class _Child:
                 except OSError:
                     # What could not be written cannot be flushed.
                     continue
+        return status
+
+    def _told(self) -> str:
+        status = self.end()
         if status in {-signal.SIGXCPU, -signal.SIGKILL, -signal.SIGALRM}:
             return f"Script exceeds a limit: {child.SECONDS} s of CPU time for a block of pixels, or its memory."
         return f"Script ended its engine with status {status}."
@@ -187,6 +199,19 @@ class _Child:
 
 _FREE = threading.BoundedSemaphore(MOST_CHILDREN)
 _IDLE: list[_Child] = []
+
+
+def _free_child() -> _Child:
+    try:
+        return _IDLE.pop()
+    except IndexError:
+        return _Child()
+
+
+def end_children() -> None:
+    """End the children that are free. The next script starts a new one."""
+    while _IDLE:
+        _IDLE.pop().end()
 
 
 def _told(thrown: str, script: str) -> str:
