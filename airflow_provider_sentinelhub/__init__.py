@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from airflow_provider_sentinelhub.hooks import (
         SentinelHubBatchHook,
         SentinelHubBatchV1Hook,
+        SentinelHubByocHook,
         SentinelHubHook,
         SentinelHubProcessHook,
         SentinelHubStatisticalHook,
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
         SentinelHubBatchReportOperator,
         SentinelHubBatchStatisticalOperator,
         SentinelHubBatchStatisticalReportOperator,
+        SentinelHubByocIngestOperator,
         SentinelHubCancelBatchProcessV1Operator,
         SentinelHubCreateBatchProcessOperator,
         SentinelHubCreateBatchProcessV1Operator,
@@ -48,8 +50,9 @@ if TYPE_CHECKING:
         SentinelHubBatchProcessSensor,
         SentinelHubBatchProcessV1Sensor,
         SentinelHubBatchStatisticalSensor,
+        SentinelHubByocSensor,
     )
-    from airflow_provider_sentinelhub.triggers import SentinelHubBatchTrigger
+    from airflow_provider_sentinelhub.triggers import SentinelHubBatchTrigger, SentinelHubByocTrigger
 
 __all__ = [
     "SentinelHubAnalyseBatchProcessOperator",
@@ -67,6 +70,10 @@ __all__ = [
     "SentinelHubBatchStatisticalSensor",
     "SentinelHubBatchTrigger",
     "SentinelHubBatchV1Hook",
+    "SentinelHubByocHook",
+    "SentinelHubByocIngestOperator",
+    "SentinelHubByocSensor",
+    "SentinelHubByocTrigger",
     "SentinelHubCancelBatchProcessV1Operator",
     "SentinelHubCreateBatchProcessOperator",
     "SentinelHubCreateBatchProcessV1Operator",

@@ -27,7 +27,7 @@ def get_provider_info() -> dict[str, Any]:
                 "integration-name": _NAME,
                 "python-modules": [
                     f"{_PACKAGE}.hooks.{name}"
-                    for name in ("sentinel_hub", "batch", "batch_v1", "process", "statistical")
+                    for name in ("sentinel_hub", "batch", "batch_v1", "byoc", "process", "statistical")
                 ],
             }
         ],
@@ -40,6 +40,7 @@ def get_provider_info() -> dict[str, Any]:
                         "batch_process",
                         "batch_process_v1",
                         "batch_statistical",
+                        "byoc",
                         "input_features",
                         "process",
                         "rerun_failed",
@@ -53,11 +54,17 @@ def get_provider_info() -> dict[str, Any]:
             {
                 "integration-name": _NAME,
                 "python-modules": [
-                    f"{_PACKAGE}.sensors.{name}" for name in ("batch_process", "batch_process_v1", "batch_statistical")
+                    f"{_PACKAGE}.sensors.{name}"
+                    for name in ("batch_process", "batch_process_v1", "batch_statistical", "byoc")
                 ],
             }
         ],
-        "triggers": [{"integration-name": _NAME, "python-modules": [f"{_PACKAGE}.triggers.batch"]}],
+        "triggers": [
+            {
+                "integration-name": _NAME,
+                "python-modules": [f"{_PACKAGE}.triggers.{name}" for name in ("batch", "byoc")],
+            }
+        ],
         "cli": [f"{_PACKAGE}.cli.definition.get_commands"],
         "connection-types": [
             {

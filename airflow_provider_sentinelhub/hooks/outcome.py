@@ -168,7 +168,8 @@ def conclude(
         ``rerun`` is ``fail`` here, and ``rerun_then_warn`` is ``warn``; likewise ``restart``.
     :param given_up: A further rerun that was given up; features it delivered count.
     :param advice: What the user can still do.
-    :returns: ``task_id`` of the original, ``task_ids`` of all, ``outcome``, ``status``, ``cost_pu`` and the fields of
+    :returns: ``task_id`` of the original, ``task_ids`` of all, ``outcome``, ``status``, ``cost_pu``, ``collection_id``
+        and ``data_type`` of the collection that the results are added to, if there is one, and the fields of
         :meth:`~airflow_provider_sentinelhub.artifacts.report.report.FeatureReport.to_dict`.
     :raises TaskFailed: The task failed. The ``result`` of this error and the next two is what would have been
         returned.
@@ -179,7 +180,7 @@ def conclude(
 
     tasks, task = list(tasks), tasks[-1]
     if task.was_skipped:
-        return _result(tasks, Outcome.DONE, hook.report(tasks[0], tasks[1:]))
+        return _result(hook, tasks, Outcome.DONE, hook.report(tasks[0], tasks[1:]))
     if given_up is not None:
         tasks.append(hook.get(given_up.task_id))
     report = _report(hook, tasks, is_answered=task.status in hook.api.answered)
@@ -188,12 +189,12 @@ def conclude(
     try:
         check_not_failed(hook, task, report, advice)
     except TaskError as error:
-        error.result = _result(tasks, outcome_of(task.status, report), report)
+        error.result = _result(hook, tasks, outcome_of(task.status, report), report)
         raise
     if not hook.api.is_over(task):
         if report is None:
             log.info("Task %s is %s: there is nothing to report on yet", task.id, task.status)
-        return _result(tasks, task.status, report)
+        return _result(hook, tasks, task.status, report)
     outcome = outcome_of(task.status, report)
     if report is not None and outcome is not Outcome.DONE:
         # A template of an attempt that waited during an upgrade may render to a choice that is no longer one.
@@ -202,10 +203,10 @@ def conclude(
         message = _features_message(tasks, report, given_up, said)
         if fails:
             failed = FeaturesFailed(message)
-            failed.result = _result(tasks, outcome, report)
+            failed.result = _result(hook, tasks, outcome, report)
             raise failed
         log.warning(message)
-    return _result(tasks, outcome, report)
+    return _result(hook, tasks, outcome, report)
 
 
 def check_not_failed(
@@ -314,7 +315,13 @@ def counts_in(result: Mapping[str, Any]) -> dict[str, int]:
     return {name: result[name] for name in COUNTS if name in result}
 
 
-def _result(tasks: list[BatchTask], outcome: str, report: FeatureReport | None) -> dict[str, Any]:
+def _collection(data_type: str) -> dict[str, str]:
+    return {"collection_id": data_type.partition("-")[2], "data_type": data_type} if data_type else {}
+
+
+def _result(
+    hook: SentinelHubBatchHook, tasks: list[BatchTask], outcome: str, report: FeatureReport | None
+) -> dict[str, Any]:
     costs = [task.cost_pu for task in tasks if task.cost_pu is not None]
     about = {
         "task_id": tasks[0].id,
@@ -322,6 +329,7 @@ def _result(tasks: list[BatchTask], outcome: str, report: FeatureReport | None) 
         "outcome": str(outcome),
         "status": tasks[-1].status,
         "cost_pu": sum(costs) if costs else None,
+        **_collection(hook.api.data_type(tasks[0].request)),
     }
     # The report knows the cost where the tasks do not tell it.
     return {**about, **(report.to_dict() if report is not None else {})}

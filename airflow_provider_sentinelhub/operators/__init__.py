@@ -36,6 +36,7 @@ if TYPE_CHECKING:
         SentinelHubStartBatchStatisticalOperator,
         SentinelHubStopBatchStatisticalOperator,
     )
+    from airflow_provider_sentinelhub.operators.byoc import SentinelHubByocIngestOperator
     from airflow_provider_sentinelhub.operators.input_features import SentinelHubInputFeaturesOperator
     from airflow_provider_sentinelhub.operators.process import SentinelHubProcessOperator
     from airflow_provider_sentinelhub.operators.rerun_failed import SentinelHubRerunFailedOperator
@@ -52,6 +53,7 @@ __all__ = [
     "SentinelHubBatchReportOperator",
     "SentinelHubBatchStatisticalOperator",
     "SentinelHubBatchStatisticalReportOperator",
+    "SentinelHubByocIngestOperator",
     "SentinelHubCancelBatchProcessV1Operator",
     "SentinelHubCreateBatchProcessOperator",
     "SentinelHubCreateBatchProcessV1Operator",
@@ -106,6 +108,7 @@ if not TYPE_CHECKING:
                 "SentinelHubStartBatchStatisticalOperator",
                 "SentinelHubStopBatchStatisticalOperator",
             ),
+            "byoc": ("SentinelHubByocIngestOperator",),
             "input_features": ("SentinelHubInputFeaturesOperator",),
             "process": ("SentinelHubProcessOperator",),
             "rerun_failed": ("SentinelHubRerunFailedOperator",),

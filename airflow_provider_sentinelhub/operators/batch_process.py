@@ -37,7 +37,8 @@ class SentinelHubBatchProcessOperator(RunningWithRerunsOperatorBase):
     Returns a small dict: ``task_id``, ``task_ids`` (with those of reruns), ``outcome`` (DONE or PARTIAL),
     ``status``, ``cost_pu`` of all of them, the number of features in ``total`` and by outcome (``delivered``,
     ``no_data``, ``undelivered``, ``failed``, ``pending``, ``unknown``), ``error_groups``, ``failed_names`` (some of
-    them) and ``report_url`` (the full table, Parquet).
+    them) and ``report_url`` (the full table, Parquet). If the results are added to a BYOC collection, also its
+    ``collection_id``, and ``data_type``, the ``type`` of a data source that reads it.
 
     .. seealso:: ``docs/howto/batch_process.md``
 

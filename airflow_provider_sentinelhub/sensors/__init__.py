@@ -10,11 +10,13 @@ if TYPE_CHECKING:
     from airflow_provider_sentinelhub.sensors.batch_process import SentinelHubBatchProcessSensor
     from airflow_provider_sentinelhub.sensors.batch_process_v1 import SentinelHubBatchProcessV1Sensor
     from airflow_provider_sentinelhub.sensors.batch_statistical import SentinelHubBatchStatisticalSensor
+    from airflow_provider_sentinelhub.sensors.byoc import SentinelHubByocSensor
 
 __all__ = [
     "SentinelHubBatchProcessSensor",
     "SentinelHubBatchProcessV1Sensor",
     "SentinelHubBatchStatisticalSensor",
+    "SentinelHubByocSensor",
 ]
 
 if not TYPE_CHECKING:
@@ -24,5 +26,6 @@ if not TYPE_CHECKING:
             "batch_process": ("SentinelHubBatchProcessSensor",),
             "batch_process_v1": ("SentinelHubBatchProcessV1Sensor",),
             "batch_statistical": ("SentinelHubBatchStatisticalSensor",),
+            "byoc": ("SentinelHubByocSensor",),
         },
     )

@@ -18,7 +18,7 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_provider_sentinelhub.hooks.owed_stops import OwedStop
 from airflow_provider_sentinelhub.triggers.events import BatchEvent, EventKind
-from airflow_provider_sentinelhub.triggers.guards import uninterrupted
+from airflow_provider_sentinelhub.triggers.guards import settling_time, uninterrupted
 from airflow_provider_sentinelhub.triggers.pay_owed_stops import (
     awaited,
     hand_over,
@@ -124,7 +124,7 @@ class SentinelHubBatchTrigger(BaseTrigger):
         """Wait, then yield one event."""
         from airflow_provider_sentinelhub.client.lifecycle.watch import Watch
 
-        not_before = time.monotonic() + _settling_time()
+        not_before = time.monotonic() + settling_time()
         # In dag.test() a trigger has no task instance, and nobody else could take the remote task over.
         is_known = self.stop_on_kill and self.task_instance is not None
         with awaited(self.batch_task_id, self.task_instance) if is_known else nullcontext():
@@ -210,15 +210,3 @@ class SentinelHubBatchTrigger(BaseTrigger):
         """Stop the remote task, unless another triggerer has only taken this trigger over."""
         if self.stop_on_kill:
             await uninterrupted(stop_if_unwanted(self._stop("The Airflow task was killed")))
-
-
-def _settling_time() -> float:
-    """
-    Return the seconds until a task is safely deferred.
-
-    The worker's supervisor runs for another heartbeat after the task has deferred. If an event arrives earlier, the
-    scheduler mistakes the end of that process for a failure of the resumed task (apache/airflow#66374).
-    """
-    from airflow.sdk.configuration import conf
-
-    return 2.0 * int(conf.getint("workers", "min_heartbeat_interval", fallback=5))

@@ -1,4 +1,4 @@
-"""A guard around ``BaseTrigger.on_kill``, which Airflow cancels about a second after it starts."""
+"""Guards of triggers: around ``on_kill``, which Airflow cancels a second after it starts, and before an event."""
 
 from __future__ import annotations
 
@@ -9,6 +9,18 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine
 
 T = TypeVar("T")
+
+
+def settling_time() -> float:
+    """
+    Return the seconds until a task is safely deferred.
+
+    The worker's supervisor runs for another heartbeat after the task has deferred. If an event arrives earlier, the
+    scheduler mistakes the end of that process for a failure of the resumed task (apache/airflow#66374).
+    """
+    from airflow.sdk.configuration import conf
+
+    return 2.0 * int(conf.getint("workers", "min_heartbeat_interval", fallback=5))
 
 
 async def uninterrupted(work: Coroutine[Any, Any, T]) -> T:

@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_sentinelhub.client.apis.batch_v2.collections import CollectionAnswer, compare
+from airflow_provider_sentinelhub.client.apis.batch_v2.collections import compare
 from airflow_provider_sentinelhub.client.apis.batch_v2.spec import BATCH_V2
 from airflow_provider_sentinelhub.client.http.deployments import DEPLOYMENTS, Deployment, PathLayout
+from airflow_provider_sentinelhub.client.lifecycle.collections import CollectionAnswer
 from airflow_provider_sentinelhub.client.preflight.examine import examine
 from airflow_provider_sentinelhub.client.requests.findings import Findings
 from tests.client.client_harness import build_document

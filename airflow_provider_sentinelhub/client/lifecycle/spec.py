@@ -184,6 +184,8 @@ class TaskApiSpec(ApiSpec):
     :param estimate_of: Returns what the service itself has estimated for a task. Default: nothing.
     :param lookups: Returns what a checked request refers to, to be read and compared before a task is created.
         Default: nothing.
+    :param data_type: Returns the ``type`` of a data source that reads the collection which the results of a request, as
+        the service returns it, are added to; empty if there is none.
     :param long_script: How a long evalscript is sent; ``None`` if a request may contain one of any length.
     :param terminal: Statuses that a task does not leave by itself.
     :param answered: Terminal statuses in which every feature has a result, or an error.
@@ -208,6 +210,7 @@ class TaskApiSpec(ApiSpec):
     tiling_grid: tuple[str, ...] = ("input",)
     estimate_of: Callable[[BatchTask], Estimate | None] = lambda _: None
     lookups: Callable[[Mapping[str, Any]], Iterable[Lookup]] = lambda _: ()
+    data_type: Callable[[Mapping[str, Any]], str] = lambda _: ""
     long_script: LongScript | None = None
     terminal: frozenset[str]
     answered: frozenset[str]

@@ -13,14 +13,14 @@ from airflow_provider_sentinelhub.simulator.problems import bad_payload, conflic
 from airflow_provider_sentinelhub.simulator.tasks.collections import BYOC, Collections
 from airflow_provider_sentinelhub.simulator.tasks.tiles import Tile, TileStore
 from airflow_provider_sentinelhub.simulator.validation.findings import Findings, check_shape
-from airflow_provider_sentinelhub.simulator.validation.shapes import Filled, Json, OpenShape, Shape
+from airflow_provider_sentinelhub.simulator.validation.shapes import Filled, Json, OpenShape
 
 if TYPE_CHECKING:
     from airflow_provider_sentinelhub.simulator.tasks.service import Service
 
 MAX_BANDS = 100
-# Names that a user does not set. Clients send back what they were given.
-OWN_DATA = frozenset({"maxMetersPerPixel", "extent", "hasSensingTimes", "fromSensingTime", "toSensingTime"})
+# Clients send back what they were given, and fields of their own.
+BAND_FIELDS = ("source", "bandIndex", "bitDepth", "sampleFormat", "noData")
 
 
 class ByocCollections:
@@ -141,8 +141,8 @@ def _view(collection: dict[str, Any]) -> dict[str, Any]:
 
 
 def _filled(name: str, band: Json) -> Json:
-    own = {field: value for field, value in band.items() if field != "aliases" and value is not None}
-    return {"source": name, "bandIndex": 1, **own}
+    own = {field: value for field, value in band.items() if value is not None}
+    return {"source": name, "bandIndex": 1, **{field: own[field] for field in BAND_FIELDS if field in own}}
 
 
 def _types(bands: Json) -> Json:
@@ -162,7 +162,7 @@ def _check_change(before: Json, after: Json) -> None:
             raise bad_payload(f"Band {name} cannot be added or changed: the collection has tiles.")
 
 
-class _Band(Shape):
+class _Band(OpenShape):
     source: Filled = "-"
     band_index: Annotated[int, Field(ge=1)] = 1
     bit_depth: Literal[8, 16, 32]
@@ -176,18 +176,11 @@ class _Data(OpenShape):
     storage_identifier: str | None = None
 
 
-class _Collection(Shape):
+class _Collection(OpenShape):
     name: Filled
     s3_bucket: Annotated[Filled, Field(alias="s3Bucket")]
     no_data: float | None = None
     additional_data: _Data | None = None
-    # What the service itself answers with comes back from clients.
-    id: Any = None
-    user_id: Any = None
-    account_id: Any = None
-    created: Any = None
-    is_configured: Any = None
-    requires_metadata_update: Any = None
 
 
 def _checked(payload: Any) -> Json:

@@ -90,7 +90,8 @@ def _checked(dataset: Any, key: str) -> Header:
         raise refuse(f"the projection {dataset.crs.to_string() if dataset.crs else 'is missing and'} is not supported")
     least, most = BLOCKS
     sizes = {side for block in dataset.block_shapes for side in block}
-    if not dataset.profile.get("tiled") or not all(least <= side <= most for side in sizes):
+    # rasterio calls a file of a single block untiled. The sides of tiles, unlike those of strips, are multiples of 16.
+    if not all(least <= side <= most and side % 16 == 0 for side in sizes):
         raise refuse(f"the internal tile size must be between {least} x {least} and {most} x {most}")
     if max(dataset.shape) > max(sizes) and not dataset.overviews(1):
         raise refuse("it has no overviews")

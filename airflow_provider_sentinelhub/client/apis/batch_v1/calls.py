@@ -407,3 +407,13 @@ def check_id(field: str, given: str) -> str:
         rule = "is not an id, which consists of letters, digits and hyphens"
         raise InvalidParameter(field, given, rule, "Give the id as the service shows it.")
     return given
+
+
+def data_type(request: Mapping[str, Any]) -> str:
+    """
+    Return the ``type`` of a data source that reads the collection which results are added to; empty if there is none.
+
+    :param request: The request as the service returns it.
+    """
+    number = part(request, "output", "collectionId")
+    return f"batch-{number}" if isinstance(number, str) and re.fullmatch(ID, number) else ""

@@ -34,6 +34,7 @@ BATCH_V1: Final = TaskApiSpec(
     delivery_url=calls.delivery_url,
     by_policy=calls.by_policy,
     lookups=lookups,
+    data_type=calls.data_type,
     tiling_grid=("tilingGrid",),
     estimate_of=estimate_of,
     terminal=frozenset({"DONE", "PARTIAL", "FAILED", "CANCELED"}),

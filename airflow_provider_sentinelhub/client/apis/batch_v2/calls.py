@@ -7,12 +7,13 @@ Source: https://docs.planet.com/develop/apis/batch-processing/reference/
 from __future__ import annotations
 
 import copy
+import re
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_sentinelhub.client.apis.batch_v2.models import BatchV2Request
 from airflow_provider_sentinelhub.client.errors import InvalidParameter
 from airflow_provider_sentinelhub.client.http.deployments import Service
-from airflow_provider_sentinelhub.client.lifecycle.tasks import TaskCalls
+from airflow_provider_sentinelhub.client.lifecycle.tasks import ID, TaskCalls
 from airflow_provider_sentinelhub.client.models import from_text, validated
 from airflow_provider_sentinelhub.client.requests.findings import part
 
@@ -97,3 +98,13 @@ def features_url(request: Mapping[str, Any]) -> str | None:
     """
     urls = [part(request, "input", "features", storage, "url") for storage in ("s3", "gs")]
     return next((str(url) for url in urls if url), None)
+
+
+def data_type(request: Mapping[str, Any]) -> str:
+    """
+    Return the ``type`` of a data source that reads the collection which results are added to; empty if there is none.
+
+    :param request: The request as the service returns it.
+    """
+    number = part(request, "output", "collectionId")
+    return f"byoc-{number}" if isinstance(number, str) and re.fullmatch(ID, number) else ""

@@ -9,20 +9,18 @@ https://documentation.dataspace.copernicus.eu/APIs/SentinelHub/Byoc.html
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
-
-from pydantic import BeforeValidator, Field
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_sentinelhub.client.errors import InvalidParameter
-from airflow_provider_sentinelhub.client.http.call import Call
-from airflow_provider_sentinelhub.client.http.deployments import Service
-from airflow_provider_sentinelhub.client.models import AnswerModel
+from airflow_provider_sentinelhub.client.lifecycle.collections import collection
 from airflow_provider_sentinelhub.client.preflight.formats import COLLECTION_ID, bands_of
 from airflow_provider_sentinelhub.client.preflight.outputs import EVALSCRIPT, TIFF, Asked
 from airflow_provider_sentinelhub.client.requests.findings import Advice, Finding, Json, Lookup, part
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from airflow_provider_sentinelhub.client.lifecycle.collections import Band, Collection
 
 _SHOWN = 10
 # Bits and sample format of a TIFF, by the sample type of an evalscript.
@@ -34,66 +32,6 @@ _TYPES = {
     "INT16": (16, "INT"),
     "FLOAT32": (32, "FLOAT"),
 }
-_NoNull = BeforeValidator(lambda given: {} if given is None else given)
-
-
-class Band(AnswerModel):
-    """
-    A band of a collection.
-
-    :param bit_depth: 8, 16 or 32.
-    :param sample_format: UINT, INT or FLOAT.
-    """
-
-    bit_depth: int | None = None
-    sample_format: str | None = None
-
-
-class CollectionData(AnswerModel):
-    """
-    What a collection holds.
-
-    :param bands: By name; empty until the first file is added or somebody configures them.
-    """
-
-    bands: Annotated[dict[str, Annotated[Band, _NoNull]], _NoNull] = Field(default_factory=dict)
-
-
-class Collection(AnswerModel):
-    """
-    A BYOC collection.
-
-    :param s3_bucket: The bucket of all its files; it cannot be changed.
-    :param additional_data: What it holds.
-    """
-
-    s3_bucket: str | None = None
-    additional_data: Annotated[CollectionData, _NoNull] = CollectionData()
-
-
-class CollectionAnswer(AnswerModel):
-    """
-    A collection, as the service returns it.
-
-    :param data: The collection.
-    """
-
-    data: Collection
-
-
-def collection(collection_id: str) -> Call[Collection]:
-    """
-    Read a collection.
-
-    :param collection_id: Its id.
-    """
-    return Call(
-        "GET",
-        Service.BYOC,
-        f"/collections/{collection_id}",
-        lambda answer: CollectionAnswer.model_validate(answer).data,
-        f"read collection {collection_id}",
-    )
 
 
 def lookups(body: Json) -> Iterator[Lookup]:

@@ -33,6 +33,7 @@ BATCH_V2: Final = TaskApiSpec(
     features_url=calls.features_url,
     delivery_url=calls.delivery_url,
     lookups=lookups,
+    data_type=calls.data_type,
     terminal=frozenset({"DONE", "FAILED", "STOPPED"}),
     answered=frozenset({"DONE"}),
     analysed=frozenset({"ANALYSIS_DONE", "PROCESSING", "DONE", "FAILED", "STOPPED"}),
