@@ -5,15 +5,16 @@ from __future__ import annotations
 import logging
 import threading
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from airflow_provider_sentinelhub.client.costs.amounts import pu_text
-from airflow_provider_sentinelhub.client.errors import ArtifactCorrupt
+from airflow_provider_sentinelhub.client.errors import ArtifactCorrupt, StorageUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from airflow_provider_sentinelhub.artifacts.images.parts import KeptPart, Parts
@@ -24,6 +25,24 @@ log = logging.getLogger(__name__)
 
 _LOOK_S = 1.0
 _NEWS = 20
+
+
+@contextmanager
+def local_file(path: Path) -> Iterator[IO[bytes]]:
+    """
+    Open a local file for an answer.
+
+    :param path: The file; replaced if it exists.
+    :raises StorageUnavailable: It cannot be written, e.g. because the disk is full.
+    """
+    try:
+        with path.open("wb") as file:
+            yield file
+    except OSError as e:
+        raise StorageUnavailable(
+            f"The answer cannot be written to {path.parent} ({e.strerror or type(e).__name__}). Free space on the disk "
+            "of this worker."
+        ) from e
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +118,7 @@ class PartsRequest:
                 self.parts.storage.delete(kept.url)
             else:
                 return path, kept.pu
-        with path.open("wb") as file:
+        with local_file(path) as file:
             answer = self.sender.send(image(request_of(self.body, self.raster, cell), file))
         read_part(path, cell)
         self.parts.keep(cell, answer.pu, path)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_provider_sentinelhub.client.costs.amounts import mb_text, pu_text
-from airflow_provider_sentinelhub.client.errors import InvalidParameter, TaskStopped
+from airflow_provider_sentinelhub.client.errors import InvalidParameter, StorageUnavailable, TaskStopped
 from airflow_provider_sentinelhub.hooks.sentinel_hub import SentinelHubHook
 
 if TYPE_CHECKING:
@@ -187,7 +187,7 @@ class SentinelHubProcessHook(SentinelHubHook):
         digest = digest_of(body, part_size if split else None)
         known = Record.read(self.storage, destination)
         if known is not None and self._is_kept(known, digest, if_exists, written_by):
-            log.info("%s was made from this request before, at %s; kept", destination.url, pu_text(known.pu))
+            log.info("%s was made from this request before, %s; kept", destination.url, _cost(known.pu))
             return _delivered(destination, known, raster, reused=True)
         if if_exists == "fail":
             self._refuse_taken(destination)
@@ -196,7 +196,7 @@ class SentinelHubProcessHook(SentinelHubHook):
         with tempfile.TemporaryDirectory(prefix="sentinelhub-process-") as name:
             folder = Path(name)
             if split:
-                cells, stop = parts_of(body, part_size), stop or threading.Event()
+                stop = stop or threading.Event()
                 path, pu = self._in_parts(body, cells, parts, folder, concurrency=concurrency, max_pu=max_pu, stop=stop)
                 files = dict.fromkeys(destination.files, path)
             else:
@@ -206,8 +206,8 @@ class SentinelHubProcessHook(SentinelHubHook):
                 self.storage, destination, files, digest=digest, written_by=written_by, pu=pu, request=body
             )
         if split:
-            parts.delete()
-        log.info("Wrote %s: %s, %s", destination.url, mb_text(record.size / _MB), pu_text(pu))
+            self._clean_up(parts)
+        log.info("Wrote %s: %s, %s", destination.url, mb_text(record.size / _MB), _cost(pu))
         return _delivered(destination, record, raster, reused=False)
 
     def _is_kept(self, known: Record, digest: str, if_exists: IfExists, written_by: str) -> bool:
@@ -221,6 +221,12 @@ class SentinelHubProcessHook(SentinelHubHook):
             rule = f"is taken: {url} was not made from this request, as far as its record says"
             fix = "Write elsewhere, delete it, or set if_exists to 'reuse' or 'overwrite' to replace it."
             raise InvalidParameter(FIELD, destination.url, rule, fix)
+
+    def _clean_up(self, parts: Parts) -> None:
+        try:
+            parts.delete()
+        except StorageUnavailable as e:
+            log.warning("The image is complete, but its parts are still at %s; delete them. %s", parts.url, e)
 
     def _check_writable(self, destination: Destination) -> None:
         from airflow_provider_sentinelhub.artifacts.images.delivery import FIELD
@@ -238,8 +244,9 @@ class SentinelHubProcessHook(SentinelHubHook):
 
     def _request(self, body: Mapping[str, Any], path: Path, *, as_tar: bool = False) -> ImageAnswer:
         from airflow_provider_sentinelhub.client.apis.process.calls import image
+        from airflow_provider_sentinelhub.hooks.image_parts import local_file
 
-        with path.open("wb") as file:
+        with local_file(path) as file:
             answer: ImageAnswer = self.send(image(body, file, as_tar=as_tar))
         return answer
 
@@ -284,6 +291,10 @@ class SentinelHubProcessHook(SentinelHubHook):
         target = folder / "image.tif"
         merge(files, raster, target)
         return target, pu
+
+
+def _cost(pu: float | None) -> str:
+    return "cost unknown" if pu is None else pu_text(pu)
 
 
 def _delivered(destination: Destination, record: Record, raster: Raster, *, reused: bool) -> DeliveredImage:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import rasterio
 
-from airflow_provider_sentinelhub.client.errors import BudgetExceeded, InvalidParameter, TaskStopped
+from airflow_provider_sentinelhub.client.errors import BudgetExceeded, InvalidParameter, StorageUnavailable, TaskStopped
 from airflow_provider_sentinelhub.hooks.process import SentinelHubProcessHook
 from airflow_provider_sentinelhub.operators.process import SentinelHubProcessOperator
 from tests.airflow.airflow_harness import Comms, Run, RunTask
@@ -253,3 +253,8 @@ def test_what_cannot_be_is_refused_before_anything_is_sent(
     with pytest.raises(InvalidParameter, match=f"^{field}"):
         SentinelHubProcessHook().deliver(**given)
     assert calls(sim) == 0
+
+
+def test_an_answer_that_cannot_be_written_is_said_so(sim: Simulator) -> None:
+    with pytest.raises(StorageUnavailable, match="cannot be written to /dev"):
+        SentinelHubProcessHook().image(request(), "/dev/full")
