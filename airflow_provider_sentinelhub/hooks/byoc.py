@@ -8,6 +8,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_sentinelhub.client.errors import InvalidRequest
 from airflow_provider_sentinelhub.hooks.sentinel_hub import SentinelHubHook
 
 if TYPE_CHECKING:
@@ -250,7 +251,11 @@ class SentinelHubByocHook(SentinelHubHook):
             return is_new
 
         def repeat(tile: ByocTile) -> Procedure[bool]:
-            yield calls.reingest_tile(collection_id, tile.id)
+            try:
+                yield calls.reingest_tile(collection_id, tile.id)
+            except InvalidRequest as e:
+                # Of a request that was sent again because its answer was lost. What became of the tile is read later.
+                log.info("Tile %s is not reingested: %s", tile.path, e)
             return True
 
         def work() -> Iterator[Callable[[], Procedure[bool]]]:

@@ -58,9 +58,9 @@ class SentinelHubByocIngestOperator(checks.CheckedParametersMixin, BaseOperator)
     """
     Register files as tiles of a BYOC collection, and wait until the service has ingested them.
 
-    The tiles are those that a batch delivered (``report_url``), or all GeoTIFFs below a folder (``files_url``). A tile
-    whose path the collection has already is not registered again, so a retry or a clear registers what is missing,
-    and reingests what failed. Each tile that is registered or reingested costs one processing unit.
+    The tiles are those that a batch delivered, or all GeoTIFFs below a folder. A tile whose path the collection has
+    already is not registered again, so a retry or a clear registers what is missing, and reingests what failed. Each
+    tile that is registered or reingested costs one processing unit.
 
     Returns a small dict: ``collection_id``, ``data_type`` (``byoc-<id>``, the ``type`` of a data source in requests),
     ``outcome`` (DONE, PARTIAL, FAILED, or INGESTING with ``wait_for_completion=False``), the number of tiles in
@@ -69,9 +69,9 @@ class SentinelHubByocIngestOperator(checks.CheckedParametersMixin, BaseOperator)
 
     .. seealso:: ``docs/howto/byoc.md``
 
-    :param report_url: The ``report_url`` of a batch's result: its delivered features become tiles, and their outlines
-        the cover geometries. Give either this or ``files_url``. Templated.
-    :param files_url: A folder; all GeoTIFFs below it become tiles. Templated.
+    :param source: Either the ``report_url`` of a batch's result, which ends in ``.parquet``: its delivered features
+        become tiles, and their outlines the cover geometries. Or the URL of a folder: all GeoTIFFs below it become
+        tiles. Templated.
     :param collection_id: The id of the collection, with or without ``byoc-``. Give either this or
         ``collection_name``. Templated.
     :param collection_name: The name of the collection in the bucket of the files. It is created if there is none.
@@ -79,8 +79,7 @@ class SentinelHubByocIngestOperator(checks.CheckedParametersMixin, BaseOperator)
     :param bands: The bands of a collection that is created, as the service spells them: e.g.
         ``{"B4": {"source": "red", "bitDepth": 16, "sampleFormat": "UINT"}}``. Default: the service names them after
         the files of the first tile. Templated.
-    :param no_data: The value of pixels without data in a collection that is created. Templated.
-    :param file_pattern: Regular expression for the paths of files below ``files_url``. Its group ``band`` is what
+    :param file_pattern: Regular expression for the paths of files below a folder. Its group ``band`` is what
         differs between the files of one tile. Files that it does not match are left out. Default: the name of the file
         is the band, and the folder is the tile.
     :param sensing_time: The sensing time of all tiles, in ISO 8601 with a time zone. Default: none. Templated.
@@ -110,12 +109,10 @@ class SentinelHubByocIngestOperator(checks.CheckedParametersMixin, BaseOperator)
     """
 
     template_fields: Sequence[str] = (
-        "report_url",
-        "files_url",
+        "source",
         "collection_id",
         "collection_name",
         "bands",
-        "no_data",
         "sensing_time",
         "on_partial",
         "max_pu",
@@ -126,12 +123,10 @@ class SentinelHubByocIngestOperator(checks.CheckedParametersMixin, BaseOperator)
     )
     template_fields_renderers = {"bands": "json"}  # noqa: RUF012 - Airflow's own convention
     rules: ClassVar[Mapping[str, checks.Rule]] = {
-        "report_url": checks.OPTIONAL_URL,
-        "files_url": checks.OPTIONAL_URL,
+        "source": checks.URL,
         "collection_id": partial(checks.id_of, what="collection", optional=True),
         "collection_name": partial(checks.text, what="the name of a collection", optional=True),
         "bands": checks.columns,
-        "no_data": partial(checks.number, optional=True, may_be_empty=True),
         "file_pattern": partial(checks.text, what="a regular expression", optional=True),
         "sensing_time": _moment,
         "sensing_time_pattern": partial(checks.text, what="a regular expression", optional=True),
@@ -154,12 +149,10 @@ class SentinelHubByocIngestOperator(checks.CheckedParametersMixin, BaseOperator)
     def __init__(
         self,
         *,
-        report_url: str | XComArg | None = None,
-        files_url: str | None = None,
+        source: str | XComArg,
         collection_id: str | XComArg | None = None,
         collection_name: str | None = None,
         bands: Mapping[str, Any] | None = None,
-        no_data: float | str | None = None,
         file_pattern: str | None = None,
         sensing_time: Any = None,
         sensing_time_pattern: str | None = None,
@@ -180,12 +173,10 @@ class SentinelHubByocIngestOperator(checks.CheckedParametersMixin, BaseOperator)
     ) -> None:
         super().__init__(**kwargs)
         # Strings once they are rendered.
-        self.report_url: str | None = report_url  # type: ignore[assignment]
-        self.files_url = files_url
+        self.source: str = source  # type: ignore[assignment]
         self.collection_id: str | None = collection_id  # type: ignore[assignment]
         self.collection_name = collection_name
         self.bands = bands
-        self.no_data = no_data
         self.file_pattern = file_pattern
         self.sensing_time = sensing_time
         self.sensing_time_pattern = sensing_time_pattern
@@ -203,14 +194,12 @@ class SentinelHubByocIngestOperator(checks.CheckedParametersMixin, BaseOperator)
         self.sentinelhub_conn_id = sentinelhub_conn_id
         self.aws_conn_id = aws_conn_id
         self.check_parameters(parsing=True)
-        self._check_choices()
 
     def _check_choices(self) -> None:
-        for one, other in (("report_url", "files_url"), ("collection_id", "collection_name")):
-            given = [name for name in (one, other) if getattr(self, name) not in {None, ""}]
-            if len(given) != 1:
-                rule = f"exactly one of {one} and {other} is needed"
-                raise InvalidParameter(one, given, rule, "Give one of them.")
+        given = [name for name in ("collection_id", "collection_name") if getattr(self, name)]
+        if len(given) != 1:
+            rule = "exactly one of collection_id and collection_name is needed"
+            raise InvalidParameter("collection_id", given, rule, "Give one of them.")
         if self.sensing_time and self.sensing_time_pattern:
             rule = "exactly one of sensing_time and sensing_time_pattern may be given"
             raise InvalidParameter("sensing_time_pattern", self.sensing_time_pattern, rule, "Remove one of them.")
@@ -232,6 +221,10 @@ class SentinelHubByocIngestOperator(checks.CheckedParametersMixin, BaseOperator)
     def _stop(self) -> threading.Event:
         # Not in __init__: Airflow copies operators, and an event cannot be copied.
         return threading.Event()
+
+    @property
+    def _is_report(self) -> bool:
+        return self.source.endswith(".parquet")
 
     def execute(self, context: Context) -> dict[str, Any] | None:
         """
@@ -280,14 +273,14 @@ class SentinelHubByocIngestOperator(checks.CheckedParametersMixin, BaseOperator)
     def _wanted(self) -> WantedTiles:
         from airflow_provider_sentinelhub.artifacts.results import byoc_tiles
 
-        if self.report_url:
+        if self._is_report:
             with tempfile.TemporaryDirectory() as folder:
-                wanted = byoc_tiles.from_report(self._storage, self.report_url, Path(folder))
+                wanted = byoc_tiles.from_report(self._storage, self.source, Path(folder))
         else:
             pattern = self.file_pattern or byoc_tiles.FILE_PATTERN
-            wanted = byoc_tiles.from_files(self._storage, self.files_url or "", pattern)
+            wanted = byoc_tiles.from_files(self._storage, self.source, pattern)
         if not wanted.tiles:
-            raise ArtifactMissing(f"There are no GeoTIFFs to register in {self.report_url or self.files_url}.")
+            raise ArtifactMissing(f"There are no GeoTIFFs to register in {self.source}.")
         return wanted
 
     def _obtain(self, wanted: WantedTiles) -> tuple[Collection, int]:
@@ -305,8 +298,6 @@ class SentinelHubByocIngestOperator(checks.CheckedParametersMixin, BaseOperator)
         from airflow_provider_sentinelhub.client.models import from_text
 
         made: dict[str, Any] = {"name": self.collection_name, "s3Bucket": bucket}
-        if self.no_data is not None:
-            made["noData"] = float(self.no_data)
         if bands := from_text(self.bands):
             made["additionalData"] = {"bands": bands}
         return made
@@ -347,8 +338,7 @@ class SentinelHubByocIngestOperator(checks.CheckedParametersMixin, BaseOperator)
             more = [f"  and {len(broken) - _NAMED} more"] if len(broken) > _NAMED else []
             rule = "\n".join(["has files that cannot be tiles, so nothing was registered:", *shown, *more])
             fix = "Write them as cloud optimised GeoTIFFs, or set on_partial='warn' to leave them out."
-            name = "report_url" if self.report_url else "files_url"
-            raise InvalidParameter(name, getattr(self, name), rule, fix)
+            raise InvalidParameter("source", self.source, rule, fix)
         self.log.warning("%s", rejected.text())
 
     def _check_budget(self, changes: int) -> None:
@@ -421,7 +411,7 @@ class SentinelHubByocIngestOperator(checks.CheckedParametersMixin, BaseOperator)
         return result
 
     def _beside(self, collection_id: str) -> str:
-        folder = self.report_url.rpartition("/")[0] if self.report_url else str(self.files_url).rstrip("/")
+        folder = self.source.rpartition("/")[0] if self._is_report else self.source.rstrip("/")
         return f"{folder}/tiles-{collection_id}.parquet"
 
     def _check_not_killed(self) -> None:

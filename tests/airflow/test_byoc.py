@@ -94,7 +94,7 @@ def test_a_folder_becomes_a_collection_and_a_clear_pays_for_nothing(
 ) -> None:
     folder.fill(3)
     before = balance(sim)
-    operator = ingest(files_url=folder.url, sensing_time=SENSED)
+    operator = ingest(source=folder.url, sensing_time=SENSED)
     run = run_task(operator)
     assert run.state == "success", run.error
     result = comms.xcoms["return_value"]
@@ -125,7 +125,7 @@ def test_a_folder_becomes_a_collection_and_a_clear_pays_for_nothing(
 
 def test_a_deferred_task_waits_in_pages(sim: Simulator, run_task: RunTask, comms: Comms, folder: Folder) -> None:
     folder.fill(4, ("B4",))
-    operator = ingest(files_url=folder.url, deferrable=True)
+    operator = ingest(source=folder.url, deferrable=True)
     first = run_task(operator)
     assert first.state == "deferred", first.error
     assert json.dumps(first.message.trigger_kwargs).count("t00") == 1
@@ -151,9 +151,7 @@ def test_files_that_break_a_rule_are_named_before_anything_is_paid(
     folder.put("t002/B4.tif")
     collection = SentinelHubByocHook().create_collection({"name": folder.name, "s3Bucket": sim.ready.bucket})
     before = changes(sim)
-    run = run_task(
-        ingest(files_url=folder.url, collection_name=None, collection_id=collection.id, on_partial=on_partial)
-    )
+    run = run_task(ingest(source=folder.url, collection_name=None, collection_id=collection.id, on_partial=on_partial))
     if on_partial == "fail":
         assert run.state == "failed"
         assert f"{folder.name}/t001/B8.tif is not a GeoTIFF" in str(run.error)
@@ -170,7 +168,7 @@ def test_tiles_that_the_service_fails_are_reported_and_reingested(
 ) -> None:
     folder.fill(2)
     folder.put("t001/B8.tif", b"not an image" * 100)
-    operator = ingest(files_url=folder.url, check_files=False)
+    operator = ingest(source=folder.url, check_files=False)
     run = run_task(operator)
     assert run.state == "failed"
     result = comms.xcoms["return_value"]
@@ -193,7 +191,7 @@ def test_a_bucket_without_policy_fails_all_tiles(
 ) -> None:
     folder.fill(2)
     sim.set_script({"buckets_without_policy": [sim.ready.bucket]})
-    run = run_task(ingest(files_url=folder.url, on_partial="warn"))
+    run = run_task(ingest(source=folder.url, on_partial="warn"))
     assert run.state == "failed"
     assert "AccessDenied" in str(run.error)
     assert comms.xcoms["return_value"]["outcome"] == "FAILED"
@@ -208,7 +206,7 @@ def test_bands_in_the_names_of_files_and_times_in_paths(
     folder.put("readme.tif", b"-")
     run = run_task(
         ingest(
-            files_url=folder.url,
+            source=folder.url,
             file_pattern=r"\d{8}_(?P<band>\w+?)_10m\.tif$",
             sensing_time_pattern=r"/(?P<time>\d{8})_",
             bands={
@@ -233,7 +231,7 @@ def test_lost_answers_create_one_collection_and_each_tile_once(
     folder.fill(3, ("B4",))
     sim.set_script({"endpoints": [{"method": "POST", "path": "/byoc/", "action": "drop_after", "count": 3}]})
     before = balance(sim)
-    operator = ingest(files_url=folder.url)
+    operator = ingest(source=folder.url)
     for attempt in (1, 2):
         run = run_task(operator, try_number=attempt, max_tries=1)
         if run.state == "success":
@@ -247,7 +245,7 @@ def test_lost_answers_create_one_collection_and_each_tile_once(
 
 def test_a_kill_between_request_and_record(sim: Simulator, run_task: RunTask, comms: Comms, folder: Folder) -> None:
     folder.fill(3, ("B4",))
-    operator = ingest(files_url=folder.url)
+    operator = ingest(source=folder.url)
     # As left by an attempt that died after its second tile: nothing of it is recorded anywhere.
     hook = SentinelHubByocHook()
     before = balance(sim)
@@ -263,7 +261,7 @@ def test_a_kill_between_request_and_record(sim: Simulator, run_task: RunTask, co
 
 def test_too_many_tiles_for_the_limit(sim: Simulator, run_task: RunTask, folder: Folder) -> None:
     folder.fill(3, ("B4",))
-    run = run_task(ingest(files_url=folder.url, max_pu=2))
+    run = run_task(ingest(source=folder.url, max_pu=2))
     assert run.state == "failed"
     assert "3 tiles would cost 3 PU, and max_pu is 2" in str(run.error)
     assert changes(sim) == 1
@@ -287,7 +285,7 @@ def test_what_a_batch_delivered_becomes_a_collection(sim: Simulator, run_task: R
     )
     assert run.state == "success", run.error
     report_url = comms.xcoms["return_value"]["report_url"]
-    run = run_task(ingest(report_url=report_url, sensing_time=SENSED))
+    run = run_task(ingest(source=report_url, sensing_time=SENSED))
     assert run.state == "success", run.error
     result = comms.xcoms["return_value"]
     assert (result["ingested"], result["cost_pu"]) == (4, 5)
@@ -357,17 +355,28 @@ def test_the_sensor_waits_deferred_for_tiles_of_others(
 @pytest.mark.parametrize(
     ("given", "field"),
     [
-        ({}, "report_url"),
-        ({"files_url": "s3://b/f", "report_url": "s3://b/r.parquet"}, "report_url"),
-        ({"files_url": "s3://b/f", "collection_id": "x"}, "collection_id"),
+        ({"collection_id": "x"}, "collection_id"),
         (
-            {"files_url": "s3://b/f", "sensing_time_pattern": "(?P<time>x)", "sensing_time": SENSED},
+            {"sensing_time_pattern": "(?P<time>x)", "sensing_time": SENSED},
             "sensing_time_pattern",
         ),
-        ({"files_url": "s3://b/f", "reingest": "some"}, "reingest"),
-        ({"files_url": "s3://b/f", "concurrency": 0}, "concurrency"),
+        ({"sensing_time": "{{ ds }}"}, "sensing_time"),
+        ({"file_pattern": "no group"}, "file_pattern"),
     ],
+)
+def test_what_does_not_go_together_is_named_before_anything_is_sent(
+    sim: Simulator, run_task: RunTask, given: dict[str, Any], field: str
+) -> None:
+    run = run_task(ingest(source=f"s3://{sim.ready.bucket}/f", **given))
+    assert run.state == "failed"
+    assert str(run.error).startswith(f"{field} = ")
+    assert changes(sim) == 0
+
+
+@pytest.mark.parametrize(
+    ("given", "field"),
+    [({"reingest": "some"}, "reingest"), ({"concurrency": 0}, "concurrency"), ({"cover": 1}, "cover")],
 )
 def test_wrong_parameters_are_named_when_the_dag_is_parsed(given: dict[str, Any], field: str) -> None:
     with pytest.raises(InvalidParameter, match=rf"^{field} = "):
-        ingest(**given)
+        ingest(source="s3://b/f", **given)

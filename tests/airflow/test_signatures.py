@@ -43,9 +43,15 @@ def other_value(parameter: inspect.Parameter) -> Any:
     """A valid value that is not the default."""
     if isinstance(parameter.default, bool):
         return not parameter.default
-    named: dict[str, Any] = {"timeout": timedelta(seconds=77), "on_clear": "new", "on_out_of_pu": "wait"}
+    named: dict[str, Any] = {
+        "timeout": timedelta(seconds=77),
+        "on_clear": "new",
+        "on_out_of_pu": "wait",
+        "on_unknown": "create",
+        "cover": "files",
+        "reingest": "all",
+    }
     named |= {"max_reruns": 7, "rerun_delay": 7.0, "concurrency": 7, "part_size": 7, "on_partial": "warn"}
-    named |= {"on_unknown": "create"}
     return named.get(parameter.name, f"{{{{ {parameter.name} }}}}")
 
 

@@ -39,6 +39,14 @@ def test_first_batch(airflow: AirflowStack, sim: Simulator) -> None:
     assert delivered(sim, folder) == 4
 
 
+def test_byoc(airflow: AirflowStack, sim: Simulator) -> None:
+    run, _ = trigger(airflow, sim, "byoc", collection=f"max-ndvi-{uuid.uuid4()}")
+    assert airflow.api.wait_for_run(run) == "success"
+    for task in ("ingest", "all_ingested"):
+        result = airflow.api.xcom(run.task(task))
+        assert (result["outcome"], result["total"], result["ingested"]) == ("DONE", 4, 4)
+
+
 @pytest.mark.parametrize("dag_id", ["migration_v1_before", "migration_v1_after"])
 def test_migration(airflow: AirflowStack, sim: Simulator, dag_id: str) -> None:
     run, folder = trigger(airflow, sim, dag_id)

@@ -39,19 +39,20 @@ def simplified(outline: shapely.Geometry, most: int = MOST_POINTS) -> shapely.Ge
 
 
 def _of_few_points(shape: shapely.Geometry, outline: shapely.Geometry, most: int) -> shapely.Geometry:
+    import shapely
+
     box = outline.envelope
     west, south, east, north = outline.bounds
     tolerance = _FINEST * ((east - west) ** 2 + (north - south) ** 2) ** 0.5
     for _ in range(_STEPS):
-        found = _widened(shape, tolerance).intersection(box)
-        if _fits(found, most) and found.covers(outline):
-            return found
+        thin = shape.simplify(tolerance)
+        # To widen and compare takes far longer than to count.
+        if shapely.get_num_coordinates(thin) <= 2 * most:
+            found = thin.buffer(tolerance, join_style="mitre", cap_style="square", mitre_limit=2.0).intersection(box)
+            if _fits(found, most) and found.covers(outline):
+                return found
         tolerance *= _GROWTH
     return box
-
-
-def _widened(outline: shapely.Geometry, tolerance: float) -> shapely.Geometry:
-    return outline.simplify(tolerance).buffer(tolerance, join_style="mitre", cap_style="square", mitre_limit=2.0)
 
 
 def _fits(found: shapely.Geometry, most: int) -> bool:

@@ -122,7 +122,7 @@ def from_report(storage: Storage, report_url: str, folder: Path) -> WantedTiles:
         ) from None
     if len(buckets) > 1:
         rule = f"has files in several buckets: {', '.join(sorted(buckets))}"
-        raise InvalidParameter("report_url", report_url, rule, "A collection has one bucket: use files_url for each.")
+        raise InvalidParameter("source", report_url, rule, "A collection has one bucket: name a folder of each.")
     return WantedTiles(next(iter(buckets), ""), dict(sorted(tiles.items())))
 
 
@@ -172,7 +172,7 @@ def from_files(storage: Storage, files_url: str, file_pattern: str = FILE_PATTER
         files of a tile. Files that it does not find are left out.
     :raises InvalidParameter: The URL cannot be used.
     """
-    location = Location.parse(files_url, field="files_url", folder=True)
+    location = Location.parse(files_url, field="source", folder=True)
     pattern = compiled("file_pattern", file_pattern, "band")
     bands: dict[str, set[str]] = defaultdict(set)
     for meta in storage.list(files_url):
@@ -182,7 +182,7 @@ def from_files(storage: Storage, files_url: str, file_pattern: str = FILE_PATTER
             bands[f"{key[: found.start('band')]}{BAND}{key[found.end('band') :]}"].add(found["band"])
             if len(bands) > MOST_TILES:
                 rule = f"has more than {MOST_TILES:,} tiles"
-                raise InvalidParameter("files_url", files_url, rule, "Name a folder with fewer of them.")
+                raise InvalidParameter("source", files_url, rule, "Name a folder with fewer of them.")
     tiles = {path: WantedTile(path, tuple(sorted(bands[path])), path) for path in sorted(bands)}
     return WantedTiles(f"{location.scheme}://{location.bucket}", tiles)
 
