@@ -169,14 +169,14 @@ class SentinelHubAsyncProcessOperator(RequestTemplateMixin, checks.CheckedParame
             self.check_parameters(parsing=False)
             limit_of(self.hook, self.max_pu)
             work = self._work(context)
-            submissions = work.deliveries.submissions()
-            chosen = self._chosen(work, submissions[-1]) if submissions else None
+            last = self._last(work)
+            chosen = None if last is None else self._chosen(work, last)
             if chosen is not None:
                 return self._wait(work, chosen)
             self.hook.check_budget(work.body, self.max_pu)
             if self.check_bucket:
                 self.hook.check_buckets(work.body)
-            return self._submit(work, len(submissions) + 1, self._new_deadline())
+            return self._submit(work, 1 if last is None else last.number + 1, self._new_deadline())
 
     def execute_complete(
         self,
@@ -203,13 +203,10 @@ class SentinelHubAsyncProcessOperator(RequestTemplateMixin, checks.CheckedParame
             work = self._work(context)
             if number is not None and work.deliveries.submission(number) is None:
                 return self._submit(work, number, deadline, pauses)
-            submissions = work.deliveries.submissions()
-            if not submissions:
-                raise ArtifactMissing(
-                    f"{work.deliveries.folder(1)} has no note of a request any more: somebody has deleted it. A retry "
-                    "submits a new request."
-                )
-            last = self._with_record(work, submissions[-1])
+            last = self._last(work)
+            if last is None:
+                # There was no room for the first one, and the trigger crashed.
+                return self._submit(work, 1, self._new_deadline())
             known = str((event or {}).get("request_id") or "")
             if not last.request_id and known:
                 last = self._remember(work, last, known)
@@ -260,7 +257,6 @@ class SentinelHubAsyncProcessOperator(RequestTemplateMixin, checks.CheckedParame
         from airflow_provider_sentinelhub.artifacts.report.causes import is_permanent
         from airflow_provider_sentinelhub.artifacts.results.async_process import Stage
 
-        last = self._with_record(work, last)
         state = self.hook.look(work.deliveries, last)
         about = f"Request {state.request_id}" if state.request_id else f"A request to {self._folder(work, last)}"
         is_cleared, is_first = last.generation != work.intent.generation, work.context["ti"].try_number == 1
@@ -291,12 +287,14 @@ class SentinelHubAsyncProcessOperator(RequestTemplateMixin, checks.CheckedParame
 
     def _submit(self, work: Work, number: int, deadline: float | None, pauses: int = 0) -> dict[str, Any]:
         """Submit the request, and wait for it; if the account has no room for it, wait for that first."""
+        from airflow_provider_sentinelhub.artifacts.results.async_process import Submission
+
         deliveries = work.deliveries
         while True:
             note = deliveries.claim(number, work.intent.generation, deadline)
             if note is None:
                 self.log.warning("Another attempt has submitted this request at the same time: continuing with that")
-                return self._wait(work, deliveries.submissions()[-1])
+                return self._wait(work, self._last(work) or Submission(number, work.intent.generation, time.time()))
             try:
                 accepted = self.hook.submit(work.body, deliveries.delivery_url(number))
             except OutcomeUnknown as e:
@@ -317,6 +315,8 @@ class SentinelHubAsyncProcessOperator(RequestTemplateMixin, checks.CheckedParame
     def _wait_for_room(
         self, work: Work, number: int, deadline: float | None, pauses: int, error: TooManyRunning
     ) -> None:
+        from airflow_provider_sentinelhub.artifacts.results.async_process import Submission
+
         seconds = float(self.poll_interval) * min(2**pauses, _MOST_PAUSES)
         if deadline is not None:
             if time.time() >= deadline:
@@ -327,8 +327,7 @@ class SentinelHubAsyncProcessOperator(RequestTemplateMixin, checks.CheckedParame
             time.sleep(seconds)
             return
         again = {"number": number, "deadline": deadline, "pauses": pauses + 1}
-        note = self._note_of(number)
-        self._defer(work, note, deadline, pause_until=time.time() + seconds, kwargs=again)
+        self._defer(work, Submission(number, 0), deadline, pause_until=time.time() + seconds, kwargs=again)
 
     def _wait(
         self, work: Work, submission: Submission, *, is_gone: bool = False, just_submitted: bool = False
@@ -342,6 +341,7 @@ class SentinelHubAsyncProcessOperator(RequestTemplateMixin, checks.CheckedParame
         from airflow_provider_sentinelhub.artifacts.results.async_process import Patience, Stage, Waited
         from airflow_provider_sentinelhub.client.lifecycle.watch import Watch
 
+        self._request_id = submission.request_id
         if just_submitted and self.deferrable:
             self._defer(work, submission, submission.deadline)
         watch = Watch(float(self.poll_interval), submission.deadline)
@@ -511,26 +511,30 @@ class SentinelHubAsyncProcessOperator(RequestTemplateMixin, checks.CheckedParame
             work.deliveries.save(known)
         except StorageUnavailable as error:
             self.log.warning("Could not note the id of request %s in the bucket: %s", request_id, error)
-        record: Any = {"digest": work.intent.digest, "number": known.number, "request_id": request_id}
+        record: Any = {
+            "digest": work.intent.digest,
+            "generation": known.generation,
+            "number": known.number,
+            "request_id": request_id,
+        }
         work.context["task_state_store"].set(_KEY, record, retention=NEVER_EXPIRE)
         return known
 
-    def _with_record(self, work: Work, submission: Submission) -> Submission:
-        """Return a submission with the id that Airflow knows, if the bucket does not."""
-        record: Any = work.context["task_state_store"].get(_KEY)
-        if not isinstance(record, Mapping):
-            return submission
-        if not submission.request_id and (record.get("digest"), record.get("number")) == (
-            work.intent.digest,
-            submission.number,
-        ):
-            return replace(submission, request_id=str(record.get("request_id") or ""))
-        return submission
-
-    def _note_of(self, number: int) -> Submission:
+    def _last(self, work: Work) -> Submission | None:
+        """Return the last submission, by the notes in the bucket and by what Airflow knows."""
         from airflow_provider_sentinelhub.artifacts.results.async_process import Submission
 
-        return Submission(number, 0)
+        submissions = work.deliveries.submissions()
+        last = submissions[-1] if submissions else None
+        record: Any = work.context["task_state_store"].get(_KEY)
+        if not isinstance(record, Mapping) or record.get("digest") != work.intent.digest:
+            return last
+        number, request_id = int(record["number"]), str(record["request_id"])
+        if last is None or number > last.number:
+            # Somebody has deleted its note.
+            return Submission(number, int(record["generation"]), time.time(), request_id=request_id)
+        is_known = number != last.number or last.request_id
+        return last if is_known else replace(last, request_id=request_id)
 
     def _folder(self, work: Work, submission: Submission) -> str:
         return work.deliveries.folder(submission.number)

@@ -188,6 +188,9 @@ class SentinelHubAsyncProcessTrigger(BaseTrigger):
 
     async def on_kill(self) -> None:
         """Log that the request runs on: the service cannot cancel it."""
+        if self.pause_until is not None:
+            # Nothing was submitted.
+            return
         about = self.request_id or f"that delivers to {self.name}-{self.number}"
         self.log.warning(
             "The Airflow task was killed. Request %s cannot be cancelled: it runs to its end, and is charged. A clear "

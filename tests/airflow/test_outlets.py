@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_sentinelhub.operators.outlets import _area_and_period
+from airflow_provider_sentinelhub.operators.outlets import area_and_period
 
 APRIL, MAY = "2019-04-01T00:00:00Z", "2019-05-01T00:00:00Z"
 
@@ -27,9 +27,9 @@ APRIL, MAY = "2019-04-01T00:00:00Z", "2019-05-01T00:00:00Z"
 )
 def test_the_time_of_a_request(filters: list[Any], time_range: Any) -> None:
     data = [{"type": "dem", "dataFilter": each} for each in filters]
-    assert _area_and_period({"processRequest": {"input": {"data": data}}}).get("time_range") == time_range
+    assert area_and_period({"processRequest": {"input": {"data": data}}}).get("time_range") == time_range
 
 
 @pytest.mark.parametrize("request_", [{}, {"processRequest": {"input": {"data": None}}}, {"aggregation": None}])
 def test_a_request_that_says_nothing(request_: dict[str, Any]) -> None:
-    assert _area_and_period(request_) == {}
+    assert area_and_period(request_) == {}

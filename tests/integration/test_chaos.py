@@ -203,7 +203,7 @@ def test_every_fault_is_drawn_for_every_step_of_every_variant() -> None:
     }
     drawn = {
         (plan.variant, injection.step.number, injection.fault)
-        for plan in first(80_000, seed=1)
+        for plan in first(85_000, seed=1)
         for injection in plan.injections
     }
     assert wanted - drawn == set()

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from airflow_provider_sentinelhub.artifacts.storage.location import Location, without_secrets
 from airflow_provider_sentinelhub.client.errors import ArtifactCorrupt, ArtifactMissing, InvalidParameter
+from airflow_provider_sentinelhub.client.lifecycle.tasks import ID
 from airflow_provider_sentinelhub.client.text import one_line
 
 if TYPE_CHECKING:
@@ -52,6 +53,8 @@ _EXTENSIONS: Final = {
 _OBJECTS = 1000
 _SMALL_BYTES = 4 * 1024**2
 _SHOWN = 5
+# The year 3000, in seconds since the epoch.
+_LATEST = 32_503_680_000.0
 # How the cost is named in the copy of the request is not documented.
 _COSTS = frozenset({"costpu", "cost", "pu", "processingunits", "processingunitsspent", "xprocessingunitsspent"})
 _DEPTH = 4
@@ -223,16 +226,17 @@ class Submission:
         """
         try:
             found = json.loads(content)
+            # Somebody may have changed it: an odd time would make a wait endless, an odd id another path.
             return cls(
                 number,
                 int(found["generation"]),
-                float(found["at"]),
+                _moment(found["at"]) or written,
                 str(found["token"]),
-                str(found["request_id"]),
-                None if found["deadline"] is None else float(found["deadline"]),
+                found["request_id"] if re.fullmatch(ID, str(found["request_id"])) else "",
+                _moment(found["deadline"]),
                 found["succeeded"] is True,
             )
-        except (ValueError, TypeError, KeyError, RecursionError):
+        except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
             return cls(number, 0, written)
 
 
@@ -431,6 +435,11 @@ def name_of(intent: Intent) -> str:
     """
     tag = replace(intent, generation=0).tag
     return f"airflow-{hashlib.sha256(tag.encode()).hexdigest()[:32]}"
+
+
+def _moment(given: Any) -> float | None:
+    moment = math.nan if given is None else float(given)
+    return moment if 0 < moment < _LATEST else None
 
 
 def _content(submission: Submission) -> bytes:
