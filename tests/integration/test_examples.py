@@ -292,3 +292,14 @@ def test_statistics_that_would_cost_too_much_are_never_started(airflow: AirflowS
     found = airflow.api.xcom(run.task("estimate"))
     assert sim.call("GET", f"/statistics/batch/v1/{found['task_id']}").body["status"] == "ANALYSIS_DONE"
     assert airflow.api.task_instance(run.task("wait")).state == "skipped"
+
+
+def test_catalog(airflow: AirflowStack, sim: Simulator) -> None:
+    run, folder = trigger(airflow, sim, "scenes_then_batch")
+    assert airflow.api.wait_for_run(run) == "success"
+    found = airflow.api.xcom(run.task("clear_scenes"))
+    assert found["coverage"] >= 0.95
+    table = pq.read_table(sim.bucket_folder / folder.rpartition("/")[2] / "scenes.parquet")
+    assert table.num_rows == airflow.api.xcom(run.task("scenes"))["count"]
+    assert sum(airflow.api.xcom(run.task("platforms")).values()) >= table.num_rows
+    assert delivered(sim, folder) == 4

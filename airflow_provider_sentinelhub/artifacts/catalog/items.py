@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 MOST_BYTES = 64 * 1024**3
-_CHUNK_BYTES = 16 * 1024**2
+_CHUNK_BYTES = 4 * 1024**2
 
 
 class Spool:
