@@ -52,7 +52,8 @@ def test_a_stored_trigger_is_the_same_and_has_the_same_row(changes: dict[str, An
     # As add_asset_trigger_references compares what it has parsed with what is stored.
     stored = Trigger._decrypt_kwargs(json.dumps(parsed["kwargs"]))
     assert BaseEventTrigger.hash(path, stored) == BaseEventTrigger.hash(path, parsed["kwargs"])
-    again = SentinelHubCatalogTrigger(**{key: smart_decode_trigger_kwargs(value) for key, value in stored.items()})
+    read_back: Any = smart_decode_trigger_kwargs
+    again = SentinelHubCatalogTrigger(**{key: read_back(value) for key, value in stored.items()})
     assert again.serialize() == (path, kwargs)
     assert json.loads(json.dumps(kwargs)) == kwargs
     assert list(kwargs) == sorted(kwargs)
@@ -153,7 +154,7 @@ async def events_of(watcher: SentinelHubCatalogTrigger, store: Any, count: int, 
     manager = SharedStreamManager()
     _, kwargs = watcher.serialize()
     running = type(watcher)(**kwargs)
-    running.trigger_id = 1  # type: ignore[assignment]  # as the triggerer sets it
+    running.trigger_id = 1
     running.asset_state_store = store
     key = running.shared_stream_key()
     stream = running.filter_shared_stream(manager.subscribe(trigger_id=1, trigger=running, key=key))
