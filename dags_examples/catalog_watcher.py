@@ -53,7 +53,7 @@ def request(time_range: dict[str, str], delivery_url: str, evalscript: str) -> d
             "evalscript": evalscript,
         },
         "input": {"type": "tiling-grid", "id": 0, "resolution": 60},
-        "output": {"type": "raster", "delivery": {"s3": {"url": f"{delivery_url}/{time_range['from'][:10]}"}}},
+        "output": {"type": "raster", "delivery": {"s3": {"url": delivery_url}}},
     }
 
 
@@ -65,7 +65,7 @@ with DAG("new_scenes_by_date", schedule=[scenes], start_date=START, catchup=Fals
         """Return one request for each day on which something was acquired."""
         found = new_acquisitions(context)
         url = Variable.get("new_scenes_url")
-        return [request(day.time_range, url, SCRIPT) for day in found.by_date()]
+        return [request(day.time_range, f"{url}/{day.dates[0]}", SCRIPT) for day in found.by_date()]
 
     SentinelHubBatchProcessOperator.partial(
         task_id="max_ndvi",
@@ -93,7 +93,7 @@ with DAG(
                 "from": "{{ new_acquisitions().time_range['from'] }}",
                 "to": "{{ new_acquisitions().time_range['to'] }}",
             },
-            f"{DELIVERY_URL}/at_once",
+            DELIVERY_URL + "/{{ new_acquisitions().dates[0] }}",
             "evalscripts/max_ndvi.js",
         ),
         deferrable=True,

@@ -119,9 +119,7 @@ class SentinelHubCatalogTrigger(BaseEventTrigger):
         self.wide_look_back = _seconds("wide_look_back", wide_look_back, least=self.look_back)
         self.wide_interval = _seconds("wide_interval", wide_interval)
         self.poll_interval = _seconds("poll_interval", poll_interval, least=1.0)
-        self.max_cloud_cover = None if max_cloud_cover is None else float(max_cloud_cover)
-        if self.max_cloud_cover is not None and not 0 <= self.max_cloud_cover <= 100:  # noqa: PLR2004 - percent
-            raise InvalidParameter("max_cloud_cover", max_cloud_cover, "is not a percentage", "Give 0 to 100.")
+        self.max_cloud_cover = None if max_cloud_cover is None else _percent("max_cloud_cover", max_cloud_cover)
         self.filter = filter if filter is None or isinstance(filter, str) else _canonical("filter", filter)
         if type(batch_size) is not int or not 1 <= batch_size <= _MOST_AT_ONCE:
             raise InvalidParameter(
@@ -314,7 +312,7 @@ def _matching(field: str, value: Any, rule: re.Pattern[str], example: str) -> st
 
 
 def _box(value: Any) -> list[float]:
-    found = json.loads(value) if isinstance(value, str) else as_json(value)
+    found = _json(value)
     is_box = isinstance(found, list) and len(found) == _SIDES
     if not is_box or any(isinstance(each, bool) or not isinstance(each, (int, float)) for each in found):
         raise InvalidParameter("bbox", value, "is not four numbers", "Give west, south, east and north in degrees.")
@@ -325,11 +323,24 @@ def _box(value: Any) -> list[float]:
     return [west, south, east, north]
 
 
-def _canonical(field: str, value: Any) -> str:
+def _percent(field: str, value: Any) -> float:
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not is_number or not 0 <= value <= 100:  # noqa: PLR2004 - percent
+        raise InvalidParameter(field, value, "is not a percentage", "Give 0 to 100.")
+    return float(value)
+
+
+def _json(value: Any) -> Any:
+    if not isinstance(value, str):
+        return as_json(value)
     try:
-        found = json.loads(value) if isinstance(value, str) else as_json(value)
+        return json.loads(value)
     except ValueError:
-        found = None
+        return None
+
+
+def _canonical(field: str, value: Any) -> str:
+    found = _json(value)
     if not isinstance(found, dict):
         raise InvalidParameter(field, value, "is not a JSON object", "Give a dict, or the JSON text of one.")
     return json.dumps(found, sort_keys=True, separators=(",", ":"))

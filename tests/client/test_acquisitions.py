@@ -94,7 +94,8 @@ def test_pieces_of_a_strip_stay_apart(at: int, seconds: int) -> None:
 
 
 def test_says_what_the_item_says() -> None:
-    found = read(S2, platform="sentinel-2b", **{"eo:cloud_cover": 12.5})
+    said: dict[str, Any] = {"platform": "sentinel-2b", "eo:cloud_cover": 12.5}
+    found = read(S2, **said)
     assert (found.platform, found.orbit, found.tile, found.baseline, found.cloud_cover) == (
         "sentinel-2b", "022", "33TUK", 214, 12.5,
     )  # fmt: skip
