@@ -31,7 +31,13 @@ def sim(session_simulator: Simulator) -> Simulator:
 @pytest.fixture(scope="session")
 def airflow(session_simulator: Simulator) -> Iterator[AirflowStack]:
     folders = [REPOSITORY / "tests" / "integration" / "dags", REPOSITORY / "dags_examples"]
-    env = {**session_simulator.ready.airflow_connections(), "AIRFLOW__CORE__TEST_CONNECTION": "Enabled"}
+    env = {
+        **session_simulator.ready.airflow_connections(),
+        "AIRFLOW__CORE__TEST_CONNECTION": "Enabled",
+        # Read by an example DAG.
+        "NEW_SCENES_LOOK_EVERY": "2",
+        "NEW_SCENES_POLL_INTERVAL": "0.5",
+    }
     with AirflowStack(folders, env=env) as stack:
         yield stack
 
