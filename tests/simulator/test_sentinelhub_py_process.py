@@ -7,18 +7,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sentinelhub import (
-    CRS,
-    BBox,
-    DataCollection,
-    Geometry,
-    MimeType,
-    SentinelHubRequest,
-    SHConfig,
-    bbox_to_dimensions,
-)
+from sentinelhub.api.process import SentinelHubRequest
+from sentinelhub.areas import BBoxSplitter
+from sentinelhub.config import SHConfig
+from sentinelhub.constants import CRS, MimeType
+from sentinelhub.data_collections import DataCollection
 from sentinelhub.download.sentinelhub_client import SentinelHubDownloadClient
 from sentinelhub.exceptions import DownloadFailedException
+from sentinelhub.geo_utils import bbox_to_dimensions
+from sentinelhub.geometry import BBox, Geometry
 
 from airflow_provider_sentinelhub.simulator.process import Simulator
 
@@ -56,13 +53,14 @@ def ask(sim: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     collection = DataCollection.SENTINEL2_L2A.define_from(f"AT {ready.base_url}", service_url=ready.base_url)
 
     def request(*responses: Any, **area: Any) -> SentinelHubRequest:
+        where: dict[str, Any] = {"bbox": BOX, "size": bbox_to_dimensions(BOX, 10), **area}
         return SentinelHubRequest(
             evalscript=SCRIPT,
             input_data=[SentinelHubRequest.input_data(collection, time_interval=("2025-06-01", "2025-06-30"))],
             responses=list(responses),
             data_folder=str(tmp_path),
             config=config,
-            **({"bbox": BOX, "size": bbox_to_dimensions(BOX, 10)} | area),
+            **where,
         )
 
     return request
@@ -109,3 +107,15 @@ def test_an_image_that_is_too_large_is_refused_in_the_words_of_the_service(ask: 
     response = SentinelHubRequest.output_response("default", MimeType.PNG)
     with pytest.raises(DownloadFailedException, match="`width = 2624`, calculated from resx, is larger than allowed"):
         ask(response, bbox=wide, size=None, resolution=(10, 10)).get_data()
+
+
+def test_a_box_that_the_client_has_split(ask: Any) -> None:
+    response = SentinelHubRequest.output_response("default", MimeType.TIFF)
+    (whole,) = ask(response).get_data()
+    boxes = BBoxSplitter([BOX.geometry], BOX.crs, (2, 2)).get_bbox_list()
+    requests = [ask(response, bbox=box, size=(100, 50)).download_list[0] for box in boxes]
+    southwest, northwest, southeast, northeast = SentinelHubDownloadClient(config=ask(response).config).download(
+        requests, max_threads=2
+    )
+    found = np.vstack([np.hstack([northwest, northeast]), np.hstack([southwest, southeast])])
+    assert (found == whole).all()
