@@ -214,7 +214,7 @@ def test_a_request_of_the_public_client_stands_for_its_payload() -> None:
     assert str(error) == (
         "request = ['input', 'evalscript', 'output']: has its evalscript at the top, like a request for a single "
         "image; Batch Processing V2 has it elsewhere. Write it in processRequest, as in the examples of "
-        "SentinelHubBatchProcessOperator."
+        "SentinelHubBatchProcessOperator, or use SentinelHubProcessOperator for a single image."
     )
     aggregation = {**statistical_document()["aggregation"], "resx": 0.01, "resy": 0.01}
     data = [SentinelHubStatistical.input_data(source)]
