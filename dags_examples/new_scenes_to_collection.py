@@ -1,4 +1,4 @@
-"""From a new scene to a published collection: a scene appears, a batch runs, its results become readable by requests."""
+"""From a new scene to a published collection: a scene appears, a batch runs, and requests can read its results."""
 
 from __future__ import annotations
 

@@ -163,6 +163,7 @@ def test_what_is_wrong_is_told_before_anything_is_sent(
 
 
 def test_parameters_are_checked_when_the_dag_is_parsed() -> None:
+    wrong: dict[str, Any]
     for wrong in ({"min_coverage": 80}, {"min_coverage": 0}, {"max_cloud_cover": 101}, {"aoi": 5}, {"datetime": []}):
         with pytest.raises(InvalidParameter):
             sensor(**wrong)

@@ -39,7 +39,8 @@ def document() -> dict[str, Any]:
     summaries = whole["components"]["schemas"]["CatalogCollection"]["properties"]["summaries"]["additionalProperties"]
     # Its own examples, and STAC 1.0, say minimum and maximum.
     summaries["oneOf"][1]["required"] = ["minimum", "maximum"]
-    return nullable(whole)
+    fitting: dict[str, Any] = nullable(whole)
+    return fitting
 
 
 def nullable(schema: Any) -> Any:

@@ -68,7 +68,7 @@ def test_pystac_client_asks_for_fields_and_by_get(sim: Simulator, stac: pystac_c
 
 def test_pystac_client_reads_collections_and_items(sim: Simulator, stac: pystac_client.Client) -> None:
     assert S2 in {each.id for each in stac.get_collections()}
-    collection = stac.get_collection(S2)
+    collection: Any = stac.get_collection(S2)
     name = expected(sim)[0]
     item = collection.get_item(name)
     assert isinstance(item, pystac.Item)
@@ -96,7 +96,7 @@ def test_sentinelhub_py_has_all_of_the_catalog(sim: Simulator, catalog: Sentinel
     assert S2 in {each["id"] for each in catalog.get_collections()}
     assert catalog.get_collection(S2)["type"] == "Collection"
     name = expected(sim)[0]
-    assert catalog.get_feature(S2, name)["id"] == name
+    assert catalog.get_feature(DataCollection.SENTINEL2_L2A, name)["id"] == name
 
 
 def test_sentinelhub_py_searches(sim: Simulator, catalog: SentinelHubCatalog) -> None:
@@ -106,7 +106,7 @@ def test_sentinelhub_py_searches(sim: Simulator, catalog: SentinelHubCatalog) ->
     area = Geometry(BBox(AREA, CRS.WGS84).geometry, CRS.WGS84)
     filtered = catalog.search(DataCollection.SENTINEL2_L2A, time=PERIOD, geometry=area, filter="eo:cloud_cover < 30")
     assert filtered.get_ids() == expected(sim, filter="eo:cloud_cover < 30")
-    days = catalog.search(DataCollection.SENTINEL2_L2A, time=PERIOD, bbox=BBox(AREA, CRS.WGS84), distinct="date")
+    days: Any = catalog.search(DataCollection.SENTINEL2_L2A, time=PERIOD, bbox=BBox(AREA, CRS.WGS84), distinct="date")
     assert list(days)[0] == "2026-06-05"  # noqa: RUF015 - the client has no next()
     radar = catalog.search(DataCollection.SENTINEL1_IW_ASC, time=PERIOD, bbox=BBox(AREA, CRS.WGS84))
     assert {each["properties"]["sat:orbit_state"] for each in radar} == {"ascending"}
