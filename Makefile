@@ -89,10 +89,10 @@ lock: $(INSTALLED) ## resolve all dependencies again
 	@$(BIN)/uv pip compile -q --upgrade --universal --python-version 3.11 --no-emit-index-url --generate-hashes \
 	  --no-header requirements/uv.in -o requirements/uv.lock
 	@$(BIN)/uv pip compile -q --upgrade --universal --python-version 3.11 --no-emit-index-url --generate-hashes \
-	  --no-header pyproject.toml --extra simulator --extra evalscript --extra geo --group dev -o requirements/dev.lock
+	  --no-header pyproject.toml --all-extras --group dev -o requirements/dev.lock
 	@$(BIN)/uv pip compile -q --upgrade --universal --python-version 3.11 --no-emit-index-url --generate-hashes \
-	  --no-header pyproject.toml requirements/airflow-3.4.in --extra simulator --extra evalscript --extra geo \
-	  --group dev -o requirements/airflow-3.4.lock
+	  --no-header pyproject.toml requirements/airflow-3.4.in --all-extras --group dev \
+	  -o requirements/airflow-3.4.lock
 	@sed -n -e '/^sentinelhub==/d' -e 's/^\([a-z0-9].*\) \\$$/\1/p' requirements/dev.lock | \
 	  $(BIN)/uv pip compile -q --upgrade --universal --python-version 3.11 --no-emit-index-url --generate-hashes \
 	  --no-header requirements/sentinelhub-3.11.1.in -c - -o requirements/sentinelhub-3.11.1.lock
