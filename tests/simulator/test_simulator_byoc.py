@@ -255,7 +255,7 @@ def test_answers_are_those_of_the_document(document: dict[str, Any], byoc: Calla
 
     def check(path: str, method: str, status: str, answer: Any) -> None:
         schema = test_simulator_contract.answer_schema(document, path, method, status)
-        test_simulator_contract.validate(document, schema, answer)
+        validate(document, schema, answer)
 
     check(f"{base}/tiles", "post", "201", made.body)
     own.ended(made.body["data"]["id"])
