@@ -21,6 +21,7 @@ from sentinelhub.geometry import BBox, Geometry
 
 from airflow_provider_sentinelhub.simulator.process import Simulator
 from airflow_provider_sentinelhub.simulator.sample import upload
+from tests.contract.exchanges import validate
 from tests.simulator import test_sentinelhub_py, test_simulator_contract
 from tests.simulator.conftest import to_the_end
 
