@@ -100,7 +100,8 @@ def test_files_of_a_tile_lie_within_a_pixel(tmp_path: Path) -> None:
         ({"a": "x/a/data.tif"}, "x/(BAND)/data.tif", ("a",)),
         ({"a": "x/a/data.tif", "b": "x/b/data.tif"}, "x/(BAND)/data.tif", ("a", "b")),
         ({"tif": "x/tif.tif"}, "x/(BAND).tif", ("tif",)),
-        ({"B4": "x/S2B4.tif"}, "x/S2(BAND).tif", ("B4",)),
+        ({"t": "x/tile.tif"}, "x/(BAND).tif", ("tile",)),
+        ({"B4": "x/S2B4.tif", "B8": "x/S2B8.tif"}, "x/S2(BAND).tif", ("B4", "B8")),
     ],
 )
 def test_files_become_one_path(keys: dict[str, str], path: str, bands: tuple[str, ...]) -> None:

@@ -146,7 +146,7 @@ def with_placeholder(keys: Mapping[str, str]) -> tuple[str, tuple[str, ...]]:
     :raises InvalidParameter: They differ in more than one place.
     """
     (output, key), *others = sorted(keys.items())
-    for start in _places(output, key):
+    for start in _places(output, key, alone=not others):
         path = f"{key[:start]}{BAND}{key[start + len(output) :]}"
         if all(path.replace(BAND, name) == other for name, other in others):
             return path, tuple(sorted(keys))
@@ -161,8 +161,12 @@ def with_placeholder(keys: Mapping[str, str]) -> tuple[str, tuple[str, ...]]:
     )
 
 
-def _places(output: str, key: str) -> list[int]:
-    """Return where a key may name its output, not in its ending: first where nothing but the output is written."""
+def _places(output: str, key: str, *, alone: bool) -> list[int]:
+    """
+    Return where a key may name its output, not in its ending: first where it is a word of its own.
+
+    :param alone: Return only those: nothing else tells whether the output is meant.
+    """
     stem = key.rpartition(".")[0] or key
     places = [found.start() for found in re.finditer(f"(?={re.escape(output)})", stem)]
     places = [place for place in places if place + len(output) <= len(stem)]
@@ -171,7 +175,8 @@ def _places(output: str, key: str) -> list[int]:
         around = stem[place - 1 : place] + stem[place + len(output) : place + len(output) + 1]
         return not any(each.isalnum() for each in around)
 
-    return sorted(places, key=lambda place: (is_alone(place), place), reverse=True)
+    found = [place for place in places if is_alone(place) or not alone]
+    return sorted(found, key=lambda place: (is_alone(place), place), reverse=True)
 
 
 def from_files(storage: Storage, files_url: str, file_pattern: str = FILE_PATTERN) -> WantedTiles:

@@ -244,7 +244,7 @@ def obtain_collection(collection: Any) -> Procedure[tuple[Collection, bool]]:
     Find the collection with a name and a bucket, or create it.
 
     When the answer to the request that creates it is lost, it is looked for by its name before anything else. If others
-    create it at the same time, all of them take the oldest, and each deletes its own.
+    create it at the same time, all of them take the oldest, and each deletes its own, which is empty.
 
     :param collection: As for :func:`create_collection`.
     :returns: The collection, and whether it was created now.
@@ -266,7 +266,9 @@ def obtain_collection(collection: Any) -> Procedure[tuple[Collection, bool]]:
     found = yield from find_collection(body["name"], body["s3Bucket"])
     if found is None or found.id == made.id:
         return made, True
-    yield delete_collection(made.id)
+    tiles: TilePage = yield list_tiles(made.id, 1)
+    if not tiles.data:
+        yield delete_collection(made.id)
     return found, False
 
 
