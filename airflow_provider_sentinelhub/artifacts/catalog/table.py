@@ -1,5 +1,5 @@
 """
-Items of the catalog as one table: STAC-GeoParquet, which geopandas, stac-geoparquet and rustac read.
+Items of the catalog as one table: STAC-GeoParquet, which geopandas and stac-geoparquet read.
 
 A column for each field of an item and each of its properties, the geometry as WKB. The columns are those of the items:
 nothing about a collection is known here.
