@@ -115,7 +115,8 @@ with DAG(
             "output": {"width": 512, "height": 460, "responses": [{"format": {"type": "image/png"}}]},
             "evalscript": "evalscripts/collection_ndvi.js",
         },
-        output_url=f"{DELIVERY_URL}/{{{{ ti.xcom_pull('month')['to'][:10] }}}}.png",
+        # Named after the batch: the request is the same in every run, but not what the collection holds.
+        output_url=f"{DELIVERY_URL}/{{{{ ti.xcom_pull('max_ndvi')['task_id'] }}}}.png",
         max_pu=10,
         retries=3,
     )
