@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import uuid
 from typing import TYPE_CHECKING, Any
@@ -10,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import geopandas
 import pystac
 import pytest
-import rustac
 import shapely
 import stac_geoparquet.arrow
 from pyarrow import parquet
@@ -122,15 +120,9 @@ def test_the_table_has_the_items_for_all_who_read_it(found: Found, tmp_path: Pat
     path = tmp_path / "scenes.parquet"
     table = stac_geoparquet.arrow.stac_table_to_items(parquet.read_table(path))
     assert [comparable(each) for each in table] == expected
-    assert [comparable(each) for each in asyncio.run(_read(path))] == expected
     frame = geopandas.read_parquet(path)
     assert (str(frame.crs), list(frame["id"])) == ("OGC:CRS84", [each["id"] for each in expected])
     assert frame.geometry.iloc[0].equals(shapely.from_geojson(json.dumps(expected[0]["geometry"])))
-
-
-async def _read(path: Path) -> list[dict[str, Any]]:
-    items: list[dict[str, Any]] = (await rustac.read(str(path)))["features"]
-    return items
 
 
 def comparable(item: dict[str, Any]) -> dict[str, Any]:
