@@ -14,13 +14,14 @@ V1_INSTALLED := $(V1_VENV)/.installed
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-3.4 demo demo-statistics demo-ui chaos chaos-3.4 clicks fuzz test lint unit unit-3.4 \
+.PHONY: help install install-3.4 demo demo-statistics demo-ui chaos chaos-3.4 clicks watcher fuzz test lint unit unit-3.4 \
   integration lock clean
 
 help: ## what can be done here
 	@grep -hE '^[a-z0-9.-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-12s %s\n", $$1, $$2}'
 
 install: $(INSTALLED) $(V1_INSTALLED) ## install everything into .venv
+	@if command -v npm > /dev/null; then $(BIN)/python -P -m devtools.client_in_js; fi
 
 # uv installs the same lock in a fifth of pip's time; pip takes over where uv cannot reach the package index.
 $(INSTALLED): requirements/uv.lock requirements/dev.lock pyproject.toml
@@ -64,6 +65,9 @@ chaos-3.4: $(NEXT_INSTALLED) ## what a clear does on Airflow 3.4, which forgets 
 clicks: $(INSTALLED) ## what a user's clicks create, start and cost, on a real Airflow
 	@$(BIN)/python -m devtools.clicks $(ARGS)
 
+watcher: $(INSTALLED) ## a watcher of the catalog reports each acquisition once, although its triggerer is killed
+	@$(BIN)/python -m devtools.watcher $(ARGS)
+
 fuzz: $(INSTALLED) ## odd requests: the simulator answers none with 500, and preflight agrees about each
 	@$(BIN)/python -m devtools.fuzz $(ARGS)
 
@@ -89,13 +93,13 @@ lock: $(INSTALLED) ## resolve all dependencies again
 	@$(BIN)/uv pip compile -q --upgrade --universal --python-version 3.11 --no-emit-index-url --generate-hashes \
 	  --no-header requirements/uv.in -o requirements/uv.lock
 	@$(BIN)/uv pip compile -q --upgrade --universal --python-version 3.11 --no-emit-index-url --generate-hashes \
-	  --no-header pyproject.toml --extra simulator --extra evalscript --extra geo --group dev -o requirements/dev.lock
+	  --no-header pyproject.toml --all-extras --group dev -o requirements/dev.lock
 	@$(BIN)/uv pip compile -q --upgrade --universal --python-version 3.11 --no-emit-index-url --generate-hashes \
-	  --no-header pyproject.toml requirements/airflow-3.4.in --extra simulator --extra evalscript --extra geo \
-	  --group dev -o requirements/airflow-3.4.lock
+	  --no-header pyproject.toml requirements/airflow-3.4.in --all-extras --group dev \
+	  -o requirements/airflow-3.4.lock
 	@sed -n -e '/^sentinelhub==/d' -e 's/^\([a-z0-9].*\) \\$$/\1/p' requirements/dev.lock | \
 	  $(BIN)/uv pip compile -q --upgrade --universal --python-version 3.11 --no-emit-index-url --generate-hashes \
 	  --no-header requirements/sentinelhub-3.11.1.in -c - -o requirements/sentinelhub-3.11.1.lock
 
 clean: ## remove everything that was installed or built
-	@rm -rf $(VENV) $(NEXT_VENV) $(V1_VENV) .demo build dist
+	@rm -rf $(VENV) $(NEXT_VENV) $(V1_VENV) .node-sentinelhub-js .demo build dist

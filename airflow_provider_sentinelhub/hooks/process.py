@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import tempfile
 import threading
+import uuid
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -192,7 +193,9 @@ class SentinelHubProcessHook(SentinelHubHook):
         if if_exists == "fail":
             self._refuse_taken(destination)
         self._check_writable(destination)
-        parts = Parts(self.storage, destination.parts_url(digest))
+        # Parts of an attempt that was interrupted long ago are not what overwriting asks for.
+        only_of = written_by or uuid.uuid4().hex if if_exists == "overwrite" else ""
+        parts = Parts(self.storage, destination.parts_url(digest, only_of))
         with tempfile.TemporaryDirectory(prefix="sentinelhub-process-") as name:
             folder = Path(name)
             if split:

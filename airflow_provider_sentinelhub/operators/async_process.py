@@ -275,7 +275,7 @@ class SentinelHubAsyncProcessOperator(RequestTemplateMixin, checks.CheckedParame
                 "with what there is, set on_clear='adopt'"
             )
             return None
-        if state.stage is Stage.DELIVERED and not is_cleared and is_first:
+        if state.stage is Stage.DELIVERED and not is_cleared and is_first and last.succeeded:
             # Of a run that was deleted, and created again under the same name.
             self.log.info("%s was delivered before this run: a new one is submitted", about)
             return None

@@ -140,6 +140,7 @@ class SentinelHubCatalogSensor(checks.CheckedParametersMixin, BaseSensorOperator
         self.sentinelhub_conn_id = sentinelhub_conn_id
         self.aws_conn_id = aws_conn_id
         self.gcp_conn_id = gcp_conn_id
+        self._seen = ""
         self.check_parameters(parsing=True)
 
     @cached_property
@@ -179,6 +180,7 @@ class SentinelHubCatalogSensor(checks.CheckedParametersMixin, BaseSensorOperator
                 self.log.warning("Could not search the catalog: %s", e)
                 return PokeReturnValue(is_done=False)
         self.log.info("%s", found.text())
+        self._seen = found.passing
         return PokeReturnValue(is_done=found.is_enough, xcom_value=self._result(found) if found.is_enough else None)
 
     def execute_complete(self, context: Context, event: Any = None) -> Any:
@@ -207,8 +209,10 @@ class SentinelHubCatalogSensor(checks.CheckedParametersMixin, BaseSensorOperator
     def _wait_in_triggerer(self, deadline: float) -> None:
         from airflow_provider_sentinelhub.triggers.catalog_sensor import SentinelHubCatalogSensorTrigger
 
+        condition = self._condition
         trigger = SentinelHubCatalogSensorTrigger(
-            condition=self._condition.simplified().to_dict(),
+            condition=(condition if condition.is_small else condition.boxed()).to_dict(),
+            seen=None if condition.is_small else self._seen,
             sentinelhub_conn_id=self.sentinelhub_conn_id,
             poll_interval=self.poke_interval if self.poll_interval is None else float(self.poll_interval),
             deadline=deadline,

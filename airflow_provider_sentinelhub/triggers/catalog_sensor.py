@@ -41,6 +41,8 @@ class SentinelHubCatalogSensorTrigger(BaseTrigger):
         :meth:`~airflow_provider_sentinelhub.client.apis.catalog.coverage.Condition.to_dict` returns it. No secret.
     :param sentinelhub_conn_id: The Sentinel Hub connection.
     :param poll_interval: Seconds between two searches.
+    :param seen: Which scenes the sensor has judged, if its area is too large for the condition: then the sensor is
+        resumed as soon as there are others. Default: the condition says what is enough.
     :param deadline: When the wait ends, in seconds since the epoch; ``None`` for never.
     :param lost_after: Seconds of refused searches after which the sensor is resumed.
     """
@@ -51,6 +53,7 @@ class SentinelHubCatalogSensorTrigger(BaseTrigger):
         condition: dict[str, Any],
         sentinelhub_conn_id: str,
         poll_interval: float,
+        seen: str | None = None,
         deadline: float | None = None,
         lost_after: float = 900.0,
     ) -> None:
@@ -58,6 +61,7 @@ class SentinelHubCatalogSensorTrigger(BaseTrigger):
         self.condition = condition
         self.sentinelhub_conn_id = sentinelhub_conn_id
         self.poll_interval = poll_interval
+        self.seen = seen
         self.deadline = deadline
         self.lost_after = lost_after
 
@@ -69,6 +73,7 @@ class SentinelHubCatalogSensorTrigger(BaseTrigger):
                 "condition": self.condition,
                 "sentinelhub_conn_id": self.sentinelhub_conn_id,
                 "poll_interval": self.poll_interval,
+                "seen": self.seen,
                 "deadline": self.deadline,
                 "lost_after": self.lost_after,
             },
@@ -109,7 +114,7 @@ class SentinelHubCatalogSensorTrigger(BaseTrigger):
                     if (text := found.text()) != shown:
                         shown = text
                         self.log.info("%s", text)
-                    if found.is_enough:
+                    if found.is_enough if self.seen is None else found.passing != self.seen:
                         return SceneEvent.READY
                 # After the search, so that scenes that came in time are never late.
                 if watch.is_late:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-import psutil  # type: ignore[import-untyped]
+import psutil
 
 from devtools.chaos.airflow import TAKEN_OVER_AFTER_S
 from devtools.processes import command_line, process_table, send
@@ -230,7 +230,7 @@ class FaultInjector:
 
 def _has_port(pid: int, port: int) -> bool:
     try:
-        return any(entry.laddr.port == port for entry in psutil.Process(pid).net_connections("tcp4") if entry.laddr)
+        return any(entry.laddr.port == port for entry in psutil.Process(pid).net_connections("tcp4"))
     except psutil.Error:
         return False
 

@@ -194,6 +194,28 @@ def test_a_deleted_note_is_replaced_by_what_airflow_knows(
     assert len(submitted(sim, url)) == 1
 
 
+def test_a_deleted_note_is_replaced_by_what_the_service_has_written(
+    go: Callable[..., Run], run_task: RunTask, sim: Simulator, comms: Comms, url: str
+) -> None:
+    assert run_task(operator(url), max_tries=1).state == "deferred"
+    note = note_of(sim, url)
+    SentinelHubAsyncProcessHook().storage.delete(f"s3://{sim.ready.bucket}/{note.relative_to(sim.bucket_folder)}")
+    comms.state.clear()
+    assert go({"try_number": 2}).state == "success"
+    assert len(submitted(sim, url)) == 1
+
+
+def test_a_first_attempt_that_is_run_again_continues_with_its_request(
+    go: Callable[..., Run], sim: Simulator, url: str
+) -> None:
+    assert go().state == "success"
+    # As if the worker had died before it noted the success.
+    note = note_of(sim, url)
+    overwrite(sim, note, json.dumps({**json.loads(note.read_text()), "succeeded": False}))
+    assert go().state == "success"
+    assert len(submitted(sim, url)) == 1
+
+
 ODD = {"generation": 1, "token": "", "request_id": "../x", "at": "nan", "deadline": 1e400, "succeeded": 1}
 
 

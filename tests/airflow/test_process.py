@@ -205,6 +205,17 @@ def test_parts_that_have_arrived_are_not_paid_for_again(
     assert files(sim, folder) == {"image.tif", "image.tif.request.json"}
 
 
+def test_overwriting_uses_no_parts_of_another_attempt(ask: Callable[..., Run], sim: Simulator, folder: str) -> None:
+    refusal = {"method": "POST", "path": f"{PATH}$", "skip": 7, "status": 403}
+    sim.set_script({"pixels": "quick", "endpoints": [refusal]})
+    given: dict[str, Any] = {"split": True, "part_size": 33, "concurrency": 1, "if_exists": "overwrite"}
+    assert ask({"try_number": 1, "max_tries": 0}, **given).state == "failed"
+    sim.set_script({"pixels": "quick"})
+    # A clear raises max_tries.
+    assert ask({"try_number": 2, "max_tries": 1}, **given).state == "success"
+    assert calls(sim) == 8 + 12
+
+
 def test_a_kill_keeps_what_has_arrived(sim: Simulator, folder: str) -> None:
     operator = SentinelHubProcessOperator(
         task_id="p", request=request(), output_url=f"{folder}/image.tif", split=True, part_size=33, concurrency=1

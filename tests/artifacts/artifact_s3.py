@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import parse_qsl, quote_plus, urlsplit
 
-import psutil  # type: ignore[import-untyped]  # ships no types
+import psutil
 
 from airflow_provider_sentinelhub.artifacts.storage.object_stores import StorageKeys, StorageOptions
 from airflow_provider_sentinelhub.artifacts.storage.storage import Storage

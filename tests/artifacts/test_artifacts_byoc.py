@@ -94,6 +94,14 @@ def test_files_of_a_tile_lie_within_a_pixel(tmp_path: Path) -> None:
         ({"a": "a/a/a.tif", "b": "a/a/b.tif"}, "a/a/(BAND).tif", ("a", "b")),
         ({"red": "red/31UDQ_10m.tif", "nir": "nir/31UDQ_10m.tif"}, "(BAND)/31UDQ_10m.tif", ("nir", "red")),
         ({"default": "x/31UDQ.tif"}, "x/(BAND).tif", ("31UDQ",)),
+        # The output's name may occur elsewhere.
+        ({"t": "b/tile/t.tif"}, "b/tile/(BAND).tif", ("t",)),
+        ({"f": "f/f.tif"}, "f/(BAND).tif", ("f",)),
+        ({"a": "x/a/data.tif"}, "x/(BAND)/data.tif", ("a",)),
+        ({"a": "x/a/data.tif", "b": "x/b/data.tif"}, "x/(BAND)/data.tif", ("a", "b")),
+        ({"tif": "x/tif.tif"}, "x/(BAND).tif", ("tif",)),
+        ({"t": "x/tile.tif"}, "x/(BAND).tif", ("tile",)),
+        ({"B4": "x/S2B4.tif", "B8": "x/S2B8.tif"}, "x/S2(BAND).tif", ("B4", "B8")),
     ],
 )
 def test_files_become_one_path(keys: dict[str, str], path: str, bands: tuple[str, ...]) -> None:

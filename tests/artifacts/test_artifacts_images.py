@@ -229,3 +229,28 @@ def test_only_a_geotiff_is_opened(content: bytes, tmp_path: Path) -> None:
 def test_the_record_holds_the_request(tmp_path: Path) -> None:
     published(tmp_path)
     assert json.loads((tmp_path / "out/image.tif.request.json").read_text())["request"] == {"evalscript": "//"}
+
+
+def test_a_record_is_of_the_image_that_its_writer_has_written(tmp_path: Path) -> None:
+    destination = Destination.of(f"file://{tmp_path}/image.tif", {"default": "image/tiff"})
+    ours, theirs = tmp_path / "ours", tmp_path / "theirs"
+    ours.write_bytes(b"ours")
+    theirs.write_bytes(b"them")
+
+    def write(storage: Storage, path: Path) -> Record:
+        files = {"default": path}
+        return publish(storage, destination, files, digest=path.name, written_by="", pu=1, request={"of": path.name})
+
+    class Interrupted(Storage):
+        """Another image is written between the image and its record."""
+
+        def upload(self, source: Path | bytes, url: str) -> str | None:
+            etag = super().upload(source, url)
+            if source == ours:
+                write(Storage(), theirs)
+            return etag
+
+    write(Interrupted(), ours)
+    assert Record.read(Storage(), destination) is None
+    written = write(Storage(), theirs)
+    assert Record.read(Storage(), destination) == written

@@ -149,9 +149,23 @@ def test_a_collection_that_is_not_there_yet_is_not_created_twice() -> None:
         )
 
 
-def test_two_collections_of_a_name_are_told_apart_by_the_user() -> None:
-    with pytest.raises(InvalidParameter, match="several collections"):
-        carried_out(calls.obtain_collection({"name": "f", "s3Bucket": "bucket"}), [page(named("f"), named("f", OTHER))])
+def test_of_two_collections_of_a_name_everybody_takes_the_oldest() -> None:
+    both = [named("f") | {"created": "2026-06-02T00:00:00Z"}, named("f", OTHER) | {"created": "2026-06-01T00:00:00Z"}]
+    for listed in (both, both[::-1]):
+        (found, is_new), _ = carried_out(calls.obtain_collection({"name": "f", "s3Bucket": "bucket"}), [page(*listed)])
+        assert (found.id, is_new) == (OTHER, False)
+
+
+def test_a_collection_that_somebody_created_at_the_same_time_takes_the_place_of_ours() -> None:
+    ours = named("f") | {"created": "2026-06-02T00:00:00Z"}
+    theirs = named("f", OTHER) | {"created": "2026-06-01T00:00:00Z"}
+    (found, is_new), sent = carried_out(
+        calls.obtain_collection({"name": "f", "s3Bucket": "bucket"}),
+        [page(), {"data": ours}, page(ours, theirs), page(), None],
+    )
+    assert (found.id, is_new) == (OTHER, False)
+    assert [call.method for call in sent] == ["GET", "POST", "GET", "GET", "DELETE"]
+    assert sent[-1].path.endswith(ID)
 
 
 def test_a_tile_that_exists_is_found_by_its_path() -> None:

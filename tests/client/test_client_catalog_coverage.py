@@ -12,12 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_sentinelhub.client.apis.catalog.coverage import (
-    MOST_POINTS,
     Condition,
     aoi_of,
     covered,
     footprint_of,
-    simplified,
 )
 from airflow_provider_sentinelhub.client.errors import InvalidParameter
 
@@ -143,13 +141,35 @@ def test_a_large_area_is_stored_with_few_points() -> None:
     scattered = shapely.union_all([shapely.box(x, y, x + 0.1, y + 0.1) for x in range(20) for y in range(20)])
     for area in (rough, scattered):
         waiting = condition(json.loads(shapely.to_geojson(area)))
-        stored = waiting.simplified()
-        assert len(json.dumps(stored.to_dict())) < 40_000
-        small = shapely.from_geojson(json.dumps(stored.aoi))
-        assert shapely.get_num_coordinates(small) <= MOST_POINTS
-        assert small.buffer(0.02).covers(area)
-        assert len(json.dumps(waiting.search())) < 40_000
+        stored = waiting.boxed()
+        assert (waiting.is_small, stored.is_small) == (False, True)
+        assert len(json.dumps(stored.to_dict())) < 1_000
         assert Condition(**stored.to_dict()) == stored
+        # So both find the same scenes.
+        assert stored.search() == waiting.search()
+
+
+def test_an_area_across_the_180th_meridian_has_to_be_cut() -> None:
+    ring = [[179, 0], [-179, 0], [-179, 1], [179, 1], [179, 0]]
+    with pytest.raises(InvalidParameter, match="more than 180 degrees wide"):
+        condition({"type": "Polygon", "coordinates": [ring]})
+    condition([179, 0, -179, 1])
+
+
+def test_two_parts_of_a_tile_count_together_and_an_old_baseline_does_not() -> None:
+    def part(west: float, made: int, baseline: int = 511) -> dict[str, Any]:
+        name = f"S2C_MSIL2A_20260601T101031_N{baseline:04}_R022_T32TMN_20260601T{made}"
+        where = shapely.box(west, 0, west + 1, 1)
+        return {
+            "id": name,
+            "geometry": json.loads(shapely.to_geojson(where)),
+            "properties": {"datetime": "2026-06-01T10:15:00Z", "platform": "sentinel-2c", "eo:cloud_cover": 5},
+        }
+
+    wanted = Condition.of("sentinel-2-l2a", "2026-06-01T00:00:00Z/2026-06-02T00:00:00Z", [0, 0, 2, 1])
+    found = wanted.judge([part(0, 150000), part(1, 151000)])
+    assert (found.scenes, found.is_enough) == (1, True)
+    assert wanted.judge([part(0, 150000, 510), part(1, 151000)]).share == pytest.approx(0.5, abs=1e-3)
 
 
 @settings(max_examples=50, deadline=None)
@@ -162,4 +182,3 @@ def test_a_share_never_leaves_its_bounds_and_grows_with_scenes(boxes: list[tuple
         share = covered(area, shapes)
         assert before - 1e-9 <= share <= 1
         before = share
-    assert simplified(area).equals(area)

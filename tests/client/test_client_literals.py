@@ -35,7 +35,8 @@ PLAIN = '{input: ["B04"], output: {bands: 1}}'
 
 
 def test_the_usual_script_is_read() -> None:
-    expected = Setup((Input(None, ("B04", "B08", "dataMask"), "SIMPLE"),), (Output("default", 2, "UINT16"),))
+    bands = Input(None, ("B04", "B08", "dataMask"), "SIMPLE", ("DN",))
+    expected = Setup((bands,), (Output("default", 2, "UINT16"),))
     assert read_literal(EVALSCRIPT) == expected
 
 

@@ -9,8 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from airflow_provider_sentinelhub.client.apis.async_process.spec import ASYNC_PROCESS
 from airflow_provider_sentinelhub.client.apis.batch_statistical.spec import BATCH_STATISTICAL
 from airflow_provider_sentinelhub.client.apis.batch_v2.spec import BATCH_V2
+from airflow_provider_sentinelhub.client.apis.process.spec import PROCESS
 from airflow_provider_sentinelhub.client.apis.registry import other_request_type, request_type
 from airflow_provider_sentinelhub.client.apis.statistical.spec import STATISTICAL
 from airflow_provider_sentinelhub.client.http.deployments import DEPLOYMENTS
@@ -66,7 +68,8 @@ MASKED = '[{id: "ndvi", bands: %s}, {id: "dataMask", bands: 1}]'
         ({"aggregation": {}, "input": None}, STATISTICAL),
         ({"agregation": {}, "input": {"data": []}}, STATISTICAL),
         ({"agregation": {}, "input": {"data": []}, "output": {}}, BATCH_STATISTICAL),
-        ({"input": {"data": []}, "evalscript": "", "output": {}}, BATCH_V2),
+        ({"input": {"data": []}, "evalscript": "", "output": {}}, PROCESS),
+        ({"input": {"data": []}, "evalscript": "", "output": {"delivery": {}}}, ASYNC_PROCESS),
     ],
 )
 def test_the_kind_of_a_request_is_told_from_it(document: Any, kind: ApiSpec) -> None:

@@ -148,7 +148,7 @@ IMAGE: dict[str, Any] = {
         "height": 16,
         "responses": [{"identifier": "default", "format": {"type": "image/png"}}],
     },
-    "evalscript": EVALSCRIPT.replace("bands: 2", "bands: 1"),
+    "evalscript": EVALSCRIPT.replace("bands: 2", "bands: 1").replace(", sample.B08", ""),
 }
 
 

@@ -72,6 +72,8 @@ def test_a_new_scene_becomes_an_image_of_a_collection(airflow: AirflowStack, sim
     dag_id, folder = "new_scenes_to_collection", str(uuid.uuid4())
     airflow.api.call("POST", "/variables", {"key": "new_scenes_url", "value": f"s3://{sim.ready.bucket}/{folder}"})
     airflow.api.call("PATCH", f"/dags/{dag_id}", {"is_paused": False})
+    # Airflow starts and ends the watchers of a DAG when it parses its file.
+    airflow.reserialize()
     path = f"/dags/{dag_id}/dagRuns"
     try:
         airflow.api.until(lambda: searches(sim), lambda count: count >= 2, 60, "the first looks")
@@ -90,6 +92,7 @@ def test_a_new_scene_becomes_an_image_of_a_collection(airflow: AirflowStack, sim
         assert airflow.api.wait_for_run(run, 120) == "success"
     finally:
         airflow.api.call("PATCH", f"/dags/{dag_id}", {"is_paused": True})
+        airflow.reserialize()
         airflow.api.call("DELETE", "/variables/new_scenes_url")
     batch, published, image = (airflow.api.xcom(run.task(name)) for name in ("max_ndvi", "publish", "image"))
     assert (batch["outcome"], batch["delivered"]) == ("DONE", 4)

@@ -113,7 +113,7 @@ def test_sentinelhub_py_searches(sim: Simulator, catalog: SentinelHubCatalog) ->
 
 
 def test_sentinelhub_py_lists_the_timestamps(sim: Simulator, catalog: SentinelHubCatalog) -> None:
-    collection = DataCollection.SENTINEL2_L2A.define_from(f"C {sim.ready.base_url}", service_url=sim.ready.base_url)
+    collection = DataCollection.SENTINEL2_L2A.define_from(f"AT {sim.ready.base_url}", service_url=sim.ready.base_url)
     times = get_available_timestamps(
         BBox(AREA, CRS.WGS84),
         PERIOD,

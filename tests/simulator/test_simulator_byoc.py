@@ -21,6 +21,7 @@ from sentinelhub.geometry import BBox, Geometry
 
 from airflow_provider_sentinelhub.simulator.process import Simulator
 from airflow_provider_sentinelhub.simulator.sample import upload
+from tests.contract.exchanges import validate
 from tests.simulator import test_sentinelhub_py, test_simulator_contract
 from tests.simulator.conftest import to_the_end
 
@@ -255,7 +256,7 @@ def test_answers_are_those_of_the_document(document: dict[str, Any], byoc: Calla
 
     def check(path: str, method: str, status: str, answer: Any) -> None:
         schema = test_simulator_contract.answer_schema(document, path, method, status)
-        test_simulator_contract.validate(document, schema, answer)
+        validate(document, schema, answer)
 
     check(f"{base}/tiles", "post", "201", made.body)
     own.ended(made.body["data"]["id"])

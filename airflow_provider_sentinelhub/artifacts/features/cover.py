@@ -31,7 +31,8 @@ def simplified(outline: shapely.Geometry, most: int = MOST_POINTS) -> shapely.Ge
     """
     import shapely
 
-    if shapely.get_num_coordinates(outline) <= most and outline.is_valid:
+    is_area = outline.geom_type in {"Polygon", "MultiPolygon"}
+    if is_area and shapely.get_num_coordinates(outline) <= most and outline.is_valid:
         return outline
     outline = shapely.make_valid(outline)
     found = [_of_few_points(outline, outline, most), _of_few_points(outline.convex_hull, outline, most)]

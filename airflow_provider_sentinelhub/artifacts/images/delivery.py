@@ -92,13 +92,15 @@ class Destination:
         begin = f"{self.url}/"
         return [each.removeprefix(begin) for each in self.files.values() if each.startswith(begin)]
 
-    def parts_url(self, digest: str) -> str:
+    def parts_url(self, digest: str, only_of: str = "") -> str:
         """
         Return the folder for the parts of an image, until it is complete.
 
         :param digest: See :func:`digest_of`.
+        :param only_of: The tag of the task instance that alone may use them. Default: whoever has the same request.
         """
-        return f"{self.url}.parts/{digest}"
+        owner = f"-{hashlib.sha256(only_of.encode()).hexdigest()[:16]}" if only_of else ""
+        return f"{self.url}.parts/{digest}{owner}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,9 +180,12 @@ def publish(
     """
     # A record of the files before must not outlive them.
     storage.delete(destination.record_url)
+    written: dict[str, tuple[int, str | None]] = {}
     for name, path in files.items():
-        storage.upload(path, destination.files[name])
-    record = Record(digest, written_by, pu, _now(storage, destination), request)
+        url = destination.files[name]
+        # What is there afterwards may be somebody else's.
+        written[url] = (path.stat().st_size, storage.upload(path, url))
+    record = Record(digest, written_by, pu, written, request)
     storage.upload(json.dumps(asdict(record)).encode(), destination.record_url)
     return record
 

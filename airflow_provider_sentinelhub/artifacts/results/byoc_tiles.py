@@ -146,11 +146,10 @@ def with_placeholder(keys: Mapping[str, str]) -> tuple[str, tuple[str, ...]]:
     :raises InvalidParameter: They differ in more than one place.
     """
     (output, key), *others = sorted(keys.items())
-    for start in range(len(key) - len(output), -1, -1):
-        if key.startswith(output, start):
-            path = f"{key[:start]}{BAND}{key[start + len(output) :]}"
-            if all(path.replace(BAND, name) == other for name, other in others):
-                return path, tuple(sorted(keys))
+    for start in _places(output, key, alone=not others):
+        path = f"{key[:start]}{BAND}{key[start + len(output) :]}"
+        if all(path.replace(BAND, name) == other for name, other in others):
+            return path, tuple(sorted(keys))
     if not others:
         # The name of the file does not say what it is: all of it, before its ending, is the band.
         found = re.search(FILE_PATTERN, key)
@@ -160,6 +159,24 @@ def with_placeholder(keys: Mapping[str, str]) -> tuple[str, tuple[str, ...]]:
     raise InvalidParameter(
         "output.delivery.s3.url", [*keys.values()], rule, "Deliver to e.g. s3://bucket/<tileName>/<outputId>.tif."
     )
+
+
+def _places(output: str, key: str, *, alone: bool) -> list[int]:
+    """
+    Return where a key may name its output, not in its ending: first where it is a word of its own.
+
+    :param alone: Return only those: nothing else tells whether the output is meant.
+    """
+    stem = key.rpartition(".")[0] or key
+    places = [found.start() for found in re.finditer(f"(?={re.escape(output)})", stem)]
+    places = [place for place in places if place + len(output) <= len(stem)]
+
+    def is_alone(place: int) -> bool:
+        around = stem[place - 1 : place] + stem[place + len(output) : place + len(output) + 1]
+        return not any(each.isalnum() for each in around)
+
+    found = [place for place in places if is_alone(place) or not alone]
+    return sorted(found, key=lambda place: (is_alone(place), place), reverse=True)
 
 
 def from_files(storage: Storage, files_url: str, file_pattern: str = FILE_PATTERN) -> WantedTiles:

@@ -199,12 +199,13 @@ class Storage:
             part.unlink(missing_ok=True)
         return meta
 
-    def upload(self, source: Path | bytes, url: str) -> None:
+    def upload(self, source: Path | bytes, url: str) -> str | None:
         """
         Write an object; it appears complete or not at all, and replaces an existing one.
 
         :param source: Its content, or the file that holds it (sent in parts, in bounded memory).
         :param url: Where to write it.
+        :returns: Its ETag, if the store says it.
         """
         location = Location.parse(url)
         if isinstance(source, Path):
@@ -212,7 +213,10 @@ class Storage:
         with _explaining("write", location):
             try:
                 # Few parts at a time: on a slow line many would each run into the read timeout.
-                self._ask(location, lambda store: store.put(location.key, source, chunk_size=_PART, max_concurrency=2))
+                written = self._ask(
+                    location, lambda store: store.put(location.key, source, chunk_size=_PART, max_concurrency=2)
+                )
+                return _plain(written["e_tag"])
             except FileNotFoundError as error:
                 raise storage_unavailable("write", location, error) from StorageAnswer.of(error)
 
@@ -338,6 +342,8 @@ def _check_room(meta: ObjectMeta, folder: Path) -> None:
 
 
 def _meta(location: Location, found: dict[str, Any]) -> ObjectMeta:
-    etag = found["e_tag"]
-    clean = etag.removeprefix("W/").strip('"') if etag else None
-    return ObjectMeta(str(location), found["size"], clean, found["last_modified"])
+    return ObjectMeta(str(location), found["size"], _plain(found["e_tag"]), found["last_modified"])
+
+
+def _plain(etag: str | None) -> str | None:
+    return etag.removeprefix("W/").strip('"') if etag else None

@@ -9,6 +9,7 @@ Source: https://documentation.dataspace.copernicus.eu/APIs/SentinelHub/Byoc.html
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from airflow_provider_sentinelhub.client.apis.byoc.answers import (
@@ -242,11 +243,12 @@ def obtain_collection(collection: Any) -> Procedure[tuple[Collection, bool]]:
     """
     Find the collection with a name and a bucket, or create it.
 
-    When the answer to the request that creates it is lost, it is looked for by its name before anything else.
+    When the answer to the request that creates it is lost, it is looked for by its name before anything else. If others
+    create it at the same time, all of them take the oldest, and each deletes its own, which is empty.
 
     :param collection: As for :func:`create_collection`.
     :returns: The collection, and whether it was created now.
-    :raises InvalidParameter: The collection is not valid, or several have this name in this bucket.
+    :raises InvalidParameter: The collection is not valid.
     :raises OutcomeUnknown: The answer was lost, and there is no such collection yet. The next attempt looks again.
     """
     create = create_collection(collection)
@@ -261,16 +263,21 @@ def obtain_collection(collection: Any) -> Procedure[tuple[Collection, bool]]:
         if found is None:
             raise
         return found, True
-    return made, True
+    found = yield from find_collection(body["name"], body["s3Bucket"])
+    if found is None or found.id == made.id:
+        return made, True
+    tiles: TilePage = yield list_tiles(made.id, 1)
+    if not tiles.data:
+        yield delete_collection(made.id)
+    return found, False
 
 
 def find_collection(name: str, bucket: str) -> Procedure[Collection | None]:
     """
-    Find the collection with a name and a bucket; ``None`` if there is none.
+    Find the collection with a name and a bucket, the oldest if there are several; ``None`` if there is none.
 
     :param name: Its name.
     :param bucket: Name of its bucket.
-    :raises InvalidParameter: Several have this name in this bucket.
     """
     found: list[Collection] = []
     # The search knows words; a name that is more than one word could be misread.
@@ -280,12 +287,8 @@ def find_collection(name: str, bucket: str) -> Procedure[Collection | None]:
         found.extend(each for each in page.data if each.name == name and _plain(each.s3_bucket or "") == _plain(bucket))
 
     yield from read_pages(lambda token: list_collections(_MOST_PER_PAGE, search, token), take)
-    if len(found) > 1:
-        ids = ", ".join(each.id for each in found)
-        raise InvalidParameter(
-            "collection_name", name, f"is the name of several collections in bucket {bucket}: {ids}", "Give the id."
-        )
-    return found[0] if found else None
+    # Whoever looks has to find the same one.
+    return min(found, key=lambda each: (each.created or datetime.max.replace(tzinfo=UTC), each.id), default=None)
 
 
 def register_tile(collection_id: str, tile: Any) -> Procedure[tuple[ByocTile, bool]]:

@@ -6,6 +6,7 @@ Areas are compared on Lambert's cylindrical equal-area projection, whose formula
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 MOST_ITEMS: Final = 20_000
 MOST_POINTS: Final = 500
-"""Points of an area that is stored with a trigger, or sent with each search."""
+"""Most points of an area that is stored with a trigger, or sent with each search."""
 
 _FIELDS: Final = {"include": ["properties.platform", "properties.eo:cloud_cover"], "exclude": ["links", "assets"]}
 _HALF_TURN = 180.0
@@ -49,6 +50,7 @@ class Coverage:
     :param found: Number of acquisitions, including those with too many clouds.
     :param dates: The days of those that count, in order.
     :param ids: Ids of their latest items, the newest first.
+    :param passing: What identifies the scenes with few enough clouds, wherever they are.
     """
 
     share: float
@@ -57,6 +59,7 @@ class Coverage:
     found: int
     dates: tuple[str, ...]
     ids: tuple[str, ...]
+    passing: str
 
     def text(self) -> str:
         """Describe it in one line."""
@@ -100,12 +103,19 @@ class Condition:
         area = json.loads(_geojson(aoi_of(aoi)))
         return cls(body["collections"][0], body["datetime"], area, min_coverage, max_cloud_cover)
 
-    def simplified(self) -> Condition:
-        """Return the condition with an area of few points, to be stored with a trigger."""
+    @property
+    def is_small(self) -> bool:
+        """Whether its area has few enough points to be stored with a trigger and sent with a search."""
+        import shapely
+
+        return bool(shapely.get_num_coordinates(shapely.from_geojson(json.dumps(self.aoi))) <= MOST_POINTS)
+
+    def boxed(self) -> Condition:
+        """Return the condition with the bounding box of its area, which finds the same scenes if it is not small."""
         import shapely
 
         area = shapely.from_geojson(json.dumps(self.aoi))
-        return replace(self, aoi=json.loads(_geojson(simplified(area))))
+        return replace(self, aoi=json.loads(_geojson(shapely.union_all([shapely.box(*each) for each in _boxes(area)]))))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the condition as JSON."""
@@ -113,15 +123,8 @@ class Condition:
 
     def search(self) -> dict[str, Any]:
         """Return the search for all scenes that may count."""
-        import shapely
-
-        area = shapely.from_geojson(json.dumps(self.aoi))
-        where: dict[str, Any] = {"intersects": self.aoi}
-        if shapely.get_num_coordinates(area) > MOST_POINTS:
-            where = {
-                "intersects": json.loads(_geojson(shapely.union_all([shapely.box(*each) for each in _boxes(area)])))
-            }
-        return {"collections": [self.collection], "datetime": self.datetime, "fields": _FIELDS, **where}
+        aoi = self.aoi if self.is_small else self.boxed().aoi
+        return {"collections": [self.collection], "datetime": self.datetime, "fields": _FIELDS, "intersects": aoi}
 
     def look(self) -> Procedure[list[Item]]:
         """
@@ -141,7 +144,7 @@ class Condition:
 
     def judge(self, items: Sequence[Item]) -> Coverage:
         """
-        Say how much of the area scenes cover; of several versions of a scene the latest counts.
+        Say how much of the area scenes cover; of several versions of a scene those of the highest baseline count.
 
         :param items: The scenes.
         """
@@ -149,17 +152,21 @@ class Condition:
 
         area = shapely.from_geojson(json.dumps(self.aoi))
         latest = _latest(items, self.collection)
-        passing = [each for each in latest if self._passes(each)]
-        shapes = []
-        for each in passing:
-            shape = footprint_of(each.get("geometry"))
-            if shape is not None and shape.intersects(area):
-                shapes.append((each, shape))
-        share = covered(area, [shape for _, shape in shapes])
-        times = sorted((_moment(each), str(each["id"])) for each, _ in shapes)
+        passing, shapes, times = [], [], []
+        for versions in latest:
+            passed = [each for each in versions if self._passes(each)]
+            passing += [str(each["id"]) for each in passed]
+            # A tile may be cut into two parts, which are versions of one acquisition as well.
+            found = [shape for each in passed if (shape := footprint_of(each.get("geometry"))) is not None]
+            if any(shape.intersects(area) for shape in found):
+                shapes += found
+                times.append((_moment(passed[0]), str(passed[0]["id"])))
+        share = covered(area, shapes)
+        times.sort()
         dates = tuple(dict.fromkeys(time[:10] for time, _ in times))
         ids = tuple(name for _, name in reversed(times))
-        return Coverage(share, share >= self.min_coverage - _TOLERANCE, len(shapes), len(latest), dates, ids)
+        is_enough = share >= self.min_coverage - _TOLERANCE
+        return Coverage(share, is_enough, len(times), len(latest), dates, ids, _digest(passing))
 
     def _passes(self, item: Item) -> bool:
         if self.max_cloud_cover is None:
@@ -172,19 +179,26 @@ def _moment(item: Item) -> str:
     return str(item["properties"].get("datetime", ""))
 
 
-def _latest(items: Sequence[Item], collection: str) -> list[Item]:
-    """Return the latest version of each acquisition."""
-    best: dict[str, tuple[int, int, Item]] = {}
+def _digest(ids: Sequence[str]) -> str:
+    return hashlib.sha256("\n".join(sorted(ids)).encode()).hexdigest()[:32]
+
+
+def _latest(items: Sequence[Item], collection: str) -> list[list[Item]]:
+    """Return for each acquisition its versions of the highest baseline, the newest first."""
+    best: dict[str, list[tuple[int, int, Item]]] = {}
     slots: dict[str, str] = {}
-    for number, item in enumerate(items):
+    for item in items:
         acquisition = acquisition_of(item, collection)
         if acquisition is None or not isinstance(item.get("properties"), Mapping):
             continue
         key = next((slots[each] for each in acquisition.keys if each in slots), acquisition.keys[0])
         slots.update(dict.fromkeys(acquisition.keys, key))
-        if key not in best or acquisition.rank > best[key][0]:
-            best[key] = (acquisition.rank, number, item)
-    return [item for _, _, item in best.values()]
+        best.setdefault(key, []).append((acquisition.rank, acquisition.baseline, item))
+    found = []
+    for versions in best.values():
+        versions.sort(key=lambda one: one[0], reverse=True)
+        found.append([item for _, baseline, item in versions if baseline == versions[0][1]])
+    return found
 
 
 # -------------------------------------------------------------------------------------------------------------- areas
@@ -208,6 +222,7 @@ def aoi_of(given: Any) -> BaseGeometry:
         area = shapely.union_all([shapely.box(*each) for each in sides(box)])
     else:
         shapes = [_shape(each) for each in _geometries(value)]
+        _check_width(shapes)
         area = shapely.union_all([shapely.make_valid(each) for each in shapes])
     area = shapely.union_all([each for each in shapely.get_parts(area) if shapely.area(each) > 0])
     if area.is_empty or area.area == 0:
@@ -218,6 +233,17 @@ def aoi_of(given: Any) -> BaseGeometry:
     if west < -_HALF_TURN or east > _HALF_TURN or south < -_HALF_TURN / 2 or north > _HALF_TURN / 2:
         raise InvalidParameter("aoi", [west, south, east, north], "is not in degrees of WGS 84", _FIX)
     return area
+
+
+def _check_width(shapes: Sequence[BaseGeometry]) -> None:
+    import shapely
+
+    for part in shapely.get_parts(shapes):
+        west, _, east, _ = part.bounds if not part.is_empty else (0, 0, 0, 0)
+        if east - west > _HALF_TURN:
+            rule = "has a part more than 180 degrees wide, as one that crosses the 180th meridian uncut"
+            fix = "Cut it there into a MultiPolygon, or give a bbox, whose west may be greater than its east."
+            raise InvalidParameter("aoi", [west, east], rule, fix)
 
 
 def _geometries(value: Any) -> list[Any]:
@@ -237,26 +263,6 @@ def _shape(geometry: Any) -> BaseGeometry:
     if shape is None or not isinstance(geometry, Mapping):
         raise InvalidParameter("aoi", geometry, "is not GeoJSON", _FIX)
     return shape
-
-
-def simplified(area: BaseGeometry) -> BaseGeometry:
-    """
-    Return an area with no more than :data:`MOST_POINTS` points: simplified, or its convex hull.
-
-    :param area: The area.
-    """
-    import shapely
-
-    west, south, east, north = area.bounds
-    tolerance = max(east - west, north - south) / 10_000
-    found = area
-    while shapely.get_num_coordinates(found) > MOST_POINTS and tolerance < max(east - west, north - south) / 20:
-        found = shapely.make_valid(area.simplify(tolerance))
-        tolerance *= 2
-    if shapely.get_num_coordinates(found) <= MOST_POINTS and found.area > 0:
-        return found
-    hull = area.convex_hull
-    return hull if shapely.get_num_coordinates(hull) <= MOST_POINTS else shapely.box(*area.bounds)
 
 
 def _boxes(area: BaseGeometry) -> list[tuple[float, float, float, float]]:
