@@ -5,6 +5,9 @@ Beside it, the same with pystac-client and geopandas.
 
 All parties read the same pages of a local server, which has them in memory; its own time does not count. Each runs in a
 process of its own, whose imports do not count either. Of two runs the better one is printed.
+
+pystac-client returns objects, as its documentation shows, or dicts, which cost it much less: both are compared. The
+tables of geopandas have the geometries and properties of the items; ours has all of their fields.
 """
 
 from __future__ import annotations
@@ -30,8 +33,8 @@ SEARCH: dict[str, Any] = {
 }
 PARTIES = {
     "ours": "search and STAC-GeoParquet of this package",
-    "objects": "pystac-client item_collection(), geopandas",
-    "dicts": "pystac-client item_collection_as_dict(), geopandas",
+    "objects": "pystac-client item_collection() (objects of pystac) and geopandas",
+    "dicts": "pystac-client item_collection_as_dict() (dicts) and geopandas",
 }
 
 
@@ -168,8 +171,9 @@ def main() -> None:
     print(f"{given.items:,} items from a local server to GeoParquet: CPU of the better of {RUNS} runs, peak memory")
     for party, what in PARTIES.items():
         cpu, peak = found[party]["cpu"], found[party]["peak_mb"]
-        ratio = found["ours"]["cpu"] / cpu
-        print(f"  {cpu:6.2f} s {peak:5.0f} MB  ours is {ratio:4.2f} x of it  {what}")
+        print(f"  {cpu:6.2f} s {peak:5.0f} MB  {what}")
+    for party in ("objects", "dicts"):
+        print(f"CPU of ours: {found['ours']['cpu'] / found[party]['cpu']:.2f} x that of {PARTIES[party]}")
 
 
 if __name__ == "__main__":

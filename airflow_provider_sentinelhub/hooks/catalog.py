@@ -228,8 +228,10 @@ class SentinelHubCatalogHook(SentinelHubHook):
 
     def _found(self, body: Mapping[str, Any], max_items: int | None, found: Searched) -> Iterator[list[Any]]:
         """Yield what is on each page, no more than asked for, and count it."""
-        for page in self._pages(body, max_items):
-            is_distinct = "distinct" in body
+        from airflow_provider_sentinelhub.client.apis.catalog.answers import item_in
+
+        is_distinct = "distinct" in body
+        for page in self._pages(body, max_items, as_text=not is_distinct):
             documents: list[Any] = list(page.values) if is_distinct else page.items
             if max_items is not None:
                 left = max_items - found.count
@@ -239,14 +241,14 @@ class SentinelHubCatalogHook(SentinelHubHook):
                 found.is_complete = page.next is None
             found.count, found.pages = found.count + len(documents), found.pages + 1
             if (room := _SHOWN - len(found.first)) > 0:
-                found.first += documents[:room] if is_distinct else [short(each) for each in documents[:room]]
+                found.first += documents[:room] if is_distinct else [short(item_in(each)) for each in documents[:room]]
             yield documents
         found.is_complete = found.is_complete or not found.pages
 
-    def _pages(self, request: Any, max_items: int | None) -> Iterator[ItemPage]:
+    def _pages(self, request: Any, max_items: int | None, *, as_text: bool = False) -> Iterator[ItemPage]:
         from airflow_provider_sentinelhub.client.apis.catalog.calls import read_search
 
-        walk = read_search(request, lambda _: None, max_items)
+        walk = read_search(request, lambda _: None, max_items, as_text=as_text)
         call = next(walk)
         while True:
             page = self.send(call)  # type: ignore[arg-type]  # it never pauses

@@ -9,9 +9,11 @@ import pytest
 import shapely
 
 from airflow_provider_sentinelhub.client.apis.catalog import calls
-from airflow_provider_sentinelhub.client.apis.catalog.answers import ItemPage
-from airflow_provider_sentinelhub.client.errors import InvalidParameter, ServiceUnavailable
+from airflow_provider_sentinelhub.client.apis.catalog.answers import ItemPage, item_in
+from airflow_provider_sentinelhub.client.errors import InvalidParameter, ServiceUnavailable, UnexpectedAnswer
 from airflow_provider_sentinelhub.client.http.call import Call
+from airflow_provider_sentinelhub.client.http.policy import Attempt, Done, RetryLimits, decide
+from airflow_provider_sentinelhub.client.http.problems import Reply
 
 if TYPE_CHECKING:
     from airflow_provider_sentinelhub.client.http.call import Procedure
@@ -231,3 +233,40 @@ def test_a_page_is_read_from_any_answer() -> None:
     for odd in (None, [], {}, {"features": {}}):
         with pytest.raises(ValueError, match="feature collection"):
             ItemPage.parse(odd)
+
+
+def read_as_text(body: bytes) -> ItemPage:
+    """Read an answer as a search that leaves items their texts."""
+    call = next(calls.read_search(SEARCH, lambda _: None, as_text=True))
+    assert isinstance(call, Call)
+    done = decide(call, Attempt(), Reply(200, {}, body), RetryLimits())
+    assert isinstance(done, Done)
+    read: ItemPage = done.value
+    return read
+
+
+def test_items_stay_the_texts_of_the_service() -> None:
+    body = b'{"features": [{"id": "a",\n"n": 1.50}, null, "2026-06-01", {"id": "\xc3\xa4"}], "context": {"next": 4}}'
+    read = read_as_text(body)
+    assert [bytes(each) for each in read.items] == [b'{"id": "a",\n"n": 1.50}', b'{"id": "\xc3\xa4"}']
+    assert (read.values, read.next) == (("2026-06-01",), 4)
+    assert [bytes(each) for each in read_as_text(b'{"features": [{"n": NaN}]}').items] == [b'{"n":null}']
+    assert item_in(read.items[0]) == {"id": "a", "n": 1.5}
+    with pytest.raises(UnexpectedAnswer):
+        item_in(b'{"n": 1e999}')
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"[]",
+        b"{}",
+        b'{"features": 1}',
+        b'{"features": [{"id": "\xff"}]}',
+        b'{"features": [{"id": "a}]}',
+        b'{"features": ' + b"[" * 9999 + b"]" * 9999 + b"}",
+    ],
+)
+def test_what_is_no_page_of_texts_is_an_error(body: bytes) -> None:
+    with pytest.raises(UnexpectedAnswer, match="does not promise"):
+        read_as_text(body)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 from airflow_provider_sentinelhub.client.errors import UnexpectedAnswer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
     from io import BufferedWriter
     from pathlib import Path
     from types import TracebackType
@@ -48,13 +48,15 @@ class Spool:
         """
         Write documents.
 
-        :param documents: JSON.
+        :param documents: JSON, or texts of it as ``msgspec.Raw``.
         :raises UnexpectedAnswer: They are nested too deeply, or the file becomes too large.
         """
         try:
             text = self._encode(documents)
         except RecursionError as e:
             raise UnexpectedAnswer("The catalog returned items that are nested too deeply. Please report it.") from e
+        if text.count(b"\n") != len(documents):
+            text = self._encode([_on_one_line(each) for each in documents])
         self._size += len(text)
         if self._size > MOST_BYTES:
             raise UnexpectedAnswer(
@@ -66,6 +68,14 @@ class Spool:
     def close(self) -> None:
         """Finish the file."""
         self._file.close()
+
+
+def _on_one_line(document: Any) -> Any:
+    import msgspec
+
+    # A line break within a string of JSON is always escaped.
+    is_text = isinstance(document, msgspec.Raw)
+    return msgspec.Raw(bytes(document).replace(b"\r", b" ").replace(b"\n", b" ")) if is_text else document
 
 
 def chunks(path: Path) -> Iterator[list[bytes]]:
@@ -85,14 +95,3 @@ def chunks(path: Path) -> Iterator[list[bytes]]:
                 lines, size = [], 0
     if lines:
         yield lines
-
-
-def as_lines(documents: Iterable[Any]) -> bytes:
-    """
-    Return JSON documents as NDJSON.
-
-    :param documents: The documents.
-    """
-    import msgspec
-
-    return msgspec.json.Encoder().encode_lines(list(documents))

@@ -205,13 +205,9 @@ def _table(lines: Sequence[bytes], met: _Met, schema: pa.Schema | None) -> pa.Ta
     import pyarrow as pa
 
     known = {} if schema is None else {each.name: each.type for each in schema}
-    try:
-        items = msgspec.json.Decoder(list[dict[str, msgspec.Raw]]).decode(b"[" + b",".join(lines) + b"]")
-        raws = [each.pop(PROPERTIES, msgspec.Raw(_NULL)) for each in items]
-        decoded = msgspec.json.Decoder(list[dict[str, msgspec.Raw] | None]).decode(_list_of(raws))
-    except (msgspec.DecodeError, RecursionError) as e:
-        raise UnexpectedAnswer(f"The catalog returned something that is no item ({type(e).__name__}).") from None
-    properties = [each or {} for each in decoded]
+    items = _read(lines, dict[str, msgspec.Raw])
+    raws = [each.pop(PROPERTIES, _NULL) for each in items]
+    properties = [each or {} for each in _read(raws, dict[str, msgspec.Raw] | None)]
     columns: dict[str, pa.Array] = {}
     for name in dict.fromkeys((*_USUAL, *(name for each in items for name in each))):
         raw = [each.get(name, _NULL) for each in items]
@@ -235,15 +231,20 @@ def _table(lines: Sequence[bytes], met: _Met, schema: pa.Schema | None) -> pa.Ta
     return pa.table(columns)
 
 
-def _list_of(raw: Sequence[msgspec.Raw | bytes]) -> bytes:
-    return b"[" + b",".join(raw) + b"]"
+def _read(raw: Sequence[msgspec.Raw | bytes], form: Any = Any) -> list[Any]:
+    """Decode JSON texts."""
+    import msgspec
+
+    try:
+        return msgspec.json.decode(b"[" + b",".join(raw) + b"]", type=list[form])
+    except (msgspec.DecodeError, RecursionError) as e:
+        raise UnexpectedAnswer(f"The catalog returned something that is no item ({type(e).__name__}).") from None
 
 
 def _column(name: str, raw: Sequence[msgspec.Raw | bytes], known: pa.DataType | None) -> pa.Array:
-    import msgspec
     import pyarrow as pa
 
-    values = msgspec.json.decode(_list_of(raw))
+    values = _read(raw)
     if name in _TIMES:
         try:
             return pa.array(values, pa.string()).cast(pa.timestamp("us", "UTC"))
@@ -279,16 +280,15 @@ def _wkb(shapes: Any) -> pa.Array:
 
 def _boxes(raw: Sequence[msgspec.Raw | bytes], shapes: Any) -> pa.Array:
     """Return the boxes of items; those of their geometries where they have none, or some have heights."""
-    import msgspec
     import numpy as np
     import pyarrow as pa
     import shapely
 
     sides: Any
     try:
-        given = msgspec.json.Decoder(list[list[float]]).decode(_list_of(raw))
+        given = _read(raw, list[float])
         sides = np.array(given, dtype=float).reshape(len(given), -1)
-    except (msgspec.DecodeError, ValueError):
+    except (UnexpectedAnswer, ValueError):
         sides = None
     if sides is None or sides.shape[1] not in _SIDES:
         sides = shapely.bounds(shapes)

@@ -80,6 +80,8 @@ class Call(Generic[T]):
     :param total_s: Total timeout: seconds after which an incomplete answer counts as lost.
     :param max_bytes: Maximum size of the answer in bytes, decompressed; a longer one is an error.
     :param accept: Media type of the answer, for the header ``Accept``. Default: not sent.
+    :param form: The type that msgspec reads the JSON answer as, e.g. with ``msgspec.Raw`` for parts that stay text.
+        An answer that does not fit is decoded as usual. Default: dicts and lists.
     :param sink: Where the body of a successful answer is written as it arrives, of whatever type it is. Default: it is
         kept in memory and read as JSON. Errors are read as usual.
     """
@@ -99,6 +101,7 @@ class Call(Generic[T]):
     total_s: float = 600.0
     max_bytes: int = 8 * MIB
     accept: str | None = None
+    form: Any = field(default=Any, repr=False, compare=False)
     sink: Sink | None = field(default=None, repr=False, compare=False)
 
     def when_fresh(self) -> Call[T]:

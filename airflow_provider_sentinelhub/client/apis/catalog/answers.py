@@ -1,8 +1,8 @@
 """
 The answers of the Catalog API.
 
-Items stay the dicts that JSON makes of them: a search may find many thousands. The hook turns those into objects of
-pystac that somebody wants as such.
+Items stay the dicts that JSON makes of them, or the texts that the service sent: a search may find many thousands. The
+hook turns those into objects of pystac that somebody wants as such.
 
 Source: https://docs.planet.com/develop/apis/catalog/ and its reference
 """
@@ -10,9 +10,14 @@ Source: https://docs.planet.com/develop/apis/catalog/ and its reference
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
+
+from airflow_provider_sentinelhub.client.errors import UnexpectedAnswer
+
+if TYPE_CHECKING:
+    from msgspec import Raw
 
 Item = dict[str, Any]
 """A STAC item, a STAC collection, or another JSON object of the catalog."""
@@ -23,7 +28,7 @@ class ItemPage:
     """
     One page of what a search found.
 
-    :param items: The items.
+    :param items: The items; as ``msgspec.Raw`` if the search asked for their texts.
     :param next: What to send as ``next`` for the page after this; ``None`` if this is the last.
     :param values: The distinct values, if the search asked for those instead of items.
     :param links: Links, as the service wrote them.
@@ -31,7 +36,7 @@ class ItemPage:
     :param matched: Number of all items found; ``None``, as the service does not say it.
     """
 
-    items: list[Item]
+    items: list[Any]
     next: int | None = None
     values: tuple[Any, ...] = ()
     links: tuple[Mapping[str, Any], ...] = ()
@@ -60,6 +65,28 @@ class ItemPage:
             _offset(context.get("returned", answer.get("numberReturned"))),
             _offset(context.get("matched", answer.get("numberMatched"))),
         )
+
+    @classmethod
+    def parse_texts(cls, answer: Any) -> ItemPage:
+        """
+        Read an answer whose items stay the texts that the service sent.
+
+        :param answer: JSON whose members are ``msgspec.Raw``; decoded JSON if it is not quite JSON.
+        :raises ValueError: It is not a feature collection, or not UTF-8.
+        """
+        from msgspec import Raw, json
+
+        features = answer.get("features") if isinstance(answer, dict) else None
+        if not isinstance(features, Raw):
+            page = cls.parse(answer)
+            return replace(page, items=[Raw(json.encode(each)) for each in page.items])
+        # Of a text that is passed on, nobody else checks this.
+        str(features, "utf-8")
+        around = {name: json.decode(raw) for name, raw in answer.items() if name != "features"}
+        found = json.decode(features, type=list[Raw])
+        items = [each for each in found if _is_object(each)]
+        values = [json.decode(each) for each in found if not _is_object(each)]
+        return replace(cls.parse(around | {"features": values}), items=items)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +142,25 @@ def object_in(answer: Any) -> Item:
     if not isinstance(answer, dict):
         raise ValueError("not a JSON object")  # noqa: TRY004 - as above
     return answer
+
+
+def item_in(text: bytes | Raw) -> Item:
+    """
+    Read the text of an item.
+
+    :param text: JSON.
+    :raises UnexpectedAnswer: It has a number that is out of range.
+    """
+    from msgspec import DecodeError, json
+
+    try:
+        return object_in(json.decode(text))
+    except DecodeError as e:
+        raise UnexpectedAnswer(f"The catalog returned something that is no item ({type(e).__name__}).") from None
+
+
+def _is_object(text: Raw) -> bool:
+    return memoryview(text)[0] == ord("{")
 
 
 def _list(given: Any) -> list[Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
@@ -175,7 +176,7 @@ def search_pages(request: Any, max_items: int = MOST_ITEMS) -> Procedure[Found]:
 
 
 def read_search(
-    request: Any, take: Callable[[ItemPage], object], max_items: int | None = MOST_ITEMS
+    request: Any, take: Callable[[ItemPage], object], max_items: int | None = MOST_ITEMS, *, as_text: bool = False
 ) -> Procedure[bool]:
     """
     Search items, and read page after page; only one page is in memory at a time.
@@ -189,6 +190,7 @@ def read_search(
     :param request: The search, see :func:`check`; without a limit, pages are as long as the service allows.
     :param take: Gets each page; the last one may have more items than are asked for.
     :param max_items: Stop after the page with which there are this many; ``None`` to read all.
+    :param as_text: Leave items the JSON texts that the service sent, as ``msgspec.Raw``: for code that passes them on.
     :returns: Whether everything was read.
     :raises InvalidParameter: A field is not valid; nothing is sent.
     :raises ServiceUnavailable: The pages have no end: one came twice, or does not lead any further.
@@ -199,7 +201,7 @@ def read_search(
     what, begin, count, empty = _what(body), body.get("next", 0), 0, 0
     before: ItemPage | None = None
     for _ in range(_MOST_PAGES):
-        page: ItemPage = yield _search(body)
+        page: ItemPage = yield _search(body, as_text)
         size = len(page.items) + len(page.values)
         if size and before is not None and (page.items, page.values) == (before.items, before.values):
             raise _endless(what, f"the page at {begin:,} is the same as the one before")
@@ -216,8 +218,13 @@ def read_search(
     raise _endless(what, f"there are more than {_MOST_PAGES:,} pages")
 
 
-def _search(body: Mapping[str, Any]) -> Call[ItemPage]:
-    return Call("POST", SERVICE, "/search", ItemPage.parse, _what(body), body=body, max_bytes=_PAGE_BYTES)
+def _search(body: Mapping[str, Any], as_text: bool = False) -> Call[ItemPage]:
+    call = Call("POST", SERVICE, "/search", ItemPage.parse, _what(body), body=body, max_bytes=_PAGE_BYTES)
+    if not as_text:
+        return call
+    from msgspec import Raw
+
+    return replace(call, parse=ItemPage.parse_texts, form=dict[str, Raw])
 
 
 def _check_most(max_items: Any) -> None:
