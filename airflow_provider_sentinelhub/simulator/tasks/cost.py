@@ -92,8 +92,8 @@ def _source_factor(source: dict[str, Any]) -> float:
 def _samples(setup: Setup, data: list[dict[str, Any]]) -> int:
     if setup.mosaicking == "SIMPLE":
         return 1
-    # Not the number of synthetic scenes: one acquisition every three days is what the service itself once assumed in its
-    # estimates.
+    # Not the number of synthetic scenes: one acquisition every three days is what the service itself once assumed in
+    # its estimates.
     period = data[0].get("dataFilter", {}).get("timeRange", {})
     try:
         start, end = (datetime.fromisoformat(str(period[side])) for side in ("from", "to"))
