@@ -102,6 +102,8 @@ class Submission(RuleBasedStateMachine):
     * A record that is lost while a start is on its way, and a second task of the same tag was never started: a create
       that arrived after all searches, or twice. Nothing says yet which of the two will run.
     * A clear that adopts while there is such a second task: only the record could tell which of them was wanted.
+    * A record from before a clear that comes back after a task from after the clear was stopped: it looks like one that
+      was stopped because the request had changed, and is not started again.
     * A clear while a start is on its way. When it arrives, the old task runs beside the new one, which is that of
       another intent. Where nothing is late, the old one is stopped first; that is held to as well.
     """
@@ -222,7 +224,13 @@ class Submission(RuleBasedStateMachine):
         """Its first copy arrives long after its repeat."""
         instance = self.instances[which]
         self.service.advance(self.service.list_lag)
-        if number < len(instance.records) and not (self.rivals(instance) and self.starts_on_their_way(instance)):
+        is_stopped = any(
+            task.action == "STOP" and Intent.found_in(task.description) == instance.intent
+            for task in self.service.tasks.values()
+        )
+        if number >= len(instance.records) or (is_stopped and instance.records[number][1] != instance.intent):
+            return
+        if not (self.rivals(instance) and self.starts_on_their_way(instance)):
             instance.record = instance.records[number]
 
     def rivals(self, instance: Instance) -> list[str]:
