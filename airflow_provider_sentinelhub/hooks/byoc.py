@@ -63,13 +63,25 @@ class SentinelHubByocHook(SentinelHubHook):
 
         return self.send(calls.create_collection(collection))
 
+    def find_collection(self, name: str, bucket: str) -> Collection | None:
+        """
+        Find the collection with a name and a bucket, the oldest if there are several; ``None`` if there is none.
+
+        :param name: Its name.
+        :param bucket: Name of its bucket.
+        :raises ApiError: The service refused the request.
+        """
+        from airflow_provider_sentinelhub.client.apis.byoc import calls
+
+        return self.sender.run(calls.find_collection(name, bucket))
+
     def obtain_collection(self, collection: Any) -> tuple[Collection, bool]:
         """
         Find the collection with a name and a bucket, or create it.
 
         :param collection: As for :meth:`create_collection`.
         :returns: The collection, and whether it was created now.
-        :raises InvalidParameter: The collection is not valid, or several have this name in this bucket.
+        :raises InvalidParameter: The collection is not valid; nothing is sent.
         """
         from airflow_provider_sentinelhub.client.apis.byoc import calls
 

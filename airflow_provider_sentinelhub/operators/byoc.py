@@ -287,12 +287,24 @@ class SentinelHubByocIngestOperator(checks.CheckedParametersMixin, BaseOperator)
         if self.collection_id:
             collection, is_new = self.hook.get_collection(self.collection_id), False
         else:
-            collection, is_new = self.hook.obtain_collection(self._new_collection(wanted.bucket))
+            wished = self._new_collection(wanted.bucket)
+            if self.hook.find_collection(wished["name"], wanted.bucket) is None:
+                self._check_before_creation(wanted, wished)
+            collection, is_new = self.hook.obtain_collection(wished)
         here, there = (name.rpartition(":")[2] for name in (wanted.bucket, collection.s3_bucket or wanted.bucket))
         if here != there:
             rule = f"is in the bucket {collection.s3_bucket}, and the files are in {wanted.bucket}"
             raise InvalidParameter("collection_id", self.collection_id, rule, "Use another collection.")
         return collection, int(is_new)
+
+    def _check_before_creation(self, wanted: WantedTiles, wished: dict[str, Any]) -> None:
+        """Check files and budget while nothing has been paid for, not even the collection."""
+        from airflow_provider_sentinelhub.client.lifecycle.collections import Collection
+
+        self._check_budget(len(wanted.tiles))
+        if self.on_partial == "fail":
+            broken = self._broken(wanted, list(wanted.tiles.values()), Collection.model_validate(wished))
+            self._check_broken(broken, "")
 
     def _new_collection(self, bucket: str) -> dict[str, Any]:
         from airflow_provider_sentinelhub.client.models import from_text

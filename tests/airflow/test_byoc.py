@@ -163,6 +163,15 @@ def test_files_that_break_a_rule_are_named_before_anything_is_paid(
     assert (result["outcome"], result["ingested"], result["failed"], result["cost_pu"]) == ("PARTIAL", 1, 2, 1)
 
 
+def test_files_that_break_a_rule_create_no_collection(sim: Simulator, run_task: RunTask, folder: Folder) -> None:
+    folder.fill(1)
+    folder.put("t000/B8.tif", b"not an image" * 100)
+    run = run_task(ingest(source=folder.url))
+    assert run.state == "failed"
+    assert "is not a GeoTIFF" in str(run.error)
+    assert changes(sim) == 0
+
+
 def test_tiles_that_the_service_fails_are_reported_and_reingested(
     sim: Simulator, run_task: RunTask, comms: Comms, folder: Folder
 ) -> None:
@@ -264,7 +273,7 @@ def test_too_many_tiles_for_the_limit(sim: Simulator, run_task: RunTask, folder:
     run = run_task(ingest(source=folder.url, max_pu=2))
     assert run.state == "failed"
     assert "3 tiles would cost 3 PU, and max_pu is 2" in str(run.error)
-    assert changes(sim) == 1
+    assert changes(sim) == 0
 
 
 # ------------------------------------------------------------------------------------------------------- from a batch

@@ -22,7 +22,7 @@ _CHUNK_BYTES = 4 * 1024**2
 
 class Spool:
     """
-    A file with one JSON document to a line; it is NDJSON as it stands.
+    A file with one JSON document on each line, as in NDJSON.
 
     :param path: The file; replaced if it exists.
     """
